@@ -1,0 +1,25 @@
+"""The one exception that a person, rather than a programmer, is meant to read."""
+
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+  """Wrong use or bad input: one line that names the argument or file, the rule and the value.
+
+  The command line prints its text without a traceback and exits with code 2.
+  """
+
+
+def unknown(kind: str, name: object, choices: Iterable[str]) -> UserError:
+  """Returns the error for a name that is not among the choices.
+
+  Args:
+    kind: what is named, as a person calls it: 'loss', 'weighting'.
+    name: the name that was given.
+    choices: the names that exist.
+
+  Example:
+    >>> print(unknown("loss", "dise", ["soft_dice", "focal"]))
+    unknown loss 'dise': choose from focal, soft_dice
+  """
+  return UserError(f"unknown {kind} {name!r}: choose from {', '.join(sorted(choices))}")

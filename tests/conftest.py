@@ -1,0 +1,46 @@
+"""Shared test settings: strict numerics, the development data, and no unexpected skips."""
+
+import os
+import pathlib
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import pytest
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+SHARED = pathlib.Path(os.environ.get("MLSEG_SHARED", _ROOT.parent / "shared"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> pathlib.Path:
+  """The folder with golden numbers and original data; use with `@pytest.mark.shared`."""
+  return SHARED
+
+
+def pytest_addoption(parser):
+  parser.addoption(
+    "--forbid-skips",
+    action="store_true",
+    help="fail when a test is skipped for any reason but the absence of the development data",
+  )
+
+
+def pytest_collection_modifyitems(config, items):
+  if SHARED.is_dir():
+    return
+  skip = pytest.mark.skip(reason="the development data (folder `shared`) is not here")
+  for item in items:
+    if item.get_closest_marker("shared"):
+      item.add_marker(skip)
+
+
+def pytest_sessionfinish(session, exitstatus):
+  if not session.config.getoption("--forbid-skips") or hasattr(session.config, "workerinput"):
+    return
+  reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+  skipped = reporter.stats.get("skipped", [])
+  unexpected = [r for r in skipped if SHARED.is_dir() or "development data" not in str(r.longrepr)]
+  if unexpected and exitstatus == 0:
+    names = ", ".join(r.nodeid for r in unexpected)
+    reporter.write_line(f"unexpected skips: {names}", red=True)
+    session.exitstatus = 1
