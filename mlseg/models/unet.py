@@ -1,0 +1,93 @@
+"""The basic U-Net of the Dynamic Memory Fusion paper, with its sizes in the hands of the config.
+
+Reference: Ronneberger, Fischer, Brox, "U-Net: Convolutional Networks for Biomedical Image
+Segmentation", MICCAI 2015; the defaults are those of Golnari & Diba, arXiv 2410.19745: one 3×3
+convolution per level, batch normalisation, ReLU and 2×2 max pooling until 8×8, then 3×3 transposed
+convolutions with skips.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mlseg.models import blocks
+from mlseg.models.base import Outputs
+
+NORMS = ("batch", "group", "instance", "none")
+UPSAMPLINGS = ("transposed3", "transposed2", "resize")
+
+
+class UNet(nn.Module):
+  """Maps images [B, H, W, I] to logits [B, H, W, num_classes].
+
+  Attributes:
+    num_classes: classes, background included.
+    depth: how many times the image is halved; H and W must be multiples of 2**depth.
+    filters: channels of the first level; each level doubles them.
+    convs_per_level: 3×3 convolutions per encoder level, each with normalisation and ReLU; a
+      decoder level has one fewer, after its up-sampling and concatenation.
+    norm: 'batch', 'group' (8 channels a group), 'instance' or 'none'.
+    norm_momentum: share of the old value in the running statistics of batch normalisation.
+    upsampling: 'transposed3' or 'transposed2' (transposed convolution 3×3 or 2×2, stride 2), or
+      'resize' (nearest neighbour, then a 3×3 convolution).
+    dtype: of the computation; parameters and statistics stay float32, and so do the logits.
+
+  Example:
+    >>> import jax, jax.numpy as jnp
+    >>> net = UNet(num_classes=2, depth=2, filters=4)
+    >>> images = jnp.zeros((1, 16, 16, 1))
+    >>> variables = net.init(jax.random.key(0), images, False)
+    >>> net.apply(variables, images, False).logits.shape
+    (1, 16, 16, 2)
+  """
+
+  num_classes: int
+  depth: int = 4
+  filters: int = 32
+  convs_per_level: int = 1
+  norm: str = "batch"
+  norm_momentum: float = 0.9
+  upsampling: str = "transposed3"
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, images: jax.Array, train: bool) -> Outputs:
+    activations = images.astype(self.dtype)
+    skips = []
+    for level in range(self.depth):
+      for _ in range(self.convs_per_level):
+        activations = self._convolve(activations, self.filters << level, train)
+      skips.append(activations)
+      activations = blocks.max_pool(activations)
+    for _ in range(self.convs_per_level):
+      activations = self._convolve(activations, self.filters << self.depth, train)
+    features = activations
+    for level in reversed(range(self.depth)):
+      activations = self._upsample(activations, self.filters << level, train)
+      activations = jnp.concatenate([activations, skips[level]], axis=-1)
+      for _ in range(self.convs_per_level - 1):
+        activations = self._convolve(activations, self.filters << level, train)
+    # One scale of numbers for all losses: the logits leave in float32 whatever the compute type.
+    logits = blocks.Conv(self.num_classes, size=1, use_bias=True)(activations.astype(jnp.float32))
+    return Outputs(logits=logits, features=features)
+
+  def _convolve(self, activations: jax.Array, filters: int, train: bool) -> jax.Array:
+    conv = blocks.Conv(filters, use_bias=self.norm == "none", dtype=self.dtype)
+    return self._normalise(conv(activations), train)
+
+  def _upsample(self, activations: jax.Array, filters: int, train: bool) -> jax.Array:
+    if self.upsampling == "resize":
+      return self._convolve(blocks.repeat2(activations), filters, train)
+    size = int(self.upsampling[-1])
+    conv = blocks.UpConv(filters, size, use_bias=self.norm == "none", dtype=self.dtype)
+    return self._normalise(conv(activations), train)
+
+  def _normalise(self, activations: jax.Array, train: bool) -> jax.Array:
+    if self.norm == "batch":
+      norm = nn.BatchNorm(not train, momentum=self.norm_momentum, dtype=self.dtype)
+      activations = norm(activations)
+    elif self.norm == "group":
+      activations = nn.GroupNorm(None, group_size=8, dtype=self.dtype)(activations)
+    elif self.norm == "instance":
+      activations = nn.InstanceNorm(dtype=self.dtype)(activations)
+    return nn.relu(activations)

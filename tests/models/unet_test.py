@@ -1,0 +1,62 @@
+"""The U-Net: shape, parameter count of the paper's network, options, and what training changes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mlseg.models import UNet, from_linen
+from mlseg.models.unet import NORMS, UPSAMPLINGS
+
+
+def _count(variables):
+  return sum(x.size for x in jax.tree.leaves(variables["params"]))
+
+
+def test_paper_network_has_the_parameters_worked_out_by_hand():
+  images = jnp.zeros((1, 128, 128, 1))
+  shapes = jax.eval_shape(from_linen(UNet(2)).init, jax.random.key(0), images)
+  encoder = 9 * (1 * 32 + 32 * 64 + 64 * 128 + 128 * 256 + 256 * 512)
+  decoder = 9 * (512 * 256 + 512 * 128 + 256 * 64 + 128 * 32)
+  norms = 2 * (32 + 64 + 128 + 256 + 512 + 256 + 128 + 64 + 32)
+  assert _count(shapes) == encoder + decoder + norms + 64 * 2 + 2
+
+
+def test_bottleneck_of_the_paper_network_is_8_by_8():
+  images = jnp.zeros((1, 128, 128, 1))
+  net = UNet(2, filters=2)
+  outputs = jax.eval_shape(lambda k: net.init_with_output(k, images, False)[0], jax.random.key(0))
+  assert outputs.features.shape == (1, 8, 8, 32)
+  assert outputs.logits.shape == (1, 128, 128, 2)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("upsampling", UPSAMPLINGS)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_every_option_gives_finite_float32_logits_and_gradients(norm, upsampling, dtype):
+  net = UNet(
+    3, depth=2, filters=8, convs_per_level=2, norm=norm, upsampling=upsampling, dtype=dtype
+  )
+  model = from_linen(net)
+  images = jax.random.normal(jax.random.key(0), (2, 8, 8, 2))
+  variables = model.init(jax.random.key(1), images)
+  assert {x.dtype for x in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+
+  def total(params):
+    outputs, _ = model.apply({**variables, "params": params}, images, True)
+    assert outputs.logits.dtype == jnp.float32
+    return (outputs.logits**2).mean()
+
+  gradients = jax.jit(jax.grad(total))(variables["params"])
+  assert all(np.isfinite(g).all() and np.abs(g).max() > 0 for g in jax.tree.leaves(gradients))
+
+
+def test_training_updates_statistics_and_evaluation_keeps_them():
+  model = from_linen(UNet(2, depth=1, filters=4))
+  images = 1.0 + jax.random.normal(jax.random.key(0), (4, 8, 8, 1))
+  variables = model.init(jax.random.key(1), images)
+  _, kept = model.apply(variables, images, False)
+  _, moved = model.apply(variables, images, True)
+  same = jax.tree.map(lambda a, b: bool((a == b).all()), kept["batch_stats"], moved["batch_stats"])
+  assert kept["batch_stats"] == variables["batch_stats"]
+  assert not any(jax.tree.leaves(same))
