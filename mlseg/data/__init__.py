@@ -1,0 +1,1 @@
+"""Data sets: tfds builders, preprocessing, splits, and batches inside the compiled program."""

@@ -1,4 +1,4 @@
-"""Layers in formulations that XLA compiles well, with the parameters and mathematics of the plain ones.
+"""Layers in formulations that XLA compiles well, with the plain layers' parameters and mathematics.
 
 Each formulation exists because of a measured slowness of the plain one on the CPU; the tests hold
 value and gradient equal to `flax.linen.Conv`, `flax.linen.ConvTranspose` and `flax.linen.max_pool`.
@@ -103,7 +103,9 @@ def _merge_taps(taps: Sequence[jax.Array], axis: int) -> jax.Array:
 
 @jax.custom_vjp
 def max_pool(images: jax.Array) -> jax.Array:
-  """Returns the maximum of each 2×2 window with stride 2; the first of equal maxima gets the gradient.
+  """Returns the maximum of each 2×2 window with stride 2.
+
+  The gradient goes to the first of equal maxima, as in `flax.linen.max_pool`.
 
   Args:
     images: [B, H, W, C], H and W even.

@@ -1,0 +1,1 @@
+"""Figures of a run, from its files alone: nothing here imports jax."""

@@ -1,0 +1,84 @@
+"""The whole path in seconds: a small U-Net on 32×32 pictures, two epochs; no score to speak of.
+
+python -m mlseg.main --config=configs/smoke.py
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ConfigDict:
+  """Returns the recipe."""
+  config = ConfigDict()
+  config.name = "smoke"
+  config.variant = "variance+class_balanced_dice"
+  config.seed = 0  # of the first run
+  config.num_seeds = 1
+  config.num_epochs = 2
+  config.batch_size = 32
+  config.patience = 0  # epochs without a better validation score before a run ends; 0: never
+  config.log_every = 2  # steps; also how often the host looks at the device
+  config.checkpoint_every = 1  # epochs
+  config.max_nonfinite = 10  # skipped steps in a row that end a run
+
+  config.data = ConfigDict()
+  config.data.name = "busi"
+  config.data.root = placeholder(str)  # folder of the originals; none: the embedded 128×128 set
+  config.data.image_size = 32
+  config.data.diameter = 5  # of the bilateral filter, pixels; 0: no filter
+  config.data.sigma_space = 2.0  # pixels
+  config.data.sigma_intensity = 25.0  # grey values of 0 to 255
+  config.data.split = "grouped"  # near-duplicates on one side; 'random': the paper's naive split
+  config.data.split_seed = 0
+  config.data.resplit = True  # every seed draws a split of its own, as in the paper
+  config.data.fractions = (0.7, 0.15, 0.15)  # training, validation, test
+
+  config.augmentation = ConfigDict()  # all off, as in the paper
+  config.augmentation.flip_horizontal = 0.0  # probability
+  config.augmentation.flip_vertical = 0.0  # probability
+  config.augmentation.rotation = 0.0  # largest angle, degrees
+  config.augmentation.shear = 0.0  # largest angle, degrees
+  config.augmentation.scale = 0.0  # largest relative change
+  config.augmentation.brightness = 0.0  # largest shift, of the range 0 to 1
+  config.augmentation.contrast = 0.0  # largest relative change
+
+  config.model = ConfigDict()
+  config.model.name = "unet"
+  config.model.depth = 2
+  config.model.filters = 4
+  config.model.convs_per_level = 1
+  config.model.norm = "batch"
+  config.model.norm_momentum = 0.9
+  config.model.upsampling = "transposed3"
+  config.model.dtype = "float32"
+
+  config.optimizer = ConfigDict()
+  config.optimizer.name = "adam"
+  config.optimizer.learning_rate = 1e-3
+  config.optimizer.schedule = "constant"
+  config.optimizer.weight_decay = 0.0
+  config.optimizer.clip_norm = 0.0  # largest global norm of the gradient; 0: no limit
+
+  config.losses = ("cross_entropy", "soft_iou", "soft_dice")
+  config.loss_options = ConfigDict()
+  config.loss_options.focal = ConfigDict({"gamma": 2.0, "alpha": 1.0})
+  config.loss_options.tversky = ConfigDict({"alpha": 0.3, "beta": 0.7})
+  config.loss_options.class_balanced_dice = ConfigDict({"class_weights": "paper"})
+
+  config.weighting = ConfigDict()
+  config.weighting.name = "dynamic_memory_fusion"
+  config.weighting.fixed = (1.0, 1.0, 1.0)  # for 'fixed': one weight per loss
+  config.weighting.statistic = "variance"
+  config.weighting.capacity = 150  # losses that are remembered
+  config.weighting.min_history = 10  # losses that must be known before weights adapt
+  config.weighting.forgetting = 0.0  # share of the initial prior, for 'bayesian'
+  config.weighting.ema = 0.0  # decay of an average over the weights; 0: none
+  config.weighting.lower = 0.0  # bounds of a weight
+  config.weighting.upper = 1.0
+
+  config.auxiliary = ConfigDict()
+  config.auxiliary.name = "class_balanced_dice"
+  config.auxiliary.initial = 5.0
+  config.auxiliary.decay = 0.05
+  config.auxiliary.decay_every = 5  # steps
+  return config

@@ -1,0 +1,272 @@
+"""From a config to objects: the last place that sees a config."""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from mlseg import losses, models, weighting
+from mlseg.data import augmentation, cases, pipeline, splits
+from mlseg.errors import UserError, unknown
+from mlseg.losses import reduction
+from mlseg.models import unet
+from mlseg.train_step import Scalars
+from mlseg.weighting.base import LossWeighting
+
+PyTree = Any
+Loss = Callable[[jax.Array, jax.Array], jax.Array]
+
+LOSSES: dict[str, Callable[..., jax.Array]] = {
+  "cross_entropy": losses.cross_entropy,
+  "soft_iou": losses.soft_iou,
+  "soft_dice": losses.soft_dice,
+  "focal": losses.focal,
+  "tversky": losses.tversky,
+  "class_balanced_dice": losses.class_balanced_dice,
+}
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+class Data(NamedTuple):
+  """What the compiled program reads: the whole data set, on the device."""
+
+  images: jax.Array  # [N, H, W, I] uint8
+  masks: jax.Array  # [N, H, W] uint8, classes
+  train: jax.Array  # [n] int32, which cases to train on
+
+
+def require(condition: bool, rule: str, value: Any) -> None:
+  """Raises a UserError that names the rule and the value where the condition does not hold."""
+  if not condition:
+    raise UserError(f"{rule}, not {value!r}")
+
+
+@contextmanager
+def user_errors(section: str) -> Iterator[None]:
+  """Turns the ValueError of a factory into a UserError that names the config's section."""
+  try:
+    yield
+  except UserError:
+    raise
+  except (TypeError, ValueError) as error:
+    raise UserError(f"{section}: {error}") from error
+
+
+def check_config(config: ConfigDict) -> None:
+  """Checks the numbers that no factory checks.
+
+  Raises:
+    UserError: a value is out of its range.
+  """
+  for name in ("num_seeds", "num_epochs", "batch_size", "log_every", "checkpoint_every"):
+    require(config[name] >= 1, f"config.{name} must be at least 1", config[name])
+  for name in ("seed", "patience"):
+    require(config[name] >= 0, f"config.{name} must not be negative", config[name])
+  require(
+    config.max_nonfinite >= 1, "config.max_nonfinite must be at least 1", config.max_nonfinite
+  )
+
+
+def make_cases(config: ConfigDict) -> cases.Cases:
+  """Returns the preprocessed data set."""
+  options = config.data
+  return cases.load(
+    options.name,
+    root=options.root,
+    image_size=options.image_size,
+    diameter=options.diameter,
+    sigma_space=options.sigma_space,
+    sigma_intensity=options.sigma_intensity,
+  )
+
+
+def make_split(
+  config: ConfigDict, data: cases.Cases, groups: jax.Array | None, seed: int
+) -> splits.Split:
+  """Returns which cases a seed trains on, validates on and is tested on.
+
+  Raises:
+    UserError: the training part is smaller than a batch.
+  """
+  options = config.data
+  split = splits.split(
+    data.labels,
+    groups,
+    fractions=tuple(options.fractions),
+    seed=options.split_seed + (seed if options.resplit else 0),
+    method=options.split,
+  )
+  if len(split.train) < config.batch_size:
+    raise UserError(
+      f"config.batch_size {config.batch_size} is larger than the training set"
+      f" of {len(split.train)} cases"
+    )
+  return split
+
+
+def make_model(config: ConfigDict, num_classes: int) -> models.Model:
+  """Returns the network."""
+  options = config.model
+  if options.name != "unet":
+    raise unknown("model", options.name, ["unet"])
+  if options.norm not in unet.NORMS:
+    raise unknown("config.model.norm", options.norm, unet.NORMS)
+  if options.upsampling not in unet.UPSAMPLINGS:
+    raise unknown("config.model.upsampling", options.upsampling, unet.UPSAMPLINGS)
+  if options.dtype not in DTYPES:
+    raise unknown("config.model.dtype", options.dtype, DTYPES)
+  for name in ("depth", "filters", "convs_per_level"):
+    require(options[name] >= 1, f"config.model.{name} must be at least 1", options[name])
+  if options.norm == "group":
+    rule = "config.model.filters must be a multiple of 8 with norm='group'"
+    require(options.filters % 8 == 0, rule, options.filters)
+  side = 2**options.depth
+  rule = f"config.data.image_size must be a multiple of {side} (2**config.model.depth)"
+  require(config.data.image_size % side == 0, rule, config.data.image_size)
+  module = models.UNet(
+    num_classes=num_classes,
+    depth=options.depth,
+    filters=options.filters,
+    convs_per_level=options.convs_per_level,
+    norm=options.norm,
+    norm_momentum=options.norm_momentum,
+    upsampling=options.upsampling,
+    dtype=DTYPES[options.dtype],
+  )
+  return models.from_linen(module)
+
+
+def make_losses(config: ConfigDict, num_classes: int) -> dict[str, Loss]:
+  """Returns the losses by name, the auxiliary one last: functions of (logits, one-hot masks)."""
+  names = list(config.losses)
+  if config.auxiliary.name != "none":
+    names.append(config.auxiliary.name)
+  require(len(set(names)) == len(names) > 0, "the losses must be different and at least one", names)
+  for name in names:
+    if name not in LOSSES:
+      raise unknown("loss", name, LOSSES)
+  for name in config.loss_options:
+    if name not in LOSSES:
+      raise unknown("loss in config.loss_options", name, LOSSES)
+  options = config.loss_options
+  functions = {
+    name: functools.partial(LOSSES[name], **dict(options.get(name, {}))) for name in names
+  }
+  shape = jax.ShapeDtypeStruct((1, 8, 8, num_classes), jnp.float32)
+  for name, function in functions.items():
+    with user_errors(f"config.loss_options.{name}"):
+      jax.eval_shape(function, shape, shape)  # checks the options' names and values
+  return functions
+
+
+def make_weighting(config: ConfigDict) -> LossWeighting:
+  """Returns the weighting of all losses: base, combinators, auxiliary."""
+  options = config.weighting
+  with user_errors("config.weighting"):
+    members = [_base_weighting(config)]
+    if options.ema:
+      members.append(weighting.ema(options.ema))
+    if (options.lower, options.upper) != (0.0, 1.0):
+      members.append(weighting.bounded(options.lower, options.upper))
+    whole = weighting.chain(*members) if len(members) > 1 else members[0]
+  extra = config.auxiliary
+  if extra.name == "none":
+    return whole
+  with user_errors("config.auxiliary"):
+    return weighting.with_auxiliary(
+      whole, extra.name, initial=extra.initial, decay=extra.decay, decay_every=extra.decay_every
+    )
+
+
+def _base_weighting(config: ConfigDict) -> LossWeighting:
+  options = config.weighting
+  if options.name == "fixed":
+    rule = "config.weighting.fixed must have one weight per entry of config.losses"
+    require(len(options.fixed) == len(config.losses), rule, tuple(options.fixed))
+    return weighting.fixed(dict(zip(config.losses, options.fixed, strict=True)))
+  if options.name == "dynamic_memory_fusion":
+    return weighting.dynamic_memory_fusion(
+      options.statistic,
+      capacity=options.capacity,
+      min_history=options.min_history,
+      forgetting=options.forgetting,
+    )
+  raise unknown("weighting", options.name, ["fixed", "dynamic_memory_fusion"])
+
+
+def make_optimizer(config: ConfigDict, num_steps: int) -> optax.GradientTransformation:
+  """Returns the optimiser of a run of `num_steps` steps."""
+  options = config.optimizer
+  schedules: dict[str, Callable[[], Any]] = {
+    "constant": lambda: options.learning_rate,
+    "cosine": lambda: optax.cosine_decay_schedule(options.learning_rate, num_steps),
+  }
+  optimizers: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "adam": optax.adam,
+    "adamw": functools.partial(optax.adamw, weight_decay=options.weight_decay),
+    "sgd": functools.partial(optax.sgd, momentum=0.9, nesterov=True),
+  }
+  if options.schedule not in schedules:
+    raise unknown("config.optimizer.schedule", options.schedule, schedules)
+  if options.name not in optimizers:
+    raise unknown("optimizer", options.name, optimizers)
+  rate = options.learning_rate
+  require(rate > 0, "config.optimizer.learning_rate must be positive", rate)
+  if options.weight_decay and options.name != "adamw":
+    raise UserError(f"config.optimizer.weight_decay is for 'adamw', not {options.name!r}")
+  optimizer = optimizers[options.name](schedules[options.schedule]())
+  if not options.clip_norm:
+    return optimizer
+  return optax.chain(optax.clip_by_global_norm(options.clip_norm), optimizer)
+
+
+def make_batch_at(config: ConfigDict) -> Callable[[Data, jax.Array, jax.Array], PyTree]:
+  """Returns `batch_at(data, key, step) -> (images, masks)`, augmented, for the compiled step."""
+  options = dict(config.augmentation)
+  augment = functools.partial(augmentation.augment, **options)
+
+  def batch_at(data: Data, key: jax.Array, step: jax.Array) -> PyTree:
+    order_key, augment_key = jax.random.split(key)
+    images, masks = pipeline.batch_at(
+      data.images, data.masks, data.train, order_key, step, config.batch_size
+    )
+    return augment(jax.random.fold_in(augment_key, step), images, masks)
+
+  return batch_at
+
+
+def make_loss_fn(
+  model: models.Model, loss_functions: dict[str, Loss], num_classes: int
+) -> Callable[[PyTree, PyTree, PyTree], tuple[Scalars, PyTree]]:
+  """Returns `loss_fn(params, model_state, batch) -> (losses, model_state)` for `make_step`."""
+
+  def loss_fn(params: PyTree, model_state: PyTree, batch: PyTree) -> tuple[Scalars, PyTree]:
+    images, masks = batch
+    outputs, model_state = model.apply({**model_state, "params": params}, images, True)
+    targets = jax.nn.one_hot(masks, num_classes)
+    values = {name: f(outputs.logits, targets) for name, f in loss_functions.items()}
+    return {name: reduction.reduce(value) for name, value in values.items()}, model_state
+
+  return loss_fn
+
+
+@functools.cache
+def compiler_options() -> dict[str, Any]:
+  """Returns XLA options that make training faster on this platform, where the version knows them.
+
+  On the CPU, jaxlib 0.10 hands convolutions to a library whose weight gradient is slow; this keeps
+  that library for reductions, where it is the faster one.
+  """
+  options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+  if jax.default_backend() != "cpu":
+    return {}
+  try:
+    jax.jit(lambda x: x + 1, compiler_options=options).lower(1.0).compile()
+  except Exception:  # the option is experimental: another version may name or reject it differently
+    return {}
+  return options

@@ -1,0 +1,53 @@
+"""Batches inside the compiled program, pure functions of the step: so a run resumes exactly."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def to_float(images: jax.Array | np.ndarray) -> jax.Array:
+  """Returns uint8 images as float32 in [0, 1]."""
+  return jnp.asarray(images).astype(jnp.float32) / 255.0
+
+
+def batch_indices(cases: jax.Array, key: jax.Array, step: jax.Array, batch_size: int) -> jax.Array:
+  """Returns which cases make up the batch of a step.
+
+  Every epoch is a permutation of its own of the cases; what is left of it after the last full
+  batch is not used.
+
+  Args:
+    cases: [n] int32, the cases to draw from; n >= batch_size.
+    key: of the run.
+    step: [] int32, from 0.
+    batch_size: B.
+
+  Returns:
+    [B] int32.
+  """
+  steps_per_epoch = cases.shape[0] // batch_size
+  epoch, place = step // steps_per_epoch, step % steps_per_epoch
+  order = jax.random.permutation(jax.random.fold_in(key, epoch), cases)
+  return jax.lax.dynamic_slice_in_dim(order, place * batch_size, batch_size)
+
+
+def batch_at(
+  images: jax.Array,
+  masks: jax.Array,
+  cases: jax.Array,
+  key: jax.Array,
+  step: jax.Array,
+  batch_size: int,
+) -> tuple[jax.Array, jax.Array]:
+  """Returns the batch of a step: images [B, H, W, I] float32 in [0, 1] and masks [B, H, W] uint8.
+
+  Args:
+    images: [N, H, W, I] uint8, the whole data set.
+    masks: [N, H, W] uint8.
+    cases: [n] int32, those to train on.
+    key: of the run.
+    step: [] int32, from 0.
+    batch_size: B.
+  """
+  index = batch_indices(cases, key, step, batch_size)
+  return to_float(images[index]), masks[index]

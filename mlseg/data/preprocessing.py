@@ -1,0 +1,57 @@
+"""Resizing and the bilateral filter, on the host, once per data set."""
+
+import cv2
+import numpy as np
+
+from mlseg.errors import UserError
+
+
+def resize_image(image: np.ndarray, size: int) -> np.ndarray:
+  """Returns a grey picture [H, W] as [size, size], each new pixel the mean of the area it covers.
+
+  Example:
+    >>> resize_image(np.array([[0, 100], [100, 200]], np.uint8), 1).tolist()
+    [[100]]
+  """
+  if image.shape == (size, size):
+    return image
+  return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
+  """Returns a mask [H, W] of classes as [size, size], each new pixel a copy of the nearest one."""
+  if mask.shape == (size, size):
+    return mask
+  return cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def bilateral_filter(
+  image: np.ndarray, *, diameter: int, sigma_space: float, sigma_intensity: float
+) -> np.ndarray:
+  """Returns the picture smoothed within regions and not across edges.
+
+  Each pixel becomes the mean of its neighbours, weighted by a Gaussian of their distance times a
+  Gaussian of their difference in intensity.
+
+  Args:
+    image: [H, W] uint8.
+    diameter: of the neighbourhood, pixels; 0 for no filter.
+    sigma_space: of the distance, pixels.
+    sigma_intensity: of the difference, grey values of 0 to 255.
+
+  Returns:
+    [H, W] uint8.
+
+  Raises:
+    UserError: a parameter is out of its range.
+
+  Reference: Golnari & Diba, arXiv 2410.19745, eqs. 26-27; Tomasi and Manduchi, ICCV 1998.
+  """
+  if diameter < 0:
+    raise UserError(f"config.data.diameter must not be negative, not {diameter}")
+  if diameter == 0:
+    return image
+  for name, sigma in (("sigma_space", sigma_space), ("sigma_intensity", sigma_intensity)):
+    if not sigma > 0:
+      raise UserError(f"config.data.{name} must be positive, not {sigma}")
+  return cv2.bilateralFilter(image, diameter, sigma_intensity, sigma_space)

@@ -1,0 +1,98 @@
+"""What a run says on the console: lines, one progress bar, and the table at its end."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+class Reporter:
+  """The console of a run.
+
+  On a terminal the bar is redrawn in place; elsewhere there is one line per epoch.
+  """
+
+  def __init__(self) -> None:
+    self.console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    self._progress: Progress | None = None
+    self._task: Any = None
+
+  def say(self, text: str) -> None:
+    """Prints a line, above the bar if there is one."""
+    self.console.print(text, markup=False)
+
+  @contextmanager
+  def bar(self, title: str, total: int, done: int) -> Iterator[None]:
+    """Shows a bar of `total` steps while the block runs."""
+    columns = [
+      TextColumn("{task.description}"),
+      BarColumn(bar_width=20),
+      MofNCompleteColumn(),
+      TimeRemainingColumn(compact=True),
+      TextColumn("{task.fields[facts]}"),
+    ]
+    progress = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
+    with progress:
+      self._progress = progress
+      self._task = progress.add_task(title, total=total, completed=done, facts="")
+      try:
+        yield
+      finally:
+        self._progress = None
+
+  def step(self, record: dict[str, Any]) -> None:
+    """Moves the bar to a logged step and shows its losses, weights and speed."""
+    if self._progress is not None:
+      self._progress.update(self._task, completed=record["step"], facts=describe(record))
+
+  def epoch(self, record: dict[str, Any], epochs: int) -> None:
+    """Prints the line of an epoch: losses with their weights, speed and validation score."""
+    validation = record["validation"]
+    self.say(
+      f"seed {record['seed']}  epoch {record['epoch']:>3g}/{epochs}  {describe(record)}"
+      f"  validation dice {validation['dice']:.4f}"
+    )
+
+  def results(self, title: str, results: dict[str, Any]) -> None:
+    """Prints the table of test metrics, mean ± standard deviation over seeds, in percent."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("metric")
+    for name in ("lesion, per image", "mean of classes, per image", "lesion, pooled"):
+      table.add_column(name, justify="right")
+    metrics = results["metrics"]
+    for name in [n for n in metrics if f"{n}_with_background" in metrics]:
+      keys = (name, f"{name}_with_background", f"{name}_pooled")
+      table.add_row(name, *(percent(metrics.get(key)) for key in keys))
+    self.console.print(table)
+
+
+def percent(entry: dict[str, Any] | None) -> str:
+  """Returns 'mean ± standard deviation' in percent; without a second seed there is no deviation.
+
+  Example:
+    >>> percent({"mean": 0.71234, "std": None})
+    '71.23'
+    >>> percent({"mean": 0.71234, "std": 0.005})
+    '71.23 ± 0.50'
+  """
+  if entry is None:
+    return ""
+  mean = f"{100 * entry['mean']:.2f}"
+  return mean if entry["std"] is None else f"{mean} ± {100 * entry['std']:.2f}"
+
+
+def describe(record: dict[str, Any]) -> str:
+  """Returns a logged step in a few words.
+
+  Example:
+    >>> describe({"losses": {"dice": 0.5}, "weights": {"dice": 0.25}, "images_per_second": 20.1})
+    'dice 0.500×0.25  20 images/s'
+  """
+  losses = "  ".join(
+    f"{name} {value:.3f}×{record['weights'][name]:.2f}" for name, value in record["losses"].items()
+  )
+  return f"{losses}  {record['images_per_second']:.0f} images/s"

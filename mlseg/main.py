@@ -1,0 +1,98 @@
+"""Trains a config: `python -m mlseg.main --config=configs/dmf_busi.py [--config.KEY=VALUE ...]`."""
+
+import hashlib
+import pathlib
+import signal
+import sys
+from unittest import mock
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from mlseg.errors import UserError
+
+
+def parse(argv: list[str]) -> tuple[ConfigDict, pathlib.Path]:
+  """Returns the config and the folder that a command line asks for.
+
+  Raises:
+    UserError: a flag, a config file, a key or a value is not right.
+  """
+  values = flags.FlagValues()
+  recipe = config_flags.DEFINE_config_file(
+    "config", None, "The recipe: a file of configs/, with an optional :variant.", flag_values=values
+  )
+  folder = flags.DEFINE_string(
+    "workdir",
+    None,
+    "The run's folder; a run that stopped there goes on. Default: runs/NAME-VARIANT-HASH, the same"
+    " for the same config.",
+    flag_values=values,
+  )
+  help_wanted = flags.DEFINE_bool("help", False, "Show this help.", flag_values=values)
+  try:
+    # The config flag finds the overrides of its keys in sys.argv, wherever the flags come from.
+    with mock.patch.object(sys, "argv", argv):
+      rest = values(argv)
+    config = recipe.value
+    getattr(config, "name", None)  # a file that is missing shows at its first use
+  except Exception as error:  # a config file is code, and can fail in any way
+    raise UserError(_one_line(error)) from error
+  if help_wanted.value:
+    print(f"{__doc__}\n{values.main_module_help() or values}")
+    raise SystemExit(0)
+  if len(rest) > 1:
+    raise UserError(f"unexpected argument {rest[1]!r}: options are given as --name=value")
+  if config is None:
+    raise UserError("--config is missing: give a recipe, for instance configs/dmf_busi.py")
+  if not isinstance(config, ConfigDict):
+    raise UserError(f"the config file must return a ConfigDict, not {type(config).__name__}")
+  return config, pathlib.Path(folder.value or _default_workdir(config))
+
+
+def _one_line(error: Exception) -> str:
+  """Returns what went wrong while flags were read, in one line for a person."""
+  cause = error.args[0] if error.args else error
+  if isinstance(cause, KeyError):  # ml_collections: a key, and on a second line what is near it
+    key, _, hint = str(cause.args[0]).partition("\n")
+    return f"unknown config key {key}. {hint}".strip()
+  text = str(cause)
+  if "Traceback" in text:  # ml_collections hands on what the config file raised, as text
+    text = text.strip().splitlines()[-1].partition(": ")[2]
+  if "Attempted" in text:  # ml_collections: where it looked for the file
+    text = text[text.index("[Errno") :].partition("] ")[2]
+  return " ".join(text.split()) or type(error).__name__
+
+
+def _default_workdir(config: ConfigDict) -> str:
+  """Returns a name that is the same for the same config, so that the same command goes on."""
+  digest = hashlib.sha256(config.to_json_best_effort(sort_keys=True).encode()).hexdigest()
+  return f"runs/{config.name}-{config.variant}-{digest[:8]}"
+
+
+def main(argv: list[str]) -> int:
+  """Runs a command line; returns the exit code: 0 done or saved, 1 diverged, 2 wrong use."""
+  try:
+    config, workdir = parse(argv)
+    # After the flags: a mistake in them should not wait for jax to load.
+    from mlseg import train
+    from mlseg.log import Reporter
+  except UserError as error:
+    print(f"mlseg: {error}", file=sys.stderr)
+    return 2
+  try:
+    train.train(config, workdir, Reporter())
+  except UserError as error:
+    print(f"mlseg: {error}", file=sys.stderr)
+    return 2
+  except train.DivergedError as error:
+    print(f"mlseg: {error}", file=sys.stderr)
+    return 1
+  except train.Stopped as stopped:
+    print(f"mlseg: {stopped}")
+    return 0 if stopped.signum == signal.SIGTERM else 130
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv))

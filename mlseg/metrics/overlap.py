@@ -1,0 +1,264 @@
+"""Overlap of predicted and true regions: counts under jit, then ratios on numpy or jax arrays.
+
+Counts are [..., 4]: true positives, false positives, false negatives, true negatives. A ratio whose
+denominator is 0 is 1 where prediction and truth agree (no false positive or negative), else 0. So
+where truth has no pixel of a class, a prediction without one scores 1 and any other 0.
+"""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = Any  # numpy in, numpy (float64) out; jax in, jax (float32) out
+
+
+def confusion_counts(
+  predictions: jax.Array,
+  masks: jax.Array,
+  num_classes: int,
+  *,
+  valid: jax.Array | None = None,
+) -> jax.Array:
+  """Counts each class's true and false positives and negatives in each image, exactly, under jit.
+
+  Args:
+    predictions: [B, H, W], integer class of each pixel.
+    masks: [B, H, W], integer class of each pixel.
+    num_classes: C; static under jit.
+    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+
+  Returns:
+    [B, C, 4] int32, pixels: tp, fp, fn, tn.
+
+  Raises:
+    ValueError: where the shapes differ or are not [B, H, W], or num_classes < 2.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> predictions, masks = jnp.array([[[1, 1], [0, 0]]]), jnp.array([[[1, 0], [1, 0]]])
+    >>> confusion_counts(predictions, masks, 2).tolist()
+    [[[1, 1, 1, 1], [1, 1, 1, 1]]]
+  """
+  _check_labels(predictions, masks, num_classes, valid)
+  counts = jnp.ones(masks.shape, bool) if valid is None else valid != 0
+  total = counts.sum(axis=(1, 2), dtype=jnp.int32)
+
+  def count_class(label: int) -> jax.Array:
+    predicted = (predictions == label) & counts
+    true = (masks == label) & counts
+    tp, num_predicted, num_true = (
+      pixels.sum(axis=(1, 2), dtype=jnp.int32) for pixels in (predicted & true, predicted, true)
+    )
+    fp, fn = num_predicted - tp, num_true - tp
+    return jnp.stack([tp, fp, fn, total - tp - fp - fn], axis=-1)
+
+  return jnp.stack([count_class(label) for label in range(num_classes)], axis=1)
+
+
+def dice(counts: Array) -> Array:
+  """Returns the Dice coefficient: 2 tp / (2 tp + fp + fn).
+
+  Source: Golnari & Diba 2026, eq. 18 (without the one minus).
+
+  Args:
+    counts: [..., 4], pixels.
+
+  Returns:
+    [...], in [0, 1]. No pixel in truth and prediction: 1; in one of them alone: 0.
+
+  Example:
+    >>> dice(np.array([[2, 1, 1, 6], [0, 0, 0, 10], [0, 5, 0, 5]])).round(3).tolist()
+    [0.667, 1.0, 0.0]
+  """
+  tp, fp, fn, _ = _split(counts)
+  return _ratio(2 * tp, 2 * tp + fp + fn, fp + fn)
+
+
+def iou(counts: Array) -> Array:
+  """Returns the intersection over union (Jaccard index): tp / (tp + fp + fn).
+
+  Source: Golnari & Diba 2026, eq. 17 (without the one minus).
+
+  Args:
+    counts: [..., 4], pixels.
+
+  Returns:
+    [...], in [0, 1]. No pixel in truth and prediction: 1; in one of them alone: 0.
+
+  Example:
+    >>> iou(np.array([[2, 1, 1, 6], [0, 0, 0, 10], [0, 5, 0, 5]])).tolist()
+    [0.5, 1.0, 0.0]
+  """
+  tp, fp, fn, _ = _split(counts)
+  return _ratio(tp, tp + fp + fn, fp + fn)
+
+
+def precision(counts: Array) -> Array:
+  """Returns the precision (positive predictive value): tp / (tp + fp).
+
+  Args:
+    counts: [..., 4], pixels.
+
+  Returns:
+    [...], in [0, 1]. Nothing predicted: 1 where there is nothing to find, else 0.
+
+  Example:
+    >>> precision(np.array([[2, 2, 1, 5], [0, 0, 0, 10], [0, 0, 3, 7]])).tolist()
+    [0.5, 1.0, 0.0]
+  """
+  tp, fp, fn, _ = _split(counts)
+  return _ratio(tp, tp + fp, fp + fn)
+
+
+def recall(counts: Array) -> Array:
+  """Returns the recall (sensitivity, true positive rate): tp / (tp + fn).
+
+  Args:
+    counts: [..., 4], pixels.
+
+  Returns:
+    [...], in [0, 1]. Nothing to find: 1 where nothing is predicted, else 0.
+
+  Example:
+    >>> recall(np.array([[2, 1, 2, 5], [0, 0, 0, 10], [0, 5, 0, 5]])).tolist()
+    [0.5, 1.0, 0.0]
+  """
+  tp, fp, fn, _ = _split(counts)
+  return _ratio(tp, tp + fn, fp + fn)
+
+
+def specificity(counts: Array) -> Array:
+  """Returns the specificity (true negative rate): tn / (tn + fp), the recall of what is outside.
+
+  Args:
+    counts: [..., 4], pixels.
+
+  Returns:
+    [...], in [0, 1]. A mask that covers all pixels: 1 where the prediction does too, else 0.
+
+  Example:
+    >>> specificity(np.array([[2, 2, 4, 2], [10, 0, 0, 0], [7, 0, 3, 0]])).tolist()
+    [0.5, 1.0, 0.0]
+  """
+  _, fp, fn, tn = _split(counts)
+  return _ratio(tn, tn + fp, fp + fn)
+
+
+def f1(counts: Array) -> Array:
+  """Returns the harmonic mean of precision and recall: 2 P R / (P + R).
+
+  On the counts of one class this is the Dice coefficient. Means over classes differ: `summarize`.
+
+  Args:
+    counts: [..., 4], pixels.
+
+  Returns:
+    [...], in [0, 1]. Empty masks as for `dice`.
+
+  Example:
+    >>> f1(np.array([[2, 1, 1, 6], [0, 0, 0, 10], [0, 5, 0, 5]])).round(3).tolist()
+    [0.667, 1.0, 0.0]
+  """
+  return dice(counts)
+
+
+def accuracy(counts: Array) -> Array:
+  """Returns the part of the pixels that are right about the class: (tp + tn) / (tp + fp + fn + tn).
+
+  Args:
+    counts: [..., 4], pixels.
+
+  Returns:
+    [...], in [0, 1]. No pixel at all: 1.
+
+  Example:
+    >>> accuracy(np.array([[2, 1, 1, 6], [0, 0, 0, 10], [0, 5, 0, 5]])).tolist()
+    [0.8, 1.0, 0.5]
+  """
+  tp, fp, fn, tn = _split(counts)
+  return _ratio(tp + tn, tp + fp + fn + tn, fp + fn)
+
+
+def class_balanced_dice(
+  counts: Array, class_weights: Literal["paper", "inverse"] = "paper"
+) -> Array:
+  """Returns the Dice averaged over classes, small classes weighing more: sum_c w_c Dice_c.
+
+  With r_c = N_c / N the part of the pixels that class c covers in truth, w_c is proportional to
+  1 - r_c ('paper') or to 1 / (r_c + 1e-6) ('inverse', the authors' demo), and sums to 1.
+
+  Source: Golnari & Diba 2026, eqs. 21-24.
+
+  Args:
+    counts: [..., C, 4], pixels; C >= 2 with all classes, the background included.
+    class_weights: 'paper' or 'inverse'.
+
+  Returns:
+    [...], in [0, 1]. Empty masks as for `dice`.
+
+  Raises:
+    ValueError: where class_weights is unknown.
+
+  Example:
+    >>> print(class_balanced_dice(np.array([[9, 1, 0, 0], [0, 0, 1, 9]])).round(4))
+    0.0947
+  """
+  if class_weights not in ("paper", "inverse"):
+    raise ValueError(f"class_weights: choose from inverse, paper; got {class_weights!r}")
+  tp, fp, fn, tn = _split(counts)
+  xp = _namespace(tp)
+  part = (tp + fn) / xp.maximum(tp + fp + fn + tn, 1)
+  weights = 1 - part if class_weights == "paper" else 1 / (part + 1e-6)
+  return (weights * dice(counts)).sum(axis=-1) / weights.sum(axis=-1)
+
+
+def foreground_dice(counts: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+  """Returns the Dice of the foreground classes, averaged over classes and cases, under jit.
+
+  Args:
+    counts: [N, C, 4], pixels; class 0 is the background.
+    valid: [N], nonzero where a case counts (padding does not); None: all count.
+
+  Returns:
+    A float32 scalar in [0, 1]; 0 where no case is valid.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> counts = jnp.array([[[6, 1, 1, 2], [2, 1, 1, 6]], [[0, 0, 0, 0], [0, 0, 0, 0]]])
+    >>> print(f"{foreground_dice(counts, jnp.array([True, False])):.4f}")
+    0.6667
+  """
+  per_case = dice(counts[:, 1:]).mean(axis=-1)
+  if valid is None:
+    return per_case.mean()
+  counted = (valid != 0).astype(per_case.dtype)
+  return (per_case * counted).sum() / jnp.maximum(counted.sum(), 1)
+
+
+def _namespace(array: Array) -> Any:
+  return jnp if isinstance(array, jax.Array) else np
+
+
+def _split(counts: Array) -> tuple[Array, Array, Array, Array]:
+  """Returns tp, fp, fn and tn as floats, each [...], so that no sum of them overflows."""
+  real = counts.astype(np.float32 if isinstance(counts, jax.Array) else np.float64)
+  return real[..., 0], real[..., 1], real[..., 2], real[..., 3]
+
+
+def _ratio(numerator: Array, denominator: Array, wrong: Array) -> Array:
+  xp = _namespace(numerator)
+  agreement = (wrong == 0).astype(numerator.dtype)
+  return xp.where(denominator > 0, numerator / xp.where(denominator > 0, denominator, 1), agreement)
+
+
+def _check_labels(predictions, masks, num_classes, valid) -> None:
+  if predictions.ndim != 3 or predictions.shape != masks.shape:
+    raise ValueError(
+      f"predictions and masks: must both be [B, H, W], got {predictions.shape} and {masks.shape}"
+    )
+  if valid is not None and valid.shape != masks.shape:
+    raise ValueError(f"valid: must have the shape of masks {masks.shape}, got {valid.shape}")
+  if num_classes < 2:
+    raise ValueError(f"num_classes: must be at least 2, got {num_classes}")

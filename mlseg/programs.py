@@ -1,0 +1,132 @@
+"""The compiled programs of a run: a few, each compiled once and shared by all seeds."""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from mlseg import builders, train_step
+from mlseg.builders import Data
+from mlseg.data import pipeline
+from mlseg.data.cases import Cases
+from mlseg.data.splits import Split
+from mlseg.evaluate import Evaluation, make_evaluate
+from mlseg.metrics import overlap
+from mlseg.train_step import StepLog, TrainState
+
+PyTree = Any
+
+
+class Validation(NamedTuple):
+  """What an epoch's evaluation on the validation set reports."""
+
+  dice: jax.Array  # [], foreground, mean over images
+  losses: dict[str, jax.Array]  # per loss []
+
+
+class Programs(NamedTuple):
+  """What runs on the device.
+
+  Attributes:
+    init: `init(key) -> TrainState`.
+    run: `run(state, data, num_steps) -> (state, StepLog)`; the state is donated.
+    validate: `validate(state, images, masks, epoch) -> (state, Validation)`, which also keeps the
+      best variables; the state is donated.
+    test: `test(variables, images, masks) -> Evaluation`.
+    predict: `predict(variables, images) -> classes [B, H, W]`.
+    steps_per_epoch: full batches in the training set.
+    num_steps: steps of the whole run.
+    num_params: parameters of the network.
+    seconds: that compiling `run` and `validate` took.
+  """
+
+  init: Callable[[jax.Array], TrainState]
+  run: Callable[[TrainState, Data, np.int32], tuple[TrainState, StepLog]]
+  validate: Callable[..., tuple[TrainState, Validation]]
+  test: Callable[..., Evaluation]
+  predict: Callable[[PyTree, jax.Array], jax.Array]
+  steps_per_epoch: int
+  num_steps: int
+  num_params: int
+  seconds: float
+
+
+def build_programs(config: ConfigDict, cases: Cases, split: Split) -> Programs:
+  """Returns the programs of a config; `run` and `validate` are compiled here, ahead of their use.
+
+  Args:
+    config: the recipe.
+    cases: the data set.
+    split: of any seed; only its sizes count, which are the same for all.
+
+  Raises:
+    UserError: the config is not right.
+  """
+  num_classes = len(cases.class_names)
+  model = builders.make_model(config, num_classes)
+  losses = builders.make_losses(config, num_classes)
+  weighting = builders.make_weighting(config)
+  steps_per_epoch = len(split.train) // config.batch_size
+  num_steps = steps_per_epoch * config.num_epochs
+  optimizer = builders.make_optimizer(config, num_steps)
+
+  def init(key: jax.Array) -> TrainState:
+    init_key, key = jax.random.split(key)
+    variables = model.init(init_key, pipeline.to_float(cases.images[:1]))
+    return train_step.init_state(key, variables, optimizer, weighting, tuple(losses))
+
+  def logits(variables: PyTree, images: jax.Array) -> jax.Array:
+    return model.apply(variables, pipeline.to_float(images), False)[0].logits
+
+  evaluate = make_evaluate(logits, losses, num_classes, config.batch_size)
+
+  def validate(
+    state: TrainState, images: jax.Array, masks: jax.Array, epoch: jax.Array
+  ) -> tuple[TrainState, Validation]:
+    result = evaluate(state.variables, images, masks)
+    dice = overlap.foreground_dice(result.counts)
+    means = {name: value.mean() for name, value in result.losses.items()}
+    return train_step.update_best(state, dice, epoch), Validation(dice, means)
+
+  loss_fn = builders.make_loss_fn(model, losses, num_classes)
+  step = train_step.make_step(loss_fn, optimizer, weighting)
+  run = train_step.make_run(step, builders.make_batch_at(config))
+
+  # Shapes alone: a mistake in the config shows before anything is allocated.
+  started = time.perf_counter()
+  options = builders.compiler_options()
+  state = jax.eval_shape(init, jax.random.key(0))
+  count = jax.ShapeDtypeStruct((), jnp.int32)
+  data = jax.eval_shape(lambda: device_data(cases, split))
+  part = jax.eval_shape(lambda: validation_data(device_data(cases, split), split))
+  compiled_run = (
+    jax.jit(run, donate_argnums=0, compiler_options=options).lower(state, data, count).compile()
+  )
+  compiled_validate = jax.jit(validate, donate_argnums=0).lower(state, *part, count).compile()
+  return Programs(
+    init=jax.jit(init),
+    run=compiled_run,
+    validate=compiled_validate,
+    test=jax.jit(evaluate),
+    predict=jax.jit(lambda variables, images: logits(variables, images).argmax(-1)),
+    steps_per_epoch=steps_per_epoch,
+    num_steps=num_steps,
+    num_params=sum(leaf.size for leaf in jax.tree.leaves(state.variables["params"])),
+    seconds=time.perf_counter() - started,
+  )
+
+
+def device_data(cases: Cases, split: Split) -> Data:
+  """Returns the data set on the device, with the indices of the training part."""
+  return Data(
+    jnp.asarray(cases.images), jnp.asarray(cases.masks), jnp.asarray(split.train, jnp.int32)
+  )
+
+
+def validation_data(data: Data, split: Split) -> tuple[jax.Array, jax.Array]:
+  """Returns the images and masks of the validation part, on the device."""
+  return data.images[split.validation], data.masks[split.validation]

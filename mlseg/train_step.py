@@ -1,0 +1,217 @@
+"""One training step: losses, weights, one backward pass, one update, in pure functions."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mlseg.weighting.base import LossWeighting
+
+PyTree = Any
+Scalars = dict[str, jax.Array]
+
+
+class Best(NamedTuple):
+  """The variables of the best validation epoch so far."""
+
+  score: jax.Array  # [], -inf before the first evaluation
+  epoch: jax.Array  # [] int32, epochs that were complete when it was reached
+  variables: PyTree  # as in TrainState
+
+
+class NonFinite(NamedTuple):
+  """Steps that were skipped because a loss or a gradient was not finite."""
+
+  total: jax.Array  # [] int32
+  in_row: jax.Array  # [] int32, up to the last step
+  losses: Scalars  # per loss [] int32: in how many of that row it was not finite itself
+
+
+class TrainState(NamedTuple):
+  """All that a run needs to go on: with the data set it determines every later number."""
+
+  step: jax.Array  # [] int32; also the position in the data
+  key: jax.Array  # [] typed key; every random number of the run comes from it and the step
+  variables: PyTree  # the model's: 'params' and its other state
+  opt_state: PyTree
+  weighting_state: PyTree
+  best: Best
+  nonfinite: NonFinite
+
+
+class StepLog(NamedTuple):
+  """What one step reports."""
+
+  losses: Scalars  # per loss []
+  weights: Scalars  # per loss []
+
+
+class LossesAndGradients(NamedTuple):
+  """The result of `losses_and_gradients`."""
+
+  losses: PyTree  # scalars
+  weights: PyTree  # scalars, in the structure of the losses
+  gradients: PyTree  # of the weighted sum, in the structure of the parameters
+  aux: PyTree  # what the loss function returned beside the losses
+
+
+def losses_and_gradients(
+  loss_fn: Callable[..., tuple[PyTree, PyTree]], weighting: LossWeighting
+) -> Callable[..., tuple[LossesAndGradients, PyTree]]:
+  """Returns a function that weighs several losses and differentiates the sum in one backward pass.
+
+  With losses L_k(θ) and weights w_k = weighting(L), constant by construction, the gradient is
+  Σ_k w_k ∂L_k/∂θ: one `jax.vjp` of the loss vector, pulled back along the weights.
+
+  Args:
+    loss_fn: `loss_fn(params, *args) -> (losses, aux)` with `losses` a pytree of scalars.
+    weighting: what decides the weights.
+
+  Returns:
+    `compute(params, weighting_state, *args, key=None) -> (LossesAndGradients, weighting_state)`.
+
+  Example:
+    >>> from mlseg.weighting import fixed
+    >>> def loss_fn(x):
+    ...   return {"a": x**2, "b": 3.0 * x}, None
+    >>> weighting = fixed({"a": 1.0, "b": 2.0})
+    >>> compute = losses_and_gradients(loss_fn, weighting)
+    >>> state = weighting.init({"a": jnp.zeros(()), "b": jnp.zeros(())})
+    >>> result, state = compute(jnp.asarray(5.0), state)
+    >>> float(result.gradients)  # 1 · 2x + 2 · 3
+    16.0
+  """
+
+  def compute(params, weighting_state, *args, key=None):
+    losses, pull_back, aux = jax.vjp(lambda p: loss_fn(p, *args), params, has_aux=True)
+    weights, weighting_state = weighting.update(losses, weighting_state, key=key)
+    # The pull-back wants exactly the losses' types, whatever a user's weighting computes in.
+    weights = jax.tree.map(lambda w, loss: w.astype(loss.dtype), weights, losses)
+    (gradients,) = pull_back(weights)
+    return LossesAndGradients(losses, weights, gradients, aux), weighting_state
+
+  return compute
+
+
+def init_state(
+  key: jax.Array,
+  variables: PyTree,
+  optimizer: optax.GradientTransformation,
+  weighting: LossWeighting,
+  loss_names: tuple[str, ...],
+) -> TrainState:
+  """Returns the state before the first step."""
+  losses = {name: jnp.zeros((), jnp.float32) for name in loss_names}
+  # No buffer may appear twice in a donated state, so the best variables are a copy.
+  best = Best(jnp.float32(-jnp.inf), jnp.int32(0), jax.tree.map(jnp.copy, variables))
+  counts = {name: jnp.zeros((), jnp.int32) for name in loss_names}
+  return TrainState(
+    step=jnp.int32(0),
+    key=key,
+    variables=variables,
+    opt_state=optimizer.init(variables["params"]),
+    weighting_state=weighting.init(losses),
+    best=best,
+    nonfinite=NonFinite(jnp.int32(0), jnp.int32(0), counts),
+  )
+
+
+def make_step(
+  loss_fn: Callable[..., tuple[Scalars, PyTree]],
+  optimizer: optax.GradientTransformation,
+  weighting: LossWeighting,
+) -> Callable[[TrainState, PyTree], tuple[TrainState, StepLog]]:
+  """Returns `step(state, batch) -> (state, StepLog)`.
+
+  A step whose losses or gradients are not all finite changes neither the model nor the optimiser
+  nor the weighting: it is counted, and the next batch gets its chance.
+
+  Args:
+    loss_fn: `loss_fn(params, model_state, batch) -> (losses, model_state)`, `losses` a dict of
+      scalars and `model_state` the variables other than the parameters.
+    optimizer: an optax transformation.
+    weighting: what decides the weights of the losses.
+  """
+  compute = losses_and_gradients(loss_fn, weighting)
+
+  def step(state: TrainState, batch: PyTree) -> tuple[TrainState, StepLog]:
+    params = state.variables["params"]
+    model_state = {name: v for name, v in state.variables.items() if name != "params"}
+    key = jax.random.fold_in(jax.random.split(state.key)[1], state.step)
+    result, weighting_state = compute(params, state.weighting_state, model_state, batch, key=key)
+    updates, opt_state = optimizer.update(result.gradients, state.opt_state, params)
+    variables = {**result.aux, "params": optax.apply_updates(params, updates)}
+
+    bad = {name: ~jnp.isfinite(loss) for name, loss in result.losses.items()}
+    sound = [jnp.isfinite(g).all() for g in jax.tree.leaves(result.gradients)]
+    finite = jnp.stack(sound).all() & ~jnp.stack([*bad.values()]).any()
+    old = (state.variables, state.opt_state, state.weighting_state)
+    new = (variables, opt_state, weighting_state)
+    variables, opt_state, weighting_state = jax.tree.map(
+      lambda n, o: jnp.where(finite, n, o), new, old
+    )
+    skipped = 1 - finite.astype(jnp.int32)
+    nonfinite = NonFinite(
+      total=state.nonfinite.total + skipped,
+      in_row=(state.nonfinite.in_row + skipped) * skipped,
+      losses={name: (state.nonfinite.losses[name] + bad[name]) * skipped for name in bad},
+    )
+    state = state._replace(
+      step=state.step + 1,
+      variables=variables,
+      opt_state=opt_state,
+      weighting_state=weighting_state,
+      nonfinite=nonfinite,
+    )
+    return state, StepLog(result.losses, result.weights)
+
+  return step
+
+
+def make_run(
+  step: Callable[[TrainState, PyTree], tuple[TrainState, StepLog]],
+  batch_at: Callable[[PyTree, jax.Array, jax.Array], PyTree],
+) -> Callable[[TrainState, PyTree, jax.Array], tuple[TrainState, StepLog]]:
+  """Returns `run(state, data, num_steps) -> (state, StepLog)`: many steps as one program.
+
+  The number of steps is traced, so one compiled program serves a whole epoch, a part of one, and
+  the rest of one that was interrupted, with bitwise the same numbers.
+
+  Args:
+    step: from `make_step`.
+    batch_at: `batch_at(data, key, step) -> batch`, pure.
+
+  Returns:
+    A function whose log holds the mean of the losses over the steps (of the finite ones, where
+    some were not) and the weights of the last step.
+  """
+
+  def run(state: TrainState, data: PyTree, num_steps: jax.Array) -> tuple[TrainState, StepLog]:
+    zeros = {name: jnp.zeros((), jnp.float32) for name in state.nonfinite.losses}
+
+    def body(_, carry):
+      state, sums, counts, _ = carry
+      data_key = jax.random.split(state.key)[0]  # the other half is the step's
+      state, log = step(state, batch_at(data, data_key, state.step))
+      finite = jax.tree.map(jnp.isfinite, log.losses)
+      sums = jax.tree.map(lambda s, loss, ok: s + jnp.where(ok, loss, 0), sums, log.losses, finite)
+      counts = jax.tree.map(lambda c, ok: c + ok, counts, finite)
+      return state, sums, counts, log.weights
+
+    state, sums, counts, weights = jax.lax.fori_loop(
+      0, num_steps, body, (state, zeros, zeros, zeros)
+    )
+    means = jax.tree.map(lambda s, c: s / c, sums, counts)  # NaN where no step was finite
+    return state, StepLog(means, weights)
+
+  return run
+
+
+def update_best(state: TrainState, score: jax.Array, epoch: jax.Array) -> TrainState:
+  """Returns the state with the current variables as the best ones, if the score is higher."""
+  better = score > state.best.score
+  current = Best(score, epoch, state.variables)
+  best = jax.tree.map(lambda new, old: jnp.where(better, new, old), current, state.best)
+  return state._replace(best=best)

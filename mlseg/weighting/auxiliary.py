@@ -1,0 +1,96 @@
+"""An auxiliary loss with a weight of its own that decays over training."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlseg.weighting.base import (
+  Losses,
+  LossWeighting,
+  State,
+  check_integer,
+  check_number,
+  num_losses,
+  ravel,
+)
+
+
+class WithAuxiliaryState(NamedTuple):
+  """The state of the weighting of the other losses, and the time."""
+
+  inner: State
+  num_updates: jax.Array  # [], int32
+
+
+def with_auxiliary(
+  weighting: LossWeighting,
+  name: str,
+  initial: float = 5.0,
+  decay: float = 0.05,
+  decay_every: int = 100,
+) -> LossWeighting:
+  """Weights one loss of a dict by gamma(t) = initial exp(-decay t), the others by `weighting`.
+
+  The time t = floor(updates / decay_every) advances once per `decay_every` updates. The inner
+  weighting does not see the auxiliary loss: neither in the losses nor in `weights` and `gram`.
+
+  Source: Golnari & Diba 2026, eqs. 1-2; the defaults are those of the authors' demo.
+
+  Args:
+    weighting: of the other losses.
+    name: the key of the auxiliary loss.
+    initial: gamma(0) >= 0.
+    decay: >= 0, per unit of t.
+    decay_every: updates per unit of t.
+
+  Returns:
+    A LossWeighting for dicts of losses.
+
+  Raises:
+    ValueError: where an argument is out of its range; in `init`, where the losses are not a dict
+      with `name` and at least one more.
+
+  Example:
+    >>> from mlseg.weighting.fixed import fixed
+    >>> weighting = with_auxiliary(fixed(), "focal", decay_every=1)
+    >>> losses = {"dice": jnp.float32(0.3), "focal": jnp.float32(0.1)}
+    >>> state = weighting.init(losses)
+    >>> for _ in range(2):
+    ...   weights, state = weighting.update(losses, state)
+    >>> {name: round(float(weight), 4) for name, weight in weights.items()}
+    {'dice': 1.0, 'focal': 4.7561}
+  """
+  check_number("initial", initial, 0)
+  check_number("decay", decay, 0)
+  check_integer("decay_every", decay_every, 1)
+
+  def init(losses: Losses) -> WithAuxiliaryState:
+    if not isinstance(losses, dict) or name not in losses or len(losses) < 2:
+      keys = sorted(losses) if isinstance(losses, dict) else losses
+      raise ValueError(
+        f"name: losses must be a dict with {name!r} and at least one more, got {keys}"
+      )
+    num_losses(losses)
+    return WithAuxiliaryState(weighting.init(_without(losses, name)), jnp.zeros((), jnp.int32))
+
+  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+    if gram is not None:
+      others = [place for place, other in enumerate(sorted(losses)) if other != name]
+      gram = gram[np.ix_(others, others)]
+    if weights is not None:
+      weights = _without(weights, name)
+    inner_weights, inner = weighting.update(
+      _without(losses, name), state.inner, weights=weights, gram=gram, key=key, **extra
+    )
+    time = state.num_updates // decay_every
+    _, unravel = ravel({name: losses[name]})
+    gamma = unravel(initial * jnp.exp(-decay * time.astype(jnp.float32))[None])
+    return {**inner_weights, **gamma}, WithAuxiliaryState(inner, state.num_updates + 1)
+
+  return LossWeighting(init, update, weighting.needs_gram)
+
+
+def _without(losses: dict, name: str) -> dict:
+  return {key: value for key, value in losses.items() if key != name}

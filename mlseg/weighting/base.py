@@ -1,0 +1,212 @@
+"""What a loss weighting is, and how losses of any structure become one vector and back."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Losses: TypeAlias = Any  # a pytree of K scalars, or one array [K]
+Weights: TypeAlias = Any  # as the losses
+State: TypeAlias = Any  # a pytree whose structure, shapes and dtypes never change
+
+
+class LossWeighting(NamedTuple):
+  """Two pure functions, as optax has them, that decide how much each of K losses counts.
+
+  `init(losses)` reads only the structure, shapes and dtypes of the losses and gives the first
+  state; it raises ValueError where they do not fit. `update(losses, state, *, weights=None,
+  gram=None, key=None, **extra)` gives the weights, in the structure and dtype of the losses, and
+  the next state. It never raises because of a value, never gives a weight that is not finite, and
+  ignores keywords that it does not know.
+
+  The keywords of `update`: `weights`, what an earlier member of a `chain` decided (None: uniform);
+  `gram` [K, K], the inner products of the gradients of the losses, in the order of
+  `jax.tree.leaves` (for a dict: of its sorted keys); `key`, a random key.
+  """
+
+  init: Callable[[Losses], State]
+  update: Callable[..., tuple[Weights, State]]
+  needs_gram: bool = False
+
+
+class EmptyState(NamedTuple):
+  """The state of a weighting that remembers nothing."""
+
+
+def num_losses(losses: Losses) -> int:
+  """Returns K.
+
+  Args:
+    losses: a pytree of K scalars, or one array [K]; arrays, numbers or `jax.ShapeDtypeStruct`.
+
+  Raises:
+    ValueError: where there is no loss, or a leaf is neither a scalar nor the one array [K].
+
+  Example:
+    >>> num_losses({"dice": 0.5, "focal": 0.1}), num_losses(np.zeros(3))
+    (2, 3)
+  """
+  leaves = jax.tree.leaves(losses)
+  shapes = [np.shape(leaf) for leaf in leaves]
+  if len(shapes) == 1 and len(shapes[0]) == 1 and shapes[0][0] > 0:
+    return shapes[0][0]
+  if not shapes or any(shape != () for shape in shapes):
+    raise ValueError(f"losses: must be K >= 1 scalars or one array [K], got shapes {shapes}")
+  return len(shapes)
+
+
+def state_dtype(losses: Losses) -> np.dtype:
+  """Returns the dtype for what a state holds: float32, or float64 where the losses are.
+
+  Args:
+    losses: a pytree of K scalars, or one array [K].
+
+  Example:
+    >>> str(state_dtype([jnp.bfloat16(1), jnp.bfloat16(2)]))
+    'float32'
+  """
+  return jnp.promote_types(jnp.result_type(*jax.tree.leaves(losses)), jnp.float32)
+
+
+def ravel(losses: Losses) -> tuple[jax.Array, Callable[[jax.Array], Weights]]:
+  """Returns the losses as one vector, and the function that gives such a vector their structure.
+
+  Args:
+    losses: a pytree of K scalars, or one array [K].
+
+  Returns:
+    The vector [K] in the dtype of `state_dtype`, and a function from [K] to a pytree like `losses`,
+    its leaves in the dtypes of the losses (float32 where a loss is an integer).
+
+  Example:
+    >>> vector, unravel = ravel({"b": 2.0, "a": 1.0})
+    >>> vector.tolist(), {name: float(value) for name, value in unravel(10 * vector).items()}
+    ([1.0, 2.0], {'a': 10.0, 'b': 20.0})
+  """
+  leaves, structure = jax.tree.flatten(losses)
+  arrays = [jnp.asarray(leaf) for leaf in leaves]
+  dtype = state_dtype(arrays)
+  dtypes = [a.dtype if jnp.issubdtype(a.dtype, jnp.floating) else dtype for a in arrays]
+  if len(arrays) == 1 and arrays[0].ndim == 1:
+    return arrays[0].astype(dtype), lambda vector: jax.tree.unflatten(
+      structure, [vector.astype(dtypes[0])]
+    )
+
+  def unravel(vector: jax.Array) -> Weights:
+    return jax.tree.unflatten(structure, [vector[k].astype(dtypes[k]) for k in range(len(dtypes))])
+
+  return jnp.stack([a.astype(dtype) for a in arrays]), unravel
+
+
+def ravel_weights(weights: Weights | None, losses: jax.Array) -> jax.Array:
+  """Returns what an earlier member of a chain decided, as a vector; uniform where none did.
+
+  Args:
+    weights: a pytree like the losses, or None.
+    losses: [K], the losses as a vector.
+
+  Returns:
+    [K], in the dtype of `losses`.
+
+  Example:
+    >>> ravel_weights(None, jnp.zeros(4)).tolist()
+    [0.25, 0.25, 0.25, 0.25]
+  """
+  if weights is None:
+    return jnp.full_like(losses, 1 / losses.size)
+  return ravel(weights)[0].astype(losses.dtype)
+
+
+def all_finite(values: jax.Array) -> jax.Array:
+  """Returns whether no value is NaN or infinite, as a scalar.
+
+  Args:
+    values: [...].
+
+  Example:
+    >>> bool(all_finite(jnp.array([1.0, jnp.inf])))
+    False
+  """
+  return jnp.isfinite(values).all()
+
+
+def normalize(scores: jax.Array) -> jax.Array:
+  """Returns w_k = s_k / sum_j s_j, and uniform weights where the scores do not allow that.
+
+  Args:
+    scores: [K]. They are of use if all are finite, none is negative and one is positive.
+
+  Returns:
+    [K], sum 1.
+
+  Example:
+    >>> normalize(jnp.array([3e38, 3e38])).tolist(), normalize(jnp.zeros(2)).tolist()
+    ([0.5, 0.5], [0.5, 0.5])
+  """
+  shrunk, _ = shrink(scores)
+  useful = all_finite(scores) & (scores >= 0).all() & (shrunk.sum() > 0)
+  parts = jnp.where(useful, shrunk, 1)
+  return parts / parts.sum()
+
+
+def shrink(values: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns the values times a power of two that lets them be summed and divided by.
+
+  The sum of huge values is infinite, and the compiler may divide by multiplying with a reciprocal,
+  which for a huge divisor is flushed to 0.
+
+  Args:
+    values: [K].
+
+  Returns:
+    The values [K] times the factor, and the factor, a scalar: 1 where no value is huge.
+
+  Example:
+    >>> shrunk, factor = shrink(jnp.array([3e38, 3e38]))
+    >>> bool(jnp.isfinite(shrunk.sum())), (shrunk / factor == 3e38).tolist()
+    (True, [True, True])
+  """
+  factor = jnp.where(jnp.abs(values).max() > 2.0**32, 2.0**-64, 1.0).astype(values.dtype)
+  return values * factor, factor
+
+
+def check_number(name: str, value: float, lower: float, upper: float = math.inf) -> None:
+  """Raises ValueError unless a hyper-parameter is a finite number in [lower, upper].
+
+  Args:
+    name: of the argument.
+    value: of the argument.
+    lower: the smallest value allowed.
+    upper: the largest value allowed.
+
+  Example:
+    >>> check_number("decay", 1.5, 0.0, 1.0)
+    Traceback (most recent call last):
+    ...
+    ValueError: decay: must be a finite number in [0.0, 1.0], got 1.5
+  """
+  is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+  if not is_number or not math.isfinite(value) or not lower <= value <= upper:
+    raise ValueError(f"{name}: must be a finite number in [{lower}, {upper}], got {value!r}")
+
+
+def check_integer(name: str, value: int, lower: int) -> None:
+  """Raises ValueError unless a hyper-parameter is an integer of at least `lower`.
+
+  Args:
+    name: of the argument.
+    value: of the argument.
+    lower: the smallest value allowed.
+
+  Example:
+    >>> check_integer("capacity", 0, 1)
+    Traceback (most recent call last):
+    ...
+    ValueError: capacity: must be an integer >= 1, got 0
+  """
+  is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+  if not is_integer or value < lower:
+    raise ValueError(f"{name}: must be an integer >= {lower}, got {value!r}")

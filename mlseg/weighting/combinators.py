@@ -1,0 +1,187 @@
+"""Weightings that act on the weights of the one before them in a chain."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mlseg.weighting.base import (
+  EmptyState,
+  Losses,
+  LossWeighting,
+  State,
+  all_finite,
+  check_number,
+  num_losses,
+  ravel,
+  ravel_weights,
+  shrink,
+  state_dtype,
+)
+
+
+class ChainState(NamedTuple):
+  """The states of the members of a chain."""
+
+  members: tuple[State, ...]  # one per member, in order
+
+
+class EmaState(NamedTuple):
+  """The moving average of the weights."""
+
+  average: jax.Array  # [K]
+  num_seen: jax.Array  # [], int32: weights that entered
+
+
+def chain(*weightings: LossWeighting) -> LossWeighting:
+  """Applies weightings one after another; each sees the losses and the weights of the one before.
+
+  Args:
+    *weightings: at least one; a random key is folded with each one's place.
+
+  Returns:
+    A LossWeighting; its weights are those of the last.
+
+  Raises:
+    ValueError: without a weighting.
+
+  Example:
+    >>> from mlseg.weighting.fixed import fixed
+    >>> weighting = chain(fixed((9.0, 1.0)), bounded(0.2, 0.8))
+    >>> losses = jnp.array([0.5, 0.5])
+    >>> weights, state = weighting.update(losses, weighting.init(losses))
+    >>> print(weights)
+    [8. 2.]
+  """
+  if not weightings:
+    raise ValueError("weightings: must be at least one, got none")
+
+  def init(losses: Losses) -> ChainState:
+    return ChainState(tuple(weighting.init(losses) for weighting in weightings))
+
+  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+    members = []
+    for place, (weighting, member) in enumerate(zip(weightings, state.members, strict=True)):
+      own_key = None if key is None else jax.random.fold_in(key, place)
+      weights, member = weighting.update(
+        losses, member, weights=weights, gram=gram, key=own_key, **extra
+      )
+      members.append(member)
+    return weights, ChainState(tuple(members))
+
+  return LossWeighting(init, update, any(weighting.needs_gram for weighting in weightings))
+
+
+def ema(decay: float = 0.9) -> LossWeighting:
+  """Smooths weights over steps: a(t) = decay a(t-1) + (1 - decay) w(t), a(0) = w(0).
+
+  So the average is a convex combination of the weights seen, and sums to what they sum to. Weights
+  that are not finite do not enter; before any did, the result is uniform, 1/K.
+
+  Source: named as future work by Golnari & Diba 2026.
+
+  Args:
+    decay: in [0, 1]; 0 changes nothing, 1 keeps the first weights for ever.
+
+  Returns:
+    A LossWeighting for use in a `chain`.
+
+  Raises:
+    ValueError: where decay is out of its range.
+
+  Example:
+    >>> weighting = ema(0.5)
+    >>> losses = jnp.zeros(2)
+    >>> state = weighting.init(losses)
+    >>> for weights in jnp.array([[1.0, 0.0], [0.0, 1.0]]):
+    ...   average, state = weighting.update(losses, state, weights=weights)
+    >>> print(average)
+    [0.5 0.5]
+  """
+  check_number("decay", decay, 0, 1)
+
+  def init(losses: Losses) -> EmaState:
+    number = num_losses(losses)
+    average = jnp.full(number, 1 / number, state_dtype(losses))
+    return EmaState(average, jnp.zeros((), jnp.int32))
+
+  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+    del gram, key, extra
+    vector, unravel = ravel(losses)
+    current = ravel_weights(weights, vector).astype(state.average.dtype)
+    mixed = decay * state.average + (1 - decay) * current
+    average = jnp.where(state.num_seen == 0, current, mixed)
+    enters = all_finite(current)
+    average = jnp.where(enters, average, state.average)
+    return unravel(average), EmaState(average, state.num_seen + enters.astype(jnp.int32))
+
+  return LossWeighting(init, update)
+
+
+def bounded(lower: float = 0.0, upper: float = 1.0) -> LossWeighting:
+  """Bounds the share of each weight in their sum, and keeps the sum.
+
+  With S = sum_j w_j and shares s = w / S: the result is S v, where v is the point nearest to s with
+  sum_k v_k = 1 and lower <= v_k <= upper, that is v_k = clip(s_k + tau, lower, upper) with the tau
+  that makes the sum 1. Weights within the bounds do not change. Where S is not positive or a weight
+  not finite, the result is uniform, 1/K.
+
+  Source: named as future work ("limits on the weight adjustment") by Golnari & Diba 2026.
+
+  Args:
+    lower: of each share, 0 <= lower <= 1/K.
+    upper: of each share, 1/K <= upper <= 1.
+
+  Returns:
+    A LossWeighting for use in a `chain`.
+
+  Raises:
+    ValueError: where a bound is out of its range; for K in `init`.
+
+  Example:
+    >>> weighting = bounded(0.1, 0.6)
+    >>> losses = jnp.zeros(3)
+    >>> weights = jnp.array([0.875, 0.125, 0.0])
+    >>> bounded_weights, _ = weighting.update(losses, weighting.init(losses), weights=weights)
+    >>> [round(float(weight), 4) for weight in bounded_weights]
+    [0.6, 0.2625, 0.1375]
+  """
+  check_number("lower", lower, 0, 1)
+  check_number("upper", upper, lower, 1)
+
+  def init(losses: Losses) -> EmptyState:
+    share = 1 / num_losses(losses)
+    check_number("lower", lower, 0, share)
+    check_number("upper", upper, share, 1)
+    return EmptyState()
+
+  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+    del gram, key, extra
+    vector, unravel = ravel(losses)
+    return unravel(_bound(ravel_weights(weights, vector), lower, upper)), state
+
+  return LossWeighting(init, update)
+
+
+def _bound(weights: jax.Array, lower: float, upper: float) -> jax.Array:
+  """Returns the weights [K] with each share of their sum in [lower, upper]."""
+  shrunk, factor = shrink(weights)
+  total = shrunk.sum()
+  useful = all_finite(weights) & (total > 0)
+  shares = jnp.where(useful, shrunk / jnp.where(useful, total, 1), 1 / weights.size)
+  within = (shares >= lower).all() & (shares <= upper).all()
+  projected = _project(shares, lower, upper) * total / factor
+  bound = jnp.where(within, weights, projected)
+  return jnp.where(useful & all_finite(bound), bound, 1 / weights.size)
+
+
+def _project(shares: jax.Array, lower: float, upper: float) -> jax.Array:
+  """Returns clip(shares + tau, lower, upper) with the tau for which it sums to 1.
+
+  The sum grows with tau in straight pieces that meet where a share reaches a bound, so tau lies on
+  a straight line between two of these places.
+  """
+  shifts = jnp.sort(jnp.concatenate([lower - shares, upper - shares]))
+  sums = jnp.clip(shares + shifts[:, None], lower, upper).sum(axis=1)
+  tau = jnp.interp(1.0, sums, shifts)
+  return jnp.clip(shares + tau, lower, upper)

@@ -1,0 +1,221 @@
+"""The histories of K losses, and statistics of one history that do not ask for its order.
+
+A statistic takes one history [capacity] and the mask [capacity] of the values that are there;
+`vmap` takes it over the K histories. A history without values has the statistic 0.
+"""
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from mlseg.weighting.base import all_finite, shrink
+
+
+class RingBuffer(NamedTuple):
+  """The last `capacity` losses, one row per loss.
+
+  A column is one step, so the histories stay aligned: a step on which any loss is not finite enters
+  none of them.
+  """
+
+  values: jax.Array  # [K, capacity], in order of arrival, then around; zeros until filled
+  # [], int32: steps that entered, also those that are overwritten by now
+  count: jax.Array  # type: ignore[assignment]  # hides the method of tuples that nobody needs
+
+
+def empty(num_losses: int, capacity: int, dtype: jax.typing.DTypeLike = jnp.float32) -> RingBuffer:
+  """Returns a buffer without values.
+
+  Args:
+    num_losses: K.
+    capacity: values kept per loss.
+    dtype: of the values.
+
+  Example:
+    >>> empty(2, 5).values.shape
+    (2, 5)
+  """
+  return RingBuffer(jnp.zeros((num_losses, capacity), dtype), jnp.zeros((), jnp.int32))
+
+
+def push(buffer: RingBuffer, losses: jax.Array) -> RingBuffer:
+  """Returns the buffer with one more step, the oldest one dropped if it was full.
+
+  A step with a loss that is NaN or infinite changes nothing.
+
+  Args:
+    buffer: of K losses.
+    losses: [K].
+
+  Example:
+    >>> buffer = push(empty(1, 2), jnp.array([7.0]))
+    >>> buffer = push(buffer, jnp.array([jnp.nan]))
+    >>> buffer.values.tolist(), int(buffer.count)
+    ([[7.0, 0.0]], 1)
+  """
+  chex.assert_shape(losses, (buffer.values.shape[0],))
+  enters = all_finite(losses)
+  place = buffer.count % buffer.values.shape[1]
+  column = jnp.where(enters, losses.astype(buffer.values.dtype), buffer.values[:, place])
+  values = buffer.values.at[:, place].set(column)
+  return RingBuffer(values, buffer.count + enters.astype(jnp.int32))
+
+
+def filled(buffer: RingBuffer) -> jax.Array:
+  """Returns which places of the buffer hold a value.
+
+  Args:
+    buffer: of K losses.
+
+  Returns:
+    [capacity], bool, the same for all K.
+
+  Example:
+    >>> filled(push(empty(1, 3), jnp.array([7.0]))).tolist()
+    [True, False, False]
+  """
+  return jnp.arange(buffer.values.shape[1]) < buffer.count
+
+
+def mean(history: jax.Array, mask: jax.Array) -> jax.Array:
+  """Returns the mean: (1/n) sum_i h_i.
+
+  Args:
+    history: [capacity].
+    mask: [capacity], bool: the n values that are there.
+
+  Example:
+    >>> float(mean(jnp.array([1.0, 3.0, 9.0]), jnp.array([True, True, False])))
+    2.0
+  """
+  number = jnp.maximum(mask.sum(), 1).astype(history.dtype)
+  return jnp.where(mask, history, 0).sum() / number
+
+
+def variance(history: jax.Array, mask: jax.Array) -> jax.Array:
+  """Returns the variance of the whole history: (1/n) sum_i (h_i - mean(h))^2.
+
+  Source: Golnari & Diba 2026, eq. 3.
+
+  Args:
+    history: [capacity].
+    mask: [capacity], bool: the n values that are there.
+
+  Example:
+    >>> float(variance(jnp.array([1.0, 3.0, 9.0]), jnp.array([True, True, False])))
+    1.0
+  """
+  return mean((history - mean(history, mask)) ** 2, mask)
+
+
+def median(history: jax.Array, mask: jax.Array) -> jax.Array:
+  """Returns the median, halfway between the two middle values where n is even.
+
+  Args:
+    history: [capacity].
+    mask: [capacity], bool: the n values that are there.
+
+  Example:
+    >>> float(median(jnp.array([5.0, 1.0, 3.0, 9.0]), jnp.array([True, True, True, False])))
+    3.0
+  """
+  ordered, number = _sort(history, mask)
+  return _middle(ordered, (number - 1) // 2, number // 2)
+
+
+def swapped_median(history: jax.Array, mask: jax.Array) -> jax.Array:
+  """Returns what the authors' demo takes for the median, odd and even n swapped; for tests alone.
+
+  Odd n: halfway between the values n // 2 - 1 and n // 2 in order, from 0. Even n: value n // 2.
+
+  Source: the public demo of Golnari & Diba.
+
+  Args:
+    history: [capacity].
+    mask: [capacity], bool: the n values that are there.
+
+  Example:
+    >>> float(swapped_median(jnp.array([5.0, 1.0, 3.0, 9.0]), jnp.ones(4, bool)))
+    5.0
+  """
+  ordered, number = _sort(history, mask)
+  return _middle(ordered, number // 2 - number % 2, number // 2)
+
+
+def median_absolute_deviation(history: jax.Array, mask: jax.Array, median=median) -> jax.Array:
+  """Returns the median absolute deviation: median_i |h_i - median(h)|.
+
+  Source: Golnari & Diba 2026, eq. 5.
+
+  Args:
+    history: [capacity].
+    mask: [capacity], bool: the n values that are there.
+    median: what to take for the median.
+
+  Example:
+    >>> float(median_absolute_deviation(jnp.array([1.0, 2.0, 4.0]), jnp.ones(3, bool)))
+    1.0
+  """
+  return median(jnp.abs(history - median(history, mask)), mask)
+
+
+def symlog(values: jax.Array) -> jax.Array:
+  """Returns sign(x) log(1 + |x|).
+
+  Source: Golnari & Diba 2026, eq. 9.
+
+  Args:
+    values: [...].
+
+  Example:
+    >>> print(symlog(jnp.array([-1.0, 0.0, 1.0])).round(4))
+    [-0.6931  0.      0.6931]
+  """
+  return jnp.sign(values) * jnp.log1p(jnp.abs(values))
+
+
+def min_max(history: jax.Array, mask: jax.Array) -> jax.Array:
+  """Returns the history in [0, 1]: (h - min(h)) / (max(h) - min(h)); zeros for a constant one.
+
+  Source: Golnari & Diba 2026, eq. 10.
+
+  Args:
+    history: [capacity].
+    mask: [capacity], bool: the n values that are there.
+
+  Returns:
+    [capacity], zero where no value is there.
+
+  Example:
+    >>> min_max(jnp.array([1.0, 3.0, 2.0, 9.0]), jnp.array([True, True, True, False])).tolist()
+    [0.0, 1.0, 0.5, 0.0]
+  """
+  shrunk, _ = shrink(jnp.where(mask, history, 0))
+  lowest = jnp.where(mask, shrunk, jnp.inf).min()
+  highest = jnp.where(mask, shrunk, -jnp.inf).max()
+  varies = highest > lowest
+  scaled = (shrunk - jnp.where(varies, lowest, 0)) / jnp.where(varies, highest - lowest, 1)
+  return jnp.where(mask & varies, scaled, 0)
+
+
+def _sort(history: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns the values in order, those that are not there at the end, and their number n."""
+  padded = jnp.where(mask, history, jnp.inf)
+  # XLA sorts integers five times faster on the CPU than floats, whose comparison it cannot inline.
+  integers = jnp.int64 if padded.dtype == jnp.float64 else jnp.int32
+  bits = _flip_negative(jax.lax.bitcast_convert_type(padded, integers))
+  ordered = jax.lax.bitcast_convert_type(_flip_negative(jnp.sort(bits)), padded.dtype)
+  return ordered, mask.sum()
+
+
+def _flip_negative(bits: jax.Array) -> jax.Array:
+  """Returns the bits of floats as integers in the same order, or those as bits again."""
+  return jnp.where(bits < 0, bits ^ jnp.iinfo(bits.dtype).max, bits)
+
+
+def _middle(ordered: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+  """Returns halfway between two places of the ordered values, 0 where there are none."""
+  middle = ordered[jnp.maximum(low, 0)] / 2 + ordered[high] / 2
+  return jnp.where(jnp.isfinite(middle), middle, 0)

@@ -1,0 +1,114 @@
+"""Checkpoints come back bit for bit, and a damaged one gives way to the one before."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mlseg import train_step
+from mlseg.checkpoint import Checkpoints, flatten
+from mlseg.errors import UserError
+from mlseg.weighting import dynamic_memory_fusion
+
+
+def _state(seed=0):
+  weighting = dynamic_memory_fusion("bayesian", capacity=4, min_history=2)
+  w = jax.random.normal(jax.random.key(seed), (64, 65))
+  variables = {"params": {"w": w}, "batch_stats": {"mean": w[0]}}
+  state = train_step.init_state(
+    jax.random.key(seed), variables, optax.adam(0.1), weighting, ("a", "b")
+  )
+  return state._replace(step=jnp.int32(seed))
+
+
+def _save(folder, *steps):
+  checkpoints = Checkpoints(folder)
+  for step in steps:
+    checkpoints.save(step, jax.device_get(flatten(_state(step))))
+  checkpoints.close()
+
+
+def _equal(state, expected):
+  actual, expected = flatten(state), flatten(expected)
+  assert list(actual) == list(expected)
+  for name in actual:
+    assert actual[name].dtype == expected[name].dtype
+    np.testing.assert_array_equal(actual[name], expected[name])
+
+
+def _largest(folder):
+  return max((f for f in folder.rglob("*") if f.is_file()), key=lambda f: f.stat().st_size)
+
+
+def test_the_newest_state_comes_back_and_two_are_kept(tmp_path):
+  _save(tmp_path / "c", 1, 2, 3)
+  said = []
+  checkpoints = Checkpoints(tmp_path / "c")
+  state = checkpoints.restore(_state(), said.append)
+  checkpoints.close()
+  _equal(state, _state(3))
+  assert jax.tree.structure(state) == jax.tree.structure(_state())
+  assert said == []
+  assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["2", "3"]
+
+
+def test_nothing_saved_gives_none(tmp_path):
+  checkpoints = Checkpoints(tmp_path / "c")
+  assert checkpoints.restore(_state(), print) is None
+  checkpoints.close()
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "remove"])
+def test_a_damaged_checkpoint_is_said_and_the_previous_one_used(tmp_path, damage):
+  folder = tmp_path / "c"
+  _save(folder, 1, 2)
+  victim = _largest(folder / "2")
+  content = bytearray(victim.read_bytes())
+  if damage == "flip":
+    content[len(content) // 2] ^= 0xFF
+  elif damage == "truncate":
+    content = content[: len(content) // 2]
+  elif damage == "empty":
+    content.clear()
+  if damage == "remove":
+    victim.unlink()
+  else:
+    victim.write_bytes(bytes(content))
+  said = []
+  checkpoints = Checkpoints(folder)
+  state = checkpoints.restore(_state(), said.append)
+  _equal(state, _state(1))
+  assert len(said) == 1
+  assert "step 2" in said[0]
+  assert (tmp_path / "c.damaged" / "2").is_dir()  # nothing is thrown away
+  checkpoints.save(2, jax.device_get(flatten(_state(2))))  # and its place is free again
+  checkpoints.close()
+  again = Checkpoints(folder)
+  _equal(again.restore(_state(), said.append), _state(2))
+  again.close()
+
+
+def test_content_that_is_readable_but_wrong_is_found_by_its_digest(tmp_path):
+  folder = tmp_path / "c"
+  _save(folder, 1, 2)
+  other = tmp_path / "other"
+  _save(other, 2, 3)
+  # A whole, valid array store in the wrong place: only the digest can tell.
+  (folder / "2" / "state").rename(tmp_path / "old")
+  (other / "3" / "state").rename(folder / "2" / "state")
+  said = []
+  checkpoints = Checkpoints(folder)
+  _equal(checkpoints.restore(_state(), said.append), _state(1))
+  checkpoints.close()
+  assert "digest" in said[0]
+
+
+def test_no_readable_checkpoint_is_an_error_that_says_what_to_do(tmp_path):
+  folder = tmp_path / "c"
+  _save(folder, 1)
+  _largest(folder / "1").write_bytes(b"")
+  checkpoints = Checkpoints(folder)
+  with pytest.raises(UserError, match="--workdir"):
+    checkpoints.restore(_state(), print)
+  checkpoints.close()

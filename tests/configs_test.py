@@ -1,0 +1,78 @@
+"""Every config is complete, overridable, and importable on its own."""
+
+import ast
+import importlib.util
+import json
+import pathlib
+
+import pytest
+from ml_collections import ConfigDict
+
+from mlseg import builders
+
+CONFIGS = sorted((pathlib.Path(__file__).parent.parent / "configs").glob("*.py"))
+PAPER_ROWS = 13
+
+
+def _module(path):
+  spec = importlib.util.spec_from_file_location(path.stem, path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+def _leaves(config, prefix=""):
+  for name, value in config.items():
+    if isinstance(value, ConfigDict):
+      yield from _leaves(value, f"{prefix}{name}.")
+    else:
+      yield f"{prefix}{name}", value
+
+
+def _variants():
+  for path in CONFIGS:
+    for variant in getattr(_module(path), "VARIANTS", [None]):
+      yield pytest.param(path, variant, id=f"{path.stem}:{variant}")
+
+
+@pytest.mark.parametrize(("path", "variant"), _variants())
+def test_config_is_complete_and_builds(path, variant):
+  module = _module(path)
+  config = module.get_config(variant) if variant else module.get_config()
+  reference = dict(_leaves(_module(CONFIGS[0].with_name("dmf_busi.py")).get_config()))
+  leaves = dict(_leaves(config))
+  assert leaves.keys() == reference.keys()
+  assert not [name for name, value in leaves.items() if isinstance(value, list)]
+  json.dumps(config.to_dict())
+  builders.check_config(config)
+  losses = builders.make_losses(config, 2)
+  weighting = builders.make_weighting(config)
+  state = weighting.init(dict.fromkeys(losses, 1.0))
+  weights, _ = weighting.update({name: builders.jnp.float32(1.0) for name in losses}, state)
+  assert weights.keys() == losses.keys()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_config_imports_only_ml_collections_and_says_its_command(path):
+  tree = ast.parse(path.read_text())
+  imported = {
+    node.module.split(".")[0] if isinstance(node, ast.ImportFrom) else node.names[0].name
+    for node in ast.walk(tree)
+    if isinstance(node, ast.Import | ast.ImportFrom)
+  }
+  assert imported == {"ml_collections"}
+  assert f"python -m mlseg.main --config=configs/{path.name}" in ast.get_docstring(tree)
+
+
+def test_the_variants_are_the_rows_of_the_papers_table():
+  module = _module(CONFIGS[0].with_name("dmf_busi.py"))
+  rows = set()
+  for variant in module.VARIANTS:
+    config = module.get_config(variant)
+    name = config.weighting.name
+    kind = "fixed" if name == "fixed" else config.weighting.statistic
+    rows.add((kind, config.auxiliary.name))
+  statistics = ("variance", "mad", "bayesian")
+  auxiliaries = ("tversky", "focal", "class_balanced_dice", "none")
+  assert rows == {(s, a) for s in statistics for a in auxiliaries} | {("fixed", "none")}
+  assert len(module.VARIANTS) == PAPER_ROWS

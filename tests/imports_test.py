@@ -1,0 +1,88 @@
+"""Imports go downwards only, as the layout says; each rule is one line here."""
+
+import ast
+import pathlib
+
+import pytest
+
+import mlseg
+
+ROOT = pathlib.Path(mlseg.__file__).parent
+ALLOWED = {  # what a module of mlseg may import from mlseg, beside its own package
+  "errors": set(),
+  "losses": {"errors"},
+  "metrics": {"errors"},
+  "models": {"errors"},
+  "weighting": set(),
+  "data": {"errors"},
+  "report": {"errors"},
+  "log": {"errors"},
+  "run_folder": {"errors"},
+  "checkpoint": {"errors"},
+  "train_step": {"weighting"},
+  "evaluate": {"metrics"},
+  "builders": {"errors", "losses", "models", "weighting", "data", "train_step"},
+  "programs": {"builders", "data", "evaluate", "metrics", "train_step"},
+  "results": {"data", "log", "metrics", "programs", "report", "run_folder", "train_step"},
+  "train": {
+    "builders", "checkpoint", "data", "log", "programs", "results", "run_folder", "train_step",
+  },
+  "main": {"errors", "log", "train"},
+}  # fmt: skip
+OUTSIDE = {  # where only these packages may be imported
+  "weighting": {"jax", "numpy", "optax", "chex"},
+}
+ONLY_IN = {  # packages that only these modules may import
+  "flax": {"models"},
+  "orbax": {"checkpoint"},
+  "tensorflow_datasets": {"data"},
+  "matplotlib": {"report"},
+  "rich": {"log"},
+}
+STANDARD = set(__import__("sys").stdlib_module_names)
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def _imports(path):
+  """Yields the dotted names that a file imports, those inside functions too."""
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      assert node.level == 0, f"{path}: imports are absolute"
+      yield node.module
+      yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _home(path):
+  """Returns the package of mlseg, or the module directly in it, that a file belongs to."""
+  return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_downwards(path):
+  home = _home(path)
+  if home == "__init__":
+    return
+  for name in _imports(path):
+    top, *rest = name.split(".")
+    if top == "mlseg" and rest:
+      public = {p.stem for p in ROOT.iterdir()}
+      if rest[0] in public and rest[0] != home:
+        assert rest[0] in ALLOWED[home], f"{path} imports {name}"
+    elif top not in STANDARD and top != "mlseg":
+      assert top in OUTSIDE.get(home, {top}), f"{path} imports {name}"
+      assert home in ONLY_IN.get(top, {home}), f"{path} imports {name}"
+
+
+def test_the_table_names_every_module():
+  assert {_home(path) for path in FILES} - {"__init__"} == set(ALLOWED)
+
+
+def test_reports_need_no_jax():
+  for path in (ROOT / "report").rglob("*.py"):
+    assert not {"jax", "flax"} & {name.split(".")[0] for name in _imports(path)}
+
+
+def test_tensorflow_is_never_imported():
+  assert "tensorflow" not in {name.split(".")[0] for path in FILES for name in _imports(path)}

@@ -1,0 +1,74 @@
+"""Wrong use gets one clear line and exit code 2, and changes nothing."""
+
+import pathlib
+
+import pytest
+
+from mlseg import main
+
+CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
+SMOKE = f"--config={CONFIGS / 'smoke.py'}"
+DMF = f"--config={CONFIGS / 'dmf_busi.py'}"
+
+WRONG = {
+  "no config": ([], "--config is missing"),
+  "missing file": (["--config=nowhere.py"], "No such file"),
+  "unknown variant": ([f"{DMF}:median"], "unknown variant 'median': choose from variance+tversky"),
+  "unknown key": ([SMOKE, "--config.nmu_seeds=2"], 'Did you mean "num_seeds"'),
+  "unknown nested key": ([SMOKE, "--config.data.zzz=2"], "unknown config key 'zzz'"),
+  "wrong type": ([SMOKE, "--config.num_epochs=2.5"], "config.num_epochs"),
+  "unknown flag": ([SMOKE, "--wrkdir=x"], "wrkdir"),
+  "stray argument": ([SMOKE, "fast"], "unexpected argument 'fast'"),
+  "range": ([SMOKE, "--config.num_epochs=0"], "config.num_epochs must be at least 1, not 0"),
+  "loss": ([SMOKE, "--config.losses=('dise',)"], "unknown loss 'dise': choose from class_bal"),
+  "auxiliary": ([SMOKE, "--config.auxiliary.name=dise"], "unknown loss 'dise': choose from"),
+  "loss option": ([SMOKE, "--config.loss_options.class_balanced_dice.class_weights=x"], "'x'"),
+  "weighting": ([SMOKE, "--config.weighting.name=best"], "unknown weighting 'best': choose from"),
+  "statistic": ([SMOKE, "--config.weighting.statistic=mode"], "'mode'"),
+  "fixed weights": (
+    [SMOKE, "--config.weighting.name=fixed", "--config.weighting.fixed=(1.0,)"],
+    "one weight per entry of config.losses, not (1.0,)",
+  ),
+  "data set": ([SMOKE, "--config.data.name=bussi"], "unknown dataset 'bussi': choose from busi"),
+  "data folder": ([SMOKE, "--config.data.root=nowhere"], "nowhere"),
+  "split": ([SMOKE, "--config.data.split=rnd"], "unknown split 'rnd': choose from"),
+  "batch": (
+    [SMOKE, "--config.batch_size=512"],
+    "batch_size 512 is larger than the training set of",
+  ),
+  "model": ([SMOKE, "--config.model.name=vnet"], "unknown model 'vnet': choose from unet"),
+  "norm": ([SMOKE, "--config.model.norm=layer"], "'layer': choose from batch"),
+  "image size": ([SMOKE, "--config.data.image_size=30"], "must be a multiple of 4"),
+  "too large": ([SMOKE, "--config.data.image_size=256"], "--config.data.root"),
+  "optimizer": ([SMOKE, "--config.optimizer.name=lion"], "unknown optimizer 'lion': choose from"),
+  "decay": ([SMOKE, "--config.optimizer.weight_decay=0.1"], "weight_decay"),
+  "rotation": ([SMOKE, "--config.augmentation.flip_vertical=2.0"], "flip_vertical"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_use_gets_one_line_and_code_2(case, tmp_path, monkeypatch, capfd):
+  arguments, expected = WRONG[case]
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setenv("MLSEG_CACHE", str(tmp_path / "cache"))
+  assert main.main(["mlseg.main", "--workdir=run", *arguments]) == 2
+  error = capfd.readouterr().err
+  assert expected in error
+  assert error.startswith("mlseg: ")
+  assert error.count("\n") == 1, error
+  assert not (tmp_path / "run").exists()
+
+
+def test_help_shows_the_flags(capsys):
+  with pytest.raises(SystemExit) as info:
+    main.main(["mlseg.main", "--help"])
+  assert info.value.code == 0
+  assert "--workdir" in capsys.readouterr().out
+
+
+def test_the_default_folder_depends_on_the_config_alone():
+  _, first = main.parse(["x", f"{DMF}:mad+none"])
+  _, again = main.parse(["x", f"{DMF}:mad+none"])
+  _, other = main.parse(["x", f"{DMF}:mad+none", "--config.seed=1"])
+  assert first == again != other
+  assert first.as_posix().startswith("runs/dmf_busi-mad+none-")
