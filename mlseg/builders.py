@@ -141,11 +141,15 @@ def make_model(config: ConfigDict, num_classes: int) -> models.Model:
   return models.from_linen(module)
 
 
+def loss_names(config: ConfigDict) -> list[str]:
+  """Returns the names of the losses in the config's order, the auxiliary one last."""
+  extra = config.auxiliary.name
+  return [*config.losses, *([] if extra == "none" else [extra])]
+
+
 def make_losses(config: ConfigDict, num_classes: int) -> dict[str, Loss]:
   """Returns the losses by name, the auxiliary one last: functions of (logits, one-hot masks)."""
-  names = list(config.losses)
-  if config.auxiliary.name != "none":
-    names.append(config.auxiliary.name)
+  names = loss_names(config)
   require(len(set(names)) == len(names) > 0, "the losses must be different and at least one", names)
   for name in names:
     if name not in LOSSES:

@@ -1,5 +1,6 @@
 """The compiled programs of a run: a few, each compiled once and shared by all seeds."""
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -28,35 +29,45 @@ class Validation(NamedTuple):
   losses: dict[str, jax.Array]  # per loss []
 
 
+class Training(NamedTuple):
+  """What runs on the device while a seed trains; both take over the memory of the state.
+
+  Attributes:
+    run: `run(state, data, num_steps) -> (state, StepLog)`.
+    validate: `validate(state, images, masks, epoch) -> (state, Validation)`, which also keeps the
+      best variables.
+    seconds: that compiling them took.
+  """
+
+  run: Callable[[TrainState, Data, np.int32], tuple[TrainState, StepLog]]
+  validate: Callable[..., tuple[TrainState, Validation]]
+  seconds: float
+
+
 class Programs(NamedTuple):
   """What runs on the device.
 
   Attributes:
     init: `init(key) -> TrainState`.
-    run: `run(state, data, num_steps) -> (state, StepLog)`; the state is donated.
-    validate: `validate(state, images, masks, epoch) -> (state, Validation)`, which also keeps the
-      best variables; the state is donated.
+    training: `training() -> Training`, compiled at the first call.
     test: `test(variables, images, masks) -> Evaluation`.
     predict: `predict(variables, images) -> classes [B, H, W]`.
     steps_per_epoch: full batches in the training set.
     num_steps: steps of the whole run.
     num_params: parameters of the network.
-    seconds: that compiling `run` and `validate` took.
   """
 
   init: Callable[[jax.Array], TrainState]
-  run: Callable[[TrainState, Data, np.int32], tuple[TrainState, StepLog]]
-  validate: Callable[..., tuple[TrainState, Validation]]
+  training: Callable[[], Training]
   test: Callable[..., Evaluation]
   predict: Callable[[PyTree, jax.Array], jax.Array]
   steps_per_epoch: int
   num_steps: int
   num_params: int
-  seconds: float
 
 
 def build_programs(config: ConfigDict, cases: Cases, split: Split) -> Programs:
-  """Returns the programs of a config; `run` and `validate` are compiled here, ahead of their use.
+  """Returns the programs of a config.
 
   Args:
     config: the recipe.
@@ -96,27 +107,28 @@ def build_programs(config: ConfigDict, cases: Cases, split: Split) -> Programs:
   step = train_step.make_step(loss_fn, optimizer, weighting)
   run = train_step.make_run(step, builders.make_batch_at(config))
 
-  # Shapes alone: a mistake in the config shows before anything is allocated.
-  started = time.perf_counter()
-  options = builders.compiler_options()
+  # Shapes alone: a mistake in the config shows before anything is allocated or written.
   state = jax.eval_shape(init, jax.random.key(0))
   count = jax.ShapeDtypeStruct((), jnp.int32)
   data = jax.eval_shape(lambda: device_data(cases, split))
   part = jax.eval_shape(lambda: validation_data(device_data(cases, split), split))
-  compiled_run = (
-    jax.jit(run, donate_argnums=0, compiler_options=options).lower(state, data, count).compile()
-  )
-  compiled_validate = jax.jit(validate, donate_argnums=0).lower(state, *part, count).compile()
+  traced_run = jax.jit(run, donate_argnums=0).trace(state, data, count)
+
+  @functools.cache
+  def training() -> Training:
+    started = time.perf_counter()
+    compiled_run = traced_run.lower().compile(builders.compiler_options())
+    compiled_validate = jax.jit(validate, donate_argnums=0).lower(state, *part, count).compile()
+    return Training(compiled_run, compiled_validate, time.perf_counter() - started)
+
   return Programs(
     init=jax.jit(init),
-    run=compiled_run,
-    validate=compiled_validate,
+    training=training,
     test=jax.jit(evaluate),
     predict=jax.jit(lambda variables, images: logits(variables, images).argmax(-1)),
     steps_per_epoch=steps_per_epoch,
     num_steps=num_steps,
     num_params=sum(leaf.size for leaf in jax.tree.leaves(state.variables["params"])),
-    seconds=time.perf_counter() - started,
   )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from mlseg import __version__
 from mlseg.errors import UserError
 
 
@@ -99,13 +100,13 @@ def opened(workdir: pathlib.Path) -> Iterator[None]:
 
 def describe(config: ConfigDict, fingerprint: str) -> dict[str, Any]:
   """Returns what `config.json` holds: the resolved config, versions, device, data fingerprint."""
-  packages = ("mlseg", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+  packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
   versions = {name: importlib.metadata.version(name) for name in packages}
   return {
     "config": config.to_dict(),
     "data": fingerprint,
     "device": f"{jax.device_count()} {jax.devices()[0].device_kind}",
-    "versions": {"python": platform.python_version(), **versions},
+    "versions": {"mlseg": __version__, "python": platform.python_version(), **versions},
   }
 
 

@@ -65,10 +65,7 @@ def train(config: ConfigDict, workdir: pathlib.Path, reporter: Reporter) -> dict
   run_folder.check(workdir, run_folder.describe(config, cases.fingerprint))
   results.say_header(reporter, config, cases, parts[seeds[0]], workdir)
   programs = build_programs(config, cases, parts[seeds[0]])
-  reporter.say(
-    f"model   {config.model.name}, {programs.num_params:,} parameters,"
-    f" compiled in {programs.seconds:.1f} s"
-  )
+  reporter.say(f"model   {config.model.name}, {programs.num_params:,} parameters")
 
   with run_folder.opened(workdir), _stop_signals() as stop:
     # ---- The run's folder
@@ -120,19 +117,22 @@ def _train_seed(
   validation_part = validation_data(data, split)
 
   # ---- Steps: the host waits for the device once per log step, in `device_get`, and nowhere else
+  names = list(builders.loss_names(config))
   finished = _finished(config, programs, step, jax.device_get(state.best.epoch))
+  if not finished:
+    reporter.say(f"seed {seed}: compiled in {programs.training().seconds:.1f} s")
   with reporter.bar(f"seed {seed}", programs.num_steps, step):
     while not finished:
       started = time.perf_counter()
       in_epoch = step % programs.steps_per_epoch
       to_log = config.log_every - in_epoch % config.log_every
       count = min(to_log, programs.steps_per_epoch - in_epoch)
-      state, log = programs.run(state, data, np.int32(count))
+      state, log = programs.training().run(state, data, np.int32(count))
       step += count
       epoch, rest = divmod(step, programs.steps_per_epoch)
       validation = None
       if not rest:
-        state, validation = programs.validate(state, *validation_part, np.int32(epoch))
+        state, validation = programs.training().validate(state, *validation_part, np.int32(epoch))
       saves = not rest and (epoch % config.checkpoint_every == 0 or step == programs.num_steps)
       log, validation, nonfinite, best_epoch, arrays = jax.device_get(
         (log, validation, state.nonfinite, state.best.epoch, flatten(state) if saves else None)
@@ -141,13 +141,13 @@ def _train_seed(
         "seed": seed,
         "step": step,
         "epoch": step / programs.steps_per_epoch,
-        "losses": {name: float(value) for name, value in log.losses.items()},
-        "weights": {name: float(value) for name, value in log.weights.items()},
+        "losses": {name: float(log.losses[name]) for name in names},
+        "weights": {name: float(log.weights[name]) for name in names},
         "images_per_second": count * config.batch_size / (time.perf_counter() - started),
         "nonfinite": int(nonfinite.total),
       }
       if validation is not None:
-        losses = {name: float(value) for name, value in validation.losses.items()}
+        losses = {name: float(validation.losses[name]) for name in names}
         record["validation"] = {"dice": float(validation.dice), "losses": losses}
       metrics_file.append(record)
       reporter.step(record)

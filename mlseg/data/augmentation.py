@@ -78,7 +78,7 @@ def _check(**limits: tuple[float, float]) -> None:
 
 
 def _inverse_matrix(angle: jax.Array, slant: jax.Array, size: jax.Array) -> jax.Array:
-  """Returns [B, 2, 2] that takes a place in the result, (row, column) from the centre, to its source.
+  """Returns [B, 2, 2]: from a place in the result, (row, column) off the centre, to its source.
 
   The map itself is: scale, then shear columns by rows, then rotate.
   """

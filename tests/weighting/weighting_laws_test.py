@@ -218,8 +218,8 @@ def test_init_refuses_what_are_not_losses(name, losses):
 @over_weightings
 def test_works_under_strict_promotion(name):
   with jax.numpy_dtype_promotion("strict"):
-    weights, _ = _scan(name)(_random_losses())
-  _assert_close(weights, RUNS[name](_random_losses())[0])
+    weights, _ = jax.eval_shape(_scan(name), _random_losses())
+  assert weights.dtype == jnp.float32
 
 
 def test_every_public_factory_is_in_the_table():
