@@ -78,8 +78,8 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
 
   config.losses = ("cross_entropy", "soft_iou", "soft_dice")
   config.loss_options = ConfigDict()
-  config.loss_options.focal = ConfigDict({"gamma": 2.0, "alpha": 1.0})
-  config.loss_options.tversky = ConfigDict({"alpha": 0.3, "beta": 0.7})
+  config.loss_options.focal = ConfigDict({"gamma": 2.0, "alpha": 0.25})
+  config.loss_options.tversky = ConfigDict({"alpha": 0.7, "beta": 0.3})
   config.loss_options.class_balanced_dice = ConfigDict({"class_weights": "paper"})
 
   config.weighting = ConfigDict()

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
@@ -86,7 +87,7 @@ def make_cases(config: ConfigDict) -> cases.Cases:
 
 
 def make_split(
-  config: ConfigDict, data: cases.Cases, groups: jax.Array | None, seed: int
+  config: ConfigDict, data: cases.Cases, groups: np.ndarray | None, seed: int
 ) -> splits.Split:
   """Returns which cases a seed trains on, validates on and is tested on.
 
@@ -158,7 +159,7 @@ def make_losses(config: ConfigDict, num_classes: int) -> dict[str, Loss]:
     if name not in LOSSES:
       raise unknown("loss in config.loss_options", name, LOSSES)
   options = config.loss_options
-  functions = {
+  functions: dict[str, Loss] = {
     name: functools.partial(LOSSES[name], **dict(options.get(name, {}))) for name in names
   }
   shape = jax.ShapeDtypeStruct((1, 8, 8, num_classes), jnp.float32)
@@ -231,15 +232,15 @@ def make_optimizer(config: ConfigDict, num_steps: int) -> optax.GradientTransfor
 
 def make_batch_at(config: ConfigDict) -> Callable[[Data, jax.Array, jax.Array], PyTree]:
   """Returns `batch_at(data, key, step) -> (images, masks)`, augmented, for the compiled step."""
-  options = dict(config.augmentation)
-  augment = functools.partial(augmentation.augment, **options)
+  options: dict[str, Any] = dict(config.augmentation)
 
   def batch_at(data: Data, key: jax.Array, step: jax.Array) -> PyTree:
     order_key, augment_key = jax.random.split(key)
     images, masks = pipeline.batch_at(
       data.images, data.masks, data.train, order_key, step, config.batch_size
     )
-    return augment(jax.random.fold_in(augment_key, step), images, masks)
+    key = jax.random.fold_in(augment_key, step)
+    return augmentation.augment(key, images, masks, **options)
 
   return batch_at
 

@@ -139,7 +139,7 @@ def _unflatten(arrays: dict[str, np.ndarray], like: PyTree) -> PyTree:
   for name, leaf in zip(names, leaves, strict=True):
     array = arrays[name]
     if _is_key(leaf):
-      values.append(jax.random.wrap_key_data(array))
+      values.append(jax.random.wrap_key_data(jax.numpy.asarray(array)))
       continue
     if array.shape != leaf.shape or array.dtype != leaf.dtype:
       raise ValueError(f"{name} is {array.dtype}{array.shape}, not {leaf.dtype}{leaf.shape}")

@@ -95,7 +95,7 @@ def _transform(image: jax.Array, mask: jax.Array, matrix: jax.Array) -> tuple[ja
   centre = jnp.array([(height - 1) / 2, (width - 1) / 2])
   rows, columns = jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij")
   places = jnp.stack([rows, columns], -1) - centre
-  source = jnp.moveaxis(places @ matrix.T + centre, -1, 0)
+  source = list(jnp.moveaxis(places @ matrix.T + centre, -1, 0))
   channels = jnp.moveaxis(image, -1, 0)
   moved = jax.vmap(lambda channel: map_coordinates(channel, source, order=1))(channels)
   return jnp.moveaxis(moved, 0, -1), map_coordinates(mask, source, order=0)

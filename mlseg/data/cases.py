@@ -74,7 +74,7 @@ def load(
       f" {busi.FOLDER}; without it the embedded {EMBEDDED_SIZE}×{EMBEDDED_SIZE} set is used"
     )
   cache = cache or pathlib.Path(os.environ.get("MLSEG_CACHE", "~/.cache/mlseg")).expanduser()
-  filtering = {
+  filtering: dict[str, Any] = {
     "diameter": diameter, "sigma_space": sigma_space, "sigma_intensity": sigma_intensity
   }  # fmt: skip
   preprocessing.bilateral_filter(np.zeros((8, 8), np.uint8), **filtering)  # checks the values
@@ -153,7 +153,7 @@ def _preprocess(
 def _cached(path: pathlib.Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
   """Returns the arrays of a cache file, made and written where it is missing or damaged."""
   try:
-    with np.load(path, allow_pickle=False) as file:
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
       return {name: file[name] for name in file.files}
   except Exception:  # missing, cut short, or something else: zip and numpy raise many things
     arrays = make()

@@ -18,8 +18,8 @@ class Outputs(NamedTuple):
     features: whatever intermediate arrays a model hands to its losses or to a saliency method.
   """
 
-  logits: jax.Array | None = None
-  class_logits: jax.Array | None = None
+  logits: Any = None
+  class_logits: Any = None
   features: Any = None
 
 
@@ -46,8 +46,9 @@ def from_linen(module: nn.Module) -> Model:
   def apply(variables: Variables, images: jax.Array, train: bool) -> tuple[Outputs, Variables]:
     state = {name: value for name, value in variables.items() if name != "params"}
     if not train:
-      return module.apply(variables, images, False), state
-    outputs, state = module.apply(variables, images, True, mutable=list(state))
-    return outputs, dict(state)
+      outputs: Any = module.apply(variables, images, False)
+      return outputs, state
+    outputs, new_state = module.apply(variables, images, True, mutable=list(state))
+    return outputs, dict(new_state)
 
   return Model(init, apply)

@@ -85,9 +85,9 @@ def upsample_convolve(images: jax.Array, kernel: jax.Array) -> jax.Array:
   """
   size, _, num_in, num_out = kernel.shape
   flat = kernel.transpose(2, 0, 1, 3).reshape(num_in, size * size * num_out)
-  taps = jnp.dot(images, flat)
+  products = jnp.dot(images, flat)
   taps = [
-    [taps[..., (size * r + c) * num_out : (size * r + c + 1) * num_out] for c in range(size)]
+    [products[..., (size * r + c) * num_out : (size * r + c + 1) * num_out] for c in range(size)]
     for r in range(size)
   ]
   columns = [_merge_taps(row, axis=2) for row in taps]

@@ -1,0 +1,125 @@
+"""The data set in memory: contents, preprocessing, cache."""
+
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+from mlseg.data import cases, preprocessing
+from mlseg.data.busi import FOLDER
+from mlseg.errors import UserError
+from tests.data.busi_test import _make
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory):
+  return cases.load("busi", cache=tmp_path_factory.mktemp("cache"))
+
+
+def test_the_embedded_set(embedded):
+  assert embedded.images.shape == (647, 128, 128, 1)
+  assert embedded.images.dtype == embedded.masks.dtype == np.uint8
+  assert np.bincount(embedded.labels).tolist() == [437, 210]
+  assert set(np.unique(embedded.masks)) == {0, 1}
+  assert embedded.masks.any((1, 2)).all()  # every case has a lesion
+  assert embedded.ids[:2] == ("benign (1)", "benign (2)")
+  assert embedded.ids[437] == "malignant (1)"
+  assert len(set(embedded.ids)) == 647
+  assert embedded.label_names == ("benign", "malignant")
+  assert embedded.class_names == ("background", "lesion")
+
+
+def test_the_filter_is_opencvs_and_can_be_off(embedded, tmp_path):
+  plain = cases.load("busi", diameter=0, cache=tmp_path)
+  expected = cv2.bilateralFilter(plain.images[3, ..., 0], 5, 25.0, 2.0)
+  np.testing.assert_array_equal(embedded.images[3, ..., 0], expected)
+  assert (embedded.images != plain.images).any()
+  np.testing.assert_array_equal(embedded.hashes, plain.hashes)
+  assert embedded.fingerprint != plain.fingerprint
+
+
+def test_the_filter_equals_its_formula():
+  image = np.random.default_rng(0).integers(0, 256, (9, 9)).astype(np.uint8)
+  actual = preprocessing.bilateral_filter(image, diameter=5, sigma_space=2.0, sigma_intensity=40.0)
+  values = image.astype(float)
+  rows, columns = np.mgrid[-2:3, -2:3]
+  inside = rows**2 + columns**2 <= 4  # OpenCV's neighbourhood is a disc
+  window = values[2:7, 2:7]
+  weights = inside * np.exp(-(rows**2 + columns**2) / (2 * 2.0**2))
+  weights = weights * np.exp(-((window - values[4, 4]) ** 2) / (2 * 40.0**2))
+  assert abs(int(actual[4, 4]) - (weights * window).sum() / weights.sum()) <= 1
+
+
+def test_smaller_pictures_are_means_and_masks_stay_classes(embedded, tmp_path):
+  small = cases.load("busi", image_size=32, diameter=0, cache=tmp_path)
+  plain = cases.load("busi", diameter=0, cache=tmp_path)
+  means = plain.images[..., 0].reshape(647, 32, 4, 32, 4).mean((2, 4))
+  assert np.abs(small.images[..., 0] - means).max() <= 0.51
+  assert set(np.unique(small.masks)) == {0, 1}
+
+
+def test_the_cache_is_used_and_a_damaged_one_made_again(embedded, tmp_path, monkeypatch):
+  first = cases.load("busi", cache=tmp_path)
+  (file,) = tmp_path.glob("*.npz")
+
+  def never(*_):
+    raise AssertionError("the cache was not used")
+
+  with monkeypatch.context() as patch:
+    patch.setattr(cases, "_preprocess", never)
+    again = cases.load("busi", cache=tmp_path)
+  assert again.fingerprint == first.fingerprint == embedded.fingerprint
+  for damaged in (b"", file.read_bytes()[:1000], b"not a zip"):
+    file.write_bytes(damaged)
+    assert cases.load("busi", cache=tmp_path).fingerprint == first.fingerprint
+  assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_only_a_warning(embedded, tmp_path):
+  blocked = tmp_path / "file"
+  blocked.write_text("")
+  with pytest.warns(UserWarning, match="cannot be written"):
+    data = cases.load("busi", cache=blocked / "cache")
+  assert data.fingerprint == embedded.fingerprint
+
+
+def test_a_folder_of_originals(tmp_path):
+  root = _make(tmp_path / "originals")
+  cache = tmp_path / "cache"
+  data = cases.load("busi", root=str(root), image_size=40, diameter=0, cache=cache)
+  names = ("benign (1)", "benign (2)", "benign (10)", "malignant (1)", "malignant (2)")
+  assert data.ids == names  # the normal case has no lesion
+  original = cv2.imread(str(root / FOLDER / "benign" / "benign (10).png"), cv2.IMREAD_GRAYSCALE)
+  expected = cv2.resize(original, (40, 40), interpolation=cv2.INTER_AREA)
+  np.testing.assert_array_equal(data.images[2, ..., 0], expected)
+  path = root / FOLDER / "benign" / "benign (10).png"
+  cv2.imwrite(str(path), 255 - original)
+  os.utime(path, (1, 1))  # another time even on a coarse clock
+  changed = cases.load("busi", root=str(root), image_size=40, diameter=0, cache=cache)
+  assert changed.fingerprint != data.fingerprint
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_the_originals_give_the_embedded_set(shared, embedded, tmp_path):
+  data = cases.load("busi", root=str(shared / "data" / "busi"), cache=tmp_path)
+  assert data.fingerprint == embedded.fingerprint
+
+
+@pytest.mark.parametrize(
+  ("options", "message"),
+  [
+    ({"name": "bussi"}, "unknown dataset 'bussi': choose from busi"),
+    ({"root": "nowhere"}, "data folder nowhere does not exist"),
+    ({"image_size": 256}, "give the originals with --config.data.root"),
+    ({"image_size": 4}, "at least 8"),
+    ({"diameter": -1}, "diameter"),
+    ({"sigma_space": 0.0}, "sigma_space"),
+    ({"sigma_intensity": float("nan")}, "sigma_intensity"),
+  ],
+)
+def test_wrong_arguments_are_named(options, message, tmp_path):
+  arguments = {"name": "busi", "cache": tmp_path, **options}
+  with pytest.raises(UserError, match=message):
+    cases.load(arguments.pop("name"), **arguments)

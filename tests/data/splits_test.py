@@ -1,0 +1,112 @@
+"""Splits: exact sizes, strata, groups that never cross, and what counts as a duplicate."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlseg.data import cases, splits
+from mlseg.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+  return cases.load("busi", cache=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def pairs(data):
+  return splits.near_duplicates(data.hashes)
+
+
+def test_known_duplicates_are_found(data, pairs):
+  found = {(data.ids[i], data.ids[j]): distance for i, j, distance in pairs}
+  assert found["benign (433)", "malignant (145)"] == 0
+  assert len(found) == 172
+  assert max(found.values()) <= splits.THRESHOLD
+
+
+def test_the_distances_are_those_of_the_hashes(data, pairs):
+  i, j, distance = pairs[100]
+  assert distance == (data.hashes[i] != data.hashes[j]).sum()
+  assert pairs == sorted(pairs, key=lambda pair: pair[2])
+
+
+def test_the_hash_keeps_through_what_saving_again_does_and_no_further(data):
+  plain = data.images[5, ..., 0]
+  hashed = splits.perceptual_hash(plain)
+  bright = np.clip(plain.astype(int) + 10, 0, 255).astype(np.uint8)
+  larger = cv2.resize(plain, (300, 300), interpolation=cv2.INTER_LINEAR)
+  written = cv2.putText(plain.copy(), "RT", (4, 120), 0, 0.4, 255, 1)
+  for changed in (bright, larger, written):
+    assert (splits.perceptual_hash(changed) != hashed).sum() <= splits.THRESHOLD
+  for other in (plain[:, ::-1], plain[::-1], data.images[6, ..., 0]):
+    assert (splits.perceptual_hash(other) != hashed).sum() > splits.THRESHOLD
+
+
+def test_groups_are_what_chains_of_pairs_connect():
+  group = splits.groups(6, [(1, 2, 0), (4, 5, 0), (2, 5, 0)])
+  assert group[1] == group[2] == group[4] == group[5]
+  assert len(set(group.tolist())) == 3
+
+
+@pytest.mark.parametrize("method", splits.METHODS)
+@pytest.mark.parametrize("seed", range(10))
+def test_sizes_and_strata_are_the_same_for_every_seed(data, pairs, method, seed):
+  group = splits.groups(647, pairs)
+  split = splits.split(data.labels, group, seed=seed, method=method)
+  assert [len(part) for part in split] == [451, 98, 98]
+  assert sorted(np.concatenate(split).tolist()) == list(range(647))
+  assert [np.bincount(data.labels[part]).tolist() for part in split] == [
+    [305, 146], [66, 32], [66, 32],
+  ]  # fmt: skip
+  crossing = [(i, j) for i, j, _ in pairs if sum({i, j} <= set(part) for part in split) == 0]
+  assert (crossing == []) == (method == "grouped")
+
+
+def test_the_seed_decides(data, pairs):
+  group = splits.groups(647, pairs)
+  first, again, other = (splits.split(data.labels, group, seed=seed) for seed in (1, 1, 2))
+  for part, same, different in zip(first, again, other, strict=True):
+    np.testing.assert_array_equal(part, same)
+    assert set(part.tolist()) != set(different.tolist())
+
+
+def test_groups_go_to_every_part(data, pairs):
+  group = splits.groups(647, pairs)
+  many = np.isin(group, np.flatnonzero(np.bincount(group) > 1))
+  shares = np.zeros(3)
+  for seed in range(20):
+    split = splits.split(data.labels, group, seed=seed)
+    shares += [many[part].sum() / many.sum() / 20 for part in split]
+  np.testing.assert_allclose(shares, (0.7, 0.15, 0.15), atol=0.05)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 30), min_size=60, max_size=100), st.integers(0, 2**31))
+def test_a_grouped_split_holds_for_any_groups_or_says_why(group, seed):
+  group = np.array(group)
+  labels = np.arange(len(group)) % 2
+  try:
+    split = splits.split(labels, group, seed=seed)
+  except UserError:
+    assert np.bincount(group).max() > 1  # single cases always fit
+    return
+  assert sorted(np.concatenate(split).tolist()) == list(range(len(group)))
+  for a, b in ((0, 1), (0, 2), (1, 2)):
+    assert not set(group[split[a]]) & set(group[split[b]])
+
+
+@pytest.mark.parametrize(
+  ("options", "message"),
+  [
+    ({"method": "rnd"}, "unknown split 'rnd': choose from grouped, random"),
+    ({"fractions": (0.7, 0.2, 0.2)}, "sum to 1"),
+    ({"fractions": (1.0, 0.0, 0.0)}, "positive"),
+    ({"fractions": (0.98, 0.01, 0.01)}, "without a case"),
+  ],
+)
+def test_wrong_arguments_are_named(options, message):
+  with pytest.raises(UserError, match=message):
+    splits.split(np.arange(20) % 2, None, seed=0, **options)
