@@ -64,9 +64,11 @@ class Reporter:
     for name in ("lesion, per image", "mean of classes, per image", "lesion, pooled"):
       table.add_column(name, justify="right")
     metrics = results["metrics"]
-    for name in [n for n in metrics if f"{n}_with_background" in metrics]:
+    for name in [n for n in metrics if f"{n}_pooled" in metrics and "background" not in n]:
       keys = (name, f"{name}_with_background", f"{name}_pooled")
-      table.add_row(name, *(percent(metrics.get(key)) for key in keys))
+      if name == "class_balanced_dice":  # it weighs all classes, so it is none of the lesion's
+        keys = ("", name, "")
+      table.add_row(name.replace("_", " "), *(percent(metrics.get(key)) for key in keys))
     self.console.print(table)
 
 

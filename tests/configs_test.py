@@ -35,7 +35,7 @@ def _variants():
       yield pytest.param(path, variant, id=f"{path.stem}:{variant}")
 
 
-@pytest.mark.parametrize(("path", "variant"), _variants())
+@pytest.mark.parametrize(("path", "variant"), list(_variants()))
 def test_config_is_complete_and_builds(path, variant):
   module = _module(path)
   config = module.get_config(variant) if variant else module.get_config()

@@ -23,7 +23,7 @@ from mlseg.report import plots
 
 ROOT = pathlib.Path(__file__).parent.parent
 SMOKE = f"--config={ROOT / 'configs' / 'smoke.py'}"
-EPOCHS = 12
+EPOCHS = 8
 LONG = [SMOKE, f"--config.num_epochs={EPOCHS}", "--config.data.image_size=16"]
 
 
@@ -143,7 +143,7 @@ def test_killed_three_times_the_run_ends_bitwise_equal(unbroken, tmp_path):
   process = _start(workdir)
   _wait_for(saving, process)
   process.kill()
-  process.wait()
+  process.communicate()
   assert saving()  # it was cut in the middle: the temporary folder is still there
   for _ in range(2):
     reached = max(_steps(workdir), default=0)
@@ -151,7 +151,7 @@ def test_killed_three_times_the_run_ends_bitwise_equal(unbroken, tmp_path):
     _wait_for(lambda reached=reached: max(_steps(workdir), default=0) > reached, process)
     time.sleep(random_moment.uniform(0, 0.5))
     process.kill()
-    process.wait()
+    process.communicate()
   _run(workdir)
   step, arrays = _final(workdir)
   expected_step, expected = _final(unbroken[0])

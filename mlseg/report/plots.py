@@ -48,8 +48,16 @@ def curves(records: list[dict[str, Any]], field: str, label: str) -> Figure:
     field: 'losses' or 'weights'.
     label: of the axis.
   """
-  figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-  for name, colour in zip(records[0][field], _cycle(), strict=False):
+  names = list(records[0][field])
+  peaks = {name: max((r[field][name] or 0.0 for r in records), default=0.0) for name in names}
+  # An auxiliary loss starts at five times the sum of the others, which would lie flat below it.
+  large = [name for name in names if peaks[name] > 3 * min(peaks.values())]
+  panels = 2 if large and len(large) < len(names) else 1
+  figure, all_axes = plt.subplots(
+    panels, figsize=(7, 3 + panels), sharex=True, squeeze=False, layout="constrained"
+  )
+  for name, colour in zip(names, _cycle(), strict=False):
+    axes = all_axes[0 if name in large else -1, 0]
     by_epoch: dict[float, list[float]] = {}
     for record in records:
       value = record[field][name]
@@ -61,10 +69,14 @@ def curves(records: list[dict[str, Any]], field: str, label: str) -> Figure:
       epochs, [v.min() for v in values], [v.max() for v in values], color=colour, alpha=0.2, lw=0
     )
   num_seeds = len({record["seed"] for record in records})
-  axes.set(xlabel="epoch", ylabel=label)
-  axes.set_title(f"{label} of each term" + (f", {num_seeds} seeds" if num_seeds > 1 else ""))
-  axes.grid(alpha=0.3)
-  axes.legend()
+  all_axes[0, 0].set_title(
+    f"{label} of each term" + (f", mean and range of {num_seeds} seeds" if num_seeds > 1 else "")
+  )
+  all_axes[-1, 0].set_xlabel("epoch")
+  for axes in all_axes[:, 0]:
+    axes.set_ylabel(label)
+    axes.grid(alpha=0.3)
+    axes.legend()
   return figure
 
 
