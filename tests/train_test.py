@@ -31,15 +31,33 @@ def _config(*overrides):
   return main.parse(["mlseg.main", SMOKE, *overrides])[0]
 
 
-def _start(workdir, arguments=LONG):
-  command = [sys.executable, "-m", "mlseg.main", f"--workdir={workdir}", *arguments]
+@pytest.fixture(scope="module", autouse=True)
+def compiled(tmp_path_factory):
+  """Keeps what was compiled, since most of these tests train the same programs."""
+  folder = str(tmp_path_factory.mktemp("compiled"))
+  options = {"jax_compilation_cache_dir": folder, "jax_persistent_cache_min_compile_time_secs": 0.0}
+  old = {name: getattr(jax.config, name) for name in options}
+  for name, value in options.items():
+    jax.config.update(name, value)
+  yield {name.upper(): str(value) for name, value in options.items()}
+  for name, value in old.items():
+    jax.config.update(name, value)
+
+
+def _start(workdir, compiled):
+  command = [sys.executable, "-m", "mlseg.main", f"--workdir={workdir}", *LONG]
   return subprocess.Popen(
-    command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    command,
+    cwd=ROOT,
+    env=os.environ | compiled,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
   )
 
 
-def _run(workdir, arguments=LONG):
-  process = _start(workdir, arguments)
+def _run(workdir, compiled):
+  process = _start(workdir, compiled)
   output = process.communicate(timeout=300)[0]
   assert process.returncode == 0, output
   return output
@@ -73,10 +91,10 @@ def _wait_for(condition, process, seconds=120):
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory):
+def unbroken(tmp_path_factory, compiled):
   """A run that nobody disturbed."""
   workdir = tmp_path_factory.mktemp("unbroken")
-  return workdir, _run(workdir)
+  return workdir, _run(workdir, compiled)
 
 
 def test_a_run_leaves_the_files_of_the_layout(unbroken):
@@ -113,10 +131,10 @@ def test_the_rows_of_the_cases_give_the_summary(unbroken):
   assert sum(map(len, parts)) == len(set.union(*parts)) == 647
 
 
-def test_a_finished_run_is_only_read_again(unbroken):
+def test_a_finished_run_is_only_read_again(unbroken, compiled):
   workdir, _ = unbroken
   before = (workdir / "results.json").read_text(), (workdir / "metrics.jsonl").read_text()
-  output = _run(workdir)
+  output = _run(workdir, compiled)
   assert "validation dice" not in output
   assert "lesion" in output
   assert before == (
@@ -132,7 +150,7 @@ def test_training_lowers_every_loss(unbroken):
     assert last < records[0]["losses"][name]
 
 
-def test_killed_three_times_the_run_ends_bitwise_equal(unbroken, tmp_path):
+def test_killed_three_times_the_run_ends_bitwise_equal(unbroken, compiled, tmp_path):
   workdir = tmp_path / "run"
   random_moment = random.Random(os.getpid())
 
@@ -140,19 +158,19 @@ def test_killed_three_times_the_run_ends_bitwise_equal(unbroken, tmp_path):
     return any((workdir / "checkpoints").rglob("*orbax-checkpoint-tmp*"))
 
   # While a checkpoint is written, then twice at a moment that nobody chose.
-  process = _start(workdir)
+  process = _start(workdir, compiled)
   _wait_for(saving, process)
   process.kill()
   process.communicate()
   assert saving()  # it was cut in the middle: the temporary folder is still there
   for _ in range(2):
     reached = max(_steps(workdir), default=0)
-    process = _start(workdir)
+    process = _start(workdir, compiled)
     _wait_for(lambda reached=reached: max(_steps(workdir), default=0) > reached, process)
     time.sleep(random_moment.uniform(0, 0.5))
     process.kill()
     process.communicate()
-  _run(workdir)
+  _run(workdir, compiled)
   step, arrays = _final(workdir)
   expected_step, expected = _final(unbroken[0])
   assert step == expected_step
@@ -164,8 +182,8 @@ def test_killed_three_times_the_run_ends_bitwise_equal(unbroken, tmp_path):
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_a_signal_saves_and_the_run_goes_on_bitwise(unbroken, tmp_path, signum, code):
-  process = _start(tmp_path)
+def test_a_signal_saves_and_the_run_goes_on_bitwise(unbroken, compiled, tmp_path, signum, code):
+  process = _start(tmp_path, compiled)
   _wait_for(lambda: len(_steps(tmp_path)) > 3, process)
   process.send_signal(signum)
   output = process.communicate(timeout=60)[0]
@@ -174,14 +192,14 @@ def test_a_signal_saves_and_the_run_goes_on_bitwise(unbroken, tmp_path, signum, 
   assert "Traceback" not in output
   stopped_at = _steps(tmp_path)[-1]
   assert _final(tmp_path)[0] == stopped_at
-  output = _run(tmp_path)
+  output = _run(tmp_path, compiled)
   assert f"goes on from step {stopped_at} of" in output
   for name, array in _final(tmp_path)[1].items():
     np.testing.assert_array_equal(array, _final(unbroken[0])[1][name], err_msg=name)
 
 
 def test_a_damaged_checkpoint_is_said_and_training_goes_on(unbroken, tmp_path):
-  process = _start(tmp_path)
+  process = _start(tmp_path, {})  # compiled anew, as on another machine
   folder = tmp_path / "checkpoints" / "seed_0"
   _wait_for(lambda: len([p for p in folder.glob("*") if p.name.isdigit()]) == 2, process)
   process.kill()
@@ -190,7 +208,7 @@ def test_a_damaged_checkpoint_is_said_and_training_goes_on(unbroken, tmp_path):
   for file in newest.rglob("*"):
     if file.is_file():
       file.write_bytes(file.read_bytes()[:-1])
-  output = _run(tmp_path)
+  output = _run(tmp_path, {})
   assert f"checkpoint of step {newest.name}" in output
   assert "is damaged" in output
   for name, array in _final(tmp_path)[1].items():

@@ -1,0 +1,48 @@
+"""What the README shows runs as it stands."""
+
+import pathlib
+import re
+import shlex
+
+import pytest
+
+from mlseg import main
+
+ROOT = pathlib.Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, flags=re.DOTALL)
+COMMANDS = [
+  line.split("#")[0].strip()
+  for language, block in BLOCKS
+  if language == "sh"
+  for line in block.replace("\\\n", " ").splitlines()
+  if "mlseg.main" in line
+]
+
+
+def test_the_first_commands_are_the_two_that_a_machine_with_python_needs():
+  first = [block.strip() for language, block in BLOCKS if language == "sh"][:2]
+  assert first == [
+    "pip install -e . && python -m mlseg.main --config=configs/dmf_busi.py",
+    "pip install -e '.[test]' && pytest",
+  ]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_parses(command, monkeypatch):
+  monkeypatch.chdir(ROOT)
+  arguments = shlex.split(command.split("mlseg.main", 1)[1])
+  config, _ = main.parse(["mlseg.main", *arguments])
+  assert config.num_epochs >= 1
+
+
+def test_the_weighting_example_runs():
+  (code,) = [block for language, block in BLOCKS if "from mlseg.weighting" in block]
+  names = {}
+  exec(code, names)
+  assert float(sum(names["weights"].values())) == pytest.approx(1.0)
+
+
+def test_every_file_that_is_named_exists():
+  for path in re.findall(r"`((?:mlseg|configs|benchmarks)/[\w/.]*)`", TEXT):
+    assert (ROOT / path).exists(), path
