@@ -231,6 +231,41 @@ def test_seeds_train_one_after_another_and_are_summed_up(tmp_path):
   assert alone["metrics"]["dice"]["per_seed"] == dice["per_seed"][1:]
 
 
+def test_the_options_beside_the_recipe_train_too(tmp_path):
+  options = {
+    "data.image_size": 16,
+    "num_epochs": 1,
+    "model.norm": "group",
+    "model.filters": 8,
+    "model.convs_per_level": 2,
+    "model.upsampling": "resize",
+    "model.dtype": "bfloat16",
+    "optimizer.name": "adamw",
+    "optimizer.schedule": "cosine",
+    "optimizer.weight_decay": 1e-4,
+    "optimizer.clip_norm": 1.0,
+    "weighting.statistic": "bayesian",
+    "weighting.forgetting": 0.1,
+    "weighting.ema": 0.9,
+    "weighting.lower": 0.1,
+    "auxiliary.name": "focal",
+    "augmentation.flip_horizontal": 0.5,
+    "augmentation.rotation": 10.0,
+    "augmentation.contrast": 0.2,
+    "data.split": "random",
+    "data.resplit": False,
+  }
+  config = _config(*(f"--config.{name}={value}" for name, value in options.items()))
+  train.train(config, tmp_path, Reporter())
+  records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+  assert records[-1]["nonfinite"] == 0
+  weights = records[-1]["weights"]
+  base = [weights[name] for name in config.losses]
+  assert sum(base) == pytest.approx(1.0, abs=1e-5)
+  assert min(base) >= 0.1 - 1e-6
+  assert weights["focal"] < 5.0
+
+
 def test_a_folder_of_another_config_is_refused_untouched(unbroken):
   workdir, _ = unbroken
   before = (workdir / "config.json").read_text()
