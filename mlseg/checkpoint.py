@@ -3,7 +3,10 @@
 import hashlib
 import pathlib
 import shutil
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -86,7 +89,9 @@ class Checkpoints:
     steps = sorted(self._manager.all_steps(), reverse=True)
     for step in steps:
       try:
-        return _unflatten(self._read(step), like)
+        with _abandoned_reads_are_quiet():
+          arrays = self._read(step)
+        return _unflatten(arrays, like)
       except Exception as error:  # a damaged file can surface as any error of the storage layer
         reason = str(error).strip().splitlines()
         aside = self._set_aside(step)
@@ -126,6 +131,29 @@ class Checkpoints:
   def close(self) -> None:
     """Waits, then ends the background threads."""
     self._manager.close()
+
+
+@contextmanager
+def _abandoned_reads_are_quiet() -> Iterator[None]:
+  """Keeps a person from seeing what follows a damaged file inside the storage layer.
+
+  When one array cannot be read, orbax closes its event loop under the reads of the others, and each
+  of them would print a traceback of its own.
+  """
+  show = sys.unraisablehook
+
+  def hook(unraisable: Any) -> None:
+    if "Event loop is closed" not in str(unraisable.exc_value):
+      show(unraisable)
+
+  sys.unraisablehook = hook
+  try:
+    yield
+  except Exception:
+    time.sleep(0.2)  # the other reads end within milliseconds
+    raise
+  finally:
+    sys.unraisablehook = show
 
 
 def _unflatten(arrays: dict[str, np.ndarray], like: PyTree) -> PyTree:
