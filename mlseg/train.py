@@ -122,9 +122,11 @@ def _train_seed(
   if not finished:
     reporter.say(f"seed {seed}: compiled in {programs.training().seconds:.1f} s")
   with reporter.bar(f"seed {seed}", programs.num_steps, step):
+    epoch_start = step, time.perf_counter()
     while not finished:
-      started = time.perf_counter()
       in_epoch = step % programs.steps_per_epoch
+      if not in_epoch:
+        epoch_start = step, time.perf_counter()
       to_log = config.log_every - in_epoch % config.log_every
       count = min(to_log, programs.steps_per_epoch - in_epoch)
       state, log = programs.training().run(state, data, np.int32(count))
@@ -143,7 +145,7 @@ def _train_seed(
         "epoch": step / programs.steps_per_epoch,
         "losses": {name: float(log.losses[name]) for name in names},
         "weights": {name: float(log.weights[name]) for name in names},
-        "images_per_second": count * config.batch_size / (time.perf_counter() - started),
+        "images_per_second": _speed(config, step, epoch_start),
         "nonfinite": int(nonfinite.total),
       }
       if validation is not None:
@@ -166,6 +168,11 @@ def _train_seed(
   if int(state.nonfinite.total):
     reporter.say(f"seed {seed}: {int(state.nonfinite.total)} steps were skipped as not finite")
   return state.best
+
+
+def _speed(config: ConfigDict, step: int, start: tuple[int, float]) -> float:
+  """Returns images per second since the start of the epoch, validation and checkpoint included."""
+  return (step - start[0]) * config.batch_size / (time.perf_counter() - start[1])
 
 
 def _finished(config: ConfigDict, programs: Programs, step: int, best_epoch: int) -> bool:
