@@ -107,6 +107,8 @@ def build_programs(config: ConfigDict, cases: Cases, split: Split) -> Programs:
   step = train_step.make_step(loss_fn, optimizer, weighting)
   run = train_step.make_run(step, builders.make_batch_at(config))
 
+  options = builders.compiler_options()
+
   # Shapes alone: a mistake in the config shows before anything is allocated or written.
   state = jax.eval_shape(init, jax.random.key(0))
   count = jax.ShapeDtypeStruct((), jnp.int32)
@@ -117,15 +119,18 @@ def build_programs(config: ConfigDict, cases: Cases, split: Split) -> Programs:
   @functools.cache
   def training() -> Training:
     started = time.perf_counter()
-    compiled_run = traced_run.lower().compile(builders.compiler_options())
-    compiled_validate = jax.jit(validate, donate_argnums=0).lower(state, *part, count).compile()
+    compiled_run = traced_run.lower().compile(options)
+    traced_validate = jax.jit(validate, donate_argnums=0).trace(state, *part, count)
+    compiled_validate = traced_validate.lower().compile(options)
     return Training(compiled_run, compiled_validate, time.perf_counter() - started)
 
   return Programs(
     init=jax.jit(init),
     training=training,
-    test=jax.jit(evaluate),
-    predict=jax.jit(lambda variables, images: logits(variables, images).argmax(-1)),
+    test=jax.jit(evaluate, compiler_options=options),
+    predict=jax.jit(
+      lambda variables, images: logits(variables, images).argmax(-1), compiler_options=options
+    ),
     steps_per_epoch=steps_per_epoch,
     num_steps=num_steps,
     num_params=sum(leaf.size for leaf in jax.tree.leaves(state.variables["params"])),

@@ -8,6 +8,10 @@ from jax.scipy.ndimage import map_coordinates
 
 from mlseg.errors import UserError
 
+# Accelerators round the factors of a product to about 10 bits unless told otherwise: too few for
+# the place of a pixel.
+EXACT = jax.lax.Precision.HIGHEST
+
 
 def augment(
   key: jax.Array,
@@ -86,7 +90,7 @@ def _inverse_matrix(angle: jax.Array, slant: jax.Array, size: jax.Array) -> jax.
   one, zero = jnp.ones_like(angle), jnp.zeros_like(angle)
   rotate = jnp.stack([jnp.stack([cos, sin], -1), jnp.stack([-sin, cos], -1)], -2)
   shear = jnp.stack([jnp.stack([one, zero], -1), jnp.stack([-slant, one], -1)], -2)
-  return shear @ rotate / size[:, None, None]
+  return jnp.matmul(shear, rotate, precision=EXACT) / size[:, None, None]
 
 
 def _transform(image: jax.Array, mask: jax.Array, matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -95,7 +99,8 @@ def _transform(image: jax.Array, mask: jax.Array, matrix: jax.Array) -> tuple[ja
   centre = jnp.array([(height - 1) / 2, (width - 1) / 2])
   rows, columns = jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij")
   places = jnp.stack([rows, columns], -1) - centre
-  source = list(jnp.moveaxis(places @ matrix.T + centre, -1, 0))
+  sources = jnp.matmul(places, matrix.T, precision=EXACT) + centre
+  source = list(jnp.moveaxis(sources, -1, 0))
   channels = jnp.moveaxis(image, -1, 0)
   moved = jax.vmap(lambda channel: map_coordinates(channel, source, order=1))(channels)
   return jnp.moveaxis(moved, 0, -1), map_coordinates(mask, source, order=0)

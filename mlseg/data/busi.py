@@ -3,6 +3,7 @@
 import io
 import pathlib
 import re
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,8 @@ from mlseg.errors import UserError
 
 LABELS = ("benign", "malignant", "normal")
 FOLDER = "Dataset_BUSI_with_GT"
-NAME = re.compile(r"(?P<case>.+?)(?P<mask>_mask(_\d+)?)?\.png")
+NAME = re.compile(r"(?P<case>[^.].*?)(?P<mask>_mask(_\d+)?)?\.png")  # no hidden files
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _CITATION = """\
 @article{aldhabyani2020busi,
@@ -176,13 +178,32 @@ def read_picture(path: pathlib.Path) -> np.ndarray:
   data = path.read_bytes()
   if not data:
     raise UserError(f"{path}: the file is empty")
+  if data.startswith(PNG_SIGNATURE) and not _is_whole_png(data):
+    raise UserError(f"{path}: is cut short or damaged")
   try:
     with Image.open(io.BytesIO(data)) as picture:
-      picture.load()  # PIL refuses what is cut short, where OpenCV fills it up
+      picture.load()  # PIL refuses most of what is cut short, where OpenCV fills it up
       grey = picture.mode in ("1", "L")
       return np.asarray(picture.convert("L" if grey else "RGB"))
   except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
     raise UserError(f"{path}: is not a readable picture ({error})") from error
+
+
+def _is_whole_png(data: bytes) -> bool:
+  """Returns whether every chunk is there with its checksum, up to the one that ends a PNG.
+
+  PIL reads a file without its last 20 bytes, and some with a damaged byte, as if all were well.
+  """
+  start = len(PNG_SIGNATURE)
+  while start + 12 <= len(data):  # a chunk: length, name, content, checksum
+    end = start + 8 + int.from_bytes(data[start : start + 4])
+    checksum = int.from_bytes(data[end : end + 4])
+    if end + 4 > len(data) or zlib.crc32(data[start + 4 : end]) != checksum:
+      return False
+    if data[start + 4 : start + 8] == b"IEND":
+      return True
+    start = end + 4
+  return False
 
 
 def read_mask(paths: list[pathlib.Path], image_path: pathlib.Path) -> np.ndarray:

@@ -1,12 +1,14 @@
 """A data set in memory: every picture and mask, preprocessed once and cached."""
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import pathlib
+import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,7 +47,8 @@ def load(
   """Returns a data set: the embedded one, or that of an original folder.
 
   Pictures are reduced by area, then filtered (so that both sources give the same), masks are
-  reduced by the nearest pixel. The result is cached; a damaged cache is made again.
+  reduced by the nearest pixel. The result is cached; a damaged cache is made again, and where the
+  cache cannot be written, a warning says so.
 
   Args:
     name: 'busi'.
@@ -78,13 +81,17 @@ def load(
     "diameter": diameter, "sigma_space": sigma_space, "sigma_intensity": sigma_intensity
   }  # fmt: skip
   preprocessing.bilateral_filter(np.zeros((8, 8), np.uint8), **filtering)  # checks the values
-  if root is None:
-    folder = EMBEDDED / name / "size128" / "1.0.0"
-  else:
-    folder = _prepared(name, pathlib.Path(root), cache)
-  key = _digest(json.dumps({"v": 1, "files": _files(folder), "size": image_size, **filtering}))
-  path = cache / f"{name}-{image_size}-{key[:16]}.npz"
-  arrays = _cached(path, lambda: _preprocess(_read(folder), image_size, filtering))
+  embedded = EMBEDDED / name / "size128" / "1.0.0"
+  files = _states(embedded.iterdir() if root is None else _originals(pathlib.Path(root)))
+  key = _digest(json.dumps({"v": 1, "files": files, "size": image_size, **filtering}))
+
+  def make() -> dict[str, np.ndarray]:
+    if root is None:
+      return _preprocess(_read(embedded), image_size, filtering)
+    with _prepared(name, pathlib.Path(root), cache / f"originals-{_digest(str(files))[:16]}") as at:
+      return _preprocess(_read(at), image_size, filtering)
+
+  arrays = _cached(cache / f"{name}-{image_size}-{key[:16]}.npz", make)
   label_names = busi.LABELS[:2]
   ids = tuple(str(case) for case in arrays.pop("ids"))
   content = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays.values())
@@ -101,20 +108,40 @@ def _digest(content: str | bytes) -> str:
   return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
-def _files(folder: pathlib.Path) -> list[tuple[str, int, int]]:
-  """Returns what tells one state of a folder from another without reading it."""
-  paths = sorted(path for path in folder.rglob("*") if path.is_file())
-  stats = [(str(path.relative_to(folder)), path.stat()) for path in paths]
+def _originals(root: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields the files of the data set, and no others that the folder may hold."""
+  for cases in busi.find_cases(root).values():
+    for image_path, mask_paths in cases.values():
+      yield from (image_path, *mask_paths)
+
+
+def _states(paths: Iterable[pathlib.Path]) -> list[tuple[str, int, int]]:
+  """Returns what tells one state of files from another without reading them."""
+  stats = [(f"{path.parent.name}/{path.name}", path.stat()) for path in sorted(paths)]
   return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 
 
-def _prepared(name: str, root: pathlib.Path, cache: pathlib.Path) -> pathlib.Path:
-  """Returns the tfds folder of the originals, which is made where the originals are new."""
-  place = cache / f"originals-{_digest(json.dumps(_files(root)))[:16]}"
-  folder = place / name / "original" / "1.0.0"
-  if not folder.is_dir():
-    prepare.prepare(name, root, place, "original")
-  return folder
+@contextlib.contextmanager
+def _prepared(name: str, root: pathlib.Path, place: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields the tfds folder of the originals, made where they are new, for as long as it is read."""
+  version = pathlib.Path(name, "original", str(prepare.BUILDERS[name].VERSION))
+  with contextlib.ExitStack() as stack:
+    if not (place / version).is_dir():
+      try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(dir=place.parent, prefix=".preparing-")
+      except OSError:  # `_cached` says that the cache cannot be written
+        temporary = tempfile.TemporaryDirectory(prefix="mlseg-")
+      made = pathlib.Path(stack.enter_context(temporary))
+      prepare.prepare(name, root, made, "original")
+      if made.parent == place.parent:
+        # Another process may have been faster, and may be reading: what is there stays.
+        with contextlib.suppress(OSError):
+          place.mkdir(exist_ok=True)
+          (made / name).rename(place / name)
+      if not (place / version).is_dir():
+        place = made
+    yield place / version
 
 
 def _read(folder: pathlib.Path) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -134,7 +135,13 @@ def _empty_mask_file(folder):
 def _truncated(folder):
   path = _benign(folder) / "benign (1).png"
   path.write_bytes(path.read_bytes()[:-700])
-  return r"benign \(1\)\.png: is not a readable picture"
+  return r"benign \(1\)\.png: is cut short or damaged"
+
+
+def _without_its_end(folder):
+  path = _benign(folder) / "benign (2)_mask.png"
+  path.write_bytes(path.read_bytes()[:-1])
+  return r"benign \(2\)_mask\.png: is cut short or damaged"
 
 
 def _not_a_picture(folder):
@@ -156,8 +163,8 @@ def _no_pictures(folder):
 
 
 REFUSALS = [
-  _no_mask, _no_image, _other_size, _empty, _empty_mask_file, _truncated, _not_a_picture,
-  _no_malignant, _no_pictures,
+  _no_mask, _no_image, _other_size, _empty, _empty_mask_file, _truncated, _without_its_end,
+  _not_a_picture, _no_malignant, _no_pictures,
 ]  # fmt: skip
 
 
@@ -167,6 +174,27 @@ def test_what_is_wrong_is_refused_by_name_and_leaves_nothing(folder, tmp_path, s
   with pytest.raises(UserError, match=message):
     prepare.prepare("busi", folder, tmp_path / "out", "original")
   assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "1"])
+def test_a_picture_is_refused_at_any_cut_and_any_damaged_byte(tmp_path, mode):
+  path = tmp_path / "picture.png"
+  rng = np.random.default_rng(0)
+  Image.fromarray(rng.integers(0, 256, (12, 15)).astype(np.uint8)).convert(mode).save(path)
+  whole = path.read_bytes()
+  busi.read_picture(path)
+  cuts = [whole[:length] for length in range(len(whole))]
+  flips = [whole[:i] + bytes([whole[i] ^ 16]) + whole[i + 1 :] for i in range(len(whole))]
+  for spoiled in cuts + flips:
+    path.write_bytes(spoiled)
+    with pytest.raises(UserError, match=r"picture\.png"):
+      busi.read_picture(path)
+
+
+def test_hidden_files_are_passed_over(folder):
+  before = busi.find_cases(folder)
+  shutil.copy(_benign(folder) / "benign (1).png", _benign(folder) / "._benign (1).png")
+  assert busi.find_cases(folder) == before
 
 
 @pytest.mark.parametrize(
@@ -193,6 +221,25 @@ def test_the_prepare_command_says_where_the_result_is(folder, tmp_path, capsys):
   target = pathlib.Path(capsys.readouterr().out.strip())
   assert target == tmp_path / "out" / "busi" / "original" / "1.0.0"
   assert json.loads((target / "dataset_info.json").read_text())["fileFormat"] == "array_record"
+
+
+def test_the_prepare_command_names_a_damaged_file_in_one_line(folder, tmp_path, capsys):
+  _truncated(folder)
+  assert prepare.main(["prepare", f"--root={folder}", f"--out={tmp_path / 'out'}"]) == 2
+  error = capsys.readouterr().err
+  assert "benign (1).png: is cut short" in error
+  assert error.count("\n") == 1
+
+
+def test_two_processes_write_the_same_bytes(folder, tmp_path):
+  contents = []
+  for out in (tmp_path / "one", tmp_path / "two"):
+    command = [sys.executable, "-m", "mlseg.data.prepare", f"--root={folder}", f"--out={out}"]
+    subprocess.run(command, check=True, capture_output=True)
+    files = sorted(path for path in out.rglob("*") if path.is_file())
+    contents.append({path.relative_to(out): path.read_bytes() for path in files})
+  assert len(contents[0]) == 7  # three splits and four descriptions
+  assert contents[0] == contents[1]
 
 
 @pytest.mark.shared

@@ -1,6 +1,7 @@
 """The data set in memory: contents, preprocessing, cache."""
 
 import os
+import pathlib
 
 import cv2
 import numpy as np
@@ -98,6 +99,45 @@ def test_a_folder_of_originals(tmp_path):
   os.utime(path, (1, 1))  # another time even on a coarse clock
   changed = cases.load("busi", root=str(root), image_size=40, diameter=0, cache=cache)
   assert changed.fingerprint != data.fingerprint
+
+
+def test_originals_load_without_a_cache_too(tmp_path):
+  root = str(_make(tmp_path / "originals"))
+  expected = cases.load("busi", root=root, cache=tmp_path / "cache")
+  blocked = tmp_path / "file"
+  blocked.write_text("")
+  with pytest.warns(UserWarning, match="cannot be written"):
+    data = cases.load("busi", root=root, cache=blocked / "cache")
+  assert data.fingerprint == expected.fingerprint
+
+
+def test_the_originals_are_prepared_once_and_nothing_else_stays(tmp_path, monkeypatch):
+  root, cache = _make(tmp_path / "originals"), tmp_path / "cache"
+  cases.load("busi", root=str(root), cache=cache)
+  (root / "notes.txt").write_text("not of the data set")
+  monkeypatch.setattr(cases.prepare, "prepare", None)  # a call would fail
+  cases.load("busi", root=str(root), image_size=64, cache=cache)
+  names = sorted(path.name.split("-")[0] for path in cache.iterdir())
+  assert names == ["busi", "busi", "originals"]
+
+
+def test_what_another_process_prepared_meanwhile_stays(tmp_path, monkeypatch):
+  root, cache = str(_make(tmp_path / "originals")), tmp_path / "cache"
+  prepare = cases.prepare.prepare
+
+  def with_a_rival(name, source, out, config):
+    target = prepare(name, source, out, config)
+    files = cases._states(cases._originals(pathlib.Path(root)))
+    place = cache / f"originals-{cases._digest(str(files))[:16]}"
+    prepare(name, source, place, config)
+    (place / "rival").write_text("was here first")
+    return target
+
+  monkeypatch.setattr(cases.prepare, "prepare", with_a_rival)
+  data = cases.load("busi", root=root, cache=cache)
+  assert len(data.ids) == 5
+  assert len(list(cache.glob("originals-*/rival"))) == 1
+  assert not list(cache.glob(".*"))
 
 
 @pytest.mark.shared

@@ -73,6 +73,13 @@ def test_the_seed_decides(data, pairs):
     assert set(part.tolist()) != set(different.tolist())
 
 
+def test_a_split_needs_cases_and_a_group_for_each():
+  with pytest.raises(UserError, match="no cases to split"):
+    splits.split(np.zeros(0, int), None, seed=0)
+  with pytest.raises(UserError, match="one group per case, not 3 for 40"):
+    splits.split(np.arange(40) % 2, np.zeros(3, int), seed=0)
+
+
 def test_groups_go_to_every_part(data, pairs):
   group = splits.groups(647, pairs)
   many = np.isin(group, np.flatnonzero(np.bincount(group) > 1))
