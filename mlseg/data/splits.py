@@ -7,11 +7,11 @@ import numpy as np
 
 from mlseg.errors import UserError, unknown
 
-# In BUSI at 128×128, 172 pairs are this close. Those of 24 bits and more were all looked at, and show
-# one lesion: a picture saved again, with other callipers, slightly shifted, or its neighbour in a
-# sweep. From 80 bits on different lesions come in between, so no threshold catches what else there
-# is: about ten pairs of shifted frames, such as benign 62 and 140 (92 bits) or malignant 4 and 5
-# with 7, 8 and 9 (82 to 96 bits).
+# In BUSI at 128×128, 172 pairs are this close. Those of 24 bits and more were all looked at: each
+# shows one lesion, in a picture saved again, with other callipers, slightly shifted, or in its
+# neighbour in a sweep. From 80 bits on different lesions come in between, so no threshold catches
+# what else there is: about ten pairs of shifted frames, such as benign 62 and 140 (92 bits) or
+# malignant 4 and 5 with 7, 8 and 9 (82 to 96 bits).
 THRESHOLD = 76
 METHODS = ("grouped", "random")
 
