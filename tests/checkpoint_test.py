@@ -9,17 +9,20 @@ import pytest
 from mlseg import train_step
 from mlseg.checkpoint import Checkpoints, flatten
 from mlseg.errors import UserError
-from mlseg.weighting import dynamic_memory_fusion
+from mlseg.weighting import bounded, chain, dynamic_memory_fusion, ema, with_auxiliary
 
 
 def _state(seed=0):
-  weighting = dynamic_memory_fusion("bayesian", capacity=4, min_history=2)
+  base = dynamic_memory_fusion("bayesian", capacity=4, min_history=2)
+  weighting = with_auxiliary(chain(base, ema(0.9), bounded(0.1, 0.9)), "c")
   w = jax.random.normal(jax.random.key(seed), (64, 65))
   variables = {"params": {"w": w}, "batch_stats": {"mean": w[0]}}
   state = train_step.init_state(
-    jax.random.key(seed), variables, optax.adam(0.1), weighting, ("a", "b")
+    jax.random.key(seed), variables, optax.adam(0.1), weighting, ("a", "b", "c")
   )
-  return state._replace(step=jnp.int32(seed))
+  losses = dict(zip("abc", jax.random.uniform(jax.random.key(seed), (3,)), strict=True))
+  _, weighting_state = weighting.update(losses, state.weighting_state)
+  return state._replace(step=jnp.int32(seed), weighting_state=weighting_state)
 
 
 def _save(folder, *steps):
