@@ -5,6 +5,7 @@ value and gradient equal to `flax.linen.Conv`, `flax.linen.ConvTranspose` and `f
 """
 
 import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -166,16 +167,13 @@ class Conv(nn.Module):
 
   @nn.compact
   def __call__(self, images: jax.Array) -> jax.Array:
-    shape = (self.size, self.size, images.shape[-1], self.features)
-    kernel = self.param("kernel", nn.initializers.lecun_normal(), shape).astype(self.dtype)
+    return _with_parameters(self, images, self._convolve)
+
+  def _convolve(self, images: jax.Array, kernel: jax.Array) -> jax.Array:
     if self.size == 1:
-      out = jnp.dot(images.astype(self.dtype), kernel[0, 0])
-    else:
-      half = self.size // 2
-      out = convolve(images.astype(self.dtype), kernel, ((half, half), (half, half)))
-    if self.use_bias:
-      out += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
-    return out
+      return jnp.dot(images, kernel[0, 0])
+    half = self.size // 2
+    return convolve(images, kernel, ((half, half), (half, half)))
 
 
 class UpConv(nn.Module):
@@ -195,9 +193,18 @@ class UpConv(nn.Module):
 
   @nn.compact
   def __call__(self, images: jax.Array) -> jax.Array:
-    shape = (self.size, self.size, images.shape[-1], self.features)
-    kernel = self.param("kernel", nn.initializers.lecun_normal(), shape).astype(self.dtype)
-    out = upsample_convolve(images.astype(self.dtype), kernel)
-    if self.use_bias:
-      out += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
-    return out
+    return _with_parameters(self, images, upsample_convolve)
+
+
+def _with_parameters(
+  module: Conv | UpConv,
+  images: jax.Array,
+  convolution: Callable[[jax.Array, jax.Array], jax.Array],
+) -> jax.Array:
+  """Returns the convolution with the module's own kernel, and bias if it has one."""
+  shape = (module.size, module.size, images.shape[-1], module.features)
+  kernel = module.param("kernel", nn.initializers.lecun_normal(), shape)
+  out = convolution(images.astype(module.dtype), kernel.astype(module.dtype))
+  if module.use_bias:
+    out += module.param("bias", nn.initializers.zeros, (module.features,)).astype(module.dtype)
+  return out
