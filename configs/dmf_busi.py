@@ -7,7 +7,15 @@ auxiliary loss, `variance|mad|bayesian + tversky|focal|class_balanced_dice|none`
 
     python -m mlseg.main --config=configs/dmf_busi.py:mad+tversky
 
-The default is the paper's best row, `variance+class_balanced_dice`.
+The default is the paper's best row, `variance+class_balanced_dice`. Measured over three seeds
+(`--config.num_seeds=3`, each with its own grouped split of 451, 98 and 98 images), on the test set,
+mean ± standard deviation:
+
+- Dice of the lesion, mean over images: 62.9 ± 2.7 %
+- Dice, mean over both classes, then over images: 79.8 ± 1.4 %
+
+A seed takes about six minutes on two CPU cores (28 images per second with validation). The paper
+reports 95.2 ± 0.5 % for the second of these under its own split.
 """
 
 from ml_collections import ConfigDict

@@ -61,7 +61,7 @@ class Reporter:
     """Prints the table of test metrics, mean ± standard deviation over seeds, in percent."""
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("metric")
-    for name in ("lesion, per image", "mean of classes, per image", "lesion, pooled"):
+    for name in ("lesion", "mean of classes", "lesion, pooled"):
       table.add_column(name, justify="right")
     metrics = results["metrics"]
     for name in [n for n in metrics if f"{n}_pooled" in metrics and "background" not in n]:

@@ -85,7 +85,9 @@ def train(config: ConfigDict, workdir: pathlib.Path, reporter: Reporter) -> dict
     summary = results.write(workdir, config, cases, parts, tested)
     first = seeds[0]
     results.write_examples(workdir, programs, cases, parts[first].test, tested[first], best[first])
-  reporter.results(f"{config.name}:{config.variant}, test set, percent", summary)
+  reporter.results(
+    f"{config.name}:{config.variant}, test set, percent, per image unless pooled", summary
+  )
   reporter.say(f"rows, results and figures are in {workdir}")
   return summary
 
