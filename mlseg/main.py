@@ -4,7 +4,6 @@ import hashlib
 import pathlib
 import signal
 import sys
-from unittest import mock
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -30,14 +29,16 @@ def parse(argv: list[str]) -> tuple[ConfigDict, pathlib.Path]:
     flag_values=values,
   )
   help_wanted = flags.DEFINE_bool("help", False, "Show this help.", flag_values=values)
+  # The config flag looks for the overrides of its keys in sys.argv, wherever its value comes from.
+  previous, sys.argv = sys.argv, argv
   try:
-    # The config flag finds the overrides of its keys in sys.argv, wherever the flags come from.
-    with mock.patch.object(sys, "argv", argv):
-      rest = values(argv)
+    rest = values(argv)
     config = recipe.value
     getattr(config, "name", None)  # a file that is missing shows at its first use
   except Exception as error:  # a config file is code, and can fail in any way
     raise UserError(_one_line(error)) from error
+  finally:
+    sys.argv = previous
   if help_wanted.value:
     print(f"{__doc__}\n{values.main_module_help() or values}")
     raise SystemExit(0)

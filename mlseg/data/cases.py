@@ -31,7 +31,7 @@ class Cases(NamedTuple):
   ids: tuple[str, ...]  # N names, as in the original folder
   class_names: tuple[str, ...]  # of the masks, the background first
   label_names: tuple[str, ...]  # of the diagnoses
-  fingerprint: str  # changes with any of the above
+  fingerprint: str  # of the arrays and the ids
 
 
 def load(
