@@ -39,6 +39,7 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.num_seeds = 1
   config.num_epochs = 20
   config.batch_size = 32
+  config.num_microbatches = 1  # parts in which a batch goes through the network, to save memory
   config.patience = 0  # epochs without a better validation score before a run ends; 0: never
   config.log_every = 2  # steps; also how often the host looks at the device
   config.checkpoint_every = 1  # epochs
@@ -93,13 +94,22 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.weighting = ConfigDict()
   config.weighting.name = "fixed" if statistic == "fixed" else "dynamic_memory_fusion"
   config.weighting.fixed = (1.0, 1.0, 1.0)  # for 'fixed': one weight per loss
-  config.weighting.statistic = "variance" if statistic == "fixed" else statistic
-  config.weighting.capacity = 150  # losses that are remembered
-  config.weighting.min_history = 50  # losses that must be known before weights adapt
-  config.weighting.forgetting = 0.0  # share of the initial prior, for 'bayesian'
+  config.weighting.options = ConfigDict()  # by method; what is not here keeps its default
+  config.weighting.options.dynamic_memory_fusion = fusion = ConfigDict()
+  fusion.statistic = "variance" if statistic == "fixed" else statistic
+  fusion.capacity = 150  # losses that are remembered
+  fusion.min_history = 50  # losses that must be known before weights adapt
+  fusion.forgetting = 0.0  # share of the initial prior, for 'bayesian'
+  #OTHERS
+  config.weighting.per_epoch = False  # weights from the mean losses of an epoch, once per epoch
+  config.weighting.every = 1  # steps between two updates of the weights
+  config.weighting.warm_up = 0  # steps with equal weights at first
+  config.weighting.prior = ()  # ratios by which the weights are multiplied, one per loss
   config.weighting.ema = 0.0  # decay of an average over the weights; 0: none
   config.weighting.lower = 0.0  # bounds of a weight
   config.weighting.upper = 1.0
+  config.weighting.rescale = "none"
+  config.weighting.gram_at = "logits"  # where gradients are compared; or 'params'
 
   config.auxiliary = ConfigDict()
   config.auxiliary.name = auxiliary or "none"

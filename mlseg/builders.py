@@ -17,7 +17,7 @@ from mlseg.errors import UserError, unknown
 from mlseg.losses import reduction
 from mlseg.models import unet
 from mlseg.train_step import Scalars
-from mlseg.weighting.base import LossWeighting
+from mlseg.weighting import LossWeighting, SplitLoss, catalogue
 
 PyTree = Any
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
@@ -29,6 +29,9 @@ LOSSES: dict[str, Callable[..., jax.Array]] = {
   "focal": losses.focal,
   "tversky": losses.tversky,
   "class_balanced_dice": losses.class_balanced_dice,
+}
+METHODS: dict[str, Callable[..., LossWeighting]] = {
+  name: getattr(weighting, name) for name in catalogue.METHODS
 }
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -64,8 +67,11 @@ def check_config(config: ConfigDict) -> None:
   Raises:
     UserError: a value is out of its range.
   """
-  for name in ("num_seeds", "num_epochs", "batch_size", "log_every", "checkpoint_every"):
+  positive = ("num_seeds", "num_epochs", "batch_size", "log_every", "checkpoint_every")
+  for name in (*positive, "num_microbatches"):
     require(config[name] >= 1, f"config.{name} must be at least 1", config[name])
+  rule = "config.num_microbatches must divide config.batch_size"
+  require(config.batch_size % config.num_microbatches == 0, rule, config.num_microbatches)
   for name in ("seed", "patience"):
     require(config[name] >= 0, f"config.{name} must not be negative", config[name])
   require(
@@ -169,16 +175,27 @@ def make_losses(config: ConfigDict, num_classes: int) -> dict[str, Loss]:
   return functions
 
 
-def make_weighting(config: ConfigDict) -> LossWeighting:
-  """Returns the weighting of all losses: base, combinators, auxiliary."""
+def make_weighting(config: ConfigDict, steps_per_epoch: int) -> LossWeighting:
+  """Returns the weighting of all losses: a method, its cadence, combinators, the auxiliary loss."""
   options = config.weighting
   with user_errors("config.weighting"):
-    members = [_base_weighting(config)]
+    method = _method(config)
+    if options.per_epoch:
+      method = weighting.per_epoch(method, steps_per_epoch)
+    if options.every != 1:
+      method = weighting.every(method, options.every)
+    if options.warm_up:
+      method = weighting.warm_up(method, options.warm_up)
+    members = [method]
+    if options.prior:
+      members.append(weighting.with_prior(_by_loss(config, "prior")))
     if options.ema:
       members.append(weighting.ema(options.ema))
     if (options.lower, options.upper) != (0.0, 1.0):
       members.append(weighting.bounded(options.lower, options.upper))
-    whole = weighting.chain(*members) if len(members) > 1 else members[0]
+    if options.rescale != "none":
+      members.append(weighting.rescale(options.rescale))
+    whole = weighting.chain(*members) if len(members) > 1 else method
   extra = config.auxiliary
   if extra.name == "none":
     return whole
@@ -188,20 +205,25 @@ def make_weighting(config: ConfigDict) -> LossWeighting:
     )
 
 
-def _base_weighting(config: ConfigDict) -> LossWeighting:
-  options = config.weighting
-  if options.name == "fixed":
-    rule = "config.weighting.fixed must have one weight per entry of config.losses"
-    require(len(options.fixed) == len(config.losses), rule, tuple(options.fixed))
-    return weighting.fixed(dict(zip(config.losses, options.fixed, strict=True)))
-  if options.name == "dynamic_memory_fusion":
-    return weighting.dynamic_memory_fusion(
-      options.statistic,
-      capacity=options.capacity,
-      min_history=options.min_history,
-      forgetting=options.forgetting,
-    )
-  raise unknown("weighting", options.name, ["fixed", "dynamic_memory_fusion"])
+def _method(config: ConfigDict) -> LossWeighting:
+  """Returns the method that `config.weighting.name` says, with its options."""
+  section = config.weighting
+  if section.name not in METHODS:
+    raise unknown("weighting", section.name, METHODS)
+  if section.name == "fixed":
+    return weighting.fixed(_by_loss(config, "fixed"))
+  options = dict(section.options.get(section.name, {}))
+  if "learning_rate" in options:  # of a learned weighting's inner optimiser
+    options["optimizer"] = optax.adam(options.pop("learning_rate"))
+  return METHODS[section.name](**options)
+
+
+def _by_loss(config: ConfigDict, name: str) -> dict[str, float]:
+  """Returns the values of an entry of config.weighting that has one per loss, by loss."""
+  values = config.weighting[name]
+  rule = f"config.weighting.{name} must have one weight per entry of config.losses"
+  require(len(values) == len(config.losses), rule, tuple(values))
+  return dict(zip(config.losses, values, strict=True))
 
 
 def make_optimizer(config: ConfigDict, num_steps: int) -> optax.GradientTransformation:
@@ -247,17 +269,19 @@ def make_batch_at(config: ConfigDict) -> Callable[[Data, jax.Array, jax.Array], 
 
 def make_loss_fn(
   model: models.Model, loss_functions: dict[str, Loss], num_classes: int
-) -> Callable[[PyTree, PyTree, PyTree], tuple[Scalars, PyTree]]:
-  """Returns `loss_fn(params, model_state, batch) -> (losses, model_state)` for `make_step`."""
+) -> SplitLoss:
+  """Returns the losses of (params, model_state, batch) for `make_step`, split at the logits."""
 
-  def loss_fn(params: PyTree, model_state: PyTree, batch: PyTree) -> tuple[Scalars, PyTree]:
-    images, masks = batch
-    outputs, model_state = model.apply({**model_state, "params": params}, images, True)
-    targets = jax.nn.one_hot(masks, num_classes)
-    values = {name: f(outputs.logits, targets) for name, f in loss_functions.items()}
-    return {name: reduction.reduce(value) for name, value in values.items()}, model_state
+  def forward(params: PyTree, model_state: PyTree, batch: PyTree) -> tuple[PyTree, PyTree]:
+    outputs, model_state = model.apply({**model_state, "params": params}, batch[0], True)
+    return outputs.logits, model_state
 
-  return loss_fn
+  def values(logits: PyTree, model_state: PyTree, batch: PyTree) -> Scalars:
+    del model_state
+    targets = jax.nn.one_hot(batch[1], num_classes)
+    return {name: reduction.reduce(f(logits, targets)) for name, f in loss_functions.items()}
+
+  return SplitLoss(forward, values)
 
 
 @functools.cache

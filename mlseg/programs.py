@@ -80,8 +80,8 @@ def build_programs(config: ConfigDict, cases: Cases, split: Split) -> Programs:
   num_classes = len(cases.class_names)
   model = builders.make_model(config, num_classes)
   losses = builders.make_losses(config, num_classes)
-  weighting = builders.make_weighting(config)
   steps_per_epoch = len(split.train) // config.batch_size
+  weighting = builders.make_weighting(config, steps_per_epoch)
   num_steps = steps_per_epoch * config.num_epochs
   optimizer = builders.make_optimizer(config, num_steps)
 
@@ -104,7 +104,10 @@ def build_programs(config: ConfigDict, cases: Cases, split: Split) -> Programs:
     return train_step.update_best(state, dice, epoch), Validation(dice, means)
 
   loss_fn = builders.make_loss_fn(model, losses, num_classes)
-  step = train_step.make_step(loss_fn, optimizer, weighting)
+  with builders.user_errors("config.weighting"):
+    step = train_step.make_step(
+      loss_fn, optimizer, weighting, config.weighting.gram_at, config.num_microbatches
+    )
   run = train_step.make_run(step, builders.make_batch_at(config))
 
   options = builders.compiler_options()

@@ -1,13 +1,14 @@
 """One training step: losses, weights, one backward pass, one update, in pure functions."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from mlseg.weighting.base import LossWeighting
+from mlseg.weighting.gradients import losses_and_gradients
 
 PyTree = Any
 Scalars = dict[str, jax.Array]
@@ -48,53 +49,6 @@ class StepLog(NamedTuple):
   weights: Scalars  # per loss []
 
 
-class LossesAndGradients(NamedTuple):
-  """The result of `losses_and_gradients`."""
-
-  losses: PyTree  # scalars
-  weights: PyTree  # scalars, in the structure of the losses
-  gradients: PyTree  # of the weighted sum, in the structure of the parameters
-  aux: PyTree  # what the loss function returned beside the losses
-
-
-def losses_and_gradients(
-  loss_fn: Callable[..., tuple[PyTree, PyTree]], weighting: LossWeighting
-) -> Callable[..., tuple[LossesAndGradients, PyTree]]:
-  """Returns a function that weighs several losses and differentiates the sum in one backward pass.
-
-  With losses L_k(θ) and weights w_k = weighting(L), constant by construction, the gradient is
-  Σ_k w_k ∂L_k/∂θ: one `jax.vjp` of the loss vector, pulled back along the weights.
-
-  Args:
-    loss_fn: `loss_fn(params, *args) -> (losses, aux)` with `losses` a pytree of scalars.
-    weighting: what decides the weights.
-
-  Returns:
-    `compute(params, weighting_state, *args, key=None) -> (LossesAndGradients, weighting_state)`.
-
-  Example:
-    >>> from mlseg.weighting import fixed
-    >>> def loss_fn(x):
-    ...   return {"a": x**2, "b": 3.0 * x}, None
-    >>> weighting = fixed({"a": 1.0, "b": 2.0})
-    >>> compute = losses_and_gradients(loss_fn, weighting)
-    >>> state = weighting.init({"a": jnp.zeros(()), "b": jnp.zeros(())})
-    >>> result, state = compute(jnp.asarray(5.0), state)
-    >>> float(result.gradients)  # 1 · 2x + 2 · 3
-    16.0
-  """
-
-  def compute(params, weighting_state, *args, key=None):
-    losses, pull_back, aux = jax.vjp(lambda p: loss_fn(p, *args), params, has_aux=True)
-    weights, weighting_state = weighting.update(losses, weighting_state, key=key)
-    # The pull-back wants exactly the losses' types, whatever a user's weighting computes in.
-    weights = jax.tree.map(lambda w, loss: w.astype(loss.dtype), weights, losses)
-    (gradients,) = pull_back(weights)
-    return LossesAndGradients(losses, weights, gradients, aux), weighting_state
-
-  return compute
-
-
 def init_state(
   key: jax.Array,
   variables: PyTree,
@@ -122,6 +76,8 @@ def make_step(
   loss_fn: Callable[..., tuple[Scalars, PyTree]],
   optimizer: optax.GradientTransformation,
   weighting: LossWeighting,
+  gram_at: Literal["logits", "params"] = "params",
+  num_microbatches: int = 1,
 ) -> Callable[[TrainState, PyTree], tuple[TrainState, StepLog]]:
   """Returns `step(state, batch) -> (state, StepLog)`.
 
@@ -133,8 +89,12 @@ def make_step(
       scalars and `model_state` the variables other than the parameters.
     optimizer: an optax transformation.
     weighting: what decides the weights of the losses.
+    gram_at: where gradients are compared by a weighting that does; see `losses_and_gradients`.
+    num_microbatches: parts in which a batch goes through the network.
   """
-  compute = losses_and_gradients(loss_fn, weighting)
+  compute = losses_and_gradients(
+    loss_fn, weighting, gram_at=gram_at, num_microbatches=num_microbatches
+  )
 
   def step(state: TrainState, batch: PyTree) -> tuple[TrainState, StepLog]:
     params = state.variables["params"]

@@ -70,7 +70,7 @@ def test_the_variants_are_the_rows_of_the_papers_table():
   for variant in module.VARIANTS:
     config = module.get_config(variant)
     name = config.weighting.name
-    kind = "fixed" if name == "fixed" else config.weighting.statistic
+    kind = "fixed" if name == "fixed" else config.weighting.options.dynamic_memory_fusion.statistic
     rows.add((kind, config.auxiliary.name))
   statistics = ("variance", "mad", "bayesian")
   auxiliaries = ("tversky", "focal", "class_balanced_dice", "none")

@@ -24,7 +24,14 @@ WRONG = {
   "auxiliary": ([SMOKE, "--config.auxiliary.name=dise"], "unknown loss 'dise': choose from"),
   "loss option": ([SMOKE, "--config.loss_options.class_balanced_dice.class_weights=x"], "'x'"),
   "weighting": ([SMOKE, "--config.weighting.name=best"], "unknown weighting 'best': choose from"),
-  "statistic": ([SMOKE, "--config.weighting.statistic=mode"], "'mode'"),
+  "statistic": (
+    [SMOKE, "--config.weighting.options.dynamic_memory_fusion.statistic=mode"],
+    "config.weighting: statistic: choose from variance, mad, bayesian; got 'mode'",
+  ),
+  "prior": ([SMOKE, "--config.weighting.prior=(1.0,)"], "one weight per entry of config.losses"),
+  "cadence": ([SMOKE, "--config.weighting.every=0"], "config.weighting: steps: must be an integer"),
+  "gram": ([SMOKE, "--config.weighting.gram_at=features"], "gram_at: choose from logits, params"),
+  "parts": ([SMOKE, "--config.num_microbatches=3"], "must divide config.batch_size, not 3"),
   "fixed weights": (
     [SMOKE, "--config.weighting.name=fixed", "--config.weighting.fixed=(1.0,)"],
     "one weight per entry of config.losses, not (1.0,)",

@@ -249,8 +249,8 @@ def test_the_options_beside_the_recipe_train_too(tmp_path):
     "optimizer.schedule": "cosine",
     "optimizer.weight_decay": 1e-4,
     "optimizer.clip_norm": 1.0,
-    "weighting.statistic": "bayesian",
-    "weighting.forgetting": 0.1,
+    "weighting.options.dynamic_memory_fusion.statistic": "bayesian",
+    "weighting.options.dynamic_memory_fusion.forgetting": 0.1,
     "weighting.ema": 0.9,
     "weighting.lower": 0.1,
     "auxiliary.name": "focal",
@@ -269,6 +269,27 @@ def test_the_options_beside_the_recipe_train_too(tmp_path):
   assert sum(base) == pytest.approx(1.0, abs=1e-5)
   assert min(base) >= 0.1 - 1e-6
   assert weights["focal"] < 5.0
+
+
+@pytest.mark.parametrize("gram_at", ["logits", "params"])
+def test_a_method_that_compares_gradients_trains_in_parts_of_a_batch(tmp_path, gram_at):
+  options = {
+    "data.image_size": 16,
+    "num_epochs": 1,
+    "num_microbatches": 2,
+    "weighting.name": "cagrad",
+    "weighting.gram_at": gram_at,
+    "weighting.every": 2,
+    "weighting.warm_up": 3,
+    "weighting.prior": (5.0, 1.0, 1.0),
+  }
+  config = _config(*(f"--config.{name}={value}" for name, value in options.items()))
+  train.train(config, tmp_path, Reporter())
+  records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+  assert records[-1]["nonfinite"] == 0
+  ratios = [record["weights"]["soft_dice"] / record["weights"]["soft_iou"] for record in records]
+  assert ratios[0] == pytest.approx(1.0)
+  assert ratios[-1] != pytest.approx(1.0, rel=1e-3)
 
 
 def test_a_folder_of_another_config_is_refused_untouched(unbroken):

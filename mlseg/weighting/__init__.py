@@ -20,6 +20,7 @@ from mlseg.weighting.dynamic_memory_fusion import (
   dynamic_memory_fusion,
 )
 from mlseg.weighting.fixed import fixed
+from mlseg.weighting.gradients import LossesAndGradients, SplitLoss, losses_and_gradients
 from mlseg.weighting.history import RingBuffer
 
 __all__ = [
@@ -28,7 +29,9 @@ __all__ = [
   "EmaState",
   "LossWeighting",
   "Losses",
+  "LossesAndGradients",
   "RingBuffer",
+  "SplitLoss",
   "State",
   "Weights",
   "WithAuxiliaryState",
@@ -37,5 +40,6 @@ __all__ = [
   "dynamic_memory_fusion",
   "ema",
   "fixed",
+  "losses_and_gradients",
   "with_auxiliary",
 ]

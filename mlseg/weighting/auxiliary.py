@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from mlseg.weighting.base import (
   Losses,
@@ -30,20 +31,33 @@ def with_auxiliary(
   initial: float = 5.0,
   decay: float = 0.05,
   decay_every: int = 100,
+  schedule: optax.Schedule | None = None,
 ) -> LossWeighting:
-  """Weights one loss of a dict by gamma(t) = initial exp(-decay t), the others by `weighting`.
+  """Weights one loss of a dict by a schedule of its own, the others by a weighting.
 
-  The time t = floor(updates / decay_every) advances once per `decay_every` updates. The inner
-  weighting does not see the auxiliary loss: neither in the losses nor in `weights` and `gram`.
+  Formula: γ(t) = γ₀ exp(-λ t) for the auxiliary loss, t = floor(updates / decay_every)
+
+  With a `schedule` of optax it is γ = schedule(updates), 0 where that is negative or not finite.
+  The inner weighting does not see the auxiliary loss: neither in the losses nor in `weights` and
+  `gram`.
+
+  Needs: what the inner weighting needs
+
+  Use when: a loss should steer the start of training only, or none of its weight should be taken
+  from the others.
+
+  Differs: the equation leaves the unit of t open; the authors' demo advances it once per 100
+  batches, here `decay_every`.
 
   Source: Golnari & Diba 2026, eqs. 1-2; the defaults are those of the authors' demo.
 
   Args:
     weighting: of the other losses.
     name: the key of the auxiliary loss.
-    initial: gamma(0) >= 0.
-    decay: >= 0, per unit of t.
+    initial: γ₀ >= 0.
+    decay: λ >= 0, per unit of t.
     decay_every: updates per unit of t.
+    schedule: a function of the number of updates so far, in place of the three above.
 
   Returns:
     A LossWeighting for dicts of losses.
@@ -61,10 +75,21 @@ def with_auxiliary(
     ...   weights, state = weighting.update(losses, state)
     >>> {name: round(float(weight), 4) for name, weight in weights.items()}
     {'dice': 1.0, 'focal': 4.7561}
+    >>> weighting = with_auxiliary(fixed(), "focal", schedule=optax.linear_schedule(2.0, 0.0, 4))
+    >>> state = weighting.init(losses)
+    >>> for _ in range(2):
+    ...   weights, state = weighting.update(losses, state)
+    >>> {name: round(float(weight), 4) for name, weight in weights.items()}
+    {'dice': 1.0, 'focal': 1.5}
   """
   check_number("initial", initial, 0)
   check_number("decay", decay, 0)
   check_integer("decay_every", decay_every, 1)
+
+  def exponential(num_updates):
+    return initial * jnp.exp(-decay * (num_updates // decay_every).astype(jnp.float32))
+
+  gamma_at = schedule or exponential
 
   def init(losses: Losses) -> WithAuxiliaryState:
     if not isinstance(losses, dict) or name not in losses or len(losses) < 2:
@@ -84,10 +109,12 @@ def with_auxiliary(
     inner_weights, inner = weighting.update(
       _without(losses, name), state.inner, weights=weights, gram=gram, key=key, **extra
     )
-    time = state.num_updates // decay_every
-    _, unravel = ravel({name: losses[name]})
-    gamma = unravel(initial * jnp.exp(-decay * time.astype(jnp.float32))[None])
-    return {**inner_weights, **gamma}, WithAuxiliaryState(inner, state.num_updates + 1)
+    own, unravel = ravel({name: losses[name]})
+    # The arithmetic of optax mixes dtypes, whatever the caller allows.
+    with jax.numpy_dtype_promotion("standard"):
+      gamma = jnp.asarray(gamma_at(state.num_updates), own.dtype)
+    own_weight = unravel(jnp.where(jnp.isfinite(gamma), jnp.maximum(gamma, 0), 0)[None])
+    return {**inner_weights, **own_weight}, WithAuxiliaryState(inner, state.num_updates + 1)
 
   return LossWeighting(init, update, weighting.needs_gram)
 

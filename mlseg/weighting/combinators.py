@@ -36,8 +36,17 @@ class EmaState(NamedTuple):
 def chain(*weightings: LossWeighting) -> LossWeighting:
   """Applies weightings one after another; each sees the losses and the weights of the one before.
 
+  Formula: w = (the last ∘ ... ∘ the first)(L, w given)
+
+  A random key is folded with each one's place. A method replaces the weights before it, a
+  combinator changes them, so a chain is one method and then combinators.
+
+  Needs: what its members need
+
+  Use when: the weights of a method should be smoothed, bounded or scaled.
+
   Args:
-    *weightings: at least one; a random key is folded with each one's place.
+    *weightings: at least one.
 
   Returns:
     A LossWeighting; its weights are those of the last.
@@ -73,10 +82,16 @@ def chain(*weightings: LossWeighting) -> LossWeighting:
 
 
 def ema(decay: float = 0.9) -> LossWeighting:
-  """Smooths weights over steps: a(t) = decay a(t-1) + (1 - decay) w(t), a(0) = w(0).
+  """Smooths weights over steps by an exponential moving average.
+
+  Formula: a(t) = decay a(t-1) + (1 - decay) w(t), a(0) = w(0)
 
   So the average is a convex combination of the weights seen, and sums to what they sum to. Weights
   that are not finite do not enter; before any did, the result is uniform, 1/K.
+
+  Needs: weights of a chain
+
+  Use when: weights jump from step to step; the price is a delay of about 1 / (1 - decay) steps.
 
   Source: named as future work by Golnari & Diba 2026.
 
@@ -121,10 +136,15 @@ def ema(decay: float = 0.9) -> LossWeighting:
 def bounded(lower: float = 0.0, upper: float = 1.0) -> LossWeighting:
   """Bounds the share of each weight in their sum, and keeps the sum.
 
-  With S = sum_j w_j and shares s = w / S: the result is S v, where v is the point nearest to s with
-  sum_k v_k = 1 and lower <= v_k <= upper, that is v_k = clip(s_k + tau, lower, upper) with the tau
-  that makes the sum 1. Weights within the bounds do not change. Where S is not positive or a weight
-  not finite, the result is uniform, 1/K.
+  Formula: w_k → S clip(w_k / S + τ, lower, upper), S = Σ_j w_j, τ such that the sum is S
+
+  So the shares are the point of the bounded simplex nearest to w / S. Weights within the bounds do
+  not change. Where S is not positive or a weight not finite, the result is uniform, 1/K.
+
+  Needs: weights of a chain
+
+  Use when: no loss may be given up or take all of the weight, as the Bayesian memory fusion lets
+  it; put it last, for what comes after may leave the bounds again.
 
   Source: named as future work ("limits on the weight adjustment") by Golnari & Diba 2026.
 

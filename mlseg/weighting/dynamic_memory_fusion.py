@@ -41,17 +41,41 @@ def dynamic_memory_fusion(
 ) -> LossWeighting:
   """Weights losses by a statistic of their histories, each history brought to [0, 1] before.
 
-  With h_k = min_max(symlog(history of loss k, the current loss included)):
+  Formula: w_k = Var(h_k) / Σ_j Var(h_j), or (1/MAD_k) / Σ_j (1/MAD_j), or (prior_k/MAD_k) / Σ_j
+  (prior_j/MAD_j), with h_k = min_max(symlog(history of L_k)), MAD_k = median |h_k - median(h_k)|
 
-  - 'variance': w_k = Var(h_k) / sum_j Var(h_j);
-  - 'mad': w_k = (1 / MAD_k) / sum_j (1 / MAD_j), MAD_k = median |h_k - median(h_k)|;
-  - 'bayesian': w_k = prior_k / MAD_k / sum_j prior_j / MAD_j, and the next prior is
-    (1 - forgetting) w + forgetting / K. Without forgetting the weights run to one loss.
+  These are 'variance', 'mad' and 'bayesian'. The history ends with the current loss.
+
+  The Bayesian posterior w becomes the next prior, so evidence adds up, and without `forgetting` the
+  weights run to one loss. With it the next prior is (1 - forgetting) w + forgetting / K, and old
+  evidence fades over about 1 / forgetting steps; 1 gives 'mad'.
+
+  `forgetting` acts inside, on what the method believes; `ema` behind it in a chain smooths the
+  weights of any statistic, with a delay, and does not stop the run to one loss; `bounded` behind it
+  stops it at the bound, in the weights but not in the belief, which takes as long to turn around.
 
   Weights are 1/K until every history has `min_history` values. Where the statistics decide nothing
   (every variance is 0, or some MAD is 0, as in a constant history), they count as equal: weights
   are 1/K, and the Bayesian posterior is its prior. A step with a loss that is not finite enters no
   history and leaves the prior as it is.
+
+  Needs: losses
+
+  Use when: losses of one task should share the weight by how much they still move ('variance') or
+  by how steady they are ('mad'); 'bayesian' only with `forgetting` or `bounded`.
+
+  Differs: in the authors' demo the current loss sits in the history, and gradients flow through the
+  weights; here weights are constants.
+
+  Differs: the demo swaps the medians of odd and even numbers of values; here it is the true median.
+
+  Differs: the paper does not say when weights begin to adapt; the demo leaves them uniform until
+  `history_size` = 50 values are there and keeps 150, here `min_history` and `capacity`.
+
+  Differs: the demo's Bayesian weights run to one loss, since each posterior is the next prior; the
+  same here, unless `forgetting` is positive.
+
+  Differs: the demo divides 0 by 0 where histories are constant; here the weights are uniform.
 
   Source: Golnari & Diba 2026, eqs. 3-10; `forgetting` is not theirs.
 

@@ -18,16 +18,22 @@ from mlseg.weighting.base import (
 
 
 def fixed(weights: Weights = 1.0) -> LossWeighting:
-  """Weights that do not change: w_k(t) = w_k, by default 1, so that the total is the plain sum.
+  """Gives weights that do not change, by default 1, so that the total is the plain sum.
 
-  The baseline of Golnari & Diba 2026, table 1. In a chain it replaces what came before.
+  Formula: w_k(t) = w_k
+
+  Needs: losses
+
+  Use when: weights are known, or as the baseline that every other method has to beat.
+
+  Source: the baseline of Golnari & Diba 2026, table 1.
 
   Args:
     weights: finite and not negative; one number for all losses, or a pytree like the losses, or K
       numbers in the order of `jax.tree.leaves` of the losses (for a dict: of its sorted keys).
 
   Returns:
-    A LossWeighting.
+    A LossWeighting. In a chain it replaces what came before.
 
   Raises:
     ValueError: where a weight is negative or not finite; in `init`, where the weights do not match

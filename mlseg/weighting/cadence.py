@@ -1,0 +1,278 @@
+"""When a weighting decides: at some steps only, once per epoch, or after a warm-up."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mlseg.weighting.base import (
+  Losses,
+  LossWeighting,
+  State,
+  Weights,
+  all_finite,
+  check_integer,
+  num_losses,
+  ravel,
+  ravel_weights,
+  state_dtype,
+)
+
+
+class EveryState(NamedTuple):
+  """The state of the inner weighting, and the weights that it last gave."""
+
+  inner: State
+  weights: jax.Array  # [K]: 1/K before the first update
+  num_updates: jax.Array  # [], int32
+
+
+class PerEpochState(NamedTuple):
+  """The state of the inner weighting, the weights of this epoch, and means over it so far."""
+
+  inner: State
+  weights: jax.Array  # [K]: 1/K before the first update
+  losses: jax.Array  # [K]: mean over the steps of this epoch that entered
+  gram: jax.Array  # [K, K], so too; [0, 0] where none is needed
+  num_entered: jax.Array  # [], int32: steps of this epoch
+  num_updates: jax.Array  # [], int32
+
+
+class WarmUpState(NamedTuple):
+  """The state of the inner weighting, and the time."""
+
+  inner: State
+  num_updates: jax.Array  # [], int32
+
+
+def every(weighting: LossWeighting, steps: int) -> LossWeighting:
+  """Updates a weighting once per so many steps, and holds its weights between.
+
+  Formula: w(t) = inner weights of step n floor(t / n), from the losses of that step alone
+
+  The inner state does not change between. Weights that are not finite are not taken: the ones
+  before stay, 1/K at first.
+
+  The work of the inner weighting is skipped between, except under `vmap`, which computes both
+  branches of a condition. A Gram matrix is taken by whoever calls `update`, at every step.
+
+  Needs: what the inner weighting needs
+
+  Use when: the weighting itself costs time, or its weights should not follow each batch; not to
+  smooth noise, for the losses between are not looked at: `ema` and `per_epoch` average.
+
+  Args:
+    weighting: what decides.
+    steps: n >= 1; 1 changes nothing.
+
+  Returns:
+    A LossWeighting.
+
+  Raises:
+    ValueError: where steps is out of its range; in `init`, what the inner weighting raises.
+
+  Example:
+    >>> from mlseg.weighting.scalarization import geometric
+    >>> weighting = every(geometric(), 2)
+    >>> state = weighting.init(jnp.zeros(2))
+    >>> for losses in jnp.array([[4.0, 1.0], [1.0, 1.0], [1.0, 1.0]]):
+    ...   weights, state = weighting.update(losses, state)
+    ...   print(weights)
+    [0.25 1.  ]
+    [0.25 1.  ]
+    [0.5 0.5]
+  """
+  check_integer("steps", steps, 1)
+
+  def init(losses: Losses) -> EveryState:
+    return EveryState(weighting.init(losses), _uniform(losses), jnp.zeros((), jnp.int32))
+
+  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+    _, unravel = ravel(losses)
+
+    def decide():
+      decided, inner = weighting.update(
+        losses, state.inner, weights=weights, gram=gram, key=key, **extra
+      )
+      return _finite_or(decided, state.weights), inner
+
+    def hold():
+      return state.weights, state.inner
+
+    decided, inner = jax.lax.cond(state.num_updates % steps == 0, decide, hold)
+    return unravel(decided), EveryState(inner, decided, state.num_updates + 1)
+
+  return LossWeighting(init, update, weighting.needs_gram)
+
+
+def per_epoch(weighting: LossWeighting, steps_per_epoch: int) -> LossWeighting:
+  """Updates a weighting with the mean losses of each epoch, at its end.
+
+  Formula: w = inner weights of update e - 1 in all steps of epoch e, from mean_t L(t) over epoch
+  e - 1
+
+  So the inner weighting sees one update per epoch, and an epoch's losses decide the weights of the
+  next one. Methods that look at past epochs count from the epoch that has just ended: it is
+  `per_epoch(dynamic_weight_average(include_current=True), n)` which weights an epoch by the two
+  before it, as that paper does. A method that decides from earlier updates alone, as
+  `coefficient_of_variation`, lags one epoch more.
+
+  In the first epoch the weights are those that the inner weighting gives for the losses of the
+  first step, which leaves no trace in its state: for methods with a history, their neutral weights.
+
+  A Gram matrix is averaged too; other arguments are those of an epoch's last step. A step with a
+  loss or a Gram matrix that is not finite enters no mean, and an epoch without any other changes
+  nothing. Weights that are not finite are not taken: the ones before stay, 1/K at first.
+
+  Needs: what the inner weighting needs
+
+  Use when: a method is meant for epochs, as `dynamic_weight_average`, or the losses of single
+  batches are mostly noise; not with few epochs.
+
+  Args:
+    weighting: what decides.
+    steps_per_epoch: calls of `update` per epoch.
+
+  Returns:
+    A LossWeighting.
+
+  Raises:
+    ValueError: where steps_per_epoch is out of its range; in `init`, what the inner weighting
+      raises.
+
+  Example:
+    >>> from mlseg.weighting.scalarization import geometric
+    >>> weighting = per_epoch(geometric(), 2)
+    >>> state = weighting.init(jnp.zeros(2))
+    >>> for losses in jnp.array([[1.0, 1.0], [7.0, 1.0], [9.0, 9.0]]):
+    ...   weights, state = weighting.update(losses, state)
+    ...   print(weights)
+    [0.5 0.5]
+    [0.5 0.5]
+    [0.25 1.  ]
+  """
+  check_integer("steps_per_epoch", steps_per_epoch, 1)
+
+  def init(losses: Losses) -> PerEpochState:
+    uniform, zero = _uniform(losses), jnp.zeros((), jnp.int32)
+    size = uniform.size if weighting.needs_gram else 0
+    gram = jnp.zeros((size, size), uniform.dtype)
+    return PerEpochState(weighting.init(losses), uniform, jnp.zeros_like(uniform), gram, zero, zero)
+
+  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+    vector, unravel = ravel(losses)
+    gram = gram if weighting.needs_gram else None
+    state = _average(state, vector, gram, state.num_updates % steps_per_epoch == 0)
+    known, is_first = state.num_entered > 0, state.num_updates == 0
+    ends = (state.num_updates % steps_per_epoch == steps_per_epoch - 1) & known
+
+    def decide():
+      # Without a finite step these are NaN: the first weights are then the inner neutral ones.
+      mean_gram = None if gram is None else jnp.where(known, state.gram, jnp.nan)
+      decided, inner = weighting.update(
+        unravel(jnp.where(known, state.losses, jnp.nan)),
+        state.inner, weights=weights, gram=mean_gram, key=key, **extra,
+      )  # fmt: skip
+      inner = jax.tree.map(lambda new, old: jnp.where(ends, new, old), inner, state.inner)
+      return _finite_or(decided, state.weights), inner
+
+    def hold():
+      return state.weights, state.inner
+
+    decided, inner = jax.lax.cond(is_first | ends, decide, hold)
+    current = jnp.where(is_first, decided, state.weights)
+    next_state = state._replace(inner=inner, weights=decided, num_updates=state.num_updates + 1)
+    return unravel(current), next_state
+
+  return LossWeighting(init, update, weighting.needs_gram)
+
+
+def warm_up(weighting: LossWeighting, steps: int, transition_steps: int = 0) -> LossWeighting:
+  """Holds a weighting back at first, while it already sees the losses.
+
+  Formula: w(t) = (1 - a) v(t) + a inner weights(t), a = clip((t + 1 - n) / (m + 1), 0, 1)
+
+  Here t counts from 0, n is `steps`, m `transition_steps`, and v are the weights of the members
+  before this one in a chain, or 1/K where there is none: `chain(fixed(), warm_up(weighting, 100))`
+  begins with the plain sum. Histories fill and parameters are learned from the first step on.
+
+  Inner weights that are not finite are replaced by v, such v by 1/K.
+
+  Needs: what the inner weighting needs, weights of a chain
+
+  Use when: the first losses say little about those to come, as before the network fits anything;
+  not to wait for a history, for methods with one wait by themselves.
+
+  Args:
+    weighting: what decides afterwards.
+    steps: n >= 0, steps without it.
+    transition_steps: m >= 0, steps from the one to the other; 0 for none.
+
+  Returns:
+    A LossWeighting.
+
+  Raises:
+    ValueError: where an argument is out of its range; in `init`, what the inner weighting raises.
+
+  Example:
+    >>> from mlseg.weighting.fixed import fixed
+    >>> weighting = warm_up(fixed((1.0, 0.0)), steps=1, transition_steps=1)
+    >>> state = weighting.init(jnp.zeros(2))
+    >>> for losses in jnp.zeros([3, 2]):
+    ...   weights, state = weighting.update(losses, state)
+    ...   print(weights)
+    [0.5 0.5]
+    [0.75 0.25]
+    [1. 0.]
+  """
+  check_integer("steps", steps, 0)
+  check_integer("transition_steps", transition_steps, 0)
+
+  def init(losses: Losses) -> WarmUpState:
+    num_losses(losses)
+    return WarmUpState(weighting.init(losses), jnp.zeros((), jnp.int32))
+
+  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+    vector, unravel = ravel(losses)
+    before = _finite_or(ravel_weights(weights, vector), jnp.full_like(vector, 1 / vector.size))
+    decided, inner = weighting.update(
+      losses, state.inner, weights=weights, gram=gram, key=key, **extra
+    )
+    after = _finite_or(decided, before)
+    passed = (state.num_updates + 1 - steps).astype(vector.dtype)
+    share = jnp.clip(passed / (transition_steps + 1), 0, 1)
+    mixed = _finite_or((1 - share) * before + share * after, after)
+    return unravel(mixed), WarmUpState(inner, state.num_updates + 1)
+
+  return LossWeighting(init, update, weighting.needs_gram)
+
+
+def _uniform(losses: Losses) -> jax.Array:
+  """Returns the weights 1/K as a vector."""
+  number = num_losses(losses)
+  return jnp.full(number, 1 / number, state_dtype(losses))
+
+
+def _finite_or(weights: Weights, otherwise: jax.Array) -> jax.Array:
+  """Returns the weights as a vector; the other vector where one of them is not finite."""
+  vector = ravel(weights)[0].astype(otherwise.dtype)
+  return jnp.where(all_finite(vector), vector, otherwise)
+
+
+def _average(
+  state: PerEpochState, losses: jax.Array, gram: jax.Array | None, starts: jax.Array
+) -> PerEpochState:
+  """Returns the state with one more step in its means, which begin anew where an epoch starts."""
+  new = (losses, state.gram if gram is None else gram.astype(state.gram.dtype))
+  old = (state.losses, state.gram)
+  enters = all_finite(new[0]) & all_finite(new[1])
+  number = jnp.where(starts, 0, state.num_entered)
+  share = 1 / (number + 1).astype(losses.dtype)
+
+  def mix(mean, value):
+    return jnp.where(enters, (1 - share) * mean + share * value, mean)  # a sum may overflow
+
+  means = jax.tree.map(mix, old, new)
+  return state._replace(
+    losses=means[0], gram=means[1], num_entered=number + enters.astype(jnp.int32)
+  )

@@ -1,0 +1,200 @@
+"""The page of this package, `README.md`, made from the docstrings and the measured costs.
+
+    python -m mlseg.weighting.catalogue     # writes the page anew
+"""
+
+import csv
+import inspect
+import pathlib
+import re
+from collections.abc import Callable
+
+from mlseg import weighting
+from mlseg.weighting.base import LossWeighting
+
+FOLDER = pathlib.Path(__file__).parent
+COSTS = FOLDER / "costs.csv"  # written by benchmarks/weighting.py
+VALUES = (
+  "fixed",
+  "dynamic_memory_fusion",
+  "softadapt",
+  "dynamic_weight_average",
+  "coefficient_of_variation",
+  "relobralo",
+  "random_weighting",
+  "geometric",
+  "smooth_tchebycheff",
+  "soft_optimal_uncertainty",
+  "cosmos",
+  "penalty_boundary_intersection",
+  "famo",
+)
+LEARNED = ("uncertainty", "revised_uncertainty", "impartial_losses", "robust")
+GRAM = (
+  "gradnorm",
+  "mgda",
+  "pcgrad",
+  "gradvac",
+  "cagrad",
+  "impartial_gradients",
+  "nash_mtl",
+  "fairgrad",
+  "aligned_mtl",
+  "dual_projection",
+  "upgrad",
+  "config",
+  "modo",
+  "sdmgrad",
+)
+METHODS = (*VALUES, *LEARNED, *GRAM)
+STACKED = ("graddrop", "moco", "db_mtl", "excess_mtl", "learning_rate_annealing")
+COMBINATORS = (
+  "chain",
+  "ema",
+  "bounded",
+  "every",
+  "per_epoch",
+  "warm_up",
+  "with_prior",
+  "rescale",
+  "with_auxiliary",
+)
+GROUPS = {
+  "From loss values": VALUES,
+  "Learned": LEARNED,
+  "From gradients, through their Gram matrix": GRAM,
+  "From per-loss gradients, as optax transformations": STACKED,
+}
+LABELS = ("Formula", "Needs", "Use when", "Source")
+TITLE = "# Loss weighting\n\nThis page is made from the docstrings: `python -m mlseg.weighting.catalogue`."
+COST_NOTE = """*Cost* is what a step of the BUSI U-Net takes longer than with fixed weights, in per cent of its one
+backward pass, and the time of an update alone for K = 3; from `costs.csv`, which
+`python benchmarks/weighting.py --csv=mlseg/weighting/costs.csv` writes. Gram matrices are taken at
+the logits there; in parameter space they cost K backward passes whatever the method."""
+
+
+def examples() -> dict[str, LossWeighting]:
+  """Returns one weighting of each method that decides weights, with its default options.
+
+  Example:
+    >>> sorted(examples())[:2]
+    ['aligned_mtl', 'cagrad']
+  """
+  return {name: getattr(weighting, name)() for name in METHODS}
+
+
+def paragraphs(factory: Callable) -> dict[str, list[str]]:
+  """Returns the labelled paragraphs of a docstring, each as one line, and its first line.
+
+  Args:
+    factory: a function whose docstring has paragraphs such as 'Formula: ...'.
+
+  Example:
+    >>> paragraphs(weighting.ema)["Needs"]
+    ['weights of a chain']
+  """
+  text = inspect.getdoc(factory) or ""
+  found: dict[str, list[str]] = {"": [text.partition("\n")[0]]}
+  for paragraph in re.split(r"\n\s*\n", text):
+    label, colon, rest = paragraph.partition(":")
+    if colon and label in (*LABELS, "Differs"):
+      found.setdefault(label, []).append(" ".join(rest.split()))
+  return found
+
+
+def defaults(factory: Callable) -> str:
+  """Returns the public arguments with their defaults.
+
+  Args:
+    factory: a function.
+
+  Example:
+    >>> defaults(weighting.bounded)
+    'lower=0.0, upper=1.0'
+  """
+  shown = []
+  for name, parameter in inspect.signature(factory).parameters.items():
+    value = parameter.default
+    if name.startswith("_"):
+      continue
+    if parameter.kind is parameter.VAR_POSITIONAL:
+      shown.append(f"*{name}")
+    elif value is parameter.empty:
+      shown.append(name)
+    else:
+      shown.append(f"{name}={_literal(value)}")
+  return ", ".join(shown)
+
+
+def _literal(value: object) -> str:
+  """Returns how a default reads in code; optax optimisers have no name, so they are 'optax'."""
+  return "optax optimiser" if hasattr(value, "update") else repr(value)
+
+
+def render() -> str:
+  """Returns the page."""
+  costs = _costs()
+  parts = [TITLE, weighting.__doc__ or "", "![Weights of each method over one run](weights.png)"]
+  for title, names in GROUPS.items():
+    parts += [f"## {title}", _methods_table(names, costs)]
+  parts += [COST_NOTE, "## Combinators", _combinators_table()]
+  parts += ["## Where paper and reference code disagree", _disagreements()]
+  return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _costs() -> dict[str, dict[str, str]]:
+  if not COSTS.exists():
+    return {}
+  with COSTS.open(newline="", encoding="utf-8") as file:
+    return {row["method"]: row for row in csv.DictReader(file)}
+
+
+def _methods_table(names: tuple[str, ...], costs: dict[str, dict[str, str]]) -> str:
+  rows = []
+  for name in names:
+    factory = getattr(weighting, name)
+    found = paragraphs(factory)
+    formula, needs, use, source = (found[label][0] for label in LABELS)
+    cells = [f"`{name}`", source, _code(formula), needs, _code(defaults(factory)), use]
+    rows.append([*cells[:5], _cost(costs.get(name)), cells[5]])
+  return _table(["method", "paper", "formula", "needs", "defaults", "cost", "use when"], rows)
+
+
+def _cost(row: dict[str, str] | None) -> str:
+  if row is None:
+    return ""
+  share = 100 * float(row["backward_share"])
+  return f"{share:.2g} %, {float(row['microseconds_3']):.2g} µs"
+
+
+def _combinators_table() -> str:
+  rows = []
+  for name in COMBINATORS:
+    factory = getattr(weighting, name)
+    found = paragraphs(factory)
+    rows.append(
+      [f"`{name}`", _code(found["Formula"][0]), _code(defaults(factory)), found["Use when"][0]]
+    )
+  return _table(["combinator", "formula", "arguments", "use when"], rows)
+
+
+def _disagreements() -> str:
+  lines = []
+  for names in (*GROUPS.values(), COMBINATORS):
+    for name in names:
+      differs = paragraphs(getattr(weighting, name)).get("Differs", [])
+      lines += [f"- `{name}`: {text}" for text in differs]
+  return "\n".join(lines)
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+  lines = [header, ["---"] * len(header), *rows]
+  return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines)
+
+
+def _code(text: str) -> str:
+  return f"`{text}`" if text else ""
+
+
+if __name__ == "__main__":
+  (FOLDER / "README.md").write_text(render(), encoding="utf-8")

@@ -1,0 +1,81 @@
+"""Parameters that a weighting learns beside the network's, by an optimiser of its own."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mlseg.weighting.base import State, all_finite
+
+ADAM = optax.adam(0.025)  # in 40 steps a logarithm can follow losses that change by the factor e
+MAX_LOG = 20.0  # of a weight: the optimum can be reached for losses from 2e-9 to 5e8
+_MAX_GRADIENT = 100.0  # optimisers square gradients and remember them
+
+
+class LearnedState(NamedTuple):
+  """What is learned, and what the optimiser remembers."""
+
+  parameters: jax.Array  # [K]; [2, K] for `robust`: the logits of the shapes, and log c²
+  optimizer_state: State
+
+
+def start(parameters: jax.Array, optimizer: optax.GradientTransformation) -> LearnedState:
+  """Returns the first state.
+
+  Args:
+    parameters: [..., K].
+    optimizer: of the parameters.
+
+  Example:
+    >>> start(jnp.zeros(2), optax.sgd(1.0)).parameters.tolist()
+    [0.0, 0.0]
+  """
+  return LearnedState(parameters, optimizer.init(parameters))
+
+
+def descend(
+  state: LearnedState,
+  gradient: jax.Array,
+  losses: jax.Array,
+  optimizer: optax.GradientTransformation,
+  lower: float | jax.Array,
+  upper: float | jax.Array,
+) -> LearnedState:
+  """Returns the state after one step of the optimiser, the parameters clipped to their range.
+
+  The gradient is clipped to [-100, 100] before. Where a loss is not finite, or the step leads to a
+  state that is not, nothing changes.
+
+  Args:
+    state: of the parameters [..., K].
+    gradient: [..., K], for the parameters.
+    losses: [K], from which the gradient comes.
+    optimizer: of the parameters.
+    lower: the smallest parameters, a number or an array that broadcasts to [..., K].
+    upper: the largest parameters.
+
+  Example:
+    >>> optimizer = optax.sgd(0.5)
+    >>> state = start(jnp.zeros(2), optimizer)
+    >>> gradient, losses = jnp.array([1.0, -8.0]), jnp.ones(2)
+    >>> descend(state, gradient, losses, optimizer, -3.0, 3.0).parameters.tolist()
+    [-0.5, 3.0]
+  """
+  # The arithmetic of optax mixes dtypes, whatever the caller allows.
+  with jax.numpy_dtype_promotion("standard"):
+    updates, optimizer_state = optimizer.update(
+      jnp.clip(gradient, -_MAX_GRADIENT, _MAX_GRADIENT), state.optimizer_state, state.parameters
+    )
+    moved = optax.apply_updates(state.parameters, updates)
+  moved_state = LearnedState(jnp.clip(moved, lower, upper), optimizer_state)
+  # Clipping would hide that an update is infinite.
+  enters = all_finite(losses) & all_finite(moved) & _is_finite(moved_state)
+  return jax.tree.map(lambda new, old: jnp.where(enters, new, old), moved_state, state)
+
+
+def _is_finite(state: LearnedState) -> jax.Array:
+  """Returns whether no float in the state is NaN or infinite, as a scalar."""
+  leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(state)]
+  floats = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
+  return jnp.stack([all_finite(leaf) for leaf in floats]).all()

@@ -1,0 +1,129 @@
+"""Weights drawn at random at every step."""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mlseg.weighting.base import Losses, LossWeighting, check_integer, normalize, num_losses, ravel
+
+
+class RandomWeightingState(NamedTuple):
+  """How many weights were drawn."""
+
+  num_updates: jax.Array  # [], int32
+
+
+def random_weighting(
+  distribution: Literal[
+    "normal", "uniform", "dirichlet", "bernoulli", "constrained_bernoulli"
+  ] = "normal",
+  seed: int = 0,
+) -> LossWeighting:
+  """Weights losses at random, anew at every step.
+
+  Formula: w = softmax(z), z_k ~ N(0, 1)
+
+  The other distributions: 'uniform', softmax of numbers from [0, 1); 'dirichlet', uniform over all
+  weights that sum to 1; 'bernoulli', the mean of a random subset that is not empty, all subsets
+  being equally likely; 'constrained_bernoulli', one loss alone.
+
+  The weights do not depend on the losses, so losses of any value, NaN too, change nothing.
+
+  Needs: losses, key
+
+  Use when: a baseline is wanted for any method that adapts weights; one that does not beat this
+  has gained nothing but noise.
+
+  Differs: the authors' code takes the softmax of Dirichlet draws too, and leaves the sum of
+  Bernoulli draws as it falls; here both sum to 1 and are otherwise as drawn.
+
+  Source: Lin et al. 2022, TMLR, arXiv 2111.10603.
+
+  Args:
+    distribution: 'normal', 'uniform', 'dirichlet', 'bernoulli' or 'constrained_bernoulli'.
+    seed: of the keys where `update` is given none: the seed and the number of the step then decide
+      the weights, which are the same for all members of a `vmap`.
+
+  Returns:
+    A LossWeighting whose weights sum to 1. In a chain it replaces what came before.
+
+  Raises:
+    ValueError: where an argument is out of its range.
+
+  Example:
+    >>> weighting = random_weighting("constrained_bernoulli")
+    >>> losses = jnp.zeros(3)
+    >>> weights, state = weighting.update(losses, weighting.init(losses), key=jax.random.key(1))
+    >>> sorted(weights.tolist())
+    [0.0, 0.0, 1.0]
+  """
+  if distribution not in _DRAWS:
+    raise ValueError(f"distribution: choose from {', '.join(_DRAWS)}; got {distribution!r}")
+  check_integer("seed", seed, 0)
+  draw = _DRAWS[distribution]
+
+  def init(losses: Losses) -> RandomWeightingState:
+    num_losses(losses)
+    return RandomWeightingState(jnp.zeros((), jnp.int32))
+
+  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+    del weights, gram, extra
+    vector, unravel = ravel(losses)
+    drawn = draw(step_key(key, seed, state.num_updates), vector.size, vector.dtype)
+    return unravel(drawn), RandomWeightingState(state.num_updates + 1)
+
+  return LossWeighting(init, update)
+
+
+def step_key(key: jax.Array | None, seed: int, step: jax.Array) -> jax.Array:
+  """Returns the key that was given, or else one for the step.
+
+  Args:
+    key: a random key or None.
+    seed: of the keys of all steps.
+    step: [], integer.
+
+  Example:
+    >>> key = jax.random.key(3)
+    >>> bool(step_key(key, 0, jnp.int32(5)) == key)
+    True
+  """
+  return jax.random.fold_in(jax.random.key(seed), step) if key is None else key
+
+
+def _normal(key, size, dtype):
+  return jax.nn.softmax(jax.random.normal(key, (size,), dtype))
+
+
+def _uniform(key, size, dtype):
+  return jax.nn.softmax(jax.random.uniform(key, (size,), dtype))
+
+
+def _dirichlet(key, size, dtype):
+  # Exponential variables over their sum are uniform over the simplex.
+  return normalize(jax.random.exponential(key, (size,), dtype))
+
+
+def _bernoulli(key, size, dtype):
+  # The first member of the subset is drawn first, so that no draw has to be repeated.
+  first_key, rest_key = jax.random.split(key)
+  places = jnp.arange(size)
+  first = jax.random.categorical(first_key, -jnp.log(2.0) * places.astype(jnp.float32))
+  rest = jax.random.bernoulli(rest_key, shape=(size,))
+  members = (places == first) | ((places > first) & rest)
+  return normalize(members.astype(dtype))
+
+
+def _constrained_bernoulli(key, size, dtype):
+  return jax.nn.one_hot(jax.random.randint(key, (), 0, size), size, dtype=dtype)
+
+
+_DRAWS: dict[str, Callable] = {
+  "normal": _normal,
+  "uniform": _uniform,
+  "dirichlet": _dirichlet,
+  "bernoulli": _bernoulli,
+  "constrained_bernoulli": _constrained_bernoulli,
+}

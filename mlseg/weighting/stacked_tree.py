@@ -1,0 +1,111 @@
+"""Gradients of K losses as one pytree, the losses along the first axis of every leaf."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+PyTree = Any
+
+
+def gram_of(gradients: PyTree) -> jax.Array:
+  """Returns the Gram matrix of the gradients: G_ij = sum over all coordinates of g_i g_j.
+
+  Every leaf is taken to float32 first (float64 where a leaf is), so that sums over many small
+  numbers do not stop growing, and products are exact on devices that would shorten them.
+
+  Args:
+    gradients: a pytree of arrays [K, ...], at least one.
+
+  Returns:
+    [K, K].
+
+  Example:
+    >>> gradients = {"a": jnp.array([[1.0, 2.0], [0.0, 1.0]]), "b": jnp.array([1.0, -1.0])}
+    >>> gram_of(gradients).tolist()
+    [[6.0, 1.0], [1.0, 2.0]]
+  """
+  leaves = jax.tree.leaves(gradients)
+  dtype = functools.reduce(jnp.promote_types, (leaf.dtype for leaf in leaves), jnp.float32)
+  rows = [leaf.reshape(leaf.shape[0], -1).astype(dtype) for leaf in leaves]
+  products = (jnp.matmul(row, row.T, precision=jax.lax.Precision.HIGHEST) for row in rows)
+  return functools.reduce(jnp.add, products)
+
+
+def weighted_sum(weights: jax.Array, gradients: PyTree) -> PyTree:
+  """Returns sum_k w_k g_k, summed in float32 (float64 where the weights are).
+
+  Args:
+    weights: [K].
+    gradients: a pytree of arrays [K, ...].
+
+  Returns:
+    A pytree of arrays [...], each in the dtype of its leaf.
+
+  Example:
+    >>> combined = weighted_sum(jnp.array([2.0, 1.0]), {"a": jnp.array([[1.0, 2.0], [0.0, 1.0]])})
+    >>> combined["a"].tolist()
+    [2.0, 5.0]
+  """
+
+  def combine(leaf: jax.Array) -> jax.Array:
+    dtype = jnp.promote_types(leaf.dtype, weights.dtype)
+    row = leaf.reshape(leaf.shape[0], -1).astype(dtype)
+    total = jnp.matmul(weights.astype(dtype), row, precision=jax.lax.Precision.HIGHEST)
+    return total.reshape(leaf.shape[1:]).astype(leaf.dtype)
+
+  return jax.tree.map(combine, gradients)
+
+
+def wide_dtype(tree: PyTree) -> np.dtype:
+  """Returns the dtype to sum in: float32, or float64 where a leaf is.
+
+  Args:
+    tree: a pytree of arrays, or of `jax.ShapeDtypeStruct`.
+
+  Example:
+    >>> str(wide_dtype([jnp.bfloat16(1), jnp.float16(2)]))
+    'float32'
+  """
+  dtypes = (leaf.dtype for leaf in jax.tree.leaves(tree))
+  return functools.reduce(jnp.promote_types, dtypes, jnp.dtype(jnp.float32))
+
+
+def stacked_zeros(params: PyTree, num_losses: int) -> PyTree:
+  """Returns what the gradients of K losses may be summed into.
+
+  Args:
+    params: a pytree of arrays [...].
+    num_losses: K.
+
+  Returns:
+    A pytree of zeros [K, ...], in float32 (float64 where the leaf is).
+
+  Example:
+    >>> stacked_zeros({"a": jnp.ones(3, jnp.bfloat16)}, 2)
+    {'a': Array([[0., 0., 0.],
+                 [0., 0., 0.]], dtype=float32)}
+  """
+  return jax.tree.map(lambda p: jnp.zeros((num_losses, *p.shape), wide_dtype(p)), params)
+
+
+def check_stacked(gradients: PyTree, num_losses: int) -> None:
+  """Raises ValueError unless every leaf has the K losses along its first axis.
+
+  Args:
+    gradients: a pytree of arrays.
+    num_losses: K.
+
+  Example:
+    >>> check_stacked({"a": jnp.zeros((2, 4))}, 3)
+    Traceback (most recent call last):
+    ...
+    ValueError: updates: must have the K = 3 losses along the first axis, got shapes {'a': (2, 4)}
+  """
+  shapes = jax.tree.map(jnp.shape, gradients)
+  if any(jnp.shape(leaf)[:1] != (num_losses,) for leaf in jax.tree.leaves(gradients)):
+    raise ValueError(
+      f"updates: must have the K = {num_losses} losses along the first axis, got shapes {shapes}"
+    )
