@@ -98,7 +98,12 @@ def steppers(
     filters: of its first level.
   """
   x = torch.tensor(images).permute(0, 3, 1, 2).contiguous()
-  y = functional.one_hot(torch.tensor(masks, dtype=torch.long)).permute(0, 3, 1, 2).float().contiguous()
+  y = (
+    functional.one_hot(torch.tensor(masks, dtype=torch.long))
+    .permute(0, 3, 1, 2)
+    .float()
+    .contiguous()
+  )
 
   def stepper(work: Callable[[nn.Module, Tensor, Tensor], None]) -> Callable[[], None]:
     network = UNet(depth, filters, y.shape[1])

@@ -173,7 +173,9 @@ def _steps_table(network: Network, names: list[str], alone: dict, rounds: int) -
   results = paired_ratios(variants, baseline, rounds)
   step = statistics.median(results["fixed, again"][0])
   forward = statistics.median(results["forward pass alone"][1]) * step
-  print(f"A step with fixed weights takes {1e3 * step:.1f} ms, {1e3 * forward:.1f} of them forward.")
+  print(
+    f"A step with fixed weights takes {1e3 * step:.1f} ms, {1e3 * forward:.1f} of them forward."
+  )
   rows, costs = [], []
   for name, (_, ratios) in results.items():
     low, middle, high = _quartiles(ratios)
@@ -225,7 +227,9 @@ def benchmark(arguments: argparse.Namespace) -> None:
   for name in names:
     alone[name] = {number: update_time(methods[name], number) for number in NUM_LOSSES}
   device = jax.devices()[0].device_kind
-  print(f"{device}, jax {jax.__version__}, batch {arguments.batch_size}, {arguments.rounds} rounds\n")
+  print(
+    f"{device}, jax {jax.__version__}, batch {arguments.batch_size}, {arguments.rounds} rounds\n"
+  )
   rows = ((name, *(f"{1e6 * alone[name][n]:.1f}" for n in NUM_LOSSES)) for name in names)
   print(_table("µs per update | K = 3 | K = 8 | K = 64", rows))
   network = make_network(arguments.batch_size)

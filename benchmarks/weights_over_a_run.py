@@ -93,9 +93,7 @@ def draw() -> None:
     weighting.dynamic_weight_average(), STEPS_PER_EPOCH
   )
   statistics = ("variance", "mad", "bayesian")
-  fusion = {
-    f"dynamic_memory_fusion {s}": weighting.dynamic_memory_fusion(s) for s in statistics
-  }
+  fusion = {f"dynamic_memory_fusion {s}": weighting.dynamic_memory_fusion(s) for s in statistics}
   panels = {**fusion, **methods}
   columns = 5
   rows_of_panels = -(-(len(panels) + 1) // columns)

@@ -68,7 +68,8 @@ def state_dtype(losses: Losses) -> np.dtype:
     >>> str(state_dtype([jnp.bfloat16(1), jnp.bfloat16(2)]))
     'float32'
   """
-  return jnp.promote_types(jnp.result_type(*jax.tree.leaves(losses)), jnp.float32)
+  with jax.numpy_dtype_promotion("standard"):
+    return jnp.promote_types(jnp.result_type(*jax.tree.leaves(losses)), jnp.float32)
 
 
 def ravel(losses: Losses) -> tuple[jax.Array, Callable[[jax.Array], Weights]]:

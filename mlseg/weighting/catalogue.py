@@ -1,6 +1,6 @@
 """The page of this package, `README.md`, made from the docstrings and the measured costs.
 
-    python -m mlseg.weighting.catalogue     # writes the page anew
+python -m mlseg.weighting.catalogue     # writes the page anew
 """
 
 import csv
@@ -189,7 +189,9 @@ def _disagreements() -> str:
 
 def _table(header: list[str], rows: list[list[str]]) -> str:
   lines = [header, ["---"] * len(header), *rows]
-  return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines)
+  return "\n".join(
+    "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines
+  )
 
 
 def _code(text: str) -> str:

@@ -220,4 +220,6 @@ def _split(leaf: jax.Array, num_parts: int) -> jax.Array:
 def _zeros(like: jax.ShapeDtypeStruct) -> jax.Array:
   """Returns zeros to sum into: in float32 at least where they are floats."""
   inexact = jnp.issubdtype(like.dtype, jnp.inexact)
-  return jnp.zeros(like.shape, jnp.promote_types(like.dtype, jnp.float32) if inexact else like.dtype)
+  return jnp.zeros(
+    like.shape, jnp.promote_types(like.dtype, jnp.float32) if inexact else like.dtype
+  )

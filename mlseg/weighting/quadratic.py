@@ -40,6 +40,20 @@ def ridge(dtype: jax.typing.DTypeLike) -> float:
   return 1e-12 if jnp.finfo(dtype).bits == 64 else 1e-6
 
 
+def definite(cosines: jax.Array) -> jax.Array:
+  """Returns the cosines with a diagonal of 1 and the ridge, also for gradients that are 0.
+
+  Args:
+    cosines: [K, K].
+
+  Example:
+    >>> definite(jnp.array([[1.0, 0.0], [0.0, 0.0]])).tolist()
+    [[1.0000009536743164, 0.0], [0.0, 1.0000009536743164]]
+  """
+  diagonal = jnp.eye(len(cosines), dtype=bool)
+  return jnp.where(diagonal, 1 + ridge(cosines.dtype), cosines)
+
+
 def minimize_quadratic(
   matrix: jax.Array, linear: jax.Array, normal: jax.Array | None = None
 ) -> jax.Array:
@@ -56,8 +70,9 @@ def minimize_quadratic(
   Example:
     >>> print(minimize_quadratic(jnp.eye(2), jnp.array([-3.0, 1.0])))
     [3. 0.]
-    >>> print(minimize_quadratic(jnp.diag(jnp.array([1.0, 3.0])), jnp.zeros(2), jnp.ones(2)))
-    [0.75 0.25]
+    >>> v = minimize_quadratic(jnp.diag(jnp.array([1.0, 3.0])), jnp.zeros(2), jnp.ones(2))
+    >>> [round(float(part), 4) for part in v]
+    [0.75, 0.25]
   """
   return minimize(lambda v, mu: (dot(matrix, v) + linear, matrix), jnp.ones_like(linear), normal)
 
@@ -79,7 +94,7 @@ def minimize(derivatives: Derivatives, start: jax.Array, normal: jax.Array | Non
   Example:
     >>> def derivatives(v, mu):  # of v - log(v), at its least for 1
     ...   return 1 - 1 / v, jnp.diag(1 / v**2)
-    >>> print(minimize(derivatives, jnp.full(1, 0.5), None))
+    >>> print(minimize(derivatives, jnp.full(1, 0.5), None).round(3))
     [1.]
   """
   if normal is not None:
@@ -149,7 +164,7 @@ def solver(matrix: jax.Array) -> Callable[[jax.Array], jax.Array]:
     A function from [K] to [K].
 
   Example:
-    >>> print(solver(jnp.array([[2.0, 1.0], [1.0, 3.0]]))(jnp.array([4.0, 7.0])))
+    >>> print(solver(jnp.array([[2.0, 1.0], [1.0, 3.0]]))(jnp.array([4.0, 7.0])).round(4))
     [1. 2.]
   """
   if len(matrix) <= _MAX_UNROLLED:

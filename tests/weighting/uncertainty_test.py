@@ -170,6 +170,11 @@ def test_parameters_stay_in_their_range(factory, optimizer):
   np.testing.assert_allclose(parameters[-1, 2], low, rtol=1e-5)
 
 
+def test_one_huge_loss_moves_a_parameter_by_a_clipped_gradient():
+  _, _, final = _run(uncertainty(optimizer=SGD), jnp.array([[1e6, 1.0, -1e30]]))
+  np.testing.assert_allclose(final, [10, 0, -10], atol=1e-6)
+
+
 def test_a_step_that_is_not_finite_changes_nothing():
   rows = jnp.array(np.random.default_rng(0).gamma(2.0, 1.0, [6, 3]), jnp.float32)
   gap = jnp.concatenate([rows[:3], jnp.array([[1.0, jnp.inf, jnp.nan]]), rows[3:]])
