@@ -74,7 +74,8 @@ def pcgrad(reduction: Literal["sum", "mean"] = "sum") -> LossWeighting:
     vector, unravel = ravel(losses)
     gram = require(gram, vector)
     enters = is_finite(gram) & all_finite(vector)
-    found, _ = _operate(jnp.where(enters, gram, 0), _orders(key, vector.size), None, _project)
+    targets = jnp.zeros_like(gram)  # of no use here
+    found, _ = operate(jnp.where(enters, gram, 0), _orders(key, vector.size), targets, project)
     found = jnp.where(enters & all_finite(found), found, 1)
     return unravel(found if reduction == "sum" else found / vector.size), state
 
@@ -119,7 +120,7 @@ def gradvac(beta: float = 0.01) -> LossWeighting:
   check_number("beta", beta, 0, 1)
 
   def visit(row, products, j, targets):
-    return _turn(row, products, j, targets, beta)
+    return turn(row, products, j, targets, beta)
 
   def init(losses: Losses) -> GradVacState:
     number = num_losses(losses)
@@ -131,7 +132,7 @@ def gradvac(beta: float = 0.01) -> LossWeighting:
     gram = require(gram, vector)
     enters = is_finite(gram) & all_finite(vector)
     orders = _orders(key, vector.size)
-    found, targets = _operate(jnp.where(enters, gram, 0), orders, state.targets, visit)
+    found, targets = operate(jnp.where(enters, gram, 0), orders, state.targets, visit)
     enters = enters & all_finite(found) & all_finite(targets)
     found = jnp.where(enters, found, 1)
     return unravel(found), GradVacState(jnp.where(enters, targets, state.targets))
@@ -147,16 +148,28 @@ def _orders(key: jax.Array | None, number: int) -> jax.Array:
   return jax.vmap(lambda k: jax.random.permutation(k, order))(jax.random.split(key, number))
 
 
-def _operate(gram: jax.Array, orders: jax.Array, targets: jax.Array | None, visit: Visit):
-  """Returns the weights of the sum of all changed gradients, and the next targets [K, K].
+def operate(
+  gram: jax.Array, orders: jax.Array, targets: jax.Array, visit: Visit
+) -> tuple[jax.Array, jax.Array]:
+  """Returns the weights of the sum of all changed gradients [K], and the next targets [K, K].
 
   It works on unit gradients: row i holds the changed g_i/‖g_i‖ as a combination of g_j/‖g_j‖, so
   lengths that differ by orders of magnitude do no harm.
+
+  Args:
+    gram: [K, K], finite.
+    orders: [K, K], per loss the order in which the others are met.
+    targets: [K, K], the cosines to reach, for a `visit` that has such.
+    visit: what changes a gradient when it meets another.
+
+  Example:
+    >>> gram = jnp.array([[1.0, -0.5], [-0.5, 1.0]])
+    >>> print(operate(gram, jnp.array([[1, 0], [0, 1]]), jnp.zeros((2, 2)), project)[0])
+    [1.5 1.5]
   """
   cosines, norms = unit(normalize(gram)[0])
   number = norms.size
   identity = jnp.eye(number, dtype=gram.dtype)
-  targets = jnp.zeros_like(identity) if targets is None else targets
 
   def change(i, order, target):
     def body(t, carry):
@@ -175,13 +188,41 @@ def _operate(gram: jax.Array, orders: jax.Array, targets: jax.Array | None, visi
   return jnp.where(norms > 0, scaled.sum(axis=0), 1), targets
 
 
-def _project(row, products, j, target):
-  """Returns the unit gradient without its component against the unit gradient j."""
+def project(
+  row: jax.Array, products: jax.Array, j: jax.Array, target: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """Returns the unit gradient without its component against the unit gradient j.
+
+  Args:
+    row: [K], the gradient as a combination of unit gradients.
+    products: [K], its inner products with these.
+    j: [], which one it meets.
+    target: [K], passed through.
+
+  Example:
+    >>> project(jnp.array([1.0, 0.0]), jnp.array([1.0, -0.5]), 1, jnp.zeros(2))[0].tolist()
+    [1.0, 0.5]
+  """
   return row.at[j].add(-jnp.minimum(products[j], 0)), target
 
 
-def _turn(row, products, j, target, beta):
-  """Returns the gradient turned towards unit gradient j, and the target with its cosine."""
+def turn(
+  row: jax.Array, products: jax.Array, j: jax.Array, target: jax.Array, beta: float
+) -> tuple[jax.Array, jax.Array]:
+  """Returns the gradient turned towards the unit gradient j, and the targets with its cosine.
+
+  Args:
+    row: [K], the gradient as a combination of unit gradients.
+    products: [K], its inner products with these.
+    j: [], which one it meets.
+    target: [K], the cosines to reach.
+    beta: how much the newest cosine counts.
+
+  Example:
+    >>> row, target = turn(jnp.array([1.0, 0.0]), jnp.array([1.0, -0.5]), 1, jnp.zeros(2), 0.5)
+    >>> row.tolist(), target.tolist()
+    ([1.0, 0.5], [0.0, -0.25])
+  """
   length = jnp.sqrt(jnp.maximum((row * products).sum(), 0))
   cosine = products[j] / jnp.where(length > 0, length, 1)
   cosine = jnp.clip(cosine, -1, 1)
