@@ -1,5 +1,6 @@
 """Conflict-averse gradient descent: the mean gradient, turned towards the loss that falls least."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -7,7 +8,10 @@ import jax.numpy as jnp
 
 from mlseg.weighting.base import LossWeighting, check_number
 from mlseg.weighting.gram import from_gram, unit
-from mlseg.weighting.quadratic import definite, dot, minimize
+from mlseg.weighting.quadratic import definite, dot, minimize_quadratic
+
+_SHORTEST = 1e-4  # the least length of a combination that is told from 0, over the shortest gradient's
+_NUM_SECANTS = 24
 
 
 def cagrad(c: float = 0.5, rescale: Literal[0, 1, 2] = 1) -> LossWeighting:
@@ -56,19 +60,19 @@ def cagrad(c: float = 0.5, rescale: Literal[0, 1, 2] = 1) -> LossWeighting:
 
   def solve(gram: jax.Array, factor: jax.Array, losses: jax.Array) -> jax.Array:
     del factor, losses
-    mean = gram.mean(axis=0)  # ⟨g_0, g_k⟩
-    radius = c * jnp.sqrt(jnp.maximum(mean.mean(), 0))
-    inner = _towards_the_worst(gram, radius)
-    length = jnp.sqrt(jnp.maximum((inner * dot(gram, inner)).sum(), 0))
-    # Where no direction descends on all losses g_v is 0 to within rounding, and has no direction.
-    length = jnp.maximum(length, jnp.finfo(gram.dtype).eps ** 0.5)
+    radius = c * jnp.sqrt(jnp.maximum(gram.mean(), 0))
+    inner, length = _towards_the_worst(gram, radius)
     return (1 / inner.size + radius / length * inner) / scale
 
   return from_gram(solve)
 
 
-def _towards_the_worst(gram: jax.Array, radius: jax.Array) -> jax.Array:
-  """Returns the v on the simplex that minimises ⟨g_v, g_0⟩ + radius ‖g_v‖.
+def _towards_the_worst(gram: jax.Array, radius: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns the v on the simplex that minimises ⟨g_v, g_0⟩ + r ‖g_v‖, and the ‖g_v‖ to divide by.
+
+  With ‖g_v‖ = min over t of (‖g_v‖²/t + t)/2 it is, for a given t, a quadratic program, whose ‖g_v‖
+  over t falls as t grows; the t where it is 1 is looked for. Where g_v is 0 in the end, which has
+  no direction, the least t that is tried stands for the length, and g_v/t is what it tends to.
 
   The unknowns are y_k = v_k ‖g_k‖ over the shortest length, weights of unit gradients.
   """
@@ -76,18 +80,48 @@ def _towards_the_worst(gram: jax.Array, radius: jax.Array) -> jax.Array:
   shortest = jnp.where(norms > 0, norms, jnp.inf).min()
   safe = jnp.where(norms > 0, norms, shortest)
   safe = jnp.where(jnp.isfinite(safe), safe, 1)  # all gradients are 0
+  normal = safe.min() / safe
   matrix = definite(cosines)
-  linear = dot(cosines, norms) / norms.size
+  linear = dot(cosines, norms) / norms.size / jnp.where(radius > 0, radius, 1)
 
-  def derivatives(y: jax.Array, mu: jax.Array) -> tuple[jax.Array, jax.Array]:
-    product = dot(matrix, y)
-    # The norm has a kink at 0, where a round one approaches it.
-    length = jnp.sqrt((y * product).sum() + mu**2)
-    rank_one = product[:, None] * product / length**3
-    # What the linear part lacks of curvature keeps the system definite.
-    hessian = radius * (matrix / length - rank_one) + 1e-3 * mu * matrix
-    return linear + radius * product / length, hessian
+  def at(log_length: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the solution for a length t of y, and by how much log ‖g_y‖ is above log t."""
+    length = jnp.exp(log_length)
+    y = minimize_quadratic(matrix, length * linear, normal)
+    squared = jnp.maximum((y * dot(matrix, y)).sum(), jnp.finfo(y.dtype).tiny)
+    return y, jnp.log(squared) / 2 - log_length
 
-  y = minimize(derivatives, jnp.ones_like(norms), safe.min() / safe)
+  # The convex combinations of unit gradients, in units of the shortest, are no longer than all.
+  low = jnp.log(jnp.asarray(_SHORTEST, gram.dtype))
+  high = jnp.log(1 / normal.min())
+  log_length = _root(lambda log_length: at(log_length)[1], low, high)
+  y, _ = at(log_length)
   weights = y / safe
-  return weights / weights.sum()
+  total = weights.sum()
+  return weights / total, jnp.exp(log_length) / total
+
+
+def _root(function: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.Array) -> jax.Array:
+  """Returns where a falling function is 0, or the end of the range that is nearest to it.
+
+  Secants between the ends, of which one that does not move counts half as much each time (the
+  Illinois method); every third step halves the range instead.
+  """
+
+  def step(i, bracket):
+    low, high, above, below = bracket
+    secant = (low * below - high * above) / (below - above)
+    usual = (i % 3 != 2) & jnp.isfinite(secant) & (secant > low) & (secant < high)
+    middle = jnp.where(usual, secant, (low + high) / 2)
+    value = function(middle)
+    up = value > 0
+    return (
+      jnp.where(up, middle, low),
+      jnp.where(up, high, middle),
+      jnp.where(up, value, above / 2),
+      jnp.where(up, below / 2, value),
+    )
+
+  start = (low, high, function(low), function(high))
+  low, high, above, below = jax.lax.fori_loop(0, _NUM_SECANTS, step, start)
+  return jnp.where(start[2] <= 0, start[0], jnp.where(start[3] >= 0, start[1], (low + high) / 2))

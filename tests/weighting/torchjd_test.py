@@ -11,6 +11,7 @@ from mlseg import weighting as w
 from mlseg.weighting import gradient_surgery
 
 aggregation = pytest.importorskip("torchjd.aggregation", reason="the extra `peers` is not here")
+linalg = pytest.importorskip("torchjd.linalg", reason="the extra `peers` is not here")
 torch = pytest.importorskip("torch", reason="the extra `peers` is not here")
 
 SIZES = range(2, 9)
@@ -97,7 +98,7 @@ def test_mgda_is_the_shortest(number):
 def test_projections_equal_those_of_torchjd(number, name):
   """With its regularization, which makes solutions unique; and without: no conflict at all."""
   batch = _batch(number)
-  projector = aggregation.QuadprogProjector(norm_eps=1e-30, reg_eps=1e-4)
+  projector = linalg.QuadprogProjector(norm_eps=1e-30, reg_eps=1e-4)
   kind = {"upgrad": aggregation.UPGradWeighting, "dual_projection": aggregation.DualProjWeighting}
   peer = kind[name](projector=projector)
   for rows, weights in zip(batch, _ours((name, 1e-4), batch), strict=True):
@@ -146,6 +147,7 @@ def test_fairgrad_equals_torchjd(number):
     _close(weights, _theirs(peer, rows), 1e-4)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of cvxpy, on how the problems are written
 @over_sizes
 def test_nash_mtl_equals_torchjd(number):
   """Its convex programs, many of them, come to within their tolerance; where gradients differ in
