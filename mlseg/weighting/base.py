@@ -68,6 +68,7 @@ def state_dtype(losses: Losses) -> np.dtype:
     >>> str(state_dtype([jnp.bfloat16(1), jnp.bfloat16(2)]))
     'float32'
   """
+  num_losses(losses)  # says what is wrong with them, if anything
   with jax.numpy_dtype_promotion("standard"):
     return jnp.promote_types(jnp.result_type(*jax.tree.leaves(losses)), jnp.float32)
 

@@ -9,7 +9,7 @@ import pathlib
 import re
 from collections.abc import Callable
 
-from mlseg import weighting
+import mlseg.weighting as weighting
 from mlseg.weighting.base import LossWeighting
 
 FOLDER = pathlib.Path(__file__).parent

@@ -112,4 +112,6 @@ def balance(current: jax.Array, earlier: jax.Array, temperature: float) -> jax.A
     [1.0, 1.0]
   """
   ratios = current / earlier / temperature
-  return jnp.where(all_finite(ratios), current.size * jax.nn.softmax(ratios), 1)
+  weights = current.size * jax.nn.softmax(ratios)
+  # Huge ratios less their maximum are 0 and less but for contracted arithmetic, so both are looked at.
+  return jnp.where(all_finite(ratios) & all_finite(weights), weights, 1)
