@@ -90,7 +90,7 @@ def draw() -> None:
   methods = catalogue.examples()
   del methods["fixed"], methods["dynamic_memory_fusion"]
   methods["dynamic_weight_average"] = weighting.per_epoch(
-    weighting.dynamic_weight_average(), STEPS_PER_EPOCH
+    weighting.dynamic_weight_average(include_current=True), STEPS_PER_EPOCH
   )
   statistics = ("variance", "mad", "bayesian")
   fusion = {f"dynamic_memory_fusion {s}": weighting.dynamic_memory_fusion(s) for s in statistics}

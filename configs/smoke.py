@@ -82,7 +82,7 @@ def get_config() -> ConfigDict:
   config.weighting.ema = 0.0  # decay of an average over the weights; 0: none
   config.weighting.lower = 0.0  # bounds of a weight
   config.weighting.upper = 1.0
-  config.weighting.rescale = "none"
+  config.weighting.rescale = "none"  # or sum_to_one, sum_to_num_losses, first_loss
   config.weighting.gram_at = "logits"  # where gradients are compared; or 'params'
 
   config.auxiliary = ConfigDict()

@@ -20,7 +20,7 @@ def aligned_mtl(
   Formula: w = s V Σ⁻¹ Vᵀ p with G = V Σ² Vᵀ, s the least singular value σ_r of the gradients (or the
   median, or the root of the mean of the squares), p the preference
 
-  Singular values below rounding do not count, and their directions get nothing. Gradients that are
+  Weights may be negative. Singular values below rounding do not count, and their directions get nothing. Gradients that are
   all 0 have the weights p.
 
   Needs: Gram matrix

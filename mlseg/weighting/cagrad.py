@@ -10,7 +10,9 @@ from mlseg.weighting.base import LossWeighting, check_number
 from mlseg.weighting.gram import from_gram, unit
 from mlseg.weighting.quadratic import definite, dot, minimize_quadratic
 
-_SHORTEST = 1e-4  # the least length of a combination that is told from 0, over the shortest gradient's
+_SHORTEST = (
+  1e-4  # the least length of a combination that is told from 0, over the shortest gradient's
+)
 _NUM_SECANTS = 24
 
 

@@ -67,6 +67,12 @@ GROUPS = {
 }
 LABELS = ("Formula", "Needs", "Use when", "Source")
 TITLE = "# Loss weighting\n\nThis page is made from the docstrings: `python -m mlseg.weighting.catalogue`."
+FIGURE = """![Shares of the weights of each method over one run](weights.png)
+
+The shares of the weights that each method gives, w_k / Σ_j |w_j|, on one recorded run: 20 epochs on
+BUSI with equal weights, Gram matrices at the logits. The methods only watch, so the figure shows how
+they judge the same course of events, not where each would lead. It is drawn by
+`python benchmarks/weights_over_a_run.py draw`."""
 COST_NOTE = """*Cost* is what a step of the BUSI U-Net takes longer than with fixed weights, in per cent of its one
 backward pass, and the time of an update alone for K = 3; from `costs.csv`, which
 `python benchmarks/weighting.py --csv=mlseg/weighting/costs.csv` writes. Gram matrices are taken at
@@ -134,12 +140,18 @@ def _literal(value: object) -> str:
 def render() -> str:
   """Returns the page."""
   costs = _costs()
-  parts = [TITLE, weighting.__doc__ or "", "![Weights of each method over one run](weights.png)"]
+  parts = [TITLE, _fenced(inspect.getdoc(weighting) or ""), FIGURE]
   for title, names in GROUPS.items():
     parts += [f"## {title}", _methods_table(names, costs)]
   parts += [COST_NOTE, "## Combinators", _combinators_table()]
   parts += ["## Where paper and reference code disagree", _disagreements()]
   return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _fenced(text: str) -> str:
+  """Returns a docstring with its examples as blocks of code."""
+  blocks = re.split(r"\n\s*\n", text)
+  return "\n\n".join(f"```python\n{b}\n```" if b.startswith(">>>") else b for b in blocks)
 
 
 def _costs() -> dict[str, dict[str, str]]:

@@ -16,9 +16,8 @@ from mlseg.weighting.base import (
   state_dtype,
 )
 from mlseg.weighting.gram import is_finite, require
-from mlseg.weighting.learned import LearnedState, descend, start
+from mlseg.weighting.learned import ADAM, LearnedState, descend, start
 
-SGD = optax.sgd(0.025)
 _LOWEST = 1e-3  # of a weight before they are brought to sum to K
 _PARAMETRIZATIONS = ("direct", "softmax")
 
@@ -33,7 +32,7 @@ class GradNormState(NamedTuple):
 
 def gradnorm(
   alpha: float = 1.5,
-  optimizer: optax.GradientTransformation = SGD,
+  optimizer: optax.GradientTransformation = ADAM,
   parametrization: Literal["direct", "softmax"] = "direct",
 ) -> LossWeighting:
   """Learns weights that bring the lengths of the weighted gradients together.
@@ -64,7 +63,8 @@ def gradnorm(
 
   Args:
     alpha: >= 0, the strength of the force towards equal training rates.
-    optimizer: of the weights, any optax transformation.
+    optimizer: of the weights, any optax transformation; steps of the default, Adam, do not depend
+      on how long the gradients are, which at the logits are short.
     parametrization: 'direct' or 'softmax'.
 
   Returns:
@@ -74,7 +74,7 @@ def gradnorm(
     ValueError: where an argument is out of its range.
 
   Example:
-    >>> weighting = gradnorm()
+    >>> weighting = gradnorm(optimizer=optax.sgd(0.025))
     >>> losses, gram = jnp.ones(2), jnp.array([[4.0, 0.0], [0.0, 1.0]])
     >>> _, state = weighting.update(losses, weighting.init(losses), gram=gram)
     >>> print(weighting.update(losses, state, gram=gram)[0])

@@ -42,9 +42,7 @@ def test_equals_the_algorithm_of_the_paper(golden, alpha):
 @pytest.mark.shared
 @pytest.mark.parametrize("alpha", [1.5, 0.12])
 @pytest.mark.parametrize("optimizer", ["sgd0.1", "adam0.025"])
-def test_auxilearn_is_the_same_but_uses_weights_that_are_not_renormalised(
-  golden, alpha, optimizer
-):
+def test_auxilearn_is_the_same_but_uses_weights_that_are_not_renormalised(golden, alpha, optimizer):
   expected = golden["outputs"][f"AuxiLearn_alpha{alpha}_{optimizer}"]
   inner = {"sgd0.1": optax.sgd(0.1), "adam0.025": optax.adam(0.025)}[optimizer]
   for (used, after), row in zip(_run(golden, w.gradnorm(alpha, inner)), expected, strict=True):

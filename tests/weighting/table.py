@@ -77,7 +77,13 @@ ON_DICTS = {
   "with_auxiliary_gram": w.with_auxiliary(w.cagrad(), "b", decay_every=2),
 }
 ALL = {**WEIGHTINGS, **ON_DICTS}
-MAY_BE_NEGATIVE = {"cosmos", "penalty_boundary_intersection", "impartial_gradients", "config"}
+MAY_BE_NEGATIVE = {
+  "aligned_mtl",
+  "cosmos",
+  "penalty_boundary_intersection",
+  "impartial_gradients",
+  "config",
+}
 SUM_TO_ONE = {
   "variance", "mad", "bayesian", "bayesian_forgetting", "coefficient_of_variation",
   "coefficient_of_variation_decay", "soft_optimal_uncertainty", "random_weighting",
