@@ -1,7 +1,7 @@
 """What each weighting costs: by itself, and as a part of a training step of the BUSI U-Net.
 
-    python benchmarks/weighting.py                      # everything: about half an hour on two cores
-    python benchmarks/weighting.py --methods=mgda,cagrad --rounds=10 --no-torch
+    python benchmarks/weighting.py                      # everything: about half an hour on two
+    cores python benchmarks/weighting.py --methods=mgda,cagrad --rounds=10 --no-torch
 
 Three tables are printed, and with `--csv=FILE` the rows of the first two are written.
 

@@ -23,7 +23,7 @@ from mlseg.programs import device_data
 from mlseg.weighting import LossWeighting, catalogue
 
 matplotlib.use("agg")
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 ROWS = pathlib.Path(__file__).parent / "recorded_run.csv"
 FIGURE = pathlib.Path(catalogue.__file__).parent / "weights.png"

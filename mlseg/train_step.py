@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from mlseg.weighting.base import LossWeighting
-from mlseg.weighting.gradients import losses_and_gradients
+from mlseg.weighting.gradients import LossFunction, losses_and_gradients
 
 PyTree = Any
 Scalars = dict[str, jax.Array]
@@ -73,7 +73,7 @@ def init_state(
 
 
 def make_step(
-  loss_fn: Callable[..., tuple[Scalars, PyTree]],
+  loss_fn: LossFunction,
   optimizer: optax.GradientTransformation,
   weighting: LossWeighting,
   gram_at: Literal["logits", "params"] = "params",

@@ -17,19 +17,19 @@ def aligned_mtl(
 ) -> LossWeighting:
   """Weights for which the gradients count as if they were orthogonal and of one length.
 
-  Formula: w = s V Σ⁻¹ Vᵀ p with G = V Σ² Vᵀ, s the least singular value σ_r of the gradients (or the
-  median, or the root of the mean of the squares), p the preference
+  Formula: w = s V Σ⁻¹ Vᵀ p with G = V Σ² Vᵀ, s the least singular value σ_r of the gradients (or
+  the median, or the root of the mean of the squares), p the preference
 
-  Weights may be negative. Singular values below rounding do not count, and their directions get nothing. Gradients that are
-  all 0 have the weights p.
+  Weights may be negative. Singular values below rounding do not count, and their directions get
+  nothing. Gradients that are all 0 have the weights p.
 
   Needs: Gram matrix
 
   Use when: the gradients conflict or differ in length and a stable step is wanted; 'min' makes
   steps small when two gradients are nearly parallel or opposite, 'rmse' keeps their size.
 
-  Differs: the paper scales by the least singular value alone; 'median' and 'rmse' are of the authors'
-  code and of TorchJD.
+  Differs: the paper scales by the least singular value alone; 'median' and 'rmse' are of the
+  authors' code and of TorchJD.
 
   Source: Senushkin et al. 2023, CVPR, arXiv 2305.19000, eqs. 12-14.
 

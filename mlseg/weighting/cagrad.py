@@ -22,8 +22,8 @@ def cagrad(c: float = 0.5, rescale: Literal[0, 1, 2] = 1) -> LossWeighting:
   Formula: w = (1/K + c ‖g_0‖/‖g_v‖ v) / s, g_0 = Σ_k g_k / K, v = argmin ⟨g_v, g_0⟩ + c ‖g_0‖ ‖g_v‖
   over v_k ≥ 0, Σ_k v_k = 1, g_v = Σ_k v_k g_k
 
-  It is the d that maximises min_k ⟨d, g_k⟩ with ‖d − g_0‖ ≤ c ‖g_0‖, over the scale s: 1 for rescale
-  0, 1 + c² for 1, 1 + c for 2.
+  It is the d that maximises min_k ⟨d, g_k⟩ with ‖d − g_0‖ ≤ c ‖g_0‖, over the scale s: 1 for
+  rescale 0, 1 + c² for 1, 1 + c for 2.
 
   Needs: Gram matrix
 
@@ -125,5 +125,5 @@ def _root(function: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.
     )
 
   start = (low, high, function(low), function(high))
-  low, high, above, below = jax.lax.fori_loop(0, _NUM_SECANTS, step, start)
+  low, high, _, _ = jax.lax.fori_loop(0, _NUM_SECANTS, step, start)
   return jnp.where(start[2] <= 0, start[0], jnp.where(start[3] >= 0, start[1], (low + high) / 2))

@@ -66,15 +66,17 @@ GROUPS = {
   "From per-loss gradients, as optax transformations": STACKED,
 }
 LABELS = ("Formula", "Needs", "Use when", "Source")
-TITLE = "# Loss weighting\n\nThis page is made from the docstrings: `python -m mlseg.weighting.catalogue`."
+TITLE = """# Loss weighting
+
+This page is made from the docstrings: `python -m mlseg.weighting.catalogue`."""
 FIGURE = """![Shares of the weights of each method over one run](weights.png)
 
 The shares of the weights that each method gives, w_k / Σ_j |w_j|, on one recorded run: 20 epochs on
-BUSI with equal weights, Gram matrices at the logits. The methods only watch, so the figure shows how
-they judge the same course of events, not where each would lead. It is drawn by
+BUSI with equal weights, Gram matrices at the logits. The methods only watch, so the figure shows
+how they judge the same course of events, not where each would lead. It is drawn by
 `python benchmarks/weights_over_a_run.py draw`."""
-COST_NOTE = """*Cost* is what a step of the BUSI U-Net takes longer than with fixed weights, in per cent of its one
-backward pass, and the time of an update alone for K = 3; from `costs.csv`, which
+COST_NOTE = """*Cost* is what a step of the BUSI U-Net takes longer than with fixed weights, in per
+cent of its one backward pass, and the time of an update alone for K = 3; from `costs.csv`, which
 `python benchmarks/weighting.py --csv=mlseg/weighting/costs.csv` writes. Gram matrices are taken at
 the logits there; in parameter space they cost K backward passes whatever the method."""
 

@@ -14,8 +14,8 @@ def config() -> LossWeighting:
   Formula: Σ_k w_k g_k = (Σ_k ⟨g_k, u⟩) u, u = x/‖x‖, x = U⁺1, U the unit gradients in rows
 
   Everything follows from the cosines C between the gradients: x = Uᵀy with y = C⁺1, ‖x‖² = yᵀCy,
-  and ⟨g_k, u⟩ = ‖g_k‖ (Cy)_k / ‖x‖. Weights may be negative. A gradient that is 0 gets the weight 0.
-  Where no direction has a positive cosine with all, as for opposite gradients, C⁺1 is the
+  and ⟨g_k, u⟩ = ‖g_k‖ (Cy)_k / ‖x‖. Weights may be negative. A gradient that is 0 gets the weight
+  0. Where no direction has a positive cosine with all, as for opposite gradients, C⁺1 is the
   least-squares one; where that is 0 too, weights are 1/K.
 
   Needs: Gram matrix

@@ -113,5 +113,5 @@ def balance(current: jax.Array, earlier: jax.Array, temperature: float) -> jax.A
   """
   ratios = current / earlier / temperature
   weights = current.size * jax.nn.softmax(ratios)
-  # Huge ratios less their maximum are 0 and less but for contracted arithmetic, so both are looked at.
+  # Contracted arithmetic can take huge ratios above their maximum, so both are looked at.
   return jnp.where(all_finite(ratios) & all_finite(weights), weights, 1)

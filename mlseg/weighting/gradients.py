@@ -1,7 +1,7 @@
 """Several losses, their weights, and the gradient of the weighted sum."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,9 @@ class SplitLoss(NamedTuple):
     return self.losses(outputs, *args), aux
 
 
+LossFunction: TypeAlias = Callable[..., tuple[PyTree, PyTree]] | SplitLoss
+
+
 class LossesAndGradients(NamedTuple):
   """The result of `losses_and_gradients`."""
 
@@ -46,7 +49,7 @@ class _Pass(NamedTuple):
 
 
 def losses_and_gradients(
-  loss_fn: Callable[..., tuple[PyTree, PyTree]],
+  loss_fn: LossFunction,
   weighting: LossWeighting,
   *,
   gram_at: Literal["logits", "params"] = "params",
@@ -103,7 +106,9 @@ def losses_and_gradients(
     16.0
   """
   _check(loss_fn, weighting, gram_at, num_microbatches)
-  forward = _forward_at_logits if weighting.needs_gram and gram_at == "logits" else _forward
+  forward: Callable[..., _Pass] = _forward
+  if weighting.needs_gram and gram_at == "logits":
+    forward = _forward_at_logits
   stacks = weighting.needs_gram and gram_at == "params"
 
   def compute(params, weighting_state, *args, key=None, **extra):

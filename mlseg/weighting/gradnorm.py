@@ -42,8 +42,8 @@ def gradnorm(
 
   Weights start at 1, and those of step t are from the steps before. A weight does not fall below
   0.001 of their mean, where the original lets it turn negative. With 'softmax' w = K softmax(z) and
-  z is learned. A step on which a loss or an inner product is not finite, or a loss negative, changes
-  nothing. The gradient for w is clipped to [-100, 100].
+  z is learned. A step on which a loss or an inner product is not finite, or a loss negative,
+  changes nothing. The gradient for w is clipped to [-100, 100].
 
   Needs: losses, Gram matrix
 

@@ -10,7 +10,8 @@ from mlseg.weighting.gram import from_gram, unit
 def impartial_gradients() -> LossWeighting:
   """Weights under which the sum has equal projections onto the directions of all gradients.
 
-  Formula: w = G⁺d / Σ_k (G⁺d)_k, d_k = ‖g_k‖, so that ⟨Σ_j w_j g_j, g_k/‖g_k‖⟩ is the same for all k
+  Formula: w = G⁺d / Σ_k (G⁺d)_k, d_k = ‖g_k‖, so that ⟨Σ_j w_j g_j, g_k/‖g_k‖⟩ is the same for all
+  k
 
   Weights sum to 1 and may be negative. A gradient that is 0 gets the weight 0. Where the sum that
   they are divided by is 0 or nearly so, as for two opposite gradients, weights are 1/K.

@@ -69,8 +69,8 @@ def fairgrad(alpha: float = 2.0) -> LossWeighting:
 
   Needs: Gram matrix
 
-  Use when: the losses that fall least should gain more than under `nash_mtl`; α below 1 is nearer to
-  the plain sum.
+  Use when: the losses that fall least should gain more than under `nash_mtl`; α below 1 is nearer
+  to the plain sum.
 
   Source: Ban & Ji 2024, ICML, arXiv 2402.15638, eq. 5 and algorithm 1.
 
@@ -107,8 +107,8 @@ def fairgrad(alpha: float = 2.0) -> LossWeighting:
 def _fixed_point(cosines: jax.Array, targets: jax.Array, power: float) -> jax.Array:
   """Returns the y > 0 with (C y)_k = p_k y_k^(-β).
 
-  It minimises y.Cy/2 − Σ_k p_k y_k^(1−β)/(1−β), which is convex. Newton's steps are shortened so that
-  no y_k loses more than it has; near the solution they are whole ones.
+  It minimises y.Cy/2 − Σ_k p_k y_k^(1−β)/(1−β), which is convex. Newton's steps are shortened so
+  that no y_k loses more than it has; near the solution they are whole ones.
   """
   matrix = definite(cosines)
 

@@ -117,7 +117,7 @@ def _advance(point: _Point, derivatives: Derivatives, normal: jax.Array | None) 
   def newton(product: jax.Array) -> _Point:
     """Returns the step for which v_k s_k changes by `product`, to first order."""
     step, level_step = solve(product / v - residual), jnp.zeros_like(level)
-    if along is not None:
+    if normal is not None and along is not None:
       level_step = (1 - (normal * (v + step)).sum()) / (normal * along).sum()
       step = step + level_step * along
     return _Point(step, (product - slack * step) / v, level_step)
@@ -175,7 +175,7 @@ def solver(matrix: jax.Array) -> Callable[[jax.Array], jax.Array]:
 
 
 def _inverse(matrix: jax.Array) -> jax.Array:
-  """Returns the inverse, by Gauss-Jordan elimination without pivoting, which definite ones allow."""
+  """Returns the inverse by Gauss-Jordan elimination without pivoting, as M is definite."""
   for k in range(len(matrix)):
     is_k = jnp.arange(len(matrix)) == k
     row = jnp.where(is_k, 1, matrix[k]) / matrix[k, k]

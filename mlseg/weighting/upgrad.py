@@ -11,14 +11,15 @@ from mlseg.weighting.quadratic import definite, minimize_quadratic
 def upgrad(regularization: float = 0.0) -> LossWeighting:
   """Projects each gradient onto the directions that conflict with no other, and averages.
 
-  Formula: w = (1/K) Σ_i v_i, v_i = argmin vᵀGv over v ≥ e_i, so that ⟨Σ_j v_ij g_j, g_k⟩ ≥ 0 for all k
+  Formula: w = (1/K) Σ_i v_i, v_i = argmin vᵀGv over v ≥ e_i, so that ⟨Σ_j v_ij g_j, g_k⟩ ≥ 0 for
+  all k
 
   Without conflicts w = 1/K. A gradient that is 0 has the weight 1/K.
 
   Needs: Gram matrix
 
-  Use when: losses conflict and none may rise, and each loss should move the sum in proportion to its
-  gradient, which `mgda` does not keep.
+  Use when: losses conflict and none may rise, and each loss should move the sum in proportion to
+  its gradient, which `mgda` does not keep.
 
   Differs: TorchJD adds 1e-4 of the trace to the diagonal of G, so its result conflicts a little;
   here nothing is added by default, and regularization=1e-4 is TorchJD's.

@@ -37,7 +37,7 @@ def _batch(size=8):
 
 
 def _recorder(weights):
-  """Returns a weighting with fixed weights whose state becomes the Gram matrix that it was given."""
+  """Returns a weighting with fixed weights whose state becomes the Gram matrix."""
 
   def update(losses, state, *, weights=None, gram=None, key=None, **extra):
     return inner.update(losses, ())[0], gram

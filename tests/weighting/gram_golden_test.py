@@ -1,6 +1,7 @@
 """Methods that compare gradients against the numbers of the reference implementations."""
 
 import functools
+import itertools
 import json
 
 import jax
@@ -253,7 +254,7 @@ def test_gradvac_equals_the_references(golden, sequence):
 def test_modo_and_sdmgrad_equal_torchjd(golden):
   data = golden("modo_sdmgrad")
   batches = np.array(data["inputs"]["J_steps"])
-  grams = [jnp.asarray(a @ b.T) for a, b in zip(batches[:-1], batches[1:], strict=True)]
+  grams = [jnp.asarray(a @ b.T) for a, b in itertools.pairwise(batches)]
   for method, key in (
     (w.modo(gamma=0.1, rho=0.1), "TorchJD_MoDo_gamma0.1_rho0.1"),
     (w.sdmgrad(), "TorchJD_SDMGrad_default"),
