@@ -1,13 +1,14 @@
-"""Aligned-MTL: gradients made orthogonal and of one length by the nearest such matrix."""
+"""Aligned-MTL: the gradients are replaced by the nearest that are at right angles and as long."""
 
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-from mlseg.weighting.base import LossWeighting, Weights
-from mlseg.weighting.gram import from_gram
+from mlseg.weighting.base import EmptyState, Losses, LossWeighting, Weights, num_losses
+from mlseg.weighting.gram import from_gram, unit
 from mlseg.weighting.per_loss import check_per_loss, per_loss
+from mlseg.weighting.quadratic import dot
 
 _SCALES = ("min", "median", "rmse")
 
@@ -15,67 +16,93 @@ _SCALES = ("min", "median", "rmse")
 def aligned_mtl(
   scale: Literal["min", "median", "rmse"] = "min", preference: Weights | None = None
 ) -> LossWeighting:
-  """Weights for which the gradients count as if they were orthogonal and of one length.
+  """Makes gradients orthogonal and equally long, changing them as little as it takes.
 
-  Formula: w = s V Σ⁻¹ Vᵀ p with G = V Σ² Vᵀ, s the least singular value σ_r of the gradients (or
-  the median, or the root of the mean of the squares), p the preference
+  Formula: w = √λ V Λ^(-1/2) Vᵀ p, G = V Λ Vᵀ the eigenvalues that are not 0, λ one of them: the
+  least, the median or the mean
 
-  Weights may be negative. Singular values below rounding do not count, and their directions get
-  nothing. Gradients that are all 0 have the weights p.
+  So Σ_k w_k g_k = Σ_k p_k ĝ_k with ĝ_k as long as √λ and at right angles. The weights do not depend
+  on the scale of all gradients, and may be negative. Where all gradients are 0 they are p.
+
+  Eigenvalues are the squares of the singular values of a factor of G, which is made of the cosines
+  between gradients: so float32 allows for lengths that differ by up to about 10⁵. Of the median of
+  an even number it is the lower.
 
   Needs: Gram matrix
 
-  Use when: the gradients conflict or differ in length and a stable step is wanted; 'min' makes
-  steps small when two gradients are nearly parallel or opposite, 'rmse' keeps their size.
+  Use when: both the directions and the lengths of gradients are at odds and every loss should keep
+  its share p of each step; 'min' takes short steps where gradients nearly depend on each other.
 
-  Differs: the paper scales by the least singular value alone; 'median' and 'rmse' are of the
-  authors' code and of TorchJD.
+  Differs: the paper scales by the least eigenvalue, the authors' code offered 'median' and 'rmse'
+  too; TorchJD and mlseg take 'min' by default.
 
-  Source: Senushkin et al. 2023, CVPR, arXiv 2305.19000, eqs. 12-14.
+  Source: Senushkin et al. 2023, CVPR, arXiv 2305.19000, algorithm 1.
 
   Args:
-    scale: 'min', 'median' or 'rmse'.
-    preference: weights p, not negative, one number per loss; None: 1/K each.
+    scale: λ: 'min', 'median' or 'rmse' (the mean).
+    preference: p >= 0, one number for all, or K in the order of `jax.tree.leaves`, or a pytree like
+      the losses; None: 1/K.
 
   Returns:
     A LossWeighting. In a chain it replaces what came before.
 
   Raises:
-    ValueError: where an argument is out of its range; in the first use, where the preference does
-      not match the losses.
+    ValueError: where an argument is out of its range; in `init`, where preferences do not match the
+      losses.
 
   Example:
     >>> weighting = aligned_mtl()
-    >>> gram = jnp.array([[4.0, 0.0], [0.0, 1.0]])
-    >>> weights, _ = weighting.update(jnp.ones(2), weighting.init(jnp.ones(2)), gram=gram)
-    >>> print(weights)
-    [0.25 0.5 ]
+    >>> losses, gram = jnp.ones(2), jnp.diag(jnp.array([16.0, 1.0]))
+    >>> weights, _ = weighting.update(losses, weighting.init(losses), gram=gram)
+    >>> [round(float(weight), 4) for weight in weights]
+    [0.125, 0.5]
   """
   if scale not in _SCALES:
     raise ValueError(f"scale: choose from {', '.join(_SCALES)}; got {scale!r}")
   if preference is not None:
     check_per_loss("preference", preference, 0)
 
-  def solve(gram: jax.Array, factor: jax.Array, losses: jax.Array) -> jax.Array:
-    del factor
-    wanted = jnp.full_like(losses, 1 / losses.size)
-    if preference is not None:
-      wanted = jnp.asarray(per_loss("preference", preference, losses), losses.dtype)
-    values, vectors = jnp.linalg.eigh(gram)
-    counts = values > values.max() * values.size * jnp.finfo(values.dtype).eps
-    used = jnp.where(counts, values, 1)
-    along = (vectors * wanted[:, None]).sum(axis=0)
-    balanced = (vectors * jnp.where(counts, along / jnp.sqrt(used), 0)).sum(axis=1)
-    weights = jnp.sqrt(_scale(used, counts, scale)) * balanced
-    return jnp.where(counts.any(), weights, wanted)
+  def shares_of(losses):
+    return per_loss(
+      "preference", 1 / num_losses(losses) if preference is None else preference, losses
+    )
 
-  return from_gram(solve)
+  def init(losses: Losses) -> EmptyState:
+    shares_of(losses)
+    return EmptyState()
+
+  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+    del weights, key, extra
+    shares = shares_of(losses)
+
+    def solve(gram: jax.Array, factor: jax.Array, losses: jax.Array) -> jax.Array:
+      del factor
+      return dot(_balance(gram, scale), jnp.asarray(shares, losses.dtype))
+
+    return from_gram(solve, float(shares.sum())).update(losses, state, gram=gram)
+
+  return LossWeighting(init, update, needs_gram=True)
 
 
-def _scale(values: jax.Array, counts: jax.Array, scale: str) -> jax.Array:
-  """Returns the least, the (lower) median or the mean of the eigenvalues that count."""
-  number = jnp.maximum(counts.sum(), 1)
+def _balance(gram: jax.Array, scale: str) -> jax.Array:
+  """Returns √λ V Λ^(-1/2) Vᵀ, [K, K]; the identity for a Gram matrix of zeros."""
+  cosines, norms = unit(gram)
+  values, vectors = jnp.linalg.eigh(cosines)
+  noise = 10 * norms.size * jnp.finfo(gram.dtype).eps
+  roots = jnp.sqrt(jnp.where(values > noise * values.max(), values, 0))
+  # R with RᵀR = G, whose singular values have half the digits of G's eigenvalues to lose.
+  factor = roots[:, None] * vectors.T * norms
+  _, singular, rows = jnp.linalg.svd(factor)
+  counts = singular > noise * singular[0]
+  inverse = jnp.where(counts, _scale(singular, counts, scale) / jnp.where(counts, singular, 1), 0)
+  balance = jnp.matmul(rows.T * inverse, rows, precision=jax.lax.Precision.HIGHEST)
+  return jnp.where(counts.any(), balance, jnp.eye(norms.size, dtype=gram.dtype))
+
+
+def _scale(singular: jax.Array, counts: jax.Array, scale: str) -> jax.Array:
+  """Returns √λ from the singular values [K] in falling order, of which the first that count do."""
+  rank = counts.sum()
   if scale == "rmse":
-    return jnp.where(counts, values, 0).sum() / number.astype(values.dtype)
-  ordered = jnp.sort(jnp.where(counts, values, jnp.inf))
-  return ordered[0] if scale == "min" else ordered[(number - 1) // 2]
+    squares = jnp.where(counts, singular**2, 0)
+    return jnp.sqrt(squares.sum() / jnp.maximum(rank, 1).astype(singular.dtype))
+  return singular[rank // 2] if scale == "median" else singular[jnp.maximum(rank - 1, 0)]

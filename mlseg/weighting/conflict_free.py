@@ -1,51 +1,64 @@
-"""ConFIG: a direction that conflicts with no loss."""
+"""ConFIG: a direction that has the same positive cosine with every gradient."""
 
 import jax
 import jax.numpy as jnp
 
-from mlseg.weighting.base import LossWeighting
+from mlseg.weighting.base import EmptyState, Losses, LossWeighting, num_losses
 from mlseg.weighting.gram import from_gram, unit
-from mlseg.weighting.impartial_gradients import equal_cosines
+from mlseg.weighting.impartial_gradients import equiangular
+from mlseg.weighting.quadratic import dot
 
 
 def config() -> LossWeighting:
-  """Weights whose sum has the same cosine with every gradient, and the length of their projections.
+  """Gives the direction that has one cosine with all gradients, the longer the less they conflict.
 
-  Formula: Σ_k w_k g_k = (Σ_k ⟨g_k, u⟩) u, u = x/‖x‖, x = U⁺1, U the unit gradients in rows
+  Formula: Σ_k w_k g_k = (Σ_k g_k·x̂) x̂, x̂ = x / |x|, x = U⁺ 1, the rows of U the g_k / |g_k|
 
-  Everything follows from the cosines C between the gradients: x = Uᵀy with y = C⁺1, ‖x‖² = yᵀCy,
-  and ⟨g_k, u⟩ = ‖g_k‖ (Cy)_k / ‖x‖. Weights may be negative. A gradient that is 0 gets the weight
-  0. Where no direction has a positive cosine with all, as for opposite gradients, C⁺1 is the
-  least-squares one; where that is 0 too, weights are 1/K.
+  In terms of the cosines C = U Uᵀ and y = C⁺ 1, x is Uᵀ y, so w_k = y_k / |g_k| Σ_j |g_j| (C y)_j /
+  yᵀ C y. Weights may be negative. Gradients at right angles have weights that are those of the
+  plain sum if they are equally long.
+
+  The direction is that of `impartial_gradients`. Where there are more losses than dimensions,
+  cosines are as equal as they can be in least squares. A gradient that is 0 has the weight 0, and
+  all weights are 0 where x is: two opposite gradients leave no direction. Weights are 1 where an
+  inner product or a loss is not finite.
 
   Needs: Gram matrix
 
-  Use when: losses conflict and each must fall at every step, as the terms of a physics-informed
-  network; the direction is that of `impartial_gradients`, with a length of its own.
+  Use when: losses conflict and differ in scale, and each should fall at every step, as the parts of
+  a physics-informed loss; steps become short when some gradients are nearly opposite.
 
-  Source: Liu, Chu & Thuerey 2025, ICLR, arXiv 2408.11104, eqs. 2-3.
+  Source: Liu, Chu & Thuerey 2025, ICLR, arXiv 2408.11104, eqs. 2 and 3.
 
   Returns:
     A LossWeighting. In a chain it replaces what came before.
 
   Example:
     >>> weighting = config()
-    >>> gram = jnp.array([[4.0, 0.0], [0.0, 1.0]])
-    >>> weights, _ = weighting.update(jnp.ones(2), weighting.init(jnp.ones(2)), gram=gram)
-    >>> print(weights)  # the direction (1, 1), three long over √2
-    [0.75 1.5 ]
+    >>> losses, gram = jnp.ones(2), jnp.diag(jnp.array([9.0, 1.0]))
+    >>> weights, _ = weighting.update(losses, weighting.init(losses), gram=gram)
+    >>> [round(float(weight), 4) for weight in weights]
+    [0.6667, 2.0]
   """
 
-  def solve(gram: jax.Array, factor: jax.Array, losses: jax.Array) -> jax.Array:
-    del factor, losses
-    cosines, norms = unit(gram)
-    solution = equal_cosines(cosines, norms)
-    projected = (cosines * solution).sum(axis=1)  # ⟨g_k/‖g_k‖, x⟩
-    squared = (solution * projected).sum()  # ‖x‖²
-    eps = jnp.finfo(gram.dtype).eps
-    decided = squared > eps * jnp.maximum((solution**2).sum(), eps)
-    length = (norms * projected).sum() / jnp.where(decided, squared, 1)
-    weights = length * solution / jnp.where(norms > 0, norms, 1)
-    return jnp.where(decided, weights, 1 / weights.size)
+  def init(losses: Losses) -> EmptyState:
+    num_losses(losses)
+    return EmptyState()
 
-  return from_gram(solve)
+  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+    del weights, key, extra
+    return from_gram(_solve, num_losses(losses)).update(losses, state, gram=gram)
+
+  return LossWeighting(init, update, needs_gram=True)
+
+
+def _solve(gram: jax.Array, factor: jax.Array, losses: jax.Array) -> jax.Array:
+  """Returns the weights [K]."""
+  del factor, losses
+  cosines, norms = unit(gram)
+  solution = equiangular(cosines)
+  products = dot(cosines, solution)  # of x with the unit gradients
+  squared = (solution * products).sum()
+  exists = squared > jnp.finfo(gram.dtype).eps
+  scale = (norms * products).sum() / jnp.where(exists, squared, 1)
+  return jnp.where(exists, scale * solution / jnp.where(norms > 0, norms, jnp.inf), 0)

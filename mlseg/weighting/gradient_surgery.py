@@ -1,6 +1,8 @@
-"""Gradient surgery: what of a gradient conflicts with another loss is taken away, or turned."""
+"""Gradient surgery: gradients in conflict are turned, one against another, before they are summed.
 
-from collections.abc import Callable
+PCGrad turns them to right angles, GradVac to the angles that are usual between them.
+"""
+
 from typing import Literal, NamedTuple
 
 import jax
@@ -16,54 +18,56 @@ from mlseg.weighting.base import (
   ravel,
   state_dtype,
 )
-from mlseg.weighting.gram import is_finite, normalize, require, unit
+from mlseg.weighting.gram import from_gram, is_finite, normalize, require, unit
 
-# change(row [K], products [K], j, target [K]) -> row [K], target [K]
-Visit = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+_REDUCTIONS = ("sum", "mean")
+_MAX_TARGET = 0.9999  # no turn adds more than 71 times the length of a gradient
 
 
 class GradVacState(NamedTuple):
-  """The cosines that gradients are turned towards."""
+  """The cosines that are usual between a gradient, as it is turned, and another loss's."""
 
-  targets: jax.Array  # [K, K], zero on the diagonal
+  targets: jax.Array  # [K, K], in [-1, 1]; 0 on the diagonal
 
 
 def pcgrad(reduction: Literal["sum", "mean"] = "sum") -> LossWeighting:
-  """Takes from each gradient its component against every other, one after another.
+  """Takes from each gradient what conflicts with the others, one after another (PCGrad).
 
-  Formula: for each i, over the other j in random order: g_i ← g_i − min(⟨g_i, g_j⟩, 0)/‖g_j‖² g_j
-  (g_j as it was); w from Σ_i g_i = Σ_k w_k g_k
+  Formula: Σ_k w_k g_k = Σ_i g_i', where for all j ≠ i in random order g_i' ← g_i' -
+  min(g_i'·g_j, 0) / |g_j|² g_j, from g_i' = g_i
 
-  The order is drawn from `key`; without one it is that of the losses. Where a loss or an inner
-  product is not finite, weights are those of no conflict.
+  So g_i' changes on the way, and g_j is the original. The orders come from the `key`; without one
+  they are those of the losses. A gradient that is 0 has the weight 1. Weights are 1 where an inner
+  product or a loss is not finite; all of them are 1/K times that with 'mean'.
 
   Needs: Gram matrix, key
 
-  Use when: gradients conflict now and then and you want plain descent otherwise: without conflicts
-  it is the plain sum.
+  Use when: conflicts of gradients should cost no loss its progress, and losses without conflict
+  should be left alone: the result is the plain sum then. A dominating gradient still dominates.
 
-  Differs: the authors' code averages the projected gradients, LibMTL, TorchJD and ConFIG sum them;
-  `reduction` says which, and sums by default.
+  Differs: the authors' TensorFlow code averages the turned gradients, while algorithm 1 of the
+  paper, LibMTL, TorchJD and ConFIG sum them; here `reduction`, and the sum by default.
 
   Source: Yu et al. 2020, NeurIPS, arXiv 2001.06782, algorithm 1.
 
   Args:
-    reduction: 'sum', or 'mean' for 1/K of it.
+    reduction: 'sum' or 'mean' of the turned gradients.
 
   Returns:
-    A LossWeighting, at least 1 for every loss with 'sum'. In a chain it replaces what came before.
+    A LossWeighting, of weights of at least 1 ('sum') or 1/K. In a chain it replaces what came
+    before.
 
   Raises:
-    ValueError: where the reduction is unknown.
+    ValueError: where the reduction is none of these.
 
   Example:
     >>> weighting = pcgrad()
-    >>> gram = jnp.array([[1.0, -0.5], [-0.5, 1.0]])
-    >>> print(weighting.update(jnp.ones(2), weighting.init(jnp.ones(2)), gram=gram)[0])
-    [1.5 1.5]
+    >>> losses, gram = jnp.ones(2), jnp.array([[4.0, -1.0], [-1.0, 1.0]])
+    >>> weighting.update(losses, weighting.init(losses), gram=gram)[0].tolist()
+    [1.25, 2.0]
   """
-  if reduction not in ("sum", "mean"):
-    raise ValueError(f"reduction: choose from sum, mean; got {reduction!r}")
+  if reduction not in _REDUCTIONS:
+    raise ValueError(f"reduction: choose from {', '.join(_REDUCTIONS)}; got {reduction!r}")
 
   def init(losses: Losses) -> EmptyState:
     num_losses(losses)
@@ -71,56 +75,59 @@ def pcgrad(reduction: Literal["sum", "mean"] = "sum") -> LossWeighting:
 
   def update(losses, state, *, weights=None, gram=None, key=None, **extra):
     del weights, extra
-    vector, unravel = ravel(losses)
-    gram = require(gram, vector)
-    enters = is_finite(gram) & all_finite(vector)
-    targets = jnp.zeros_like(gram)  # of no use here
-    found, _ = operate(jnp.where(enters, gram, 0), _orders(key, vector.size), targets, project)
-    found = jnp.where(enters & all_finite(found), found, 1)
-    return unravel(found if reduction == "sum" else found / vector.size), state
+    number = num_losses(losses)
+    total = number if reduction == "sum" else 1
+
+    def solve(gram: jax.Array, factor: jax.Array, losses: jax.Array) -> jax.Array:
+      del factor, losses
+      return _project(gram, _orders(key, number)) * (total / number)
+
+    return from_gram(solve, total).update(losses, state, gram=gram)
 
   return LossWeighting(init, update, needs_gram=True)
 
 
 def gradvac(beta: float = 0.01) -> LossWeighting:
-  """Turns each gradient towards every other until their cosine is the average one so far.
+  """Turns gradients towards each other until their cosines are the usual ones (GradVac).
 
-  Formula: where φ = cos(g_i, g_j) < φ̂_ij: g_i ← g_i + ‖g_i‖ (φ̂ √(1−φ²) − φ √(1−φ̂²)) /
-  (‖g_j‖ √(1−φ̂²)) g_j; then φ̂_ij ← (1−β) φ̂_ij + β φ
+  Formula: Σ_k w_k g_k = Σ_i g_i', where for all j ≠ i in random order, with φ = cos(g_i', g_j), if
+  φ < φ̂_ij, g_i' ← g_i' + |g_i'| (φ̂_ij √(1-φ²) - φ √(1-φ̂_ij²)) / (|g_j| √(1-φ̂_ij²)) g_j, from
+  g_i' = g_i; then φ̂_ij ← (1-β) φ̂_ij + β φ
 
-  The targets φ̂ start at 0, with which it is PCGrad. The order of the j is drawn from `key`; without
-  one it is that of the losses. Where a loss or an inner product is not finite, weights are 1 and
-  the targets stay.
+  The targets φ̂ begin at 0, and with β = 0 it is `pcgrad`. A target counts as at most 0.9999 (and at
+  least -0.9999), as the formula has no bound at 1. The orders come from the `key`; without one they
+  are those of the losses. Pairs with a gradient that is 0 are left out. Weights are 1, and targets
+  stay, where an inner product or a loss is not finite.
 
   Needs: Gram matrix, key
 
-  Use when: losses are related and their gradients should be kept as aligned as they usually are.
+  Use when: the losses are related, so that their gradients should agree more than the right angle
+  that `pcgrad` leaves; and less where conflict is the rule.
 
-  Differs: the paper's β is 1e-2; LibMTL and TorchJD take 0.5 by default.
+  Differs: β is 0.01 in the paper, as here, and 0.5 in LibMTL and TorchJD.
 
-  Source: Wang et al. 2021, ICLR, arXiv 2010.05874, eqs. 2-3 and algorithm 1.
+  Differs: LibMTL's package moves a target only where it turns the gradient, so its targets never
+  rise; its repository, TorchJD and mlseg always move it, as the paper has it.
+
+  Source: Wang et al. 2021, ICLR, arXiv 2010.05874, algorithm 1.
 
   Args:
-    beta: in [0, 1]: how much the newest cosine counts in the target.
+    beta: β, in [0, 1], how fast targets follow the cosines.
 
   Returns:
-    A LossWeighting, at least 1 for every loss while the targets are not negative. In a chain it
-    replaces what came before.
+    A LossWeighting, of weights of at least 1. In a chain it replaces what came before.
 
   Raises:
     ValueError: where beta is out of its range.
 
   Example:
-    >>> weighting = gradvac()
-    >>> gram = jnp.array([[1.0, -0.5], [-0.5, 1.0]])
-    >>> weights, state = weighting.update(jnp.ones(2), weighting.init(jnp.ones(2)), gram=gram)
-    >>> print(weights, state.targets[0])
-    [1.5 1.5] [ 0.    -0.005]
+    >>> weighting = gradvac(0.5)
+    >>> losses, gram = jnp.ones(2), jnp.array([[4.0, -1.0], [-1.0, 1.0]])
+    >>> weights, state = weighting.update(losses, weighting.init(losses), gram=gram)
+    >>> weights.tolist(), state.targets[0].tolist()
+    ([1.25, 2.0], [0.0, -0.25])
   """
   check_number("beta", beta, 0, 1)
-
-  def visit(row, products, j, targets):
-    return turn(row, products, j, targets, beta)
 
   def init(losses: Losses) -> GradVacState:
     number = num_losses(losses)
@@ -131,104 +138,64 @@ def gradvac(beta: float = 0.01) -> LossWeighting:
     vector, unravel = ravel(losses)
     gram = require(gram, vector)
     enters = is_finite(gram) & all_finite(vector)
-    orders = _orders(key, vector.size)
-    found, targets = operate(jnp.where(enters, gram, 0), orders, state.targets, visit)
-    enters = enters & all_finite(found) & all_finite(targets)
-    found = jnp.where(enters, found, 1)
-    return unravel(found), GradVacState(jnp.where(enters, targets, state.targets))
+    normalized, _ = normalize(jnp.where(enters, gram, 0))
+    solution, targets = _turn(normalized, _orders(key, vector.size), state.targets, beta)
+    enters &= all_finite(solution)
+    decided = jnp.where(enters, solution, 1)
+    return unravel(decided), GradVacState(jnp.where(enters, targets, state.targets))
 
   return LossWeighting(init, update, needs_gram=True)
 
 
 def _orders(key: jax.Array | None, number: int) -> jax.Array:
-  """Returns [K, K], for each loss the order in which the others are met; itself is passed over."""
-  order = jnp.arange(number)
-  if key is None:
-    return jnp.broadcast_to(order, (number, number))
-  return jax.vmap(lambda k: jax.random.permutation(k, order))(jax.random.split(key, number))
+  """Returns for each loss an order of all losses, [K, K]."""
+  orders = jnp.broadcast_to(jnp.arange(number), (number, number))
+  return orders if key is None else jax.random.permutation(key, orders, axis=1, independent=True)
 
 
-def operate(
-  gram: jax.Array, orders: jax.Array, targets: jax.Array, visit: Visit
+def _project(gram: jax.Array, orders: jax.Array) -> jax.Array:
+  """Returns the weights [K] of PCGrad: targets of 0 are right angles."""
+  return _turn(gram, orders, jnp.zeros_like(gram), 0.0)[0]
+
+
+def _turn(
+  gram: jax.Array, orders: jax.Array, targets: jax.Array, beta: float
 ) -> tuple[jax.Array, jax.Array]:
-  """Returns the weights of the sum of all changed gradients [K], and the next targets [K, K].
+  """Returns the weights [K] of the sum of all turned gradients, and the next targets [K, K].
 
-  It works on unit gradients: row i holds the changed g_i/‖g_i‖ as a combination of g_j/‖g_j‖, so
-  lengths that differ by orders of magnitude do no harm.
-
-  Args:
-    gram: [K, K], finite.
-    orders: [K, K], per loss the order in which the others are met.
-    targets: [K, K], the cosines to reach, for a `visit` that has such.
-    visit: what changes a gradient when it meets another.
-
-  Example:
-    >>> gram = jnp.array([[1.0, -0.5], [-0.5, 1.0]])
-    >>> print(operate(gram, jnp.array([[1, 0], [0, 1]]), jnp.zeros((2, 2)), project)[0])
-    [1.5 1.5]
+  A row is one turned gradient, as a combination of the unit gradients u_j: with those, gradients of
+  very different lengths do no harm. All rows take their t-th turn at once.
   """
-  cosines, norms = unit(normalize(gram)[0])
-  number = norms.size
-  identity = jnp.eye(number, dtype=gram.dtype)
+  cosines, norms = unit(gram)
+  rows = jnp.arange(norms.size)
 
-  def change(i, order, target):
-    def body(t, carry):
-      row, target = carry
-      j = order[t]
-      # The row of the matrix product, in full precision on every device.
-      new_row, new_target = visit(row, (row[:, None] * cosines).sum(axis=0), j, target)
-      passes = (j == i) | (norms[j] == 0) | (norms[i] == 0)
-      return jnp.where(passes, row, new_row), jnp.where(passes, target, new_target)
+  def turn(t, carry):
+    combinations, products, targets = carry  # of u_j; with u_j; all [K, K]
+    j = orders[:, t]
+    is_j = j[:, None] == rows
+    squared = (combinations * products).sum(axis=1)
+    # Of a gradient that is 0 but for rounding there is no direction.
+    exists = (squared > 8 * jnp.finfo(gram.dtype).eps) & (norms[j] > 0) & (j != rows)
+    length = jnp.sqrt(jnp.where(exists, squared, 1))
+    cosine = jnp.clip(jnp.where(is_j, products, 0).sum(axis=1) / length, -1, 1)
+    target = jnp.where(is_j, targets, 0).sum(axis=1)
+    bounded = jnp.clip(target, -_MAX_TARGET, _MAX_TARGET)
+    amount = length * (bounded * _sine(cosine) / _sine(bounded) - cosine)
+    amount = jnp.where(exists & (cosine < bounded), amount, 0)[:, None]
+    moved = jnp.where(exists, (1 - beta) * target + beta * cosine, target)[:, None]
+    return (
+      jnp.where(is_j, combinations + amount, combinations),
+      products + amount * cosines[j],
+      jnp.where(is_j, moved, targets),
+    )
 
-    return jax.lax.fori_loop(0, number, body, (identity[i], target))
-
-  rows, targets = jax.vmap(change)(jnp.arange(number), orders, targets)
-  # Back to combinations of the gradients themselves: row_ij ‖g_i‖ / ‖g_j‖.
-  scaled = rows * norms[:, None] / jnp.where(norms > 0, norms, 1)
-  return jnp.where(norms > 0, scaled.sum(axis=0), 1), targets
-
-
-def project(
-  row: jax.Array, products: jax.Array, j: jax.Array, target: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-  """Returns the unit gradient without its component against the unit gradient j.
-
-  Args:
-    row: [K], the gradient as a combination of unit gradients.
-    products: [K], its inner products with these.
-    j: [], which one it meets.
-    target: [K], passed through.
-
-  Example:
-    >>> project(jnp.array([1.0, 0.0]), jnp.array([1.0, -0.5]), 1, jnp.zeros(2))[0].tolist()
-    [1.0, 0.5]
-  """
-  return row.at[j].add(-jnp.minimum(products[j], 0)), target
+  start = (jnp.eye(norms.size, dtype=gram.dtype), cosines, targets)
+  combinations, _, targets = jax.lax.fori_loop(0, norms.size, turn, start)
+  # In terms of the gradients themselves, g_i' = Σ_j |g_i| c_ij / |g_j| g_j.
+  lengths = (norms[:, None] * combinations).sum(axis=0)
+  return jnp.where(norms > 0, lengths / jnp.where(norms > 0, norms, 1), 1), targets
 
 
-def turn(
-  row: jax.Array, products: jax.Array, j: jax.Array, target: jax.Array, beta: float
-) -> tuple[jax.Array, jax.Array]:
-  """Returns the gradient turned towards the unit gradient j, and the targets with its cosine.
-
-  Args:
-    row: [K], the gradient as a combination of unit gradients.
-    products: [K], its inner products with these.
-    j: [], which one it meets.
-    target: [K], the cosines to reach.
-    beta: how much the newest cosine counts.
-
-  Example:
-    >>> row, target = turn(jnp.array([1.0, 0.0]), jnp.array([1.0, -0.5]), 1, jnp.zeros(2), 0.5)
-    >>> row.tolist(), target.tolist()
-    ([1.0, 0.5], [0.0, -0.25])
-  """
-  length = jnp.sqrt(jnp.maximum((row * products).sum(), 0))
-  cosine = products[j] / jnp.where(length > 0, length, 1)
-  cosine = jnp.clip(cosine, -1, 1)
-  wanted = target[j]
-  sine, wanted_sine = jnp.sqrt(1 - cosine**2), jnp.sqrt(jnp.maximum(1 - wanted**2, 0))
-  added = length * (wanted * sine - cosine * wanted_sine)
-  turns = (cosine < wanted) & (wanted_sine > 0)
-  added = jnp.where(turns, added / jnp.where(turns, wanted_sine, 1), 0)
-  return row.at[j].add(added), target.at[j].set((1 - beta) * wanted + beta * cosine)
+def _sine(cosine: jax.Array) -> jax.Array:
+  """Returns √(1 - φ²), exact near ±1."""
+  return jnp.sqrt((1 - cosine) * (1 + cosine))

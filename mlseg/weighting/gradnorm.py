@@ -1,4 +1,4 @@
-"""GradNorm: weights learned so that no loss trains faster than the others."""
+"""GradNorm: learned weights that bring the gradients of all losses to fitting lengths."""
 
 from typing import Literal, NamedTuple
 
@@ -18,16 +18,15 @@ from mlseg.weighting.base import (
 from mlseg.weighting.gram import is_finite, require
 from mlseg.weighting.learned import ADAM, LearnedState, descend, start
 
-_LOWEST = 1e-3  # of a weight before they are brought to sum to K
-_PARAMETRIZATIONS = ("direct", "softmax")
+# (lowest, highest) of what is learned, and its first value: weights, or logits of their shares.
+_PARAMETRIZATIONS = {"direct": (1e-3, 1e3, 1.0), "softmax": (-10.0, 10.0, 0.0)}
 
 
 class GradNormState(NamedTuple):
-  """What is learned, and where the losses began."""
+  """What is learned, and the losses that progress is measured from."""
 
-  learned: LearnedState  # parameters [K]: the weights, or their logits
-  first_losses: jax.Array  # [K], ones until there are any
-  num_seen: jax.Array  # [], int32: steps that entered
+  initial_losses: jax.Array  # [K], of the first step that entered; 0 before
+  learned: LearnedState  # of the weights [K], or their logits
 
 
 def gradnorm(
@@ -35,36 +34,42 @@ def gradnorm(
   optimizer: optax.GradientTransformation = ADAM,
   parametrization: Literal["direct", "softmax"] = "direct",
 ) -> LossWeighting:
-  """Learns weights that bring the lengths of the weighted gradients together.
+  """Learns weights under which a loss that lags behind has the longer weighted gradient.
 
-  Formula: w ← w − η ∂/∂w Σ_k |w_k‖g_k‖ − c_k|, then w ← K w / Σ_j w_j, with the constants
-  c_k = Ḡ r_k^α, Ḡ the mean of w_k‖g_k‖, r_k = (L_k/L_k(0)) / mean_j (L_j/L_j(0))
+  Formula: minimise Σ_k |n_k - n̄ r_k^α| over w with n̄ r_k^α constant, n_k = w_k |g_k|, n̄ = mean(n),
+  r_k = ρ_k / mean(ρ), ρ_k = L_k(t) / L_k(0); then w ← K w / Σ_j w_j
 
-  Weights start at 1, and those of step t are from the steps before. A weight does not fall below
-  0.001 of their mean, where the original lets it turn negative. With 'softmax' w = K softmax(z) and
-  z is learned. A step on which a loss or an inner product is not finite, or a loss negative,
-  changes nothing. The gradient for w is clipped to [-100, 100].
+  So the gradient for w_k is ±|g_k|, clipped to [-100, 100]. Weights are those before the step of
+  the optimiser; at first they are 1. They are kept from falling below 0.001 before they are scaled
+  to the sum K.
+
+  With 'softmax' the optimiser learns z in w = K softmax(z), kept within ±10 of its mean, and no
+  scaling is needed.
+
+  L(0) are the losses of the first step on which all are positive. Before it, and on a step on which
+  a loss is negative, or a loss or an inner product is not finite, nothing changes.
 
   Needs: losses, Gram matrix
 
-  Use when: losses train at different speeds and their gradients differ in length; the paper takes
-  the gradient at the last shared layer, as the Gram matrix at the logits does here.
+  Use when: losses should fall at one relative rate, and are positive; the larger α, the harder a
+  loss that lags is pulled. It follows changes as slowly as its optimiser.
 
-  Differs: AuxiLearn renormalises before the optimiser's step and so uses weights that do not sum to
-  K; here, as in the paper, after it.
+  Differs: AuxiLearn scales weights before the optimiser's step and not after it, so theirs, scaled
+  to the sum K, are mlseg's.
 
-  Differs: LibMTL learns logits of a softmax, and takes for L(0) the mean of the first epoch; here
-  parametrization='softmax' gives the first, and L(0) is the first finite loss.
+  Differs: LibMTL learns logits of a softmax, as 'softmax' does, and measures progress from the mean
+  losses of the first epoch, in which weights are 1.
 
-  Differs: the optax version in metaworld-algorithms differentiates through Ḡ and uses the new
-  weights in the same step; the paper holds c_k constant.
+  Differs: metaworld-algorithms differentiates the target n̄ r_k^α too, which the paper keeps
+  constant, and uses weights in the step that they come from.
 
-  Source: Chen et al. 2018, ICML, arXiv 1711.02257, eqs. 1-2 and algorithm 1.
+  Source: Chen et al. 2018, ICML, arXiv 1711.02257, eqs. 1 and 2 and algorithm 1.
 
   Args:
-    alpha: >= 0, the strength of the force towards equal training rates.
-    optimizer: of the weights, any optax transformation; steps of the default, Adam, do not depend
-      on how long the gradients are, which at the logits are short.
+    alpha: α >= 0, how much more a lagging loss should count; 0 makes all weighted gradients equally
+      long.
+    optimizer: of the weights; by default optax.adam(0.025), whose steps do not depend on how long
+      the gradients are.
     parametrization: 'direct' or 'softmax'.
 
   Returns:
@@ -74,79 +79,55 @@ def gradnorm(
     ValueError: where an argument is out of its range.
 
   Example:
-    >>> weighting = gradnorm(optimizer=optax.sgd(0.025))
-    >>> losses, gram = jnp.ones(2), jnp.array([[4.0, 0.0], [0.0, 1.0]])
+    >>> weighting = gradnorm(optimizer=optax.sgd(0.1))
+    >>> losses, gram = jnp.ones(2), jnp.diag(jnp.array([16.0, 1.0]))
     >>> _, state = weighting.update(losses, weighting.init(losses), gram=gram)
-    >>> print(weighting.update(losses, state, gram=gram)[0])
-    [0.9620253 1.0379747]
+    >>> weights, _ = weighting.update(losses, state, gram=gram)
+    >>> [round(float(weight), 4) for weight in weights]  # of 0.6 and 1.1
+    [0.7059, 1.2941]
   """
   check_number("alpha", alpha, 0)
   if parametrization not in _PARAMETRIZATIONS:
     choices = ", ".join(_PARAMETRIZATIONS)
     raise ValueError(f"parametrization: choose from {choices}; got {parametrization!r}")
-  softmax = parametrization == "softmax"
+  lowest, highest, first = _PARAMETRIZATIONS[parametrization]
+  is_softmax = parametrization == "softmax"
 
   def init(losses: Losses) -> GradNormState:
-    ones = jnp.ones(num_losses(losses), state_dtype(losses))
-    return GradNormState(start(ones, optimizer), ones, jnp.zeros((), jnp.int32))
+    zeros = jnp.zeros(num_losses(losses), state_dtype(losses))
+    return GradNormState(zeros, start(zeros + first, optimizer))
 
   def update(losses, state, *, weights=None, gram=None, key=None, **extra):
     del weights, key, extra
     vector, unravel = ravel(losses)
     gram = require(gram, vector)
-    used = state.learned.parameters
-    used = used.size * jax.nn.softmax(used) if softmax else used
-
+    initial = jnp.where(state.initial_losses > 0, state.initial_losses, vector)
     enters = is_finite(gram) & all_finite(vector) & (vector >= 0).all()
-    first = jnp.where(enters & (state.num_seen == 0), vector, state.first_losses)
-    norms = jnp.sqrt(jnp.maximum(jnp.diagonal(gram), 0))
-    gradient = balance_gradient(used, norms, relative_rates(vector, first), alpha)
-    if softmax:
-      gradient = used * (gradient - (used * gradient).sum() / used.size)
-    lower, upper = (-20.0, 20.0) if softmax else (_LOWEST, jnp.inf)
-    learned = descend(
-      state.learned, jnp.where(enters, gradient, jnp.nan), vector, optimizer, lower, upper
-    )
-    if not softmax:
-      parameters = learned.parameters
-      learned = learned._replace(parameters=parameters.size * parameters / parameters.sum())
-    seen = state.num_seen + enters.astype(jnp.int32)
-    return unravel(used), GradNormState(learned, first, seen)
+    enters &= (initial >= jnp.finfo(initial.dtype).tiny).all()
+    parameters = state.learned.parameters
+    decided = parameters.size * jax.nn.softmax(parameters) if is_softmax else parameters
+    gradient = _gradient(decided, jnp.diagonal(gram), vector, initial, alpha)
+    if is_softmax:
+      gradient = decided * (gradient - (decided * gradient).mean())
+    learned = descend(state.learned, gradient, vector, optimizer, lowest, highest)
+    moved = learned.parameters
+    moved = moved - moved.mean() if is_softmax else moved / moved.mean()
+    moved_state = GradNormState(initial, learned._replace(parameters=moved))
+    next_state = jax.tree.map(lambda new, old: jnp.where(enters, new, old), moved_state, state)
+    return unravel(decided), next_state
 
   return LossWeighting(init, update, needs_gram=True)
 
 
-def relative_rates(losses: jax.Array, first_losses: jax.Array) -> jax.Array:
-  """Returns r_k = (L_k/L_k(0)) / mean_j (L_j/L_j(0)); a loss that began at 0 counts as unchanged.
-
-  Args:
-    losses: [K].
-    first_losses: [K].
-
-  Example:
-    >>> print(relative_rates(jnp.array([1.0, 3.0]), jnp.array([2.0, 2.0])))
-    [0.5 1.5]
-  """
-  began = first_losses > 0
-  ratios = jnp.where(began, losses / jnp.where(began, first_losses, 1), 1)
-  mean = ratios.mean()
-  return jnp.where(mean > 0, ratios / jnp.where(mean > 0, mean, 1), 1)
-
-
-def balance_gradient(
-  weights: jax.Array, norms: jax.Array, rates: jax.Array, alpha: float
+def _gradient(
+  weights: jax.Array, squares: jax.Array, losses: jax.Array, initial: jax.Array, alpha: float
 ) -> jax.Array:
-  """Returns ∂/∂w Σ_k |w_k n_k − c_k| with c_k = mean(w n) r_k^α constant: n_k sign(w_k n_k − c_k).
-
-  Args:
-    weights: [K].
-    norms: [K], n, the lengths of the gradients.
-    rates: [K], r.
-    alpha: the exponent of the rates.
-
-  Example:
-    >>> print(balance_gradient(jnp.ones(2), jnp.array([2.0, 1.0]), jnp.ones(2), 1.5))
-    [ 2. -1.]
-  """
+  """Returns the derivatives [K] of the sum of distances from the targets."""
+  norms = jnp.sqrt(jnp.maximum(squares, 0))
+  # Quotients of losses may be too large for the floats, their logarithms are not.
+  floored = jnp.maximum(losses, jnp.finfo(losses.dtype).tiny)
+  rates = losses.size * jax.nn.softmax(jnp.log(floored) - jnp.log(initial))
   lengths = weights * norms
-  return norms * jnp.sign(lengths - lengths.mean() * rates**alpha)
+  targets = lengths.mean() * rates**alpha
+  # Not `sign`: for the difference of infinities it is NaN.
+  return jnp.where(lengths > targets, norms, jnp.where(lengths < targets, -norms, 0))

@@ -1,72 +1,82 @@
-"""Impartial multi-task learning for the gradients: equal projections on every loss's gradient."""
+"""Impartial learning by gradients: a direction along which no loss is favoured."""
 
 import jax
 import jax.numpy as jnp
 
 from mlseg.weighting.base import LossWeighting
 from mlseg.weighting.gram import from_gram, unit
+from mlseg.weighting.quadratic import dot
+
+_LEAST_SHARE = 1e-3  # of the sum of weights in the sum of their magnitudes
 
 
 def impartial_gradients() -> LossWeighting:
-  """Weights under which the sum has equal projections onto the directions of all gradients.
+  """Gives the weighted sum the same projection on the direction of every gradient (IMTL-G).
 
-  Formula: w = G⁺d / Σ_k (G⁺d)_k, d_k = ‖g_k‖, so that ⟨Σ_j w_j g_j, g_k/‖g_k‖⟩ is the same for all
-  k
+  Formula: w = v / Σ_k v_k, v = G⁺ d, d_k = |g_k|, so Σ_j w_j g_j·g_k / |g_k| is the same for all k
 
-  Weights sum to 1 and may be negative. A gradient that is 0 gets the weight 0. Where the sum that
-  they are divided by is 0 or nearly so, as for two opposite gradients, weights are 1/K.
+  Weights sum to 1 and may be negative. The direction is that of `config`, the length another: here
+  the shortest of gradients that are of very different lengths decides it.
+
+  The pseudo-inverse is taken of the cosines C between gradients, v_k = (C⁺ 1)_k / |g_k|, which is
+  the same where no gradient depends on others, and as exact whatever their lengths. Where there are
+  more losses than dimensions, projections are as equal as they can be in least squares. A gradient
+  that is 0 has the weight 0.
+
+  Weights are 1/K where the sum of v is less than 0.001 of the sum of magnitudes, as for opposite
+  gradients or all 0: they would be huge, or, with a negative sum, make every loss rise.
 
   Needs: Gram matrix
 
-  Use when: no loss may dominate by the length of its gradient; not when gradients are nearly
-  parallel or opposite, where the weights become huge or negative.
+  Use when: gradients differ much in length, and no loss should be favoured for it; not for more
+  than a few losses in strong conflict, where weights become large and change sign.
 
-  Differs: TorchJD gives zeros where the divisor is below 1e-12; here weights are then 1/K, and the
-  pseudo-inverse is that of the cosines, so lengths that differ by orders of magnitude do no harm.
+  Differs: where the sum of v is negative, the paper's weights, as TorchJD's, lead uphill for every
+  loss; mlseg takes 1/K. TorchJD gives weights of 0 where it is 0.
 
-  Source: Liu et al. 2021, ICLR, "Towards Impartial Multi-task Learning", IMTL-G, eq. 6.
+  Differs: TorchJD's pseudo-inverse of G itself lets longer gradients count for more where
+  projections cannot be equal.
+
+  Source: Liu et al. 2021, ICLR, section 3.1; G⁺ d is the form of Quinton & Rey 2024, arXiv
+  2406.16232.
 
   Returns:
     A LossWeighting whose weights sum to 1. In a chain it replaces what came before.
 
   Example:
     >>> weighting = impartial_gradients()
-    >>> gram = jnp.array([[4.0, 0.0], [0.0, 1.0]])
-    >>> weights, _ = weighting.update(jnp.ones(2), weighting.init(jnp.ones(2)), gram=gram)
-    >>> print(weights.round(4))
-    [0.3333 0.6667]
+    >>> losses, gram = jnp.ones(2), jnp.diag(jnp.array([9.0, 1.0]))
+    >>> weights, _ = weighting.update(losses, weighting.init(losses), gram=gram)
+    >>> [round(float(weight), 4) for weight in weights]
+    [0.25, 0.75]
   """
 
   def solve(gram: jax.Array, factor: jax.Array, losses: jax.Array) -> jax.Array:
     del factor, losses
     cosines, norms = unit(gram)
-    parts = equal_cosines(cosines, norms) / jnp.where(norms > 0, norms, 1)
+    parts = equiangular(cosines) * norms.max() / jnp.where(norms > 0, norms, jnp.inf)
     total = parts.sum()
-    decided = jnp.abs(total) > 1e3 * jnp.finfo(parts.dtype).eps * jnp.abs(parts).sum()
-    return jnp.where(decided, parts / jnp.where(decided, total, 1), 1 / parts.size)
+    useful = total > _LEAST_SHARE * jnp.abs(parts).sum()
+    return jnp.where(useful, parts / jnp.where(useful, total, 1), 1 / parts.size)
 
   return from_gram(solve)
 
 
-def equal_cosines(cosines: jax.Array, norms: jax.Array) -> jax.Array:
-  """Returns the y = C⁺1 for which Σ_k y_k g_k/‖g_k‖ has the same cosine with every gradient.
-
-  Directions in which the cosines are singular to within rounding do not count.
+def equiangular(cosines: jax.Array) -> jax.Array:
+  """Returns how much of each unit gradient makes a vector with the product 1 with every one.
 
   Args:
-    cosines: [K, K], C, zero in the rows and columns of gradients that are 0.
-    norms: [K].
+    cosines: [K, K], C, between the gradients; 0 in the rows and columns of gradients that are 0.
 
   Returns:
-    [K].
+    [K], C⁺ 1; eigenvalues of C that are 0 but for rounding count as 0.
 
   Example:
-    >>> print(equal_cosines(jnp.array([[1.0, 0.5], [0.5, 1.0]]), jnp.ones(2)).round(4))
-    [0.6667 0.6667]
+    >>> parts = equiangular(jnp.array([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]))
+    >>> [round(float(part), 4) for part in parts]
+    [1.0, 0.5, 0.5]
   """
   values, vectors = jnp.linalg.eigh(cosines)
-  cut = values.max() * values.size * 10 * jnp.finfo(values.dtype).eps
-  inverse = jnp.where(values > cut, 1 / jnp.where(values > cut, values, 1), 0)
-  ones = jnp.sign(norms)
-  along = (vectors * ones[:, None]).sum(axis=0)
-  return (vectors * (inverse * along)).sum(axis=1) * ones
+  counts = values > 10 * values.size * jnp.finfo(values.dtype).eps * values.max()
+  inverse = jnp.where(counts, 1 / jnp.where(counts, values, 1), 0)
+  return dot(vectors, inverse * vectors.sum(axis=0))

@@ -50,7 +50,7 @@ BASES = {
   "dual_projection": w.dual_projection(),
   "config": w.config(),
   "modo": w.modo(),
-  "sdmgrad": w.sdmgrad(learning_rate=0.1),
+  "sdmgrad": w.sdmgrad(),
 }
 COMBINATORS = {
   "ema": w.ema(0.8),

@@ -1,4 +1,4 @@
-"""Methods that compare gradients against the PyPI package torchjd, on random Gram matrices."""
+"""Methods that minimise over weights against the PyPI package torchjd, on random Gram matrices."""
 
 import functools
 
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from mlseg import weighting as w
-from mlseg.weighting import gradient_surgery
 
 aggregation = pytest.importorskip("torchjd.aggregation", reason="the extra `peers` is not here")
 linalg = pytest.importorskip("torchjd.linalg", reason="the extra `peers` is not here")
@@ -156,82 +155,3 @@ def test_nash_mtl_equals_torchjd(number):
   for rows, weights in zip(batch, _ours(("nash_mtl", 1.0), batch), strict=True):
     peer = aggregation.NashMTL(n_tasks=number, max_norm=1.0, optim_niter=30)
     _close(weights @ rows, peer(torch.tensor(rows)).numpy(), 1e-3)
-
-
-@over_sizes
-@pytest.mark.parametrize("scale", ["min", "median", "rmse"])
-def test_aligned_mtl_equals_torchjd(number, scale):
-  batch = _batch(number)
-  peer = aggregation.AlignedMTLWeighting(scale_mode=scale)
-  for rows, weights in zip(batch, _ours(("aligned_mtl", scale), batch), strict=True):
-    their = _theirs(peer, rows)
-    _close(weights, their, 1e-5)
-
-
-@over_sizes
-def test_impartial_gradients_and_config_equal_torchjd(number):
-  batch = _batch(number, FULL_RANK)
-  peer = aggregation.IMTLGWeighting()
-  for rows, weights in zip(batch, _ours(("impartial_gradients",), batch), strict=True):
-    _close(weights, _theirs(peer, rows), 1e-5)
-  for rows, weights in zip(batch, _ours(("config",), batch), strict=True):
-    _close(weights @ rows, aggregation.ConFIG()(torch.tensor(rows)).numpy(), 1e-6)
-
-
-@over_sizes
-def test_equal_cosines_where_gradients_repeat(number):
-  """The pseudo-inverse of torchjd is of the Gram matrix, ours of the cosines; both make the
-  projections on the unit gradients equal, which decides the direction."""
-  batch = _batch(number, ("repeated",))
-  for name in ("impartial_gradients", "config"):
-    for rows, weights in zip(batch, _ours((name,), batch), strict=True):
-      projections = rows @ (weights @ rows) / np.linalg.norm(rows, axis=1)
-      np.testing.assert_allclose(projections, projections.mean(), rtol=1e-6)
-
-
-@functools.cache
-def _surgery(visit, beta):
-  def weights(gram, orders, targets):
-    chosen = gradient_surgery.project
-    if visit == "turn":
-      chosen = functools.partial(gradient_surgery.turn, beta=beta)
-    return gradient_surgery.operate(gram, orders, targets, chosen)
-
-  return jax.jit(weights)
-
-
-@over_sizes
-def test_pcgrad_equals_torchjd_in_the_same_orders(number):
-  for seed, rows in enumerate(_batch(number)):
-    torch.manual_seed(seed)
-    expected = _theirs(
-      aggregation.PCGradWeighting()
-      if hasattr(aggregation, "PCGradWeighting")
-      else aggregation.PCGrad().gramian_weighting,
-      rows,
-    )
-    torch.manual_seed(seed)
-    orders = np.stack([torch.randperm(number).numpy() for _ in range(number)])
-    weights, _ = _surgery("project", None)(
-      jnp.asarray(rows @ rows.T), jnp.asarray(orders), jnp.zeros((number, number))
-    )
-    _close(weights, expected, 1e-6)
-
-
-@over_sizes
-def test_gradvac_equals_torchjd_in_the_same_orders(number):
-  for seed, rows in enumerate(_batch(number, FULL_RANK)):
-    peer = aggregation.GradVacWeighting(beta=0.5, eps=0.0)
-    targets = jnp.zeros((number, number))
-    for step in range(3):
-      torch.manual_seed(10 * seed + step)
-      expected = _theirs(peer, rows)
-      torch.manual_seed(10 * seed + step)
-      orders = []
-      for i in range(number):
-        others = [j for j in range(number) if j != i]
-        orders.append([*(others[k] for k in torch.randperm(number - 1).tolist()), i])
-      weights, targets = _surgery("turn", 0.5)(
-        jnp.asarray(rows @ rows.T), jnp.array(orders), targets
-      )
-      _close(weights, expected, 1e-6)
