@@ -148,10 +148,12 @@ def test_fairgrad_equals_torchjd(number):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of cvxpy, on how the problems are written
 @over_sizes
-def test_nash_mtl_equals_torchjd(number):
-  """Its convex programs, many of them, come to within their tolerance; where gradients differ in
-  length by orders of magnitude they do not converge."""
+def test_nash_mtl_is_not_below_the_optimum_of_torchjd(number):
+  """Its convex programs stop early; the largest product of decreases in the unit ball is ours."""
   batch = _batch(number, KINDS[:1])
   for rows, weights in zip(batch, _ours(("nash_mtl", 1.0), batch), strict=True):
     peer = aggregation.NashMTL(n_tasks=number, max_norm=1.0, optim_niter=30)
-    _close(weights @ rows, peer(torch.tensor(rows)).numpy(), 1e-3)
+    their = rows @ peer(torch.tensor(rows)).numpy()
+    assert np.linalg.norm(weights @ rows) <= 1 + 1e-9
+    ours = np.log(rows @ (weights @ rows)).sum()
+    assert ours >= np.log(np.maximum(their, 1e-300)).sum() - 1e-5
