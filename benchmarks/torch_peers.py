@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchjd.aggregation import IMTLG, MGDA, Aggregator, AlignedMTL, PCGrad, UPGrad
-from torchjd.autojac import backward, jac_to_grad, mtl_backward
+from torchjd.autojac import backward, jac_to_grad
 
 # LibMTL's example networks want torchvision, whose build must match torch's; its weightings do not.
 sys.modules.setdefault("LibMTL.model", types.ModuleType("LibMTL.model"))
@@ -157,10 +157,15 @@ def _torchjd(aggregator: Aggregator) -> Callable[[nn.Module, Tensor, Tensor], No
 
 
 def _torchjd_at_logits(aggregator: Aggregator) -> Callable[[nn.Module, Tensor, Tensor], None]:
-  """Returns TorchJD's step for a shared network whose heads are the losses."""
+  """Returns TorchJD's step on the Jacobian in the logits, from where torch goes back itself."""
 
   def work(network: nn.Module, logits: Tensor, losses: Tensor) -> None:
-    mtl_backward(list(losses), features=logits, retain_graph=True, parallel_chunk_size=1)
-    jac_to_grad(network.parameters(), aggregator)
+    del network
+    logits.retain_grad()
+    backward(losses, inputs=[logits], retain_graph=True, parallel_chunk_size=1)
+    logits.grad = None  # which torch filled on the way
+    jac_to_grad([logits], aggregator)
+    gradient, logits.grad = logits.grad, None
+    logits.backward(gradient)
 
   return work

@@ -1,7 +1,7 @@
 """What each weighting costs: by itself, and as a part of a training step of the BUSI U-Net.
 
-    python benchmarks/weighting.py                      # everything: about half an hour on two
-    cores python benchmarks/weighting.py --methods=mgda,cagrad --rounds=10 --no-torch
+    python benchmarks/weighting.py  # everything: about half an hour on two cores
+    python benchmarks/weighting.py --methods=mgda,cagrad --rounds=10 --no-torch
 
 Three tables are printed, and with `--csv=FILE` the rows of the first two are written.
 
@@ -230,7 +230,7 @@ def benchmark(arguments: argparse.Namespace) -> None:
   print(
     f"{device}, jax {jax.__version__}, batch {arguments.batch_size}, {arguments.rounds} rounds\n"
   )
-  rows = ((name, *(f"{1e6 * alone[name][n]:.1f}" for n in NUM_LOSSES)) for name in names)
+  rows = ((name, *(f"{1e6 * alone[name][n]:.3g}" for n in NUM_LOSSES)) for name in names)
   print(_table("µs per update | K = 3 | K = 8 | K = 64", rows))
   network = make_network(arguments.batch_size)
   costs = _steps_table(network, names, alone, arguments.rounds)

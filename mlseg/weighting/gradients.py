@@ -1,5 +1,6 @@
 """Several losses, their weights, and the gradient of the weighted sum."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -12,7 +13,8 @@ from mlseg.weighting.stacked_tree import gram_of, weighted_sum
 PyTree = Any
 
 
-class SplitLoss(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class SplitLoss:
   """A loss function in two parts: a network up to its outputs, and losses that read these alone.
 
   Called, it is the whole: `split(params, *args) -> (losses, aux)`.

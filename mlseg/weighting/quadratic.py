@@ -1,4 +1,4 @@
-"""Convex minimisation over K numbers that are not negative, in a fixed number of steps.
+"""Convex quadratic programs over K numbers that are not negative, in a fixed number of steps.
 
 The programs have as many unknowns as there are losses, so a step is a linear system of that size.
 The primal-dual interior-point method takes about ten of them for any program here, ends at rounding
@@ -14,9 +14,6 @@ import jax.numpy as jnp
 
 NUM_STEPS = 20
 _MAX_UNROLLED = 8  # the largest K for which arithmetic in line is faster than a call of LAPACK
-
-# derivatives(v [K], mu []) -> gradient [K], Hessian [K, K]
-Derivatives = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
 
 class _Point(NamedTuple):
@@ -59,6 +56,8 @@ def minimize_quadratic(
 ) -> jax.Array:
   """Returns the v that minimises v.Qv / 2 + c.v with v_k >= 0 and, if asked, a.v = 1.
 
+  Mehrotra's predictor-corrector method. Its central path v_k s_k = mu runs to mu = 0.
+
   Args:
     matrix: [K, K], Q, symmetric positive definite, entries of the order of 1.
     linear: [K], c, of the order of 1 at most.
@@ -74,44 +73,28 @@ def minimize_quadratic(
     >>> [round(float(part), 4) for part in v]
     [0.75, 0.25]
   """
-  return minimize(lambda v, mu: (dot(matrix, v) + linear, matrix), jnp.ones_like(linear), normal)
-
-
-def minimize(derivatives: Derivatives, start: jax.Array, normal: jax.Array | None) -> jax.Array:
-  """Returns the v that minimises a convex function with v_k >= 0 and, if asked, a.v = 1.
-
-  Mehrotra's predictor-corrector method. Its central path v_k s_k = mu runs to mu = 0.
-
-  Args:
-    derivatives: `derivatives(v, mu) -> (gradient, Hessian)`; a function that has kinks may give
-      those of a smooth one that approaches it as mu falls to 0.
-    start: [K], positive.
-    normal: [K], a, positive; None: without that constraint.
-
-  Returns:
-    [K].
-
-  Example:
-    >>> def derivatives(v, mu):  # of v - log(v), at its least for 1
-    ...   return 1 - 1 / v, jnp.diag(1 / v**2)
-    >>> print(minimize(derivatives, jnp.full(1, 0.5), None).round(3))
-    [1.]
-  """
+  start = jnp.ones_like(linear)
   if normal is not None:
-    start = start / (normal * start).sum()
+    start = start / normal.sum()
   point = _Point(start, jnp.ones_like(start), jnp.zeros((), start.dtype))
-  point = jax.lax.fori_loop(0, NUM_STEPS, lambda _, p: _advance(p, derivatives, normal), point)
+
+  def advance(_: jax.Array, point: _Point) -> _Point:
+    return _advance(point, matrix, linear, normal)
+
+  point = jax.lax.fori_loop(0, NUM_STEPS, advance, point)
   # At the end one of the two is 0 but for rounding.
   return jnp.where(point.v > jnp.finfo(start.dtype).eps * point.slack, point.v, 0)
 
 
-def _advance(point: _Point, derivatives: Derivatives, normal: jax.Array | None) -> _Point:
+def _advance(
+  point: _Point, matrix: jax.Array, linear: jax.Array, normal: jax.Array | None
+) -> _Point:
   """Returns the next iterate, or the same where rounding or garbage leaves no step."""
   v, slack, level = point
   mu = (v * slack).mean()
-  gradient, hessian = derivatives(v, mu)
+  gradient = dot(matrix, v) + linear
   residual = gradient - slack if normal is None else gradient - slack - level * normal
-  solve = solver(hessian + jnp.diag(slack / v))
+  solve = solver(matrix + jnp.diag(slack / v))
   along = None if normal is None else solve(normal)
 
   def newton(product: jax.Array) -> _Point:
