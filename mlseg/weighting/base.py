@@ -81,7 +81,8 @@ def ravel(losses: Losses) -> tuple[jax.Array, Callable[[jax.Array], Weights]]:
 
   Returns:
     The vector [K] in the dtype of `state_dtype`, and a function from [K] to a pytree like `losses`,
-    its leaves in the dtypes of the losses (float32 where a loss is an integer).
+    its leaves in the dtypes of the losses (float32 where a loss is an integer), whose largest
+    number stands for what is beyond it.
 
   Example:
     >>> vector, unravel = ravel({"b": 2.0, "a": 1.0})
@@ -94,13 +95,20 @@ def ravel(losses: Losses) -> tuple[jax.Array, Callable[[jax.Array], Weights]]:
   dtypes = [a.dtype if jnp.issubdtype(a.dtype, jnp.floating) else dtype for a in arrays]
   if len(arrays) == 1 and arrays[0].ndim == 1:
     return arrays[0].astype(dtype), lambda vector: jax.tree.unflatten(
-      structure, [vector.astype(dtypes[0])]
+      structure, [_narrow(vector, dtypes[0])]
     )
 
   def unravel(vector: jax.Array) -> Weights:
-    return jax.tree.unflatten(structure, [vector[k].astype(dtypes[k]) for k in range(len(dtypes))])
+    return jax.tree.unflatten(structure, [_narrow(vector[k], t) for k, t in enumerate(dtypes)])
 
   return jnp.stack([a.astype(dtype) for a in arrays]), unravel
+
+
+def _narrow(values: jax.Array, dtype: np.dtype) -> jax.Array:
+  """Returns the values in a dtype, its largest number for those that are beyond it."""
+  largest = float(jnp.finfo(dtype).max)
+  bounded = jnp.clip(values, -largest, largest) if dtype != values.dtype else values
+  return bounded.astype(dtype)
 
 
 def ravel_weights(weights: Weights | None, losses: jax.Array) -> jax.Array:

@@ -1,20 +1,11 @@
 """Weights that do not change."""
 
-from typing import Any
+import functools
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 
-from mlseg.weighting.base import (
-  EmptyState,
-  Losses,
-  LossWeighting,
-  Weights,
-  check_number,
-  num_losses,
-  ravel,
-)
+from mlseg.weighting.base import EmptyState, Losses, LossWeighting, Weights, ravel
+from mlseg.weighting.per_loss import check_per_loss, per_loss
 
 
 def fixed(weights: Weights = 1.0) -> LossWeighting:
@@ -46,25 +37,17 @@ def fixed(weights: Weights = 1.0) -> LossWeighting:
     >>> {name: float(weight) for name, weight in weights.items()}
     {'dice': 1.0, 'focal': 0.5}
   """
-  structure: Any = jax.tree.structure(weights)
-  values = [value for leaf in jax.tree.leaves(weights) for value in np.ravel(leaf)]
-  for value in values:
-    check_number("weights", value, 0)
-  is_number = jax.tree_util.treedef_is_leaf(structure) and np.ndim(weights) == 0
-  in_order = isinstance(weights, list | tuple | np.ndarray | jax.Array)
+  check_per_loss("weights", weights, 0)
+
+  constants = functools.partial(per_loss, "weights", weights)
 
   def init(losses: Losses) -> EmptyState:
-    number, like = num_losses(losses), jax.tree.structure(losses)
-    if not is_number and not (len(values) == number and (in_order or structure == like)):
-      raise ValueError(
-        f"weights: must be one number, {number} numbers, or like the losses {like}, got {weights!r}"
-      )
+    constants(losses)
     return EmptyState()
 
   def update(losses, state, *, weights=None, gram=None, key=None, **extra):
     del weights, gram, key, extra
     vector, unravel = ravel(losses)
-    constants = jnp.asarray(np.array(values), vector.dtype)
-    return unravel(jnp.broadcast_to(constants, vector.shape)), state
+    return unravel(jnp.asarray(constants(losses), vector.dtype)), state
 
   return LossWeighting(init, update)

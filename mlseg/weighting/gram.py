@@ -107,6 +107,20 @@ def unit(gram: jax.Array) -> tuple[jax.Array, jax.Array]:
   return jnp.where(jnp.eye(norms.size, dtype=bool), jnp.sign(norms), cosines), norms
 
 
+def from_unit(parts: jax.Array, norms: jax.Array) -> jax.Array:
+  """Returns weights of the gradients from those of unit gradients; 0 for a gradient that is 0.
+
+  Args:
+    parts: [K], finite.
+    norms: [K].
+
+  Example:
+    >>> print(from_unit(jnp.array([1.0, 3.0]), jnp.array([4.0, 0.0])))
+    [0.25 0.  ]
+  """
+  return jnp.where(norms > 0, parts / jnp.where(norms > 0, norms, 1), 0)
+
+
 def from_gram(solve: Solve, neutral: float = 1.0) -> LossWeighting:
   """Returns a weighting without state from a function of the Gram matrix.
 

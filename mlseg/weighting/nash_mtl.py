@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from mlseg.weighting.base import LossWeighting, check_number
-from mlseg.weighting.gram import from_gram, unit
+from mlseg.weighting.gram import from_gram, from_unit, unit
 from mlseg.weighting.quadratic import definite, dot, solver
 
 _NUM_STEPS = 30
@@ -54,7 +54,7 @@ def nash_mtl(max_norm: float = 1.0) -> LossWeighting:
     y = _fixed_point(cosines, jnp.ones_like(norms), 1.0)
     length = jnp.sqrt(jnp.maximum((y * dot(cosines, y)).sum(), 0))
     limit = jnp.minimum(1, max_norm / jnp.where(length > 0, length, 1)) if max_norm else 1.0
-    return jnp.sqrt(factor) * limit * _to_weights(y, norms)
+    return jnp.sqrt(factor) * limit * from_unit(y, norms)
 
   return from_gram(solve)
 
@@ -99,7 +99,7 @@ def fairgrad(alpha: float = 2.0) -> LossWeighting:
     # With w = y/‖g‖: ‖g_i‖ (C y)_i = (y_i/‖g_i‖)^(−1/α).
     targets = jnp.where(norms > 0, norms, 1) ** (power - 1)
     y = _fixed_point(cosines, targets, power)
-    return factor ** (1 / (1 + power)) * _to_weights(y, norms)
+    return factor ** (1 / (1 + power)) * from_unit(y, norms)
 
   return from_gram(solve)
 
@@ -120,7 +120,3 @@ def _fixed_point(cosines: jax.Array, targets: jax.Array, power: float) -> jax.Ar
     return jnp.where(jnp.isfinite(moved).all() & (moved > 0).all(), moved, y)
 
   return jax.lax.fori_loop(0, _NUM_STEPS, step, targets ** (1 / (1 + power)))
-
-
-def _to_weights(parts: jax.Array, norms: jax.Array) -> jax.Array:
-  return jnp.where(norms > 0, parts / jnp.where(norms > 0, norms, 1), 0)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from mlseg.weighting.base import Losses, check_integer, check_number, num_losses, ravel
+from mlseg.weighting.simplex import project_to_simplex
 from mlseg.weighting.stacked import total, transformation
 from mlseg.weighting.stacked_tree import gram_of, stacked_zeros, weighted_sum, wide_dtype
 
@@ -106,7 +107,7 @@ def moco(
     gram = gram_of(averages)
     slope = jnp.matmul(gram, weights, precision=jax.lax.Precision.HIGHEST) + rho * weights
     moved = weights - gamma * time**-gamma_sigma * slope
-    weights = _project(moved) if variant == "paper" else jax.nn.softmax(moved)
+    weights = project_to_simplex(moved) if variant == "paper" else jax.nn.softmax(moved)
     next_state = MocoState(averages, weights, optax.safe_increment(state.num_updates))
     return weighted_sum(weights, averages), next_state
 
@@ -182,13 +183,6 @@ def _vector(losses: Losses, like: jax.Array) -> jax.Array:
   if losses is None or num_losses(losses) != like.size:
     raise ValueError(f"losses: must be given, K = {like.size} of them, got {losses!r}")
   return ravel(losses)[0].astype(like.dtype)
-
-
-def _project(point: jax.Array) -> jax.Array:
-  """Returns the point [K] nearest to a point [K] with w_k >= 0 and sum 1."""
-  sums = jnp.cumsum(jnp.sort(point, descending=True))
-  shift = ((sums - 1) / jnp.arange(1, point.size + 1, dtype=point.dtype)).max()
-  return jnp.maximum(point - shift, 0)
 
 
 def _time(state: MocoState | DbMtlState) -> jax.Array:

@@ -25,6 +25,7 @@ from mlseg.weighting.base import (
 from mlseg.weighting.gram import is_finite, require
 from mlseg.weighting.per_loss import check_per_loss, per_loss
 from mlseg.weighting.quadratic import dot
+from mlseg.weighting.simplex import project_to_simplex
 
 _MAX_ENTRY = (
   1e15  # of a matrix scaled by the gradients' lengths; the next step is at a vertex anyway
@@ -201,13 +202,4 @@ def _descend(weights: jax.Array, gradient: jax.Array, rate: float) -> jax.Array:
   """Returns the weights [K] after one step of projected descent."""
   # What all components share does not change the projection; without it no step is infinite up.
   rise = jnp.minimum(gradient - gradient.min(), jnp.finfo(gradient.dtype).max)
-  return _project(weights - rate * rise)
-
-
-def _project(point: jax.Array) -> jax.Array:
-  """Returns the point of the simplex nearest to a point [K], which may hold -inf."""
-  # What is below the largest by 1 becomes 0, however far below.
-  point = jnp.clip(point - point.max(), -1, 0)
-  sums = jnp.cumsum(jnp.sort(point, descending=True))
-  excess = (sums - 1) / jnp.arange(1, point.size + 1, dtype=point.dtype)
-  return jnp.maximum(point - excess.max(), 0)
+  return project_to_simplex(weights - rate * rise)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from mlseg.weighting.base import LossWeighting, check_number
-from mlseg.weighting.gram import from_gram, unit
+from mlseg.weighting.gram import from_gram, from_unit, unit
 from mlseg.weighting.quadratic import definite, minimize_quadratic
 
 
@@ -50,7 +50,7 @@ def upgrad(regularization: float = 0.0) -> LossWeighting:
     matrix = definite(cosines)
     # What is added of each unit gradient; a program each, and all at once.
     added = jax.vmap(lambda linear: minimize_quadratic(matrix, linear))(cosines)
-    return (1 + _to_weights((norms[:, None] * added).sum(axis=0), norms)) / norms.size
+    return (1 + from_unit((norms[:, None] * added).sum(axis=0), norms)) / norms.size
 
   return from_gram(solve)
 
@@ -93,7 +93,7 @@ def dual_projection(regularization: float = 0.0) -> LossWeighting:
     del factor, losses
     cosines, norms = unit(_regularized(gram, regularization))
     added = minimize_quadratic(definite(cosines), (norms[:, None] * cosines).mean(axis=0))
-    return 1 / norms.size + _to_weights(added, norms)
+    return 1 / norms.size + from_unit(added, norms)
 
   return from_gram(solve)
 
@@ -101,8 +101,3 @@ def dual_projection(regularization: float = 0.0) -> LossWeighting:
 def _regularized(gram: jax.Array, regularization: float) -> jax.Array:
   added = regularization * jnp.trace(gram)
   return gram + added * jnp.eye(len(gram), dtype=gram.dtype)
-
-
-def _to_weights(parts: jax.Array, norms: jax.Array) -> jax.Array:
-  """Returns weights of the gradients from those of unit gradients; 0 for one that is 0."""
-  return jnp.where(norms > 0, parts / jnp.where(norms > 0, norms, 1), 0)

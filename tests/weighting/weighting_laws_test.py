@@ -93,6 +93,15 @@ def test_weights_are_finite_for_nasty_losses(name, nasty, constant):
 
 
 @over_weightings
+def test_weights_are_finite_for_tiny_losses_in_half_precision(name):
+  row = jnp.array([6e-8, 6e-5, 0.5], jnp.float16)  # 1/L is beyond that type
+  losses = as_losses(name, row)
+  gram = table.gram_of_row(row.astype(jnp.float32)) if ALL[name].needs_gram else None
+  weights, _ = ALL[name].update(losses, ALL[name].init(losses), gram=gram)
+  assert all(jnp.isfinite(weight).all() for weight in jax.tree.leaves(weights))
+
+
+@over_weightings
 def test_weights_do_not_depend_on_later_losses(name):
   rows = random_losses(2)
   with_gap, _ = RUNS[name](rows.at[5:8].set(jnp.array([jnp.nan, 1.0, jnp.inf])))

@@ -1,0 +1,28 @@
+"""The weights that are not negative and sum to 1."""
+
+import jax
+import jax.numpy as jnp
+
+
+def project_to_simplex(point: jax.Array) -> jax.Array:
+  """Returns the nearest w with w_k >= 0 and Σ_k w_k = 1: w_k = max(p_k - τ, 0).
+
+  Unlike that of optax it takes -inf, and does not mix dtypes.
+
+  Source: Held, Wolfe & Crowder 1974: τ = max_n (Σ_{k<=n} p_(k) - 1) / n, p_(k) in falling order.
+
+  Args:
+    point: [K], p; may hold -inf.
+
+  Returns:
+    [K].
+
+  Example:
+    >>> project_to_simplex(jnp.array([0.5, 1.0, -jnp.inf])).tolist()
+    [0.25, 0.75, 0.0]
+  """
+  # What is below the largest by 1 becomes 0, however far below.
+  point = jnp.clip(point - point.max(), -1, 0)
+  sums = jnp.cumsum(jnp.sort(point, descending=True))
+  excess = (sums - 1) / jnp.arange(1, point.size + 1, dtype=point.dtype)
+  return jnp.maximum(point - excess.max(), 0)
