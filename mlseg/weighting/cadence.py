@@ -157,7 +157,9 @@ def per_epoch(weighting: LossWeighting, steps_per_epoch: int) -> LossWeighting:
     uniform, zero = _uniform(losses), jnp.zeros((), jnp.int32)
     size = uniform.size if weighting.needs_gram else 0
     gram = jnp.zeros((size, size), uniform.dtype)
-    return PerEpochState(weighting.init(losses), uniform, jnp.zeros_like(uniform), gram, zero, zero)
+    return PerEpochState(
+      weighting.init(losses), uniform, jnp.zeros_like(uniform), gram, zero, jnp.copy(zero)
+    )
 
   def update(losses, state, *, weights=None, gram=None, key=None, **extra):
     vector, unravel = ravel(losses)

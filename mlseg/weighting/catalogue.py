@@ -209,6 +209,9 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def _code(text: str) -> str:
+  """Returns a text as a span of code, which may hold spans of its own."""
+  if "`" in text:
+    return f"`` {text} ``"
   return f"`{text}`" if text else ""
 
 

@@ -78,7 +78,8 @@ def coefficient_of_variation(
 
   def init(losses: Losses) -> CoefficientOfVariationState:
     zeros = jnp.zeros(num_losses(losses), state_dtype(losses))
-    return CoefficientOfVariationState(zeros, zeros, zeros, jnp.zeros((), jnp.int32))
+    copies = jnp.copy(zeros), jnp.copy(zeros)  # arrays of their own, which may be given away
+    return CoefficientOfVariationState(zeros, *copies, jnp.zeros((), jnp.int32))
 
   def update(losses, state, *, weights=None, gram=None, key=None, **extra):
     del weights, gram, key, extra

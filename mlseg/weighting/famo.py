@@ -90,7 +90,7 @@ def famo(
   def init(losses: Losses) -> FamoState:
     per_loss("min_losses", min_losses, losses)
     zeros = jnp.zeros(num_losses(losses), state_dtype(losses))
-    return FamoState(zeros, zeros, optimizer.init(zeros), jnp.zeros((), jnp.int32))
+    return FamoState(zeros, jnp.copy(zeros), optimizer.init(zeros), jnp.zeros((), jnp.int32))
 
   def learn(state: FamoState, after: jax.Array) -> tuple[jax.Array, State]:
     decrease, shares = state.log_losses - after, jax.nn.softmax(state.logits)

@@ -83,7 +83,7 @@ def relobralo(
 
   def init(losses: Losses) -> RelobraloState:
     ones = jnp.ones(num_losses(losses), state_dtype(losses))
-    return RelobraloState(ones, ones, ones, jnp.zeros((), jnp.int32))
+    return RelobraloState(ones, jnp.copy(ones), jnp.copy(ones), jnp.zeros((), jnp.int32))
 
   def update(losses, state, *, weights=None, gram=None, key=None, **extra):
     del weights, gram, extra

@@ -12,6 +12,7 @@ from mlseg.weighting.stacked import graddrop
 from mlseg.weighting.stacked_averages import db_mtl, moco
 from mlseg.weighting.stacked_tree import stacked_zeros
 from mlseg.weighting.stacked_weights import excess_mtl, learning_rate_annealing
+from tests.weighting.table import assert_separate
 
 K = 3
 ALL = {
@@ -54,6 +55,11 @@ def _assert_close(actual, expected, rtol=1e-5, atol=1e-6):
   jax.tree.map(
     lambda a, e: np.testing.assert_allclose(a, e, rtol=rtol, atol=atol), actual, expected
   )
+
+
+@over_all
+def test_a_first_state_can_be_donated(name):
+  assert_separate(ALL[name].init(PARAMS))
 
 
 def _loop(transformation, steps, update):

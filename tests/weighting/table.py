@@ -96,6 +96,13 @@ DIRECTIONS = jnp.array(
 )
 
 
+def assert_separate(state):
+  """Asserts that no two arrays of a state are one, which could not be given away twice."""
+  leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(state)]
+  leaves = [leaf for leaf in leaves if leaf.size]
+  assert len({leaf.unsafe_buffer_pointer() for leaf in leaves}) == len(leaves)
+
+
 def as_losses(name, vector):
   """Returns the structure that the weighting takes: the array [K], or a dict."""
   return dict(zip("abc", vector, strict=True)) if name in ON_DICTS else vector

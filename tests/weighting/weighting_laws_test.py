@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mlseg import weighting as w
 from tests.weighting import table
-from tests.weighting.table import ALL, as_losses, random_losses
+from tests.weighting.table import ALL, as_losses, assert_separate, random_losses
 
 over_weightings = pytest.mark.parametrize("name", ALL)
 RUNS = {name: table.scan(name) for name in ALL}
@@ -199,6 +199,12 @@ def test_init_reads_shapes_alone(name):
   losses = as_losses(name, random_losses()[0])
   abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), losses)
   _assert_close(ALL[name].init(abstract), ALL[name].init(losses))
+
+
+@over_weightings
+def test_a_first_state_can_be_donated(name):
+  """No two of its arrays are one."""
+  assert_separate(ALL[name].init(as_losses(name, jnp.zeros(3))))
 
 
 @over_weightings
