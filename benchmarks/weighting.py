@@ -176,17 +176,20 @@ def _steps_table(network: Network, names: list[str], alone: dict, rounds: int) -
   print(
     f"A step with fixed weights takes {1e3 * step:.1f} ms, {1e3 * forward:.1f} of them forward."
   )
-  rows, costs = [], []
+  rows, quartiles = [], {}
   for name, (_, ratios) in results.items():
-    low, middle, high = _quartiles(ratios)
-    share = alone[name][3] / step if name in alone else None
-    shown = "" if share is None else f"{100 * share:.4f} %"
+    low, middle, high = quartiles[name] = _quartiles(ratios)
+    shown = f"{100 * alone[name][3] / step:.4f} %" if name in alone else ""
     rows.append((name, f"{middle:.3f}", f"{low:.3f} to {high:.3f}", shown))
-    if name in alone:
-      # A method without a Gram matrix adds nothing but its own update.
-      added = (middle - 1) * step if methods[name].needs_gram else alone[name][3]
-      costs.append(Cost(name, alone[name], (low, middle, high), added / (step - forward)))
   print(_table("weighting | step, ratio to fixed | quartiles | alone, share of the step", rows))
+  # The Gram matrix costs the same for all that need one; beside it a method adds its own update.
+  gram_ratios = [quartiles[name][1] for name in names if methods[name].needs_gram]
+  gram = max(statistics.median(gram_ratios) - 1, 0) * step if gram_ratios else 0.0
+  backward = step - forward
+  costs = []
+  for name in names:
+    added = alone[name][3] + (gram if methods[name].needs_gram else 0.0)
+    costs.append(Cost(name, alone[name], quartiles[name], added / backward))
   return costs
 
 

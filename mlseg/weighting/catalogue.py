@@ -75,10 +75,11 @@ The shares of the weights that each method gives, w_k / Σ_j |w_j|, on one recor
 BUSI with equal weights, Gram matrices at the logits. The methods only watch, so the figure shows
 how they judge the same course of events, not where each would lead. It is drawn by
 `python benchmarks/weights_over_a_run.py draw`."""
-COST_NOTE = """*Cost* is what a step of the BUSI U-Net takes longer than with fixed weights, in per
-cent of its one backward pass, and the time of an update alone for K = 3; from `costs.csv`, which
-`python benchmarks/weighting.py --csv=mlseg/weighting/costs.csv` writes. Gram matrices are taken at
-the logits there; in parameter space they cost K backward passes whatever the method."""
+COST_NOTE = """*Cost* is what a method adds to a step of the BUSI U-Net with K = 3 losses, in per cent
+of the step's one backward pass on two CPU cores, and the time of its update alone. Gram matrices
+are taken at the logits there, at one price for all; in parameter space they cost K backward passes
+whatever the method. From `costs.csv`, with the measured ratios of whole steps, which
+`python benchmarks/weighting.py --csv=mlseg/weighting/costs.csv` writes."""
 
 
 def examples() -> dict[str, LossWeighting]:
@@ -178,7 +179,9 @@ def _cost(row: dict[str, str] | None) -> str:
   if row is None:
     return ""
   share = 100 * float(row["backward_share"])
-  return f"{share:.2g} %, {float(row['microseconds_3']):.2g} µs"
+  shown = f"{share:.1f} %" if share >= 0.05 else "< 0.05 %"
+  microseconds = float(row["microseconds_3"])
+  return f"{shown}, {microseconds:.{2 if microseconds < 10 else 3}g} µs"
 
 
 def _combinators_table() -> str:
