@@ -75,11 +75,11 @@ The shares of the weights that each method gives, w_k / Σ_j |w_j|, on one recor
 BUSI with equal weights, Gram matrices at the logits. The methods only watch, so the figure shows
 how they judge the same course of events, not where each would lead. It is drawn by
 `python benchmarks/weights_over_a_run.py draw`."""
-COST_NOTE = """*Cost* is what a method adds to a step of the BUSI U-Net with K = 3 losses, in per cent
-of the step's one backward pass on two CPU cores, and the time of its update alone. Gram matrices
-are taken at the logits there, at one price for all; in parameter space they cost K backward passes
-whatever the method. From `costs.csv`, with the measured ratios of whole steps, which
-`python benchmarks/weighting.py --csv=mlseg/weighting/costs.csv` writes."""
+COST_NOTE = """*Cost* is what a method adds to a step of the BUSI U-Net with K = 3 losses, in per
+cent of the step's one backward pass on two CPU cores, and the time of its update alone. Gram
+matrices are taken at the logits there, at one price for all; in parameter space they cost K
+backward passes whatever the method. From `costs.csv`, with the measured ratios of whole steps,
+which `python benchmarks/weighting.py --csv=mlseg/weighting/costs.csv` writes."""
 
 
 def examples() -> dict[str, LossWeighting]:
