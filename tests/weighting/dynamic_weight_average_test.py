@@ -39,6 +39,8 @@ def test_equals_the_references_with_epochs_as_updates(golden, key, temperature, 
   with jax.enable_x64(True):
     weights = _weights(dynamic_weight_average(temperature), jnp.array(rows))
   np.testing.assert_allclose(weights, golden["outputs"][key], rtol=rtol)
+  # AuxiLearn's code sums a generator by numpy, which refuses that: there is nothing to compare.
+  assert golden["outputs"]["AuxiLearn_T2"].startswith("raises TypeError")
 
 
 @pytest.mark.shared

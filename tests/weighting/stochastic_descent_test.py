@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from mlseg.weighting.stochastic_descent import _project, modo, sdmgrad
+from mlseg.weighting.simplex import project_to_simplex
+from mlseg.weighting.stochastic_descent import modo, sdmgrad
 
 
 def _run(weighting, matrices):
@@ -122,9 +123,9 @@ def test_the_matrix_is_not_made_symmetric():
 def test_projection_of_any_point():
   rng = np.random.default_rng(0)
   points = rng.normal(size=(100, 6)) * 10 ** rng.uniform(-2, 2, (100, 1))
-  projected = jax.vmap(_project)(jnp.array(points, jnp.float32))
+  projected = jax.vmap(project_to_simplex)(jnp.array(points, jnp.float32))
   np.testing.assert_allclose(projected, [_nearest(point) for point in points], atol=1e-5)
-  huge = _project(jnp.array([-jnp.inf, 3e38, -3e38]))
+  huge = project_to_simplex(jnp.array([-jnp.inf, 3e38, -3e38]))
   np.testing.assert_array_equal(huge, [0, 1, 0])
 
 
