@@ -17,10 +17,11 @@ class LossWeighting(NamedTuple):
   """Two pure functions, as optax has them, that decide how much each of K losses counts.
 
   `init(losses)` reads only the structure, shapes and dtypes of the losses and gives the first
-  state; it raises ValueError where they do not fit. `update(losses, state, *, weights=None,
-  gram=None, key=None, **extra)` gives the weights, in the structure and dtype of the losses, and
-  the next state. It never raises because of a value, never gives a weight that is not finite, and
-  ignores keywords that it does not know.
+  state, whose arrays share no memory, so that a step may be given them to overwrite; it raises
+  ValueError where the losses do not fit. `update(losses, state, *, weights=None, gram=None,
+  key=None, **extra)` gives the weights, in the structure and dtype of the losses, and the next
+  state. It never raises because of a value, never gives a weight that is not finite, and ignores
+  keywords that it does not know.
 
   The keywords of `update`: `weights`, what an earlier member of a `chain` decided (None: uniform);
   `gram` [K, K], the inner products of the gradients of the losses, in the order of
