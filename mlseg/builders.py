@@ -1,6 +1,7 @@
 """From a config to objects: the last place that sees a config."""
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -212,10 +213,11 @@ def _method(config: ConfigDict) -> LossWeighting:
     raise unknown("weighting", section.name, METHODS)
   if section.name == "fixed":
     return weighting.fixed(_by_loss(config, "fixed"))
-  options = dict(section.options.get(section.name, {}))
-  if "learning_rate" in options:  # of a learned weighting's inner optimiser
+  options, factory = dict(section.options.get(section.name, {})), METHODS[section.name]
+  is_learned = "optimizer" in inspect.signature(factory).parameters
+  if is_learned and "learning_rate" in options:
     options["optimizer"] = optax.adam(options.pop("learning_rate"))
-  return METHODS[section.name](**options)
+  return factory(**options)
 
 
 def _by_loss(config: ConfigDict, name: str) -> dict[str, float]:

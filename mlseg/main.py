@@ -57,6 +57,8 @@ def _one_line(error: Exception) -> str:
   if isinstance(cause, KeyError):  # ml_collections: a key, and on a second line what is near it
     key, _, hint = str(cause.args[0]).partition("\n")
     return f"unknown config key {key}. {hint}".strip()
+  if isinstance(error, KeyError):  # below a section that is not there: the key in two quotes
+    return "unknown config key " + str(cause).strip('"')
   text = str(cause)
   if "Traceback" in text:  # ml_collections hands on what the config file raised, as text
     text = text.strip().splitlines()[-1].partition(": ")[2]

@@ -15,6 +15,10 @@ WRONG = {
   "missing file": (["--config=nowhere.py"], "No such file"),
   "unknown variant": ([f"{DMF}:median"], "unknown variant 'median': choose from variance+tversky"),
   "unknown key": ([SMOKE, "--config.nmu_seeds=2"], 'Did you mean "num_seeds"'),
+  "unknown section": (
+    [SMOKE, "--config.weighting.options.zzz.c=1"],
+    "unknown config key 'zzz'",
+  ),
   "unknown nested key": ([SMOKE, "--config.data.zzz=2"], "unknown config key 'zzz'"),
   "wrong type": ([SMOKE, "--config.num_epochs=2.5"], "config.num_epochs"),
   "unknown flag": ([SMOKE, "--wrkdir=x"], "wrkdir"),
