@@ -17,7 +17,6 @@ from mlseg.weighting.base import (
   shrink,
   state_dtype,
 )
-from mlseg.weighting.softadapt import ages
 
 
 class DynamicWeightAverageState(NamedTuple):
@@ -88,7 +87,7 @@ def dynamic_weight_average(
     seen = memory if include_current else state.history
     shrunk, _ = shrink(seen.values)
     means = jax.vmap(history.mean, in_axes=(0, None))
-    recent = ages(seen) < window
+    recent = history.ages(seen) < window
     decided = balance(means(shrunk, recent), means(shrunk, ~recent), temperature)
     decided = jnp.where(seen.count >= 2 * window, decided, 1)
     return unravel(decided), DynamicWeightAverageState(memory)

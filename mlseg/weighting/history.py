@@ -79,6 +79,23 @@ def filled(buffer: RingBuffer) -> jax.Array:
   return jnp.arange(buffer.values.shape[1]) < buffer.count
 
 
+def ages(buffer: RingBuffer) -> jax.Array:
+  """Returns how many steps ago each place of a full buffer was written: 0 for the newest.
+
+  Args:
+    buffer: of K losses.
+
+  Returns:
+    [capacity], int32.
+
+  Example:
+    >>> ages(RingBuffer(jnp.zeros((1, 3)), jnp.int32(4))).tolist()
+    [0, 2, 1]
+  """
+  capacity = buffer.values.shape[1]
+  return (buffer.count - 1 - jnp.arange(capacity, dtype=buffer.count.dtype)) % capacity
+
+
 def mean(history: jax.Array, mask: jax.Array) -> jax.Array:
   """Returns the mean: (1/n) sum_i h_i.
 

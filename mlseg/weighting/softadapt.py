@@ -144,27 +144,10 @@ def finite_difference(accuracy_order: int) -> np.ndarray:
   return np.array([-math.fsum(1 / j for j in steps), *others])
 
 
-def ages(memory: history.RingBuffer) -> jax.Array:
-  """Returns how many steps ago each place of a full buffer was written: 0 for the newest.
-
-  Args:
-    memory: of K losses.
-
-  Returns:
-    [capacity], int32.
-
-  Example:
-    >>> ages(history.RingBuffer(jnp.zeros((1, 3)), jnp.int32(4))).tolist()
-    [0, 2, 1]
-  """
-  capacity = memory.values.shape[1]
-  return (memory.count - 1 - jnp.arange(capacity, dtype=memory.count.dtype)) % capacity
-
-
 def _decide(memory: history.RingBuffer, by_age: np.ndarray, variant: str, beta: float) -> jax.Array:
   """Returns the weights [K] for a full buffer."""
   shrunk, factor = shrink(memory.values)
-  coefficients = jnp.asarray(by_age, shrunk.dtype)[ages(memory)]
+  coefficients = jnp.asarray(by_age, shrunk.dtype)[history.ages(memory)]
   rates = (shrunk * coefficients).sum(axis=1)
   if variant == "normalized":
     scores = beta * jnp.sign(rates) * normalize(jnp.abs(rates))
