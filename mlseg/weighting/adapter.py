@@ -45,9 +45,9 @@ def combine_gradients(
 
   With other wrappers of optax:
 
-  - `optax.partition`: every group has its own weights, from its own gradients. So shared parameters
-    may follow a method that compares gradients, and the heads of single losses the plain sum.
-    `optax.masked` is not enough: what is masked out keeps its axis of losses.
+  - `optax.partition` (`multi_transform`): every group has its own weights, from its own gradients.
+    So shared parameters may follow a method that compares gradients, and the heads of single losses
+    the plain sum. `optax.masked` is not enough: what is masked out keeps its axis of losses.
   - `optax.MultiSteps` after this: each micro-batch is combined with weights from its own losses,
     and the sums are averaged. With weights that do not change this is the whole batch.
   - `optax.MultiSteps` around the chain: per-loss gradients are averaged, and combined once. This is

@@ -5,8 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from mlseg.weighting.base import EmptyState, Losses, LossWeighting, Weights, num_losses
-from mlseg.weighting.gram import from_gram, unit
+from mlseg.weighting.base import LossWeighting, Weights
+from mlseg.weighting.gram import Given, from_gram, unit
 from mlseg.weighting.per_loss import check_per_loss, per_loss
 from mlseg.weighting.quadratic import dot
 
@@ -22,7 +22,8 @@ def aligned_mtl(
   least, the median or the mean
 
   So Σ_k w_k g_k = Σ_k p_k ĝ_k with ĝ_k as long as √λ and at right angles. The weights do not depend
-  on the scale of all gradients, and may be negative. Where all gradients are 0 they are p.
+  on the scale of all gradients, and may be negative. Where all gradients are 0, or an inner product
+  or a loss is not finite, they are p.
 
   Eigenvalues are the squares of the singular values of a factor of G, which is made of the cosines
   between gradients: so float32 allows for lengths that differ by up to about 10⁵. Of the median of
@@ -59,29 +60,12 @@ def aligned_mtl(
   """
   if scale not in _SCALES:
     raise ValueError(f"scale: choose from {', '.join(_SCALES)}; got {scale!r}")
-  if preference is not None:
-    check_per_loss("preference", preference, 0)
+  check_per_loss("preference", preference, 0)
 
-  def shares_of(losses):
-    return per_loss(
-      "preference", 1 / num_losses(losses) if preference is None else preference, losses
-    )
+  def solve(given: Given) -> jax.Array:
+    return dot(_balance(given.gram, scale), given.neutral)
 
-  def init(losses: Losses) -> EmptyState:
-    shares_of(losses)
-    return EmptyState()
-
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
-    del weights, key, extra
-    shares = shares_of(losses)
-
-    def solve(gram: jax.Array, factor: jax.Array, losses: jax.Array) -> jax.Array:
-      del factor
-      return dot(_balance(gram, scale), jnp.asarray(shares, losses.dtype))
-
-    return from_gram(solve, float(shares.sum())).update(losses, state, gram=gram)
-
-  return LossWeighting(init, update, needs_gram=True)
+  return from_gram(solve, lambda losses: per_loss("preference", preference, losses))
 
 
 def _balance(gram: jax.Array, scale: str) -> jax.Array:

@@ -7,12 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from mlseg.weighting.base import LossWeighting, check_number
-from mlseg.weighting.gram import from_gram, unit
+from mlseg.weighting.gram import Given, from_gram, unit
 from mlseg.weighting.quadratic import definite, dot, minimize_quadratic
 
-_SHORTEST = (
-  1e-4  # the least length of a combination that is told from 0, over the shortest gradient's
-)
+# The least length of a combination that is told from 0, over the shortest gradient's.
+_SHORTEST = 1e-4
 _NUM_SECANTS = 24
 
 
@@ -60,10 +59,9 @@ def cagrad(c: float = 0.5, rescale: Literal[0, 1, 2] = 1) -> LossWeighting:
     raise ValueError(f"rescale: choose from 0, 1, 2; got {rescale!r}")
   scale = (1.0, 1 + c**2, 1 + c)[rescale]
 
-  def solve(gram: jax.Array, factor: jax.Array, losses: jax.Array) -> jax.Array:
-    del factor, losses
-    radius = c * jnp.sqrt(jnp.maximum(gram.mean(), 0))
-    inner, length = _towards_the_worst(gram, radius)
+  def solve(given: Given) -> jax.Array:
+    radius = c * jnp.sqrt(jnp.maximum(given.gram.mean(), 0))
+    inner, length = _towards_the_worst(given.gram, radius)
     return (1 / inner.size + radius / length * inner) / scale
 
   return from_gram(solve)

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from mlseg.weighting.base import EmptyState, Losses, LossWeighting, num_losses
-from mlseg.weighting.gram import from_gram, unit
+from mlseg.weighting.base import LossWeighting
+from mlseg.weighting.gram import Given, from_gram, unit
 from mlseg.weighting.impartial_gradients import equiangular
 from mlseg.weighting.quadratic import dot
 
@@ -40,25 +40,15 @@ def config() -> LossWeighting:
     >>> [round(float(weight), 4) for weight in weights]
     [0.6667, 2.0]
   """
-
-  def init(losses: Losses) -> EmptyState:
-    num_losses(losses)
-    return EmptyState()
-
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
-    del weights, key, extra
-    return from_gram(_solve, num_losses(losses)).update(losses, state, gram=gram)
-
-  return LossWeighting(init, update, needs_gram=True)
+  return from_gram(_solve, neutral=lambda losses: 1.0)
 
 
-def _solve(gram: jax.Array, factor: jax.Array, losses: jax.Array) -> jax.Array:
+def _solve(given: Given) -> jax.Array:
   """Returns the weights [K]."""
-  del factor, losses
-  cosines, norms = unit(gram)
+  cosines, norms = unit(given.gram)
   solution = equiangular(cosines)
   products = dot(cosines, solution)  # of x with the unit gradients
   squared = (solution * products).sum()
-  exists = squared > jnp.finfo(gram.dtype).eps
+  exists = squared > jnp.finfo(norms.dtype).eps
   scale = (norms * products).sum() / jnp.where(exists, squared, 1)
   return jnp.where(exists, scale * solution / jnp.where(norms > 0, norms, jnp.inf), 0)

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 
 from mlseg.weighting.base import (
-  EmptyState,
   Losses,
   LossWeighting,
   all_finite,
@@ -18,7 +17,7 @@ from mlseg.weighting.base import (
   ravel,
   state_dtype,
 )
-from mlseg.weighting.gram import from_gram, is_finite, normalize, require, unit
+from mlseg.weighting.gram import Given, from_gram, is_finite, normalize, require, unit
 
 _REDUCTIONS = ("sum", "mean")
 _MAX_TARGET = 0.9999  # no turn adds more than 71 times the length of a gradient
@@ -69,22 +68,10 @@ def pcgrad(reduction: Literal["sum", "mean"] = "sum") -> LossWeighting:
   if reduction not in _REDUCTIONS:
     raise ValueError(f"reduction: choose from {', '.join(_REDUCTIONS)}; got {reduction!r}")
 
-  def init(losses: Losses) -> EmptyState:
-    num_losses(losses)
-    return EmptyState()
+  def solve(given: Given) -> jax.Array:
+    return _project(given.gram, _orders(given.key, len(given.gram))) * given.neutral
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
-    del weights, extra
-    number = num_losses(losses)
-    total = number if reduction == "sum" else 1
-
-    def solve(gram: jax.Array, factor: jax.Array, losses: jax.Array) -> jax.Array:
-      del factor, losses
-      return _project(gram, _orders(key, number)) * (total / number)
-
-    return from_gram(solve, total).update(losses, state, gram=gram)
-
-  return LossWeighting(init, update, needs_gram=True)
+  return from_gram(solve, lambda losses: 1.0 if reduction == "sum" else 1 / num_losses(losses))
 
 
 def gradvac(beta: float = 0.01) -> LossWeighting:

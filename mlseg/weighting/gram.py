@@ -1,9 +1,11 @@
 """What weightings share that decide from the Gram matrix G_ij = <g_i, g_j> of the gradients."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from mlseg.weighting.base import (
   EmptyState,
@@ -14,8 +16,15 @@ from mlseg.weighting.base import (
   ravel,
 )
 
-# solve(gram [K, K], factor [], losses [K]) -> weights [K]
-Solve = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
+class Given(NamedTuple):
+  """What a method decides from; finite."""
+
+  gram: jax.Array  # [K, K], as `normalize` returns it
+  factor: jax.Array  # []: what normalised it
+  losses: jax.Array  # [K]
+  neutral: jax.Array  # [K]: the weights where nothing can be decided
+  key: jax.Array | None  # a random key
 
 
 def require(gram: jax.Array | None, losses: jax.Array) -> jax.Array:
@@ -121,17 +130,19 @@ def from_unit(parts: jax.Array, norms: jax.Array) -> jax.Array:
   return jnp.where(norms > 0, parts / jnp.where(norms > 0, norms, 1), 0)
 
 
-def from_gram(solve: Solve, neutral: float = 1.0) -> LossWeighting:
+def from_gram(
+  solve: Callable[[Given], jax.Array],
+  neutral: Callable[[Losses], ArrayLike] = lambda losses: 1 / num_losses(losses),
+) -> LossWeighting:
   """Returns a weighting without state from a function of the Gram matrix.
 
   Args:
-    solve: `solve(gram, factor, losses) -> weights`: the normalised matrix [K, K], the factor that
-      normalised it, the losses [K]; weights [K]. What it gives for zeros is for it to say.
-    neutral: what the weights, uniform then, sum to where a loss, an inner product or the result is
-      not finite.
+    solve: from what is given to weights [K]. What it gives for zeros is for it to say.
+    neutral: from the losses to the weights, [K] or one number for all, where a loss, an inner
+      product or the result is not finite. What it raises, `init` raises.
 
   Example:
-    >>> weighting = from_gram(lambda gram, factor, losses: jnp.diagonal(gram))
+    >>> weighting = from_gram(lambda given: jnp.diagonal(given.gram))
     >>> losses = jnp.zeros(2)
     >>> for gram in jnp.diag(jnp.array([1.0, 2.0])), jnp.full((2, 2), jnp.inf):
     ...   print(weighting.update(losses, weighting.init(losses), gram=gram)[0])
@@ -141,17 +152,19 @@ def from_gram(solve: Solve, neutral: float = 1.0) -> LossWeighting:
 
   def init(losses: Losses) -> EmptyState:
     num_losses(losses)
+    neutral(losses)
     return EmptyState()
 
   def update(losses, state, *, weights=None, gram=None, key=None, **extra):
-    del weights, key, extra
+    del weights, extra
     vector, unravel = ravel(losses)
     gram = require(gram, vector)
+    otherwise = jnp.broadcast_to(jnp.asarray(neutral(losses), vector.dtype), vector.shape)
     enters = is_finite(gram) & all_finite(vector)
     # Iterations on NaN are slow and of no use.
     normalized, factor = normalize(jnp.where(enters, gram, jnp.eye(vector.size, dtype=gram.dtype)))
-    solution = solve(normalized, factor, jnp.where(enters, vector, 1))
+    solution = solve(Given(normalized, factor, jnp.where(enters, vector, 1), otherwise, key))
     useful = enters & all_finite(solution)
-    return unravel(jnp.where(useful, solution, neutral / vector.size)), state
+    return unravel(jnp.where(useful, solution, otherwise)), state
 
   return LossWeighting(init, update, needs_gram=True)

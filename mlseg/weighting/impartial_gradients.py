@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from mlseg.weighting.base import LossWeighting
-from mlseg.weighting.gram import from_gram, unit
+from mlseg.weighting.gram import Given, from_gram, unit
 from mlseg.weighting.quadratic import dot
 
 _LEAST_SHARE = 1e-3  # of the sum of weights in the sum of their magnitudes
@@ -51,9 +51,8 @@ def impartial_gradients() -> LossWeighting:
     [0.25, 0.75]
   """
 
-  def solve(gram: jax.Array, factor: jax.Array, losses: jax.Array) -> jax.Array:
-    del factor, losses
-    cosines, norms = unit(gram)
+  def solve(given: Given) -> jax.Array:
+    cosines, norms = unit(given.gram)
     parts = equiangular(cosines) * norms.max() / jnp.where(norms > 0, norms, jnp.inf)
     total = parts.sum()
     useful = total > _LEAST_SHARE * jnp.abs(parts).sum()

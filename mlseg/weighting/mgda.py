@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from mlseg.weighting.base import LossWeighting
-from mlseg.weighting.gram import from_gram, normalize, unit
+from mlseg.weighting.gram import Given, from_gram, normalize, unit
 from mlseg.weighting.quadratic import definite, minimize_quadratic
 
 _NORMALIZATIONS = ("none", "l2", "loss", "loss+")
@@ -56,8 +56,9 @@ def mgda(normalization: Literal["none", "l2", "loss", "loss+"] = "none") -> Loss
     choices = ", ".join(_NORMALIZATIONS)
     raise ValueError(f"normalization: choose from {choices}; got {normalization!r}")
 
-  def solve(gram: jax.Array, factor: jax.Array, losses: jax.Array) -> jax.Array:
-    lengths = jnp.sqrt(jnp.diagonal(gram) / factor)
+  def solve(given: Given) -> jax.Array:
+    gram, losses = given.gram, given.losses
+    lengths = jnp.sqrt(jnp.diagonal(gram) / given.factor)
     divisors = jnp.ones_like(losses)
     if normalization != "none":
       divisors = {"l2": lengths, "loss": losses, "loss+": losses * lengths}[normalization]

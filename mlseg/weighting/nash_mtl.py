@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from mlseg.weighting.base import LossWeighting, check_number
-from mlseg.weighting.gram import from_gram, from_unit, unit
+from mlseg.weighting.gram import Given, from_gram, from_unit, unit
 from mlseg.weighting.quadratic import definite, dot, solver
 
 _NUM_STEPS = 30
@@ -48,13 +48,12 @@ def nash_mtl(max_norm: float = 1.0) -> LossWeighting:
   """
   check_number("max_norm", max_norm, 0)
 
-  def solve(gram: jax.Array, factor: jax.Array, losses: jax.Array) -> jax.Array:
-    del losses
-    cosines, norms = unit(gram)
+  def solve(given: Given) -> jax.Array:
+    cosines, norms = unit(given.gram)
     y = _fixed_point(cosines, jnp.ones_like(norms), 1.0)
     length = jnp.sqrt(jnp.maximum((y * dot(cosines, y)).sum(), 0))
     limit = jnp.minimum(1, max_norm / jnp.where(length > 0, length, 1)) if max_norm else 1.0
-    return jnp.sqrt(factor) * limit * from_unit(y, norms)
+    return jnp.sqrt(given.factor) * limit * from_unit(y, norms)
 
   return from_gram(solve)
 
@@ -93,13 +92,12 @@ def fairgrad(alpha: float = 2.0) -> LossWeighting:
   check_number("alpha", alpha, 0.1, 10)
   power = 1 / alpha
 
-  def solve(gram: jax.Array, factor: jax.Array, losses: jax.Array) -> jax.Array:
-    del losses
-    cosines, norms = unit(gram)
+  def solve(given: Given) -> jax.Array:
+    cosines, norms = unit(given.gram)
     # With w = y/‖g‖: ‖g_i‖ (C y)_i = (y_i/‖g_i‖)^(−1/α).
     targets = jnp.where(norms > 0, norms, 1) ** (power - 1)
     y = _fixed_point(cosines, targets, power)
-    return factor ** (1 / (1 + power)) * from_unit(y, norms)
+    return given.factor ** (1 / (1 + power)) * from_unit(y, norms)
 
   return from_gram(solve)
 

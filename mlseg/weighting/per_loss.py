@@ -8,12 +8,12 @@ import numpy as np
 from mlseg.weighting.base import Losses, Weights, check_number, num_losses
 
 
-def check_per_loss(name: str, values: Weights, lower: float) -> None:
+def check_per_loss(name: str, values: Weights | None, lower: float) -> None:
   """Raises ValueError unless numbers given per loss are finite and at least `lower`.
 
   Args:
     name: of the argument.
-    values: of the argument: one number, or K, or a pytree of numbers.
+    values: of the argument: one number, or K, or a pytree of numbers, or None.
     lower: the smallest value allowed.
 
   Example:
@@ -27,12 +27,13 @@ def check_per_loss(name: str, values: Weights, lower: float) -> None:
       check_number(name, value, lower)
 
 
-def per_loss(name: str, values: Weights, losses: Losses) -> np.ndarray:
+def per_loss(name: str, values: Weights | None, losses: Losses) -> np.ndarray:
   """Returns one number per loss.
 
   Args:
     name: of the argument.
-    values: one number for all, or K in the order of `jax.tree.leaves`, or a pytree like the losses.
+    values: one number for all, or K in the order of `jax.tree.leaves`, or a pytree like the losses;
+      None for 1/K.
     losses: a pytree of K scalars, or one array [K].
 
   Returns:
@@ -46,6 +47,7 @@ def per_loss(name: str, values: Weights, losses: Losses) -> np.ndarray:
     [2.0, 1.0]
   """
   number = num_losses(losses)
+  values = 1 / number if values is None else values
   like: Any = jax.tree.structure(losses)
   if jax.tree_util.treedef_is_leaf(jax.tree.structure(values)) and np.ndim(values) == 0:
     return np.full(number, values)

@@ -16,10 +16,8 @@ from mlseg.weighting.base import (
   Weights,
   all_finite,
   check_number,
-  num_losses,
   ravel,
   shrink,
-  state_dtype,
 )
 from mlseg.weighting.per_loss import check_per_loss, per_loss
 
@@ -193,29 +191,6 @@ def penalty_boundary_intersection(
   return of_gradient(gradient, preference)
 
 
-def resolve_preference(preference: Weights | None, losses: Losses, dtype: np.dtype) -> jax.Array:
-  """Returns a preference as a vector, 1/K where there is none.
-
-  Args:
-    preference: one number for all losses, or K, or a pytree like the losses, or None.
-    losses: a pytree of K scalars, or one array [K].
-    dtype: of the result.
-
-  Returns:
-    [K].
-
-  Raises:
-    ValueError: where the preference does not match the losses.
-
-  Example:
-    >>> resolve_preference(None, np.zeros(2), np.dtype("float32")).tolist()
-    [0.5, 0.5]
-  """
-  number = num_losses(losses)
-  values = 1 / number if preference is None else preference
-  return jnp.asarray(per_loss("preference", values, losses), dtype)
-
-
 def of_gradient(
   gradient: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]],
   preference: Weights | None = None,
@@ -242,13 +217,14 @@ def of_gradient(
     raise ValueError(f"preference: must have a positive number, got {preference!r}")
 
   def init(losses: Losses) -> EmptyState:
-    resolve_preference(preference, losses, state_dtype(losses))
+    per_loss("preference", preference, losses)
     return EmptyState()
 
   def update(losses, state, *, weights=None, gram=None, key=None, **extra):
     del weights, gram, key, extra
     vector, unravel = ravel(losses)
-    decided, neutral = gradient(vector, resolve_preference(preference, losses, vector.dtype))
+    preferred = jnp.asarray(per_loss("preference", preference, losses), vector.dtype)
+    decided, neutral = gradient(vector, preferred)
     useful = all_finite(vector) & all_finite(decided)
     return unravel(jnp.where(useful, decided, neutral)), state
 

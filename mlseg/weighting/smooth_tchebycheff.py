@@ -16,7 +16,8 @@ from mlseg.weighting.base import (
   ravel,
   state_dtype,
 )
-from mlseg.weighting.scalarization import of_gradient, resolve_preference
+from mlseg.weighting.per_loss import per_loss
+from mlseg.weighting.scalarization import of_gradient
 
 
 class SmoothTchebycheffState(NamedTuple):
@@ -106,7 +107,8 @@ def smooth_tchebycheff(
     share = 1 / (jnp.maximum(measured, 0) + 1).astype(vector.dtype)
     mean = (1 - share) * state.nadir + share * vector
     measuring = enters & (measured >= 0) & (measured < nadir_updates)
-    scaled = vector.size * resolve_preference(preference, losses, vector.dtype)
+    preferred = jnp.asarray(per_loss("preference", preference, losses), vector.dtype)
+    scaled = vector.size * preferred
     scores = scaled * (jnp.log(vector) - jnp.log(state.nadir)) / mu
     slopes = jnp.where(measured < nadir_updates, 1, vector.size * scaled * jax.nn.softmax(scores))
     decided = slopes / vector

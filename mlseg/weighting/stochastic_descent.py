@@ -27,9 +27,8 @@ from mlseg.weighting.per_loss import check_per_loss, per_loss
 from mlseg.weighting.quadratic import dot
 from mlseg.weighting.simplex import project_to_simplex
 
-_MAX_ENTRY = (
-  1e15  # of a matrix scaled by the gradients' lengths; the next step is at a vertex anyway
-)
+# Of a matrix scaled by the gradients' lengths; the next step is at a vertex anyway.
+_MAX_ENTRY = 1e15
 
 
 class SimplexState(NamedTuple):
@@ -151,12 +150,10 @@ def sdmgrad(
     check_number(name, value, 0)
   check_number("momentum", momentum, 0, 1)
   check_integer("num_steps", num_steps, 1)
-  if preference is not None:
-    check_per_loss("preference", preference, 0)
+  check_per_loss("preference", preference, 0)
 
   def anchor(losses: Losses) -> np.ndarray:
-    wanted = 1 / num_losses(losses) if preference is None else preference
-    return regularization * per_loss("preference", wanted, losses)
+    return regularization * per_loss("preference", preference, losses)
 
   def init(losses: Losses) -> SimplexState:
     anchor(losses)

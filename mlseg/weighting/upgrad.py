@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from mlseg.weighting.base import LossWeighting, check_number
-from mlseg.weighting.gram import from_gram, from_unit, unit
+from mlseg.weighting.gram import Given, from_gram, from_unit, unit
 from mlseg.weighting.quadratic import definite, minimize_quadratic
 
 
@@ -44,9 +44,8 @@ def upgrad(regularization: float = 0.0) -> LossWeighting:
   """
   check_number("regularization", regularization, 0)
 
-  def solve(gram: jax.Array, factor: jax.Array, losses: jax.Array) -> jax.Array:
-    del factor, losses
-    cosines, norms = unit(_regularized(gram, regularization))
+  def solve(given: Given) -> jax.Array:
+    cosines, norms = unit(_regularized(given.gram, regularization))
     matrix = definite(cosines)
     # What is added of each unit gradient; a program each, and all at once.
     added = jax.vmap(lambda linear: minimize_quadratic(matrix, linear))(cosines)
@@ -89,9 +88,8 @@ def dual_projection(regularization: float = 0.0) -> LossWeighting:
   """
   check_number("regularization", regularization, 0)
 
-  def solve(gram: jax.Array, factor: jax.Array, losses: jax.Array) -> jax.Array:
-    del factor, losses
-    cosines, norms = unit(_regularized(gram, regularization))
+  def solve(given: Given) -> jax.Array:
+    cosines, norms = unit(_regularized(given.gram, regularization))
     added = minimize_quadratic(definite(cosines), (norms[:, None] * cosines).mean(axis=0))
     return 1 / norms.size + from_unit(added, norms)
 

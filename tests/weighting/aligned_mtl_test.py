@@ -116,7 +116,7 @@ def test_zeros_and_what_is_not_finite_give_neutral_weights():
   zeros = np.zeros((2, 2), np.float32)
   np.testing.assert_array_equal(_weights(zeros), [0.5, 0.5])
   np.testing.assert_array_equal(_weights(zeros, "min", (3.0, 1.0)), [3, 1])
-  np.testing.assert_array_equal(_weights(zeros * np.nan, "min", (3.0, 1.0)), [2, 2])
+  np.testing.assert_array_equal(_weights(zeros * np.nan, "min", (3.0, 1.0)), [3, 1])
 
 
 @pytest.mark.parametrize(

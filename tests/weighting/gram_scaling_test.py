@@ -31,8 +31,8 @@ def _gram(seed):
   return rows @ rows.T
 
 
-def _directions(name, grams, dtype):
-  """Returns the inner products of the weighted sum with every gradient over their lengths."""
+def _weights(name, grams, dtype):
+  """Returns the weights [n, K] for Gram matrices [n, K, K]."""
   method = METHODS[name]
 
   def weights(gram):
@@ -46,8 +46,8 @@ def _directions(name, grams, dtype):
 def test_float32_is_near_float64(name):
   grams = np.stack([_gram(seed) for seed in range(20)])
   with jax.enable_x64(True):
-    expected = _directions(name, grams, jnp.float64)
-  actual = _directions(name, grams, jnp.float32)
+    expected = _weights(name, grams, jnp.float64)
+  actual = _weights(name, grams, jnp.float32)
   for one, other, gram in zip(actual, expected, grams, strict=True):
     error = (one - other) @ gram @ (one - other)
     assert error <= 1e-6 * (other @ gram @ other) + 1e-9 * np.diag(gram).min()
@@ -57,13 +57,13 @@ def test_float32_is_near_float64(name):
 @pytest.mark.parametrize("scale", [2.0**-66, 2.0**66])
 def test_weights_do_not_depend_on_the_common_scale(name, scale):
   grams = np.stack([_gram(seed) for seed in range(3)])
-  expected = _directions(name, grams, jnp.float32)
-  np.testing.assert_array_equal(_directions(name, grams * scale, jnp.float32), expected)
+  expected = _weights(name, grams, jnp.float32)
+  np.testing.assert_array_equal(_weights(name, grams * scale, jnp.float32), expected)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_zero_gradients_do_no_harm(name):
   grams = np.stack([np.zeros((3, 3)), np.diag([1.0, 0.0, 2.0]), np.diag([0.0, 0.0, 3.0])])
-  weights = _directions(name, grams, jnp.float32)
+  weights = _weights(name, grams, jnp.float32)
   assert np.isfinite(weights).all()
   assert (weights >= 0).all()

@@ -3,13 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from mlseg import weighting as w
 
 K = 3
 SHORT = {"capacity": 6, "min_history": 3}
-LOG_VARIANCES = {"optimizer": optax.adam(0.1)}
 
 BASES = {
   "fixed": w.fixed(),

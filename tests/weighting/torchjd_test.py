@@ -69,10 +69,6 @@ def _theirs(weighting, rows):
   return weighting(torch.tensor(rows @ rows.T)).numpy()
 
 
-def _direction(weights, rows):
-  return weights @ rows
-
-
 def _close(actual, expected, tolerance):
   np.testing.assert_allclose(actual, expected, atol=tolerance * np.abs(expected).max())
 
