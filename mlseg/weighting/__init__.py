@@ -72,6 +72,7 @@ from mlseg.weighting.dynamic_weight_average import (
 )
 from mlseg.weighting.famo import FamoState, famo
 from mlseg.weighting.fixed import fixed
+from mlseg.weighting.graddrop import GradDropState, graddrop
 from mlseg.weighting.gradient_surgery import GradVacState, gradvac, pcgrad
 from mlseg.weighting.gradients import LossesAndGradients, SplitLoss, losses_and_gradients
 from mlseg.weighting.gradnorm import GradNormState, gradnorm
@@ -93,7 +94,6 @@ from mlseg.weighting.scalarization import (
 from mlseg.weighting.scaling import rescale, with_prior
 from mlseg.weighting.smooth_tchebycheff import SmoothTchebycheffState, smooth_tchebycheff
 from mlseg.weighting.softadapt import SoftAdaptState, softadapt
-from mlseg.weighting.stacked import GradDropState, graddrop
 from mlseg.weighting.stacked_averages import DbMtlState, MocoState, db_mtl, moco
 from mlseg.weighting.stacked_tree import gram_of, stacked_zeros, weighted_sum
 from mlseg.weighting.stacked_weights import (

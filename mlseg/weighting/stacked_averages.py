@@ -11,8 +11,14 @@ import optax
 
 from mlseg.weighting.base import Losses, check_integer, check_number, num_losses, ravel
 from mlseg.weighting.simplex import project_to_simplex
-from mlseg.weighting.stacked import total, transformation
-from mlseg.weighting.stacked_tree import gram_of, stacked_zeros, weighted_sum, wide_dtype
+from mlseg.weighting.stacked_tree import (
+  gram_of,
+  stacked_zeros,
+  total,
+  transformation,
+  weighted_sum,
+  wide_dtype,
+)
 
 PyTree = Any
 _EPSILON = 1e-8  # beside norms and losses, as in the reference code

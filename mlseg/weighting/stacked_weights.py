@@ -11,8 +11,13 @@ import jax.numpy as jnp
 import optax
 
 from mlseg.weighting.base import check_integer, check_number
-from mlseg.weighting.stacked import total, transformation
-from mlseg.weighting.stacked_tree import stacked_zeros, weighted_sum, wide_dtype
+from mlseg.weighting.stacked_tree import (
+  stacked_zeros,
+  total,
+  transformation,
+  weighted_sum,
+  wide_dtype,
+)
 
 PyTree = Any
 _EPSILON = 1e-7  # under the root, as in the reference code

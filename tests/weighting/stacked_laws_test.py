@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from mlseg.weighting.stacked import graddrop
+from mlseg.weighting.graddrop import graddrop
 from mlseg.weighting.stacked_averages import db_mtl, moco
 from mlseg.weighting.stacked_tree import stacked_zeros
 from mlseg.weighting.stacked_weights import excess_mtl, learning_rate_annealing

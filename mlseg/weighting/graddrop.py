@@ -1,11 +1,9 @@
-"""Methods that treat every coordinate of per-loss gradients by itself, as optax transformations.
+"""Gradient sign dropout, which treats every coordinate of per-loss gradients by itself.
 
-As `combine_gradients` they take the parameters' structure with the K losses along the first axis of
-every leaf, and give it without that axis; all that is said there of optax's wrappers holds here.
-`stacked_weights` and `stacked_averages` have further methods.
+It is an optax transformation, as no Gram matrix holds what it needs; see `stacked_tree`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mlseg.weighting.base import all_finite, check_integer, check_number
-from mlseg.weighting.stacked_tree import check_stacked, weighted_sum, wide_dtype
+from mlseg.weighting.base import check_integer, check_number
+from mlseg.weighting.stacked_tree import check_stacked, wide_dtype
 
 PyTree = Any
 
@@ -23,42 +21,6 @@ class GradDropState(NamedTuple):
   """The position in the sequence of random draws."""
 
   num_updates: jax.Array  # [], int32
-
-
-def transformation(
-  num_losses: int,
-  init: Callable[[PyTree], PyTree],
-  step: Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]],
-) -> optax.GradientTransformationExtraArgs:
-  """Returns the optax transformation of a method, for steps whose result is finite.
-
-  Other steps leave the state as it is and give the mean of the gradients. That is not finite where
-  a gradient is not, so that what comes after, as `optax.apply_if_finite`, can see it.
-
-  Args:
-    num_losses: K.
-    init: `init(params) -> state`.
-    step: `step(gradients, state, losses) -> (combined gradient, state)`; losses may be None.
-  """
-  check_integer("num_losses", num_losses, 1)
-
-  def update(updates, state, params=None, *, losses=None, **extra):
-    del params, extra
-    check_stacked(updates, num_losses)
-    combined, next_state = step(updates, state, losses)
-    mean = weighted_sum(jnp.full(num_losses, 1 / num_losses, wide_dtype(updates)), updates)
-    combined = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), combined, mean)
-    new, old = (combined, next_state), (mean, state)
-    finite = jnp.stack([all_finite(leaf) for leaf in jax.tree.leaves(new)]).all()
-    return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
-
-  return optax.GradientTransformationExtraArgs(init, update)
-
-
-def total(tree: PyTree, like: jax.Array) -> jax.Array:
-  """Returns the sums over all coordinates of leaves [K, ...], as [K] in the dtype of `like` [K]."""
-  sums = (leaf.sum(axis=tuple(range(1, leaf.ndim))) for leaf in jax.tree.leaves(tree))
-  return sum((vector.astype(like.dtype) for vector in sums), jnp.zeros_like(like))
 
 
 def graddrop(
