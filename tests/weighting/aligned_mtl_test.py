@@ -1,7 +1,6 @@
 """Aligned-MTL against the reference numbers, and its property: one condition number for all."""
 
 import functools
-import json
 
 import jax
 import jax.numpy as jnp
@@ -35,8 +34,8 @@ def _random(number, seed, spread=0.0):
 @pytest.mark.parametrize(
   "name", ["J2", "J2b_nonconflict", "J2c_torchjd_doc", "J2d_conflict", "J3", "J3c"]
 )
-def test_equals_the_reference(shared, name, scale):
-  data = json.loads((shared / "golden" / "aligned_mtl.json").read_text())
+def test_equals_the_reference(golden, name, scale):
+  data = golden("aligned_mtl")
   rows = np.array(data["inputs"]["gradients"][name])
   expected = data["outputs"][name][f"TorchJD_{scale}"]["weights"]
   with jax.enable_x64(True):

@@ -1,6 +1,5 @@
 """When the combinators of cadence ask a weighting, and what they do with its answer."""
 
-import json
 from typing import NamedTuple
 
 import jax
@@ -95,9 +94,9 @@ def test_every_does_not_compute_between():
 
 
 @pytest.mark.shared
-def test_epochs_equal_the_reference_of_dynamic_weight_average(shared):
-  golden = json.loads((shared / "golden" / "dwa.json").read_text())
-  expected = golden["outputs"]["TorchJD_two_batches_per_epoch"]
+def test_epochs_equal_the_reference_of_dynamic_weight_average(golden):
+  data = golden("dwa")
+  expected = data["outputs"]["TorchJD_two_batches_per_epoch"]
   batches = np.array(expected["batches"])
   weighting = per_epoch(dynamic_weight_average(include_current=True), 2)
   with jax.enable_x64(True):

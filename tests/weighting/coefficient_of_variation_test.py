@@ -1,7 +1,5 @@
 """Coefficient-of-variation weighting against the authors' code and against its definition."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,8 +24,8 @@ def _noise(num_steps, num_losses=3, seed=0):
 
 
 @pytest.mark.shared
-def test_equals_the_reference_in_weights_and_statistics(shared):
-  cases = json.loads((shared / "golden" / "cov.json").read_text())["cases"]
+def test_equals_the_reference_in_weights_and_statistics(golden):
+  cases = golden("cov")["cases"]
   assert len(cases) == 8
   for case in cases:
     inputs, outputs = case["inputs"], case["outputs"]

@@ -1,7 +1,5 @@
 """Dynamic memory fusion against the reference's numbers and against the paper's equations."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,8 +17,8 @@ def _weights(weighting, rows):
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-  return json.loads((shared / "golden" / "dmf.json").read_text())
+def golden(golden):
+  return golden("dmf")
 
 
 @pytest.mark.shared

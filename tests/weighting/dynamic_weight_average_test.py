@@ -1,7 +1,5 @@
 """Dynamic weight average against four libraries and against its formula."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,11 +21,6 @@ def _noise(num_steps, num_losses=3, seed=0):
   return jnp.array(rng.gamma(3.0, 1.0, [num_steps, num_losses]), jnp.float32)
 
 
-@pytest.fixture(scope="module")
-def golden(shared):
-  return json.loads((shared / "golden" / "dwa.json").read_text())
-
-
 # One block has no numbers: AuxiLearn's code calls np.sum on a generator, which numpy 2 refuses.
 @pytest.mark.shared
 @pytest.mark.parametrize(
@@ -35,17 +28,17 @@ def golden(shared):
   [("LibMTL_T2", 2.0, 2e-5), ("LibMTL_T0.5", 0.5, 2e-5), ("TorchJD_T2", 2.0, 1e-6)],
 )
 def test_equals_the_references_with_epochs_as_updates(golden, key, temperature, rtol):
-  rows = np.array(golden["inputs"]["epoch_average_losses"])
+  rows = np.array(golden("dwa")["inputs"]["epoch_average_losses"])
   with jax.enable_x64(True):
     weights = _weights(dynamic_weight_average(temperature), jnp.array(rows))
-  np.testing.assert_allclose(weights, golden["outputs"][key], rtol=rtol)
+  np.testing.assert_allclose(weights, golden("dwa")["outputs"][key], rtol=rtol)
   # AuxiLearn's code sums a generator by numpy, which refuses that: there is nothing to compare.
-  assert golden["outputs"]["AuxiLearn_T2"].startswith("raises TypeError")
+  assert golden("dwa")["outputs"]["AuxiLearn_T2"].startswith("raises TypeError")
 
 
 @pytest.mark.shared
 def test_equals_the_reference_where_epochs_have_two_batches(golden):
-  expected = golden["outputs"]["TorchJD_two_batches_per_epoch"]
+  expected = golden("dwa")["outputs"]["TorchJD_two_batches_per_epoch"]
   batches = np.array(expected["batches"])
   with jax.enable_x64(True):
     weights = _weights(dynamic_weight_average(), jnp.array(batches.mean(axis=1)))
@@ -57,7 +50,7 @@ def test_equals_the_reference_where_epochs_have_two_batches(golden):
 
 @pytest.mark.shared
 def test_windows_equal_the_variant_by_iterations(golden):
-  expected = golden["outputs"]["nash-mtl_iteration_window3_T2"]
+  expected = golden("dwa")["outputs"]["nash-mtl_iteration_window3_T2"]
   # The reference begins with a window of ones. One of them is still there when its first weights
   # come, one step before the window has filled with losses.
   losses = np.array(expected["losses"])
@@ -75,10 +68,10 @@ def test_windows_equal_the_variant_by_iterations(golden):
   [("soft_adapt", 1e-6), ("physicsnemo_style_softadapt(last step ratio, eps 1e-8)", 1e-8)],
 )
 def test_the_softadapt_of_jinns_and_physicsnemo_is_this_one_with_the_current_losses(
-  shared, key, epsilon
+  golden, key, epsilon
 ):
-  golden = json.loads((shared / "golden" / "jinns_softadapt_relobralo.json").read_text())
-  rows, expected = np.array(golden["inputs"]["loss_sequence"]), golden["outputs"][key]
+  data = golden("jinns_softadapt_relobralo")
+  rows, expected = np.array(data["inputs"]["loss_sequence"]), data["outputs"][key]
   with jax.enable_x64(True):
     weights = _weights(dynamic_weight_average(1.0, include_current=True), jnp.array(rows))
   np.testing.assert_array_equal(weights[0], expected[0])

@@ -1,7 +1,5 @@
 """FAMO against the authors' code and TorchJD, and against its algorithm in numpy."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,9 +36,9 @@ def _noise(num_steps, seed=0):
   ],
 )
 @pytest.mark.parametrize("given", [False, True], ids=["next batch", "losses_after"])
-def test_equals_the_references(shared, key, gamma, given):
-  golden = json.loads((shared / "golden" / "famo.json").read_text())
-  inputs, expected = golden["inputs"], golden["outputs"][key]
+def test_equals_the_references(golden, key, gamma, given):
+  data = golden("famo")
+  inputs, expected = data["inputs"], data["outputs"][key]
   before, after = np.array(inputs["loss_before"]), np.array(inputs["loss_after"])
   np.testing.assert_array_equal(before[1:], after[:-1])
   rows = np.concatenate([before, after[-1:]])

@@ -1,7 +1,6 @@
 """PCGrad and GradVac against the reference numbers, and against their algorithms on vectors."""
 
 import functools
-import json
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +8,6 @@ import numpy as np
 import pytest
 
 from mlseg.weighting.gradient_surgery import _orders, _project, _turn, gradvac, pcgrad
-
-
-@pytest.fixture(scope="module")
-def golden(shared):
-  return lambda name: json.loads((shared / "golden" / f"{name}.json").read_text())
 
 
 @functools.cache

@@ -1,7 +1,5 @@
 """GradNorm against the paper's algorithm, and against three codes that each differ from it."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,8 +46,8 @@ def _algorithm(losses, gradients, alpha, optimizer, *, constant_target=True, aft
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-  data = json.loads((shared / "golden" / "gradnorm.json").read_text())
+def golden(golden):
+  data = golden("gradnorm")
   inputs = {name: np.array(values) for name, values in data["inputs"].items()}
   # LibMTL alone takes the mean of an epoch for L(0), here made equal to the first losses.
   np.testing.assert_array_equal(inputs["L0"], inputs["losses_per_step"][0])

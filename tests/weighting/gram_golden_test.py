@@ -1,7 +1,6 @@
 """Methods that minimise over weights against the numbers of the reference implementations."""
 
 import functools
-import json
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +12,6 @@ from mlseg import weighting as w
 SETS = ("J2", "J2b_nonconflict", "J2c_torchjd_doc", "J2d_conflict", "J3", "J3c")
 over_sets = pytest.mark.parametrize("name", SETS)
 pytestmark = pytest.mark.shared
-
-
-@pytest.fixture(scope="module")
-def golden(shared):
-  return lambda method: json.loads((shared / "golden" / f"{method}.json").read_text())
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,5 @@
 """IMTL-G against the reference numbers, and its property: equal projections."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,8 +32,8 @@ def _projections(rows, weights):
 @pytest.mark.parametrize(
   "name", ["J2", "J2b_nonconflict", "J2c_torchjd_doc", "J2d_conflict", "J3", "J3c"]
 )
-def test_equals_the_references(shared, name):
-  data = json.loads((shared / "golden" / "imtl_g.json").read_text())
+def test_equals_the_references(golden, name):
+  data = golden("imtl_g")
   rows, expected = np.array(data["inputs"]["gradients"][name]), data["outputs"][name]
   with jax.enable_x64(True):
     weights = _weights(rows)

@@ -1,7 +1,5 @@
 """IMTL-L against TorchJD, and against uncertainty weighting with the other sign."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,11 +29,11 @@ def _noise(num_steps):
 
 
 @pytest.mark.shared
-def test_equals_the_reference(shared):
-  golden = json.loads((shared / "golden" / "imtl_l.json").read_text())
-  *steps, last = golden["outputs"]["TorchJD_IMTLL_sgd0.1"]
+def test_equals_the_reference(golden):
+  data = golden("imtl_l")
+  *steps, last = data["outputs"]["TorchJD_IMTLL_sgd0.1"]
   with jax.enable_x64(True):
-    rows = jnp.array(golden["inputs"]["loss_sequence"])
+    rows = jnp.array(data["inputs"]["loss_sequence"])
     weights, parameters, final = _run(impartial_losses(optimizer=SGD), rows)
   np.testing.assert_allclose(weights, [step["weights"] for step in steps], rtol=1e-6)
   np.testing.assert_allclose(parameters, [step["param_before"] for step in steps], rtol=1e-6)

@@ -1,7 +1,5 @@
 """Random weighting against the authors' code, and its distributions against their moments."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,13 +21,13 @@ def _draws(distribution, number=NUM_DRAWS, num_losses=3):
 
 
 @pytest.mark.shared
-def test_equals_the_reference_for_its_draw(shared, monkeypatch):
-  golden = json.loads((shared / "golden" / "rlw.json").read_text())
-  draw = jnp.array(golden["inputs"]["normal_draw"], jnp.float32)
+def test_equals_the_reference_for_its_draw(golden, monkeypatch):
+  data = golden("rlw")
+  draw = jnp.array(data["inputs"]["normal_draw"], jnp.float32)
   monkeypatch.setattr(jax.random, "normal", lambda key, shape, dtype: draw)
   weighting, losses = random_weighting(), jnp.zeros(3)
   weights, _ = weighting.update(losses, weighting.init(losses))
-  np.testing.assert_allclose(weights, golden["outputs"]["weights"], rtol=2e-5)
+  np.testing.assert_allclose(weights, data["outputs"]["weights"], rtol=2e-5)
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)

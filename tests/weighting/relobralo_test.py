@@ -1,7 +1,5 @@
 """ReLoBRaLo against the paper's equations and two libraries."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,11 +24,6 @@ def _weights(weighting, rows, key=None):
 def _noise(num_steps, num_losses=3, seed=0):
   rng = np.random.default_rng(seed)
   return jnp.array(rng.gamma(3.0, 1.0, [num_steps, num_losses]), jnp.float32)
-
-
-@pytest.fixture(scope="module")
-def golden(shared):
-  return lambda name: json.loads((shared / "golden" / f"{name}.json").read_text())
 
 
 @pytest.mark.shared

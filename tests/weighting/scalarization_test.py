@@ -1,7 +1,5 @@
 """Scalarizations against other libraries and against the gradients of their totals."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,11 +18,6 @@ PREFERENCE = (0.5, 0.3, 0.2)
 def _weights(weighting, losses):
   losses = jnp.asarray(losses)
   return np.asarray(weighting.update(losses, weighting.init(losses))[0])
-
-
-@pytest.fixture(scope="module")
-def golden(shared):
-  return lambda name: json.loads((shared / "golden" / f"{name}.json").read_text())
 
 
 @pytest.mark.shared

@@ -1,7 +1,5 @@
 """Smooth Tchebycheff scalarization against two libraries and the gradient of its total."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,8 +17,8 @@ def _weights(weighting, rows):
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-  return json.loads((shared / "golden" / "stch.json").read_text())
+def golden(golden):
+  return golden("stch")
 
 
 @pytest.mark.shared

@@ -1,7 +1,5 @@
 """SoftAdapt against the authors' package and against derivatives of interpolating polynomials."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,8 +27,8 @@ def _noise(num_steps, num_losses=3, seed=0):
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-  return json.loads((shared / "golden" / "softadapt.json").read_text())
+def golden(golden):
+  return golden("softadapt")
 
 
 @pytest.mark.shared

@@ -1,7 +1,5 @@
 """MoCo and DB-MTL against LibMTL's numbers and the papers' formulas."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,11 +33,6 @@ def _random_steps(num_steps=6, num_losses=3, size=7, seed=0):
   return rng.normal(size=(num_steps, num_losses, size)), rng.gamma(
     2.0, 1.0, (num_steps, num_losses)
   )
-
-
-@pytest.fixture(scope="module")
-def golden(shared):
-  return lambda name: json.loads((shared / "golden" / f"{name}.json").read_text())
 
 
 def _golden_steps(data):

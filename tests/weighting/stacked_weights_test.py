@@ -1,7 +1,5 @@
 """Learning-rate annealing and ExcessMTL against reference code and the papers' formulas."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,11 +30,6 @@ def _run64(transformation, steps):
 def _random_steps(num_steps=6, num_losses=3, size=7, seed=0):
   rng = np.random.default_rng(seed)
   return rng.normal(size=(num_steps, num_losses, size)) * rng.uniform(0.1, 3, (num_losses, 1))
-
-
-@pytest.fixture(scope="module")
-def golden(shared):
-  return lambda name: json.loads((shared / "golden" / f"{name}.json").read_text())
 
 
 @pytest.mark.shared

@@ -1,7 +1,5 @@
 """MoDo and SDMGrad against the reference numbers, and against their algorithms in numpy."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,8 +31,8 @@ def _run(weighting, matrices):
     (sdmgrad(learning_rate=10.0), "TorchJD_SDMGrad_default", 1e-6),
   ],
 )
-def test_equals_torchjd(shared, weighting, key, rtol):
-  data = json.loads((shared / "golden" / "modo_sdmgrad.json").read_text())
+def test_equals_torchjd(golden, weighting, key, rtol):
+  data = golden("modo_sdmgrad")
   rows = np.array(data["inputs"]["J_steps"])
   with jax.enable_x64(True):
     weights, _ = _run(weighting, rows[:-1] @ rows[1:].transpose(0, 2, 1))

@@ -1,7 +1,5 @@
 """Uncertainty weighting and its revised form against five libraries and against their totals."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,11 +22,6 @@ def _run(weighting, rows):
   return np.asarray(weights), np.asarray(parameters), np.asarray(last.parameters)
 
 
-@pytest.fixture(scope="module")
-def golden(shared):
-  return json.loads((shared / "golden" / "uw.json").read_text())
-
-
 @pytest.mark.shared
 @pytest.mark.parametrize(
   ("key", "kind", "initial", "dtype", "rtol"),
@@ -40,9 +33,9 @@ def golden(shared):
   ],
 )
 def test_equals_the_references_with_gradient_descent(golden, key, kind, initial, dtype, rtol):
-  *steps, last = golden["outputs"][key]
+  *steps, last = golden("uw")["outputs"][key]
   with jax.enable_x64(True):
-    rows = jnp.array(golden["inputs"]["loss_sequence"], dtype)
+    rows = jnp.array(golden("uw")["inputs"]["loss_sequence"], dtype)
     weights, parameters, final = _run(uncertainty(kind, initial, SGD), rows)
   np.testing.assert_allclose(weights, [step["weights"] for step in steps], rtol)
   # Differences of the references' float32 losses and products leave absolute errors.
@@ -59,9 +52,9 @@ def test_equals_the_references_with_gradient_descent(golden, key, kind, initial,
 
 @pytest.mark.shared
 def test_equals_the_first_steps_of_libmtl_and_auxilearn(golden):
-  rows = jnp.array(golden["inputs"]["loss_sequence"], jnp.float32)[:1]
+  rows = jnp.array(golden("uw")["inputs"]["loss_sequence"], jnp.float32)[:1]
   weights, parameters, final = _run(uncertainty(initial=-0.5, optimizer=SGD), rows)
-  gradient, outputs = (parameters[0] - final) / 0.1, golden["outputs"]
+  gradient, outputs = (parameters[0] - final) / 0.1, golden("uw")["outputs"]
   libmtl = outputs["LibMTL_UW_class_first_step"]
   np.testing.assert_allclose(weights[0], libmtl["weights"], 2e-5)
   np.testing.assert_allclose(gradient, libmtl["param_grad"], 2e-5)
@@ -74,19 +67,19 @@ def test_equals_the_first_steps_of_libmtl_and_auxilearn(golden):
 @pytest.mark.shared
 def test_equals_the_reference_with_the_default_optimiser(golden):
   with jax.enable_x64(True):
-    rows = jnp.array(golden["inputs"]["loss_sequence"])
+    rows = jnp.array(golden("uw")["inputs"]["loss_sequence"])
     _, parameters, final = _run(uncertainty(), rows)
   trajectory = np.concatenate([parameters[1:], final[None]])
-  expected = golden["outputs"]["TorchJD_UW_init0_adam0.025_logvar_trajectory"]
+  expected = golden("uw")["outputs"]["TorchJD_UW_init0_adam0.025_logvar_trajectory"]
   np.testing.assert_allclose(trajectory, expected, rtol=1e-6)
 
 
 @pytest.mark.shared
-def test_revised_form_equals_the_formula_of_the_paper(shared):
-  golden = json.loads((shared / "golden" / "uw_revised_liebel.json").read_text())
-  for expected in golden["outputs"]:
+def test_revised_form_equals_the_formula_of_the_paper(golden):
+  data = golden("uw_revised_liebel")
+  for expected in data["outputs"]:
     with jax.enable_x64(True):
-      losses = jnp.array(golden["inputs"]["losses"])
+      losses = jnp.array(data["inputs"]["losses"])
       weighting = revised_uncertainty(expected["c"], optax.sgd(0.01))
       weights, parameters, final = _run(weighting, losses[None])
     np.testing.assert_allclose(weights[0], expected["weights"], rtol=1e-6)
