@@ -1,23 +1,72 @@
-"""Segmentation losses: logits and one-hot masks in, one float32 value per image out.
+"""Losses of segmentation: logits and masks in, one float32 value per image out.
 
 Every loss is `f(logits [B, H, W, C], masks [B, H, W, C], *, ..., valid=None) -> [B]`: computed in
 float32 (float64 where the logits are), finite with finite gradients for every mask and every logit
 but NaN. `valid` [B, H, W] marks the pixels that count; an image without any has the loss 0.
-`reduce` turns the values of a batch into one number.
+`reduce` turns the values of a batch into one number, `deep_supervision` takes a loss to several
+resolutions, and `one_hot_masks` makes masks of labels. The losses of embeddings [B, D] are
+`supervised_contrastive` and `triplet_hard`.
+
+Compounds such as Dice + cross-entropy need no loss of their own: they are a loss vector under
+`mlseg.weighting.fixed`, or any other weighting.
 """
 
-from mlseg.losses.cross_entropy import cross_entropy, focal
-from mlseg.losses.overlap import class_balanced_dice, soft_dice, soft_iou, tversky
-from mlseg.losses.reduction import pixel_mean, pixel_sum, reduce
+from mlseg.losses.balanced_overlap import class_balanced_dice, generalized_dice
+from mlseg.losses.boundary import boundary, hausdorff_distance_transform
+from mlseg.losses.contrastive import has_partner, supervised_contrastive, triplet_hard
+from mlseg.losses.cross_entropy import (
+  balanced_class_weights,
+  binary_cross_entropy,
+  cross_entropy,
+  focal,
+  weighted_cross_entropy,
+)
+from mlseg.losses.distance_transform import distance_to, signed_distances
+from mlseg.losses.imbalance import (
+  dynamic_weighted_cross_entropy,
+  dynamically_weighted_balanced,
+  ordered_weighted_cross_entropy,
+)
+from mlseg.losses.lovasz import lovasz_hinge, lovasz_softmax
+from mlseg.losses.overlap import focal_tversky, soft_dice, soft_iou, tversky
+from mlseg.losses.reduction import pixel_count, pixel_mean, pixel_sum, reduce
+from mlseg.losses.scales import deep_supervision, one_hot_masks
+from mlseg.losses.skeleton import cl_dice, soft_skeleton
+from mlseg.losses.topology import geometry, label_vectors, topology
 
 __all__ = [
+  "balanced_class_weights",
+  "binary_cross_entropy",
+  "boundary",
+  "cl_dice",
   "class_balanced_dice",
   "cross_entropy",
+  "deep_supervision",
+  "distance_to",
+  "dynamic_weighted_cross_entropy",
+  "dynamically_weighted_balanced",
   "focal",
+  "focal_tversky",
+  "generalized_dice",
+  "geometry",
+  "has_partner",
+  "hausdorff_distance_transform",
+  "label_vectors",
+  "lovasz_hinge",
+  "lovasz_softmax",
+  "one_hot_masks",
+  "ordered_weighted_cross_entropy",
+  "pixel_count",
   "pixel_mean",
   "pixel_sum",
   "reduce",
+  "signed_distances",
   "soft_dice",
   "soft_iou",
+  "soft_skeleton",
+  "supervised_contrastive",
+  "topology",
+  "triplet_hard",
   "tversky",
+  "weighted_cross_entropy",
 ]

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from mlseg.losses.probabilities import check_shapes, log_probabilities
+from mlseg.losses.probabilities import check_shapes, finite_logits, log_probabilities, power
 from mlseg.losses.reduction import pixel_mean
 
 
@@ -72,26 +73,135 @@ def focal(
     0.1733
   """
   check_shapes(logits, masks, valid)
-  alphas = _alpha_per_class(alpha, logits.shape[-1])
+  alphas = per_class("alpha", alpha, logits.shape[-1])
   if not 0 <= gamma < math.inf:
     raise ValueError(f"gamma: must be finite and >= 0, got {gamma}")
   log_p = log_probabilities(logits)
-  difficulty = _power(1 - jnp.exp(log_p), gamma)
+  difficulty = power(1 - jnp.exp(log_p), gamma)
   terms = masks.astype(log_p.dtype) * difficulty * log_p
   return pixel_mean(-(terms * jnp.asarray(alphas, log_p.dtype)).sum(axis=-1), valid)
 
 
-def _alpha_per_class(alpha: float | Sequence[float], num_classes: int) -> list[float]:
-  alphas = [alpha] * num_classes if isinstance(alpha, float | int) else list(alpha)
-  if len(alphas) != num_classes:
-    raise ValueError(f"alpha: must be one number or one per class ({num_classes}), got {alpha}")
-  if not all(0 <= a < math.inf for a in alphas):
-    raise ValueError(f"alpha: must be finite and >= 0, got {alpha}")
-  return alphas
+def binary_cross_entropy(
+  logits: jax.Array,
+  masks: jax.Array,
+  *,
+  positive_weight: float | Sequence[float] = 1.0,
+  valid: jax.Array | None = None,
+) -> jax.Array:
+  """Returns the mean over labels of -(1/N) sum_i (w g_i log s_i + (1 - g_i) log(1 - s_i)).
+
+  s is the sigmoid of a label's logit. One channel makes it the binary cross-entropy; several make
+  it the multi-label one, in which a pixel may have any number of labels.
+
+  Source: BenTaieb & Hamarneh 2017, eq. 6 without its uncertainty (a sum over labels there).
+
+  Args:
+    logits: [B, H, W, C], any floating dtype; C >= 1.
+    masks: [B, H, W, C], zeros and ones.
+    positive_weight: w, of the pixels that have a label, one number or one per label.
+    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+
+  Returns:
+    [B], in nats per pixel and label.
+
+  Raises:
+    ValueError: where the shapes do not belong together, a weight is negative or not finite, or
+      the number of weights is not C.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> print(f"{binary_cross_entropy(jnp.zeros([1, 2, 2, 1]), jnp.ones([1, 2, 2, 1]))[0]:.4f}")
+    0.6931
+  """
+  check_shapes(logits, masks, valid, "sigmoid")
+  weights = per_class("positive_weight", positive_weight, logits.shape[-1])
+  x = finite_logits(logits)
+  g = masks.astype(x.dtype)
+  missed = jnp.asarray(weights, x.dtype) * g * jax.nn.softplus(-x)
+  return pixel_mean((missed + (1 - g) * jax.nn.softplus(x)).mean(axis=-1), valid)
 
 
-def _power(base: jax.Array, exponent: float) -> jax.Array:
-  if float(exponent).is_integer():
-    return base ** int(exponent)  # much cheaper than a general power, and differentiable at 0
-  # The derivative of a fractional power is infinite at 0, where the loss itself is flat.
-  return jnp.maximum(base, 1e-12) ** exponent
+def weighted_cross_entropy(
+  logits: jax.Array,
+  masks: jax.Array,
+  *,
+  class_weights: float | Sequence[float] = 1.0,
+  valid: jax.Array | None = None,
+) -> jax.Array:
+  """Returns the cross-entropy with a weight per class: -(1/N) sum_i sum_c w_c g_ic log p_ic.
+
+  For weights that make up for the sizes of the classes in a data set, see
+  `balanced_class_weights`. The sum is over N, as in Keras; PyTorch divides by the sum of the
+  weights instead.
+
+  Args:
+    logits: [B, H, W, C], any floating dtype.
+    masks: [B, H, W, C], one-hot.
+    class_weights: w, one number per class, or one for all.
+    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+
+  Returns:
+    [B], in nats per pixel.
+
+  Raises:
+    ValueError: where the shapes do not belong together, a weight is negative or not finite, or
+      the number of weights is not C.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> masks = jnp.ones([1, 2, 2, 1]) * jnp.array([0.0, 1.0])
+    >>> values = weighted_cross_entropy(jnp.zeros([1, 2, 2, 2]), masks, class_weights=(1.0, 2.0))
+    >>> print(f"{values[0]:.4f}")
+    1.3863
+  """
+  check_shapes(logits, masks, valid)
+  weights = per_class("class_weights", class_weights, logits.shape[-1])
+  log_p = log_probabilities(logits)
+  terms = masks.astype(log_p.dtype) * log_p * jnp.asarray(weights, log_p.dtype)
+  return pixel_mean(-terms.sum(axis=-1), valid)
+
+
+def balanced_class_weights(counts: Sequence[float]) -> tuple[float, ...]:
+  """Returns scikit-learn's 'balanced' weights of classes: w_c = n / (C n_c).
+
+  Args:
+    counts: how many examples or pixels of the training set each class has, n_c.
+
+  Returns:
+    C weights whose mean over the examples is 1.
+
+  Raises:
+    ValueError: where a count is not positive: a class that is never seen has no weight.
+
+  Example:
+    >>> balanced_class_weights([300, 100])
+    (0.6666666666666666, 2.0)
+  """
+  array = np.asarray(counts, np.float64)
+  if array.ndim != 1 or not (np.isfinite(array) & (array > 0)).all():
+    raise ValueError(f"counts: must be one positive number per class, got {counts}")
+  return tuple((array.sum() / (len(array) * array)).tolist())
+
+
+def per_class(name: str, value: float | Sequence[float], num_classes: int) -> list[float]:
+  """Returns an option that is one number or one per class as one per class.
+
+  Args:
+    name: of the option, for the error.
+    value: what was given.
+    num_classes: C.
+
+  Raises:
+    ValueError: where a number is negative or not finite, or there are not C.
+
+  Example:
+    >>> per_class("alpha", 0.25, 2)
+    [0.25, 0.25]
+  """
+  values = [value] * num_classes if isinstance(value, float | int) else list(value)
+  if len(values) != num_classes:
+    raise ValueError(f"{name}: must be one number or one per class ({num_classes}), got {value}")
+  if not all(0 <= v < math.inf for v in values):
+    raise ValueError(f"{name}: must be finite and >= 0, got {value}")
+  return values

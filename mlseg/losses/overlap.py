@@ -1,29 +1,26 @@
 """Losses on the overlap of soft regions: counts per image and class, then the ratio, then the mean.
 
 A smoothing term in the numerator and the denominator (1e-5, as MONAI and nnU-Net have it) makes the
-overlap of two empty regions 1, and keeps the gradient finite there.
+overlap of two empty regions 1, and keeps the gradient finite there. With `activation='sigmoid'` the
+channels are labels of which a pixel may have several; without the background, class 0 is left out.
 """
 
 import math
-from typing import Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
-from mlseg.losses.probabilities import check_shapes, probabilities
-from mlseg.losses.reduction import pixel_sum
-
-
-class SoftCounts(NamedTuple):
-  """Sums over the pixels of each image: what true and false positives and negatives follow from."""
-
-  overlap: jax.Array  # [B, C], sum of p g: true positives
-  predicted: jax.Array  # [B, C], sum of p: true and false positives
-  true: jax.Array  # [B, C], sum of g: true positives and false negatives
+from mlseg.losses.overlap_counts import dice_ratio, ratio, soft_counts
+from mlseg.losses.probabilities import Activation, power
 
 
 def soft_iou(
-  logits: jax.Array, masks: jax.Array, *, smooth: float = 1e-5, valid: jax.Array | None = None
+  logits: jax.Array,
+  masks: jax.Array,
+  *,
+  smooth: float = 1e-5,
+  activation: Activation = "softmax",
+  include_background: bool = True,
+  valid: jax.Array | None = None,
 ) -> jax.Array:
   """Returns one minus the mean IoU: 1 - (1/C) sum_c TP_c / (TP_c + FP_c + FN_c).
 
@@ -31,15 +28,18 @@ def soft_iou(
 
   Args:
     logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot.
+    masks: [B, H, W, C], one-hot; with 'sigmoid' any zeros and ones.
     smooth: pixels added to numerator and denominator.
+    activation: 'softmax' or 'sigmoid'.
+    include_background: whether class 0 is part of the mean.
     valid: [B, H, W], nonzero where a pixel counts; None: all count.
 
   Returns:
     [B], in [0, 1].
 
   Raises:
-    ValueError: where the shapes do not belong together, or smooth is not positive.
+    ValueError: where the shapes do not belong together, smooth is not positive, or an option is
+      unknown.
 
   Example:
     >>> import jax.numpy as jnp
@@ -47,14 +47,19 @@ def soft_iou(
     >>> print(f"{soft_iou(jnp.zeros([1, 2, 2, 2]), masks)[0]:.4f}")
     0.7500
   """
-  counts = _count(logits, masks, valid)
-  return 1 - _ratio(counts.overlap, counts.predicted + counts.true - counts.overlap, smooth).mean(
-    axis=-1
-  )
+  counts = soft_counts(logits, masks, valid, activation, include_background)
+  union = counts.predicted + counts.true - counts.overlap
+  return 1 - ratio(counts.overlap, union, smooth).mean(axis=-1)
 
 
 def soft_dice(
-  logits: jax.Array, masks: jax.Array, *, smooth: float = 1e-5, valid: jax.Array | None = None
+  logits: jax.Array,
+  masks: jax.Array,
+  *,
+  smooth: float = 1e-5,
+  activation: Activation = "softmax",
+  include_background: bool = True,
+  valid: jax.Array | None = None,
 ) -> jax.Array:
   """Returns one minus the mean Dice: 1 - (1/C) sum_c 2 TP_c / (2 TP_c + FP_c + FN_c).
 
@@ -62,15 +67,18 @@ def soft_dice(
 
   Args:
     logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot.
+    masks: [B, H, W, C], one-hot; with 'sigmoid' any zeros and ones.
     smooth: pixels added to numerator and denominator.
+    activation: 'softmax' or 'sigmoid'.
+    include_background: whether class 0 is part of the mean.
     valid: [B, H, W], nonzero where a pixel counts; None: all count.
 
   Returns:
     [B], in [0, 1].
 
   Raises:
-    ValueError: where the shapes do not belong together, or smooth is not positive.
+    ValueError: where the shapes do not belong together, smooth is not positive, or an option is
+      unknown.
 
   Example:
     >>> import jax.numpy as jnp
@@ -78,7 +86,8 @@ def soft_dice(
     >>> print(f"{soft_dice(jnp.zeros([1, 2, 2, 2]), masks)[0]:.4f}")
     0.6667
   """
-  return 1 - _dice(_count(logits, masks, valid), smooth).mean(axis=-1)
+  counts = soft_counts(logits, masks, valid, activation, include_background)
+  return 1 - dice_ratio(counts, smooth).mean(axis=-1)
 
 
 def tversky(
@@ -88,6 +97,8 @@ def tversky(
   alpha: float = 0.7,
   beta: float = 0.3,
   smooth: float = 1e-5,
+  activation: Activation = "softmax",
+  include_background: bool = True,
   valid: jax.Array | None = None,
 ) -> jax.Array:
   """Returns the Tversky loss: 1 - (1/C) sum_c TP_c / (TP_c + alpha FP_c + beta FN_c).
@@ -96,18 +107,20 @@ def tversky(
 
   Args:
     logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot.
+    masks: [B, H, W, C], one-hot; with 'sigmoid' any zeros and ones.
     alpha: the weight of false positives; alpha = beta = 1/2 gives the Dice loss.
     beta: the weight of false negatives; alpha = beta = 1 gives the IoU loss.
     smooth: pixels added to numerator and denominator.
+    activation: 'softmax' or 'sigmoid'.
+    include_background: whether class 0 is part of the mean.
     valid: [B, H, W], nonzero where a pixel counts; None: all count.
 
   Returns:
     [B], in [0, 1].
 
   Raises:
-    ValueError: where the shapes do not belong together, alpha or beta is negative or not finite, or
-      smooth is not positive.
+    ValueError: where the shapes do not belong together, alpha or beta is negative or not finite,
+      smooth is not positive, or an option is unknown.
 
   Example:
     >>> import jax.numpy as jnp
@@ -115,73 +128,70 @@ def tversky(
     >>> print(f"{tversky(jnp.zeros([1, 2, 2, 2]), masks, alpha=1.0, beta=1.0)[0]:.4f}")
     0.7500
   """
-  for name, value in (("alpha", alpha), ("beta", beta)):
-    if not 0 <= value < math.inf:
-      raise ValueError(f"{name}: must be finite and >= 0, got {value}")
-  counts = _count(logits, masks, valid)
-  false_positives = counts.predicted - counts.overlap
-  false_negatives = counts.true - counts.overlap
-  denominator = counts.overlap + alpha * false_positives + beta * false_negatives
-  return 1 - _ratio(counts.overlap, denominator, smooth).mean(axis=-1)
+  index = _tversky_index(logits, masks, alpha, beta, smooth, activation, include_background, valid)
+  return 1 - index.mean(axis=-1)
 
 
-def class_balanced_dice(
+def focal_tversky(
   logits: jax.Array,
   masks: jax.Array,
   *,
-  class_weights: Literal["paper", "inverse"] = "paper",
+  alpha: float = 0.3,
+  beta: float = 0.7,
+  gamma: float = 4 / 3,
   smooth: float = 1e-5,
+  activation: Activation = "softmax",
+  include_background: bool = True,
   valid: jax.Array | None = None,
 ) -> jax.Array:
-  """Returns one minus the class-balanced Dice: 1 - sum_c w_c Dice_c, small classes weighing more.
+  """Returns the focal Tversky loss: (1/C) sum_c (1 - TI_c)^(1/gamma), TI_c as in `tversky`.
 
-  With r_c = N_c / N the part of an image that class c covers, w_c is proportional to 1 - r_c
-  ('paper') or to 1 / (r_c + 1e-6) ('inverse', the authors' demo), and sums to 1.
+  A gamma above 1 raises the share of classes that are almost right, such as small lesions.
 
-  Source: Golnari & Diba 2026, eqs. 21-25, with soft counts; r_c is taken from each image's mask.
+  Source: Abraham & Khan, A novel focal Tversky loss function with improved attention U-Net for
+    lesion segmentation, ISBI 2019, eqs. 3-4, with their defaults (where alpha is for false
+    negatives; here it is for false positives, as in `tversky`). Their sum over classes is a mean
+    here.
 
   Args:
     logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot.
-    class_weights: 'paper' or 'inverse'.
+    masks: [B, H, W, C], one-hot; with 'sigmoid' any zeros and ones.
+    alpha: the weight of false positives.
+    beta: the weight of false negatives.
+    gamma: the exponent is 1 / gamma; 1 gives the Tversky loss.
     smooth: pixels added to numerator and denominator.
+    activation: 'softmax' or 'sigmoid'.
+    include_background: whether class 0 is part of the mean.
     valid: [B, H, W], nonzero where a pixel counts; None: all count.
 
   Returns:
     [B], in [0, 1].
 
   Raises:
-    ValueError: where the shapes do not belong together, class_weights is unknown, or smooth is not
-      positive.
+    ValueError: where the shapes do not belong together, alpha or beta is negative or not finite,
+      gamma or smooth is not positive, or an option is unknown.
 
   Example:
     >>> import jax.numpy as jnp
     >>> masks = jnp.ones([1, 2, 2, 1]) * jnp.array([0.0, 1.0])
-    >>> print(f"{class_balanced_dice(jnp.zeros([1, 2, 2, 2]), masks)[0]:.4f}")
-    1.0000
+    >>> print(f"{focal_tversky(jnp.zeros([1, 2, 2, 2]), masks)[0]:.4f}")
+    0.7570
   """
-  if class_weights not in ("paper", "inverse"):
-    raise ValueError(f"class_weights: choose from inverse, paper; got {class_weights!r}")
-  counts = _count(logits, masks, valid)
-  num_pixels = counts.true.sum(axis=-1, keepdims=True)
-  part = counts.true / jnp.maximum(num_pixels, 1)
-  weights = 1 - part if class_weights == "paper" else 1 / (part + 1e-6)
-  weights = weights / weights.sum(axis=-1, keepdims=True)
-  return 1 - (weights * _dice(counts, smooth)).sum(axis=-1)
+  if not 0 < gamma < math.inf:
+    raise ValueError(f"gamma: must be finite and > 0, got {gamma}")
+  index = _tversky_index(logits, masks, alpha, beta, smooth, activation, include_background, valid)
+  return power(1 - index, 1 / gamma).mean(axis=-1)
 
 
-def _count(logits: jax.Array, masks: jax.Array, valid: jax.Array | None) -> SoftCounts:
-  check_shapes(logits, masks, valid)
-  p = probabilities(logits)
-  g = masks.astype(p.dtype)
-  return SoftCounts(pixel_sum(p * g, valid), pixel_sum(p, valid), pixel_sum(g, valid))
-
-
-def _dice(counts: SoftCounts, smooth: float) -> jax.Array:
-  return _ratio(2 * counts.overlap, counts.predicted + counts.true, smooth)
-
-
-def _ratio(numerator: jax.Array, denominator: jax.Array, smooth: float) -> jax.Array:
-  if not 0 < smooth < math.inf:
-    raise ValueError(f"smooth: must be finite and > 0, got {smooth}")
-  return (numerator + smooth) / (denominator + smooth)
+def _tversky_index(
+  logits, masks, alpha, beta, smooth, activation, include_background, valid
+) -> jax.Array:
+  """Returns the Tversky index [B, C]."""
+  for name, value in (("alpha", alpha), ("beta", beta)):
+    if not 0 <= value < math.inf:
+      raise ValueError(f"{name}: must be finite and >= 0, got {value}")
+  counts = soft_counts(logits, masks, valid, activation, include_background)
+  false_positives = counts.predicted - counts.overlap
+  false_negatives = counts.true - counts.overlap
+  denominator = counts.overlap + alpha * false_positives + beta * false_negatives
+  return ratio(counts.overlap, denominator, smooth)

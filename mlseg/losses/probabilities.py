@@ -1,22 +1,29 @@
 """From logits to probabilities, the same way in every loss, so that XLA computes them once."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
+
+Activation = Literal["softmax", "sigmoid"]
 
 # Differences of logits must not overflow: float32 ends at 3.4e38.
 _LARGEST_LOGIT = 1e30
 
 
-def check_shapes(logits: jax.Array, masks: jax.Array, valid: jax.Array | None) -> None:
+def check_shapes(
+  logits: jax.Array, masks: jax.Array, valid: jax.Array | None, activation: str = "softmax"
+) -> None:
   """Refuses arguments that would broadcast to a wrong loss in silence.
 
   Args:
     logits: [B, H, W, C].
     masks: [B, H, W, C].
     valid: [B, H, W], or None.
+    activation: 'softmax', for which C is at least 2, or 'sigmoid'.
 
   Raises:
-    ValueError: where a shape is not that one, or C < 2.
+    ValueError: where a shape is not that one, or the activation is unknown.
 
   Example:
     >>> import jax.numpy as jnp
@@ -25,8 +32,11 @@ def check_shapes(logits: jax.Array, masks: jax.Array, valid: jax.Array | None) -
     ...
     ValueError: logits: must be [B, H, W, C] with C >= 2, got (1, 4, 4, 1)
   """
-  if logits.ndim != 4 or logits.shape[-1] < 2:
-    raise ValueError(f"logits: must be [B, H, W, C] with C >= 2, got {logits.shape}")
+  if activation not in ("softmax", "sigmoid"):
+    raise ValueError(f"activation: choose from sigmoid, softmax; got {activation!r}")
+  smallest = 2 if activation == "softmax" else 1
+  if logits.ndim != 4 or logits.shape[-1] < smallest:
+    raise ValueError(f"logits: must be [B, H, W, C] with C >= {smallest}, got {logits.shape}")
   if masks.shape != logits.shape:
     raise ValueError(f"masks: must have the shape of logits {logits.shape}, got {masks.shape}")
   if valid is not None and valid.shape != logits.shape[:3]:
@@ -47,14 +57,15 @@ def log_probabilities(logits: jax.Array) -> jax.Array:
     >>> log_probabilities(jnp.array([jnp.inf, 0.0])).tolist()
     [0.0, -1.0000000150474662e+30]
   """
-  return jax.nn.log_softmax(_at_least_float32(logits))
+  return jax.nn.log_softmax(finite_logits(logits))
 
 
-def probabilities(logits: jax.Array) -> jax.Array:
-  """Returns the softmax over classes, finite for every logit but NaN.
+def probabilities(logits: jax.Array, activation: Activation = "softmax") -> jax.Array:
+  """Returns the softmax over classes or the sigmoid of each, finite for every logit but NaN.
 
   Args:
     logits: [..., C], any floating dtype.
+    activation: 'softmax': each pixel has one class; 'sigmoid': any number of them.
 
   Returns:
     [..., C] in [0, 1], float32 (float64 where the logits are).
@@ -63,10 +74,64 @@ def probabilities(logits: jax.Array) -> jax.Array:
     >>> import jax.numpy as jnp
     >>> probabilities(jnp.zeros(4, jnp.bfloat16)).tolist()
     [0.25, 0.25, 0.25, 0.25]
+    >>> probabilities(jnp.zeros(4), "sigmoid").tolist()
+    [0.5, 0.5, 0.5, 0.5]
   """
-  return jax.nn.softmax(_at_least_float32(logits))
+  function = jax.nn.softmax if activation == "softmax" else jax.nn.sigmoid
+  return function(finite_logits(logits))
 
 
-def _at_least_float32(logits: jax.Array) -> jax.Array:
+def finite_logits(logits: jax.Array) -> jax.Array:
+  """Returns the logits in float32 (float64 where they are), infinite ones replaced by ±1e30.
+
+  Args:
+    logits: any shape, any floating dtype.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> finite_logits(jnp.array([0.5, -jnp.inf])).tolist()
+    [0.5, -1.0000000150474662e+30]
+  """
   wide = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
   return jnp.clip(wide, -_LARGEST_LOGIT, _LARGEST_LOGIT)
+
+
+def foreground(array: jax.Array, include_background: bool) -> jax.Array:
+  """Returns the classes that a loss averages over: all, or all but class 0.
+
+  Args:
+    array: [..., C].
+    include_background: whether class 0 stays.
+
+  Raises:
+    ValueError: where no class would be left.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> foreground(jnp.arange(3), False).tolist()
+    [1, 2]
+  """
+  if include_background:
+    return array
+  if array.shape[-1] < 2:
+    raise ValueError("include_background: must be True where there is one class, got False")
+  return array[..., 1:]
+
+
+def power(base: jax.Array, exponent: float) -> jax.Array:
+  """Returns base ** exponent for base >= 0, with finite derivatives at 0.
+
+  Args:
+    base: any shape, not negative.
+    exponent: not negative.
+
+  Example:
+    >>> import jax, jax.numpy as jnp
+    >>> jax.grad(power)(0.0, 0.5).tolist()
+    0.0
+  """
+  if float(exponent).is_integer():
+    return base ** int(exponent)  # much cheaper than a general power, and differentiable at 0
+  # The derivative of a fractional power may be infinite at 0, where the loss itself is flat.
+  floor = 1e-12
+  return jnp.where(base > floor, jnp.maximum(base, floor) ** exponent, jnp.zeros_like(base))

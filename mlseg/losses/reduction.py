@@ -43,8 +43,27 @@ def pixel_mean(values: jax.Array, valid: jax.Array | None = None) -> jax.Array:
   """
   if valid is None:
     return values.mean(axis=(1, 2))
-  num_valid = (valid != 0).sum(axis=(1, 2)).astype(values.dtype)
-  return pixel_sum(values, valid) / jnp.maximum(num_valid, 1)
+  return pixel_sum(values, valid) / jnp.maximum(pixel_count(values, valid), 1)
+
+
+def pixel_count(values: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+  """Returns how many pixels of each image are valid.
+
+  Args:
+    values: [B, H, W, ...], for its shape and dtype.
+    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+
+  Returns:
+    [B], of the dtype of values.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> pixel_count(jnp.ones([1, 2, 2, 3]), jnp.array([[[1, 1], [1, 0]]])).tolist()
+    [3.0]
+  """
+  if valid is None:
+    return jnp.full(values.shape[:1], values.shape[1] * values.shape[2], values.dtype)
+  return valid.astype(bool).sum(axis=(1, 2)).astype(values.dtype)
 
 
 def reduce(values: jax.Array, valid: jax.Array | None = None) -> jax.Array:
@@ -64,10 +83,10 @@ def reduce(values: jax.Array, valid: jax.Array | None = None) -> jax.Array:
   """
   if valid is None:
     return values.mean()
-  counts = valid != 0
+  counts = valid.astype(bool)
   total = jnp.where(counts, values, jnp.zeros((), values.dtype)).sum()
   return total / jnp.maximum(counts.sum().astype(values.dtype), 1)
 
 
 def _expand(valid: jax.Array, ndim: int) -> jax.Array:
-  return (valid != 0).reshape(valid.shape + (1,) * (ndim - valid.ndim))
+  return valid.astype(bool).reshape(valid.shape + (1,) * (ndim - valid.ndim))

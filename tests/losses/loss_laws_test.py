@@ -1,6 +1,8 @@
 """The laws of DESIGN over all losses; a new loss is one line in LOSSES and one numpy formula."""
 
 import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,75 +10,144 @@ import numpy as np
 import pytest
 
 from mlseg import losses
+from tests.losses import formulas
 
-SMOOTH = 1e-5
-
-
-def _softmax(logits):
-  powers = np.exp(logits - logits.max(-1, keepdims=True))
-  return powers / powers.sum(-1, keepdims=True)
+EXCLUSIVE = {"exclusion": ((0, 1), (0, 2), (1, 2))}
+NESTED = {"containment": ((2, 1),)}
 
 
-def _cross_entropy(logits, masks):
-  p = _softmax(logits)[masks.astype(bool)].reshape(masks.shape[:3])
-  return -np.log(p).mean((1, 2))
+class Law(NamedTuple):
+  """A loss and its formula, of which some laws are not true by design.
+
+  `is_zero` at a perfect prediction; `is_ordered`: better for right predictions than for uniform
+  ones, and for those than for wrong ones; `min_classes` of its logits.
+  """
+
+  loss: Callable[..., Any]
+  formula: Callable[..., Any]
+  is_zero: bool = True
+  is_ordered: bool = True
+  min_classes: int = 2
 
 
-def _focal(logits, masks, gamma, alpha):
-  p = _softmax(logits)[masks.astype(bool)].reshape(masks.shape[:3])
-  weights = np.broadcast_to(alpha, masks.shape)[masks.astype(bool)].reshape(masks.shape[:3])
-  return -(weights * (1 - p) ** gamma * np.log(p)).mean((1, 2))
+def _with(function, **options):
+  return functools.partial(function, **options)
 
 
-def _tversky_scores(logits, masks, alpha, beta):
-  p = _softmax(logits)
-  tp = (p * masks).sum((1, 2))
-  fp = (p * (1 - masks)).sum((1, 2))
-  fn = ((1 - p) * masks).sum((1, 2))
-  return (tp, fp, fn), (tp + SMOOTH) / (tp + alpha * fp + beta * fn + SMOOTH)
-
-
-def _tversky(logits, masks, alpha=0.7, beta=0.3):
-  return 1 - _tversky_scores(logits, masks, alpha, beta)[1].mean(-1)
-
-
-def _dice_per_class(logits, masks):
-  (tp, fp, fn), _ = _tversky_scores(logits, masks, 0.5, 0.5)
-  return (2 * tp + SMOOTH) / (2 * tp + fp + fn + SMOOTH)
-
-
-def _class_balanced_dice(logits, masks, weigh):
-  weights = weigh(masks.mean((1, 2)))
-  weights = weights / weights.sum(-1, keepdims=True)
-  return 1 - (weights * _dice_per_class(logits, masks)).sum(-1)
-
-
-# name: (the loss, its formula in numpy)
 LOSSES = {
-  "cross_entropy": (losses.cross_entropy, _cross_entropy),
-  "focal": (losses.focal, functools.partial(_focal, gamma=2, alpha=0.25)),
-  "focal_per_class": (
-    functools.partial(losses.focal, gamma=3, alpha=(0.2, 0.5, 1.0)),
-    functools.partial(_focal, gamma=3, alpha=np.array([0.2, 0.5, 1.0])),
+  "cross_entropy": Law(losses.cross_entropy, formulas.cross_entropy),
+  "weighted_cross_entropy": Law(
+    _with(losses.weighted_cross_entropy, class_weights=(0.2, 1.0, 3.0)),
+    _with(formulas.cross_entropy, weights=(0.2, 1.0, 3.0)),
   ),
-  "focal_fractional": (
-    functools.partial(losses.focal, gamma=0.5, alpha=1.0),
-    functools.partial(_focal, gamma=0.5, alpha=1.0),
+  "binary_cross_entropy": Law(
+    losses.binary_cross_entropy, formulas.binary_cross_entropy, min_classes=1
   ),
-  "soft_iou": (losses.soft_iou, functools.partial(_tversky, alpha=1, beta=1)),
-  "soft_dice": (losses.soft_dice, lambda x, m: 1 - _dice_per_class(x, m).mean(-1)),
-  "tversky": (losses.tversky, _tversky),
-  "class_balanced_dice": (
-    losses.class_balanced_dice,
-    functools.partial(_class_balanced_dice, weigh=lambda part: 1 - part),
+  "binary_cross_entropy_weighted": Law(
+    _with(losses.binary_cross_entropy, positive_weight=(1.0, 2.0, 5.0)),
+    _with(formulas.binary_cross_entropy, weights=np.array([1.0, 2.0, 5.0])),
+    min_classes=1,
   ),
-  "class_balanced_dice_inverse": (
-    functools.partial(losses.class_balanced_dice, class_weights="inverse"),
-    functools.partial(_class_balanced_dice, weigh=lambda part: 1 / (part + 1e-6)),
+  "focal": Law(losses.focal, _with(formulas.focal, gamma=2, alpha=0.25)),
+  "focal_per_class": Law(
+    _with(losses.focal, gamma=3, alpha=(0.2, 0.5, 1.0)),
+    _with(formulas.focal, gamma=3, alpha=np.array([0.2, 0.5, 1.0])),
+  ),
+  "focal_fractional": Law(
+    _with(losses.focal, gamma=0.5, alpha=1.0), _with(formulas.focal, gamma=0.5, alpha=1.0)
+  ),
+  "dynamic_weighted_cross_entropy": Law(
+    losses.dynamic_weighted_cross_entropy, formulas.dynamic_weighted_cross_entropy
+  ),
+  "dynamically_weighted_balanced": Law(
+    losses.dynamically_weighted_balanced, formulas.dynamically_weighted_balanced
+  ),
+  "dynamically_weighted_balanced_counts": Law(
+    _with(losses.dynamically_weighted_balanced, class_counts=(900, 90, 10), regularization=0.5),
+    _with(formulas.dynamically_weighted_balanced, counts=(900, 90, 10), regularization=0.5),
+  ),
+  "ordered_weighted_cross_entropy": Law(
+    losses.ordered_weighted_cross_entropy, formulas.ordered_weighted_cross_entropy
+  ),
+  "ordered_weighted_cross_entropy_worst": Law(
+    _with(losses.ordered_weighted_cross_entropy, alpha=0.1),
+    _with(formulas.ordered_weighted_cross_entropy, alpha=0.1),
+  ),
+  "soft_iou": Law(losses.soft_iou, _with(formulas.tversky, alpha=1, beta=1)),
+  "soft_iou_foreground": Law(
+    _with(losses.soft_iou, include_background=False),
+    _with(formulas.tversky, alpha=1, beta=1, first=1),
+  ),
+  "soft_dice": Law(losses.soft_dice, formulas.dice),
+  "soft_dice_multilabel": Law(
+    _with(losses.soft_dice, activation="sigmoid"),
+    _with(formulas.dice, activation=formulas.sigmoid),
+    min_classes=1,
+  ),
+  "tversky": Law(losses.tversky, formulas.tversky),
+  "tversky_multilabel_foreground": Law(
+    _with(losses.tversky, activation="sigmoid", include_background=False),
+    _with(formulas.tversky, activation=formulas.sigmoid, first=1),
+    min_classes=1,
+  ),
+  "focal_tversky": Law(losses.focal_tversky, formulas.focal_tversky),
+  "class_balanced_dice": Law(
+    losses.class_balanced_dice, _with(formulas.class_balanced_dice, weigh=lambda part: 1 - part)
+  ),
+  "class_balanced_dice_inverse": Law(
+    _with(losses.class_balanced_dice, class_weights="inverse"),
+    _with(formulas.class_balanced_dice, weigh=lambda part: 1 / (part + 1e-6)),
+  ),
+  "generalized_dice": Law(losses.generalized_dice, formulas.generalized_dice),
+  "generalized_dice_simple": Law(
+    _with(losses.generalized_dice, class_weights="simple"),
+    _with(formulas.generalized_dice, exponent=1),
+  ),
+  "generalized_dice_uniform": Law(
+    _with(losses.generalized_dice, class_weights="uniform"),
+    _with(formulas.generalized_dice, exponent=0),
+  ),
+  "lovasz_softmax": Law(losses.lovasz_softmax, formulas.lovasz_softmax),
+  "lovasz_softmax_all": Law(
+    _with(losses.lovasz_softmax, classes="all"),
+    _with(formulas.lovasz_softmax, every_class=True),
+  ),
+  "lovasz_hinge": Law(losses.lovasz_hinge, formulas.lovasz_hinge, min_classes=1),
+  "boundary": Law(losses.boundary, formulas.boundary, is_zero=False),
+  "boundary_with_background": Law(
+    _with(losses.boundary, include_background=True),
+    _with(formulas.boundary, first=0),
+    is_zero=False,
+  ),
+  "hausdorff_distance_transform": Law(losses.hausdorff_distance_transform, formulas.hausdorff),
+  "hausdorff_distance_transform_linear": Law(
+    _with(losses.hausdorff_distance_transform, alpha=1.0), _with(formulas.hausdorff, alpha=1.0)
+  ),
+  "cl_dice": Law(losses.cl_dice, formulas.cl_dice),
+  "topology": Law(losses.topology, formulas.topology, min_classes=1),
+  "topology_exclusive": Law(
+    _with(losses.topology, **EXCLUSIVE), _with(formulas.topology, **EXCLUSIVE), min_classes=1
+  ),
+  "topology_nested": Law(
+    _with(losses.topology, **NESTED), _with(formulas.topology, **NESTED), min_classes=1
+  ),
+  # Constant probabilities are all that the geometry asks for, right or wrong.
+  "geometry": Law(losses.geometry, formulas.geometry, is_ordered=False, min_classes=1),
+  "geometry_nested": Law(
+    _with(losses.geometry, **NESTED),
+    _with(formulas.geometry, **NESTED),
+    is_ordered=False,
+    min_classes=1,
   ),
 }
+NOT_OF_PIXELS = {"supervised_contrastive", "triplet_hard"}  # tested in contrastive_test
+HELPERS = {
+  "balanced_class_weights", "deep_supervision", "distance_to", "has_partner", "label_vectors",
+  "one_hot_masks", "pixel_count", "pixel_mean", "pixel_sum", "reduce", "signed_distances",
+  "soft_skeleton",
+}  # fmt: skip
 CLASSES = 3
-over_losses = pytest.mark.parametrize(("loss", "formula"), LOSSES.values(), ids=LOSSES)
+over_losses = pytest.mark.parametrize("law", LOSSES.values(), ids=LOSSES)
 
 
 def _masks(kind: str, seed: int = 0, size: int = 6) -> np.ndarray:
@@ -95,23 +166,28 @@ def _logits(seed: int = 0, shape=(2, 6, 6, CLASSES), scale: float = 2.0) -> np.n
   return np.random.default_rng(seed).normal(0, scale, shape).astype(np.float32)
 
 
+def _by_formula(law, logits, masks) -> list[float]:
+  images = zip(logits.astype(np.float64), masks.astype(np.float64), strict=True)
+  return [law.formula(x, g) for x, g in images]
+
+
 MASKS = ["empty", "full", "one pixel", "random"]
 
 
 @over_losses
 @pytest.mark.parametrize("kind", MASKS)
-def test_equals_its_formula(loss, formula, kind):
+def test_equals_its_formula(law, kind):
   logits, masks = _logits(1), _masks(kind)
-  expected = formula(logits.astype(np.float64), masks.astype(np.float64))
-  np.testing.assert_allclose(loss(jnp.array(logits), jnp.array(masks)), expected, rtol=2e-5)
+  value = law.loss(jnp.array(logits), jnp.array(masks))
+  np.testing.assert_allclose(value, _by_formula(law, logits, masks), rtol=2e-5, atol=1e-6)
 
 
 @over_losses
-def test_gradient_equals_finite_differences_in_float64(loss, formula):
+def test_gradient_equals_finite_differences_in_float64(law):
   with jax.enable_x64(True):
     masks = _masks("random").astype(np.float64)
     logits, direction = _logits(2).astype(np.float64), _logits(3).astype(np.float64)
-    value = lambda x: loss(jnp.asarray(x), jnp.asarray(masks)).sum()  # noqa: E731
+    value = lambda x: law.loss(jnp.asarray(x), jnp.asarray(masks)).sum()  # noqa: E731
     gradient = jax.grad(value)(logits)
     assert gradient.dtype == jnp.float64
     slope = np.vdot(np.asarray(gradient), direction)
@@ -119,20 +195,19 @@ def test_gradient_equals_finite_differences_in_float64(loss, formula):
     measured = (value(logits + step * direction) - value(logits - step * direction)) / (2 * step)
     np.testing.assert_allclose(slope, measured, rtol=1e-7, atol=1e-8)
     np.testing.assert_allclose(
-      loss(jnp.asarray(logits), jnp.asarray(masks)), formula(logits, masks), 1e-9
+      law.loss(jnp.asarray(logits), jnp.asarray(masks)), _by_formula(law, logits, masks), 1e-9
     )
 
 
 @over_losses
 @pytest.mark.parametrize("kind", MASKS)
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=lambda d: d.__name__)
-def test_value_and_gradient_are_finite(loss, formula, kind, dtype):
-  del formula
+def test_value_and_gradient_are_finite(law, kind, dtype):
   masks = jnp.array(_masks(kind))
   largest = float(jnp.finfo(dtype).max)
   extremes = np.random.default_rng(0).choice([-np.inf, -largest, -90, 0, 90, largest, np.inf], 216)
   for logits in (_logits(4), _logits(4, scale=80), extremes.reshape(masks.shape), 0 * _logits()):
-    values, pull_back = jax.vjp(lambda x: loss(x, masks), jnp.array(logits, dtype))
+    values, pull_back = jax.vjp(lambda x: law.loss(x, masks), jnp.array(logits, dtype))
     (gradient,) = pull_back(jnp.ones_like(values))
     assert values.dtype == jnp.float32
     assert gradient.dtype == dtype
@@ -141,50 +216,52 @@ def test_value_and_gradient_are_finite(loss, formula, kind, dtype):
 
 
 @over_losses
-def test_perfect_prediction_is_better_than_uniform_and_wrong_is_worse(loss, formula):
-  del formula
+def test_perfect_prediction_is_better_than_uniform_and_wrong_is_worse(law):
   masks = jnp.array(_masks("random"))
-  perfect, uniform, wrong = (loss(scale * masks, masks) for scale in (30.0, 0.0, -30.0))
-  np.testing.assert_allclose(perfect, 0, atol=1e-5)
-  assert (perfect < uniform).all()
-  assert (uniform < wrong).all()
+  signs = 2 * masks - 1
+  perfect, uniform, wrong = (law.loss(scale * signs, masks) for scale in (30.0, 0.0, -30.0))
+  if law.is_zero:
+    np.testing.assert_allclose(perfect, 0, atol=1e-5)
+  if law.is_ordered:
+    assert (perfect < uniform).all()
+    assert (uniform < wrong).all()
 
 
 @over_losses
-def test_permuting_the_batch_permutes_the_result(loss, formula):
-  del formula
+def test_permuting_the_batch_permutes_the_result(law):
   logits, masks = _logits(5, (5, 6, 6, CLASSES)), np.repeat(_masks("random"), 3, axis=0)[:5]
   order = np.array([3, 0, 4, 1, 2])
-  permuted = loss(jnp.array(logits[order]), jnp.array(masks[order]))
-  np.testing.assert_allclose(permuted, loss(jnp.array(logits), jnp.array(masks))[order], rtol=1e-6)
+  permuted = law.loss(jnp.array(logits[order]), jnp.array(masks[order]))
+  np.testing.assert_allclose(
+    permuted, law.loss(jnp.array(logits), jnp.array(masks))[order], rtol=1e-6
+  )
 
 
 @over_losses
-def test_masks_may_have_any_dtype(loss, formula):
-  del formula
+def test_masks_may_have_any_dtype(law):
   logits, masks = jnp.array(_logits(6)), _masks("random")
   with jax.numpy_dtype_promotion("strict"):
-    values = [loss(logits, jnp.array(masks, dtype)) for dtype in (bool, jnp.uint8, jnp.bfloat16)]
+    values = [
+      law.loss(logits, jnp.array(masks, dtype)) for dtype in (bool, jnp.uint8, jnp.bfloat16)
+    ]
   for value in values:
-    np.testing.assert_array_equal(value, loss(logits, jnp.array(masks)))
+    np.testing.assert_array_equal(value, law.loss(logits, jnp.array(masks)))
 
 
 @over_losses
 @pytest.mark.parametrize("dtype", [bool, np.float32])
-def test_ignored_pixels_are_as_if_cut_off(loss, formula, dtype):
-  del formula
+def test_ignored_pixels_are_as_if_cut_off(law, dtype):
   logits, masks = jnp.array(_logits(7)), jnp.array(_masks("random"))
   valid = np.zeros([2, 6, 6], dtype)
   valid[:, 1:5, :3] = 1
-  cut = loss(logits[:, 1:5, :3], masks[:, 1:5, :3])
-  np.testing.assert_allclose(loss(logits, masks, valid=jnp.array(valid)), cut, rtol=1e-5)
+  cut = law.loss(logits[:, 1:5, :3], masks[:, 1:5, :3])
+  np.testing.assert_allclose(law.loss(logits, masks, valid=jnp.array(valid)), cut, rtol=1e-5)
 
 
 @over_losses
-def test_an_image_without_valid_pixels_has_loss_and_gradient_zero(loss, formula):
-  del formula
+def test_an_image_without_valid_pixels_has_loss_and_gradient_zero(law):
   logits, masks, valid = jnp.array(_logits(8)), jnp.array(_masks("random")), jnp.zeros([2, 6, 6])
-  values, pull_back = jax.vjp(lambda x: loss(x, masks, valid=valid), logits)
+  values, pull_back = jax.vjp(lambda x: law.loss(x, masks, valid=valid), logits)
   np.testing.assert_array_equal(values, 0)
   np.testing.assert_array_equal(pull_back(jnp.ones(2))[0], 0)
 
@@ -195,24 +272,71 @@ def test_an_image_without_valid_pixels_has_loss_and_gradient_zero(loss, formula)
   [
     (([2, 6, 6, 3], [2, 6, 6, 2], None), "masks: must have the shape of logits"),
     (([6, 6, 3], [6, 6, 3], None), "logits: must be"),
-    (([2, 6, 6, 1], [2, 6, 6, 1], None), "C >= 2"),
+    (([2, 6, 6, 0], [2, 6, 6, 0], None), "logits: must be"),
     (([2, 6, 6, 3], [2, 6, 6, 3], [2, 6, 6, 1]), "valid: must be"),
   ],
 )
-def test_wrong_shapes_are_refused(loss, formula, shapes, message):
-  del formula
+def test_wrong_shapes_are_refused(law, shapes, message):
   logits, masks, valid = (None if shape is None else jnp.zeros(shape) for shape in shapes)
   with pytest.raises(ValueError, match=message):
-    loss(logits, masks, valid=valid)
+    law.loss(logits, masks, valid=valid)
 
 
 @over_losses
-def test_jit_equals_eager(loss, formula):
-  del formula
+def test_jit_equals_eager(law):
   logits, masks = jnp.array(_logits(9)), jnp.array(_masks("one pixel"))
-  np.testing.assert_allclose(jax.jit(loss)(logits, masks), loss(logits, masks), rtol=1e-5)
+  np.testing.assert_allclose(jax.jit(law.loss)(logits, masks), law.loss(logits, masks), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "law"), LOSSES.items(), ids=LOSSES)
+def test_one_channel_needs_a_loss_of_labels(name, law):
+  logits = jnp.zeros([2, 6, 6, 1])
+  if law.min_classes == 2:
+    with pytest.raises(ValueError, match="C >= 2"):
+      jax.eval_shape(_plain(law.loss), logits, logits)
+  elif "foreground" not in name and "nested" not in name and "exclusive" not in name:
+    assert jax.eval_shape(_plain(law.loss), logits, logits).shape == (2,)
+
+
+def _plain(loss):
+  """Returns a loss without the options that are one per class."""
+  if not isinstance(loss, functools.partial):
+    return loss
+  kept = {k: v for k, v in loss.keywords.items() if not isinstance(v, tuple)}
+  return functools.partial(loss.func, **kept)
+
+
+@pytest.mark.parametrize("kind", ["none", "all", "random"])
+@pytest.mark.parametrize("name", [name for name, law in LOSSES.items() if law.min_classes == 1])
+def test_losses_of_labels_take_any_combination_of_them(name, kind):
+  law, rng = LOSSES[name], np.random.default_rng(3)
+  masks = {"none": np.zeros, "all": np.ones}.get(kind, lambda s: rng.integers(0, 2, s))(
+    [2, 6, 6, CLASSES]
+  ).astype(np.float32)
+  logits = _logits(11)
+  values, pull_back = jax.vjp(lambda x: law.loss(x, jnp.array(masks)), jnp.array(logits))
+  assert jnp.isfinite(pull_back(jnp.ones(2))[0]).all()
+  if kind == "all" and name == "topology_exclusive":  # no pixel whose labels the table allows
+    np.testing.assert_array_equal(values, 0)
+  else:
+    np.testing.assert_allclose(values, _by_formula(law, logits, masks), rtol=2e-5, atol=1e-6)
+
+
+@over_losses
+def test_deep_supervision_takes_it_to_two_resolutions(law):
+  masks, valid = (
+    jnp.array(_masks("random")),
+    jnp.array(np.random.default_rng(4).random([2, 6, 6]) < 0.7),
+  )
+  fine, coarse = jnp.array(_logits(12)), jnp.array(_logits(13, (2, 3, 3, CLASSES)))
+  loss = losses.deep_supervision(law.loss, weights=(0.75, 0.25))
+  expected = 0.75 * law.loss(fine, masks, valid=valid) + 0.25 * law.loss(
+    coarse, masks[:, 1::2, 1::2], valid=valid[:, 1::2, 1::2]
+  )
+  np.testing.assert_allclose(loss([fine, coarse], masks, valid=valid), expected, rtol=1e-6)
 
 
 def test_every_public_loss_is_in_the_table():
-  helpers = {"pixel_mean", "pixel_sum", "reduce"}
-  assert set(losses.__all__) - helpers <= set(LOSSES)
+  public = set(losses.__all__)
+  assert public >= HELPERS | NOT_OF_PIXELS
+  assert public - HELPERS - NOT_OF_PIXELS <= set(LOSSES)

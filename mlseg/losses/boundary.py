@@ -1,0 +1,114 @@
+"""Losses on the distance between boundaries."""
+
+import math
+
+import jax
+
+from mlseg.losses.distance_transform import boundary_distances, signed_distances
+from mlseg.losses.probabilities import Activation, check_shapes, foreground, probabilities
+from mlseg.losses.reduction import pixel_mean
+
+
+def boundary(
+  logits: jax.Array,
+  masks: jax.Array,
+  *,
+  distances: jax.Array | None = None,
+  activation: Activation = "softmax",
+  include_background: bool = False,
+  valid: jax.Array | None = None,
+) -> jax.Array:
+  """Returns the boundary loss: the mean over classes of (1/N) sum_i phi_ic p_ic.
+
+  phi is the signed distance to the true boundary, negative inside, so that the sum approximates the
+  integral over the space between the boundaries. It is unbounded below by 0 and blind to classes
+  that an image has not got: add a loss of regions, such as `generalized_dice`, and let the weight
+  of this one grow.
+
+  Source: Kervadec et al., Boundary loss for highly unbalanced segmentation, MIDL 2019, eq. 5, with
+    the authors' distance maps (0 on the outermost pixels of a region).
+
+  Args:
+    logits: [B, H, W, C], any floating dtype.
+    masks: [B, H, W, C], one-hot; with 'sigmoid' any zeros and ones.
+    distances: [B, H, W, C], phi, any real dtype, from data preparation; None: computed here from
+      the masks, for which `valid` marks the pixels that belong to no class.
+    activation: 'softmax' or 'sigmoid'.
+    include_background: whether class 0 is part of the mean.
+    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+
+  Returns:
+    [B], in pixels (or the unit of the distances); negative where the prediction is good.
+
+  Raises:
+    ValueError: where the shapes do not belong together, or an option is unknown.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> masks = jnp.eye(2)[jnp.array([[[0, 0, 1, 1, 1]]])]
+    >>> print(f"{boundary(100 * masks, masks)[0]:.1f}, {boundary(-100 * masks, masks)[0]:.1f}")
+    -0.6, 0.6
+  """
+  check_shapes(logits, masks, valid, activation)
+  if distances is None:
+    distances = signed_distances(foreground(masks, include_background), valid)
+  elif distances.shape != logits.shape:
+    raise ValueError(
+      f"distances: must have the shape of logits {logits.shape}, got {distances.shape}"
+    )
+  else:
+    distances = foreground(distances, include_background)
+  p = foreground(probabilities(logits, activation), include_background)
+  return pixel_mean((jax.lax.stop_gradient(distances).astype(p.dtype) * p).mean(axis=-1), valid)
+
+
+def hausdorff_distance_transform(
+  logits: jax.Array,
+  masks: jax.Array,
+  *,
+  alpha: float = 2.0,
+  activation: Activation = "softmax",
+  include_background: bool = False,
+  valid: jax.Array | None = None,
+) -> jax.Array:
+  """Returns the Hausdorff loss: the mean over classes of (1/N) sum_i (p - g)^2 (d_p^a + d_g^a).
+
+  d_p and d_g are the distances to the boundary of the prediction, cut at 1/2, and of the truth.
+  They are constants of the derivative, and computed in the same program. The loss grows with the
+  area of the image: give it a small weight, or let the weighting find one.
+
+  Source: Karimi & Salcudean, Reducing the Hausdorff distance in medical image segmentation with
+    convolutional neural networks, IEEE TMI 39 (2020), eq. 8 and its recommended alpha = 2.
+
+  Args:
+    logits: [B, H, W, C], any floating dtype.
+    masks: [B, H, W, C], one-hot; with 'sigmoid' any zeros and ones.
+    alpha: the exponent of the distances.
+    activation: 'softmax' or 'sigmoid'.
+    include_background: whether class 0 is part of the mean.
+    valid: [B, H, W], nonzero where a pixel counts; the boundaries are those of the valid pixels.
+      None: all count.
+
+  Returns:
+    [B], in pixels to the power alpha. A class that is nowhere or everywhere, in the truth or in the
+    prediction, has no boundary there, and that distance is 0.
+
+  Raises:
+    ValueError: where the shapes do not belong together, alpha is not positive, or an option is
+      unknown.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> masks = jnp.eye(2)[jnp.array([[[0, 0, 1, 1]]])]
+    >>> shifted = jnp.eye(2)[jnp.array([[[0, 1, 1, 1]]])]
+    >>> hausdorff_distance_transform(100 * shifted, masks).tolist()  # one pixel, distances 1 and 1
+    [0.5]
+  """
+  check_shapes(logits, masks, valid, activation)
+  if not 0 < alpha < math.inf:
+    raise ValueError(f"alpha: must be finite and > 0, got {alpha}")
+  p = foreground(probabilities(logits, activation), include_background)
+  g = foreground(masks, include_background).astype(p.dtype)
+  constant = jax.lax.stop_gradient(p)
+  of_p, of_g = (boundary_distances(x, valid).astype(p.dtype) ** alpha for x in (constant, g))
+  return pixel_mean(((p - g) ** 2 * (of_p + of_g)).mean(axis=-1), valid)

@@ -1,0 +1,160 @@
+"""Cross-entropies whose class weights follow the distribution of the classes, or of their losses.
+
+Where no counts are given, the weights are taken from each image's own mask, at every step anew, and
+are constants of the derivative.
+"""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from mlseg.losses.cross_entropy import per_class
+from mlseg.losses.probabilities import check_shapes, log_probabilities
+from mlseg.losses.reduction import pixel_mean, pixel_sum
+
+
+def dynamic_weighted_cross_entropy(
+  logits: jax.Array, masks: jax.Array, *, valid: jax.Array | None = None
+) -> jax.Array:
+  """Returns the cross-entropy, weighted by the inverse size of each class: sum w l / sum w.
+
+  With l_i the cross-entropy of pixel i and w_i = N / N_c for its true class c, of which the image
+  has N_c pixels. So every class that the image has counts the same, however small it is.
+
+  Source: the dynamic weighted cross-entropy (DWCE) of Lu et al., Dynamic weighted cross entropy for
+    semantic segmentation with extremely imbalanced data, AIAM 2019, as those who use it give it:
+    weights from the inverse class frequency of what is at hand. The original was not at hand.
+
+  Args:
+    logits: [B, H, W, C], any floating dtype.
+    masks: [B, H, W, C], one-hot.
+    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+
+  Returns:
+    [B], in nats.
+
+  Raises:
+    ValueError: where the shapes do not belong together.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> masks = jnp.eye(2)[jnp.array([[[0, 0, 0, 1]]])]
+    >>> right_about_0 = jnp.array([10.0, -10.0]) * jnp.ones([1, 1, 4, 1])
+    >>> print(f"{dynamic_weighted_cross_entropy(right_about_0, masks)[0]:.4f}")
+    10.0000
+  """
+  check_shapes(logits, masks, valid)
+  means, present = _losses_by_class(logits, masks, valid)
+  return means.sum(axis=-1) / jnp.maximum(present.sum(axis=-1), 1).astype(means.dtype)
+
+
+def dynamically_weighted_balanced(
+  logits: jax.Array,
+  masks: jax.Array,
+  *,
+  class_counts: Sequence[float] = (),
+  regularization: float = 1.0,
+  valid: jax.Array | None = None,
+) -> jax.Array:
+  """Returns the DWB loss: (1/N) sum_i sum_c (-w_c^(1-p_ic) g_ic log p_ic + r p_ic (1 - p_ic)).
+
+  w_c = log(max_j n_j / n_c) + 1, so that rare classes weigh more, the more the worse their pixels
+  are predicted; the second term, a part of the Brier score, calibrates the confidence.
+
+  Source: Fernando & Tsokos, Dynamically weighted balanced loss: class imbalanced learning and
+    confidence calibration of deep neural networks, IEEE TNNLS 33 (2022).
+  Differs: the formula is printed without brackets; the second term is read as a penalty, the sign
+    with which the loss is bounded and 0 for a perfect prediction.
+
+  Args:
+    logits: [B, H, W, C], any floating dtype.
+    masks: [B, H, W, C], one-hot.
+    class_counts: n, the size of each class in the training set; none: in each image.
+    regularization: r, the factor of the second term.
+    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+
+  Returns:
+    [B], in nats per pixel where r = 0.
+
+  Raises:
+    ValueError: where the shapes do not belong together, there are not C positive counts, or
+      regularization is negative or not finite.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> masks = jnp.ones([1, 2, 2, 1]) * jnp.array([0.0, 1.0])
+    >>> print(f"{dynamically_weighted_balanced(jnp.zeros([1, 2, 2, 2]), masks)[0]:.4f}")
+    1.1931
+  """
+  check_shapes(logits, masks, valid)
+  if not 0 <= regularization < math.inf:
+    raise ValueError(f"regularization: must be finite and >= 0, got {regularization}")
+  log_p = log_probabilities(logits)
+  p, g = jnp.exp(log_p), masks.astype(log_p.dtype)
+  if len(class_counts):
+    counts = jnp.asarray(per_class("class_counts", class_counts, logits.shape[-1]), p.dtype)
+    if not all(count > 0 for count in class_counts):
+      raise ValueError(f"class_counts: must be > 0, got {class_counts}")
+  else:
+    counts = jnp.maximum(pixel_sum(g, valid), 1)[:, None, None, :]
+  weights = jnp.log(counts.max(axis=-1, keepdims=True) / counts) + 1
+  terms = -(weights ** (1 - p)) * g * log_p + regularization * p * (1 - p)
+  return pixel_mean(terms.sum(axis=-1), valid)
+
+
+def ordered_weighted_cross_entropy(
+  logits: jax.Array,
+  masks: jax.Array,
+  *,
+  alpha: float = 0.5,
+  valid: jax.Array | None = None,
+) -> jax.Array:
+  """Returns the mean cross-entropies of the classes, the worst weighing most: sum_k w_k L_(k).
+
+  L_(1) >= L_(2) >= ... are the mean losses of the m classes that an image has, in order, and
+  w_k = (k/m)^alpha - ((k-1)/m)^alpha an ordered weighted average (OWA) with the basic quantifier
+  r^alpha: 1 gives the plain mean over classes, towards 0 only the worst class counts.
+
+  Source: after Maldonado et al., OWAdapt: an adaptive loss function for deep learning using OWA
+    operators, Knowledge-Based Systems 280 (2023); quantifiers of Yager, 1988. Of its quantifiers
+    the basic one is here, and the order is taken anew for each image and step.
+
+  Args:
+    logits: [B, H, W, C], any floating dtype.
+    masks: [B, H, W, C], one-hot.
+    alpha: exponent of the quantifier, in (0, 1].
+    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+
+  Returns:
+    [B], in nats.
+
+  Raises:
+    ValueError: where the shapes do not belong together, or alpha is not in (0, 1].
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> masks = jnp.eye(2)[jnp.array([[[0, 0, 0, 1]]])]
+    >>> right_about_0 = jnp.array([10.0, -10.0]) * jnp.ones([1, 1, 4, 1])
+    >>> print(f"{ordered_weighted_cross_entropy(right_about_0, masks)[0]:.4f}")  # 20 sqrt(1/2)
+    14.1421
+  """
+  check_shapes(logits, masks, valid)
+  if not 0 < alpha <= 1:
+    raise ValueError(f"alpha: must be in (0, 1], got {alpha}")
+  means, present = _losses_by_class(logits, masks, valid)
+  means = -jnp.sort(-jnp.where(present, means, -1))  # losses are not negative: absent classes last
+  count = present.sum(axis=-1, keepdims=True).astype(means.dtype)
+  size = jnp.maximum(count, 1)
+  rank = jnp.arange(1, means.shape[-1] + 1).astype(means.dtype)
+  weights = (rank / size) ** alpha - ((rank - 1) / size) ** alpha
+  return jnp.where(rank <= count, weights * means, 0).sum(axis=-1)
+
+
+def _losses_by_class(logits, masks, valid) -> tuple[jax.Array, jax.Array]:
+  """Returns the mean cross-entropy of each class's pixels, 0 where it has none, and if it has."""
+  log_p = log_probabilities(logits)
+  g = masks.astype(log_p.dtype)
+  sizes = pixel_sum(g, valid)
+  return pixel_sum(-g * log_p, valid) / jnp.maximum(sizes, 1), sizes > 0

@@ -1,0 +1,112 @@
+"""Lovász extensions of the Jaccard loss: its convex surrogates, from sorted errors."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from mlseg.losses.probabilities import check_shapes, finite_logits, probabilities
+
+
+def lovasz_softmax(
+  logits: jax.Array,
+  masks: jax.Array,
+  *,
+  classes: Literal["present", "all"] = "present",
+  valid: jax.Array | None = None,
+) -> jax.Array:
+  """Returns the Lovász-softmax loss: the mean over classes of sum_i m_(i) J'(m)_(i).
+
+  m_i = |g_ic - p_ic| are the errors of class c in descending order, and J'(m) the differences of
+  the Jaccard losses 1 - IoU that result from getting the first i of them wrong.
+
+  Source: Berman, Triki & Blaschko, The Lovász-softmax loss, CVPR 2018, eqs. 9 and 11, alg. 1; per
+    image.
+
+  Args:
+    logits: [B, H, W, C], any floating dtype.
+    masks: [B, H, W, C], one-hot.
+    classes: 'present': the mean is over the classes that an image has; 'all': over all.
+    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+
+  Returns:
+    [B], in [0, 1].
+
+  Raises:
+    ValueError: where the shapes do not belong together, or classes is unknown.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> masks = jnp.ones([1, 2, 2, 1]) * jnp.array([0.0, 1.0])
+    >>> print(f"{lovasz_softmax(jnp.zeros([1, 2, 2, 2]), masks)[0]:.4f}")
+    0.5000
+  """
+  if classes not in ("present", "all"):
+    raise ValueError(f"classes: choose from all, present; got {classes!r}")
+  check_shapes(logits, masks, valid)
+  p = probabilities(logits)
+  g = masks.astype(p.dtype)
+  counts = _counts(valid, g)
+  per_class = _lovasz(jnp.abs(g - p), g, counts)
+  if classes == "all":
+    return per_class.mean(axis=-1)
+  present = ((g * counts).sum(axis=(1, 2)) > 0).astype(p.dtype)
+  return (per_class * present).sum(axis=-1) / jnp.maximum(present.sum(axis=-1), 1)
+
+
+def lovasz_hinge(
+  logits: jax.Array, masks: jax.Array, *, valid: jax.Array | None = None
+) -> jax.Array:
+  """Returns the Lovász hinge: the mean over labels of sum_i max(m_(i), 0) J'(m)_(i).
+
+  m_i = 1 - x_i (2 g_i - 1) are the hinge errors of a label's logits x in descending order; J' as in
+  `lovasz_softmax`. An image without the label pays for its largest error alone.
+
+  Source: Berman, Triki & Blaschko, The Lovász-softmax loss, CVPR 2018, eqs. 7 and 9; Yu & Blaschko,
+    ICML 2015; per image.
+
+  Args:
+    logits: [B, H, W, C], any floating dtype; C >= 1.
+    masks: [B, H, W, C], zeros and ones.
+    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+
+  Returns:
+    [B], not negative.
+
+  Raises:
+    ValueError: where the shapes do not belong together.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> lovasz_hinge(jnp.zeros([1, 2, 2, 1]), jnp.ones([1, 2, 2, 1])).tolist()
+    [1.0]
+  """
+  check_shapes(logits, masks, valid, "sigmoid")
+  x = finite_logits(logits)
+  g = masks.astype(x.dtype)
+  return _lovasz(jax.nn.relu(1 - x * (2 * g - 1)), g, _counts(valid, g)).mean(axis=-1)
+
+
+def _counts(valid: jax.Array | None, g: jax.Array) -> jax.Array:
+  """Returns [B, H, W, 1]: 1 where a pixel counts."""
+  if valid is None:
+    return jnp.ones((*g.shape[:3], 1), g.dtype)
+  return valid.astype(bool).astype(g.dtype)[..., None]
+
+
+def _lovasz(errors: jax.Array, g: jax.Array, counts: jax.Array) -> jax.Array:
+  """Returns the Lovász extension of the Jaccard loss at errors >= 0, [B, C].
+
+  Pixels that do not count are sorted behind all others, and change neither intersection nor union.
+  """
+  channels_last = (errors.shape[0], -1, errors.shape[-1])
+  counts = jnp.broadcast_to(counts, errors.shape).reshape(channels_last)
+  errors, g = errors.reshape(channels_last) * counts, g.reshape(channels_last) * counts
+  order = jnp.argsort(jnp.where(counts > 0, -errors, 1), axis=1)
+  errors, g, counts = (jnp.take_along_axis(array, order, axis=1) for array in (errors, g, counts))
+  size = g.sum(axis=1, keepdims=True)
+  intersection = size - jnp.cumsum(g, axis=1)
+  union = size + jnp.cumsum(counts - g, axis=1)
+  jaccard = 1 - intersection / jnp.maximum(union, 1)
+  steps = jnp.diff(jaccard, axis=1, prepend=jnp.zeros_like(size))
+  return (errors * jax.lax.stop_gradient(steps) * counts).sum(axis=1)

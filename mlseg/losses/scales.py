@@ -1,0 +1,101 @@
+"""Labels to masks, and one loss at several resolutions (deep supervision)."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def one_hot_masks(
+  labels: jax.Array, num_classes: int, ignore_index: int | None = None
+) -> tuple[jax.Array, jax.Array]:
+  """Returns the one-hot masks of a label map, and which pixels count.
+
+  Args:
+    labels: [B, H, W], integers.
+    num_classes: C.
+    ignore_index: the label of pixels that do not count, often 255; None: all count.
+
+  Returns:
+    Masks [B, H, W, C] float32, and valid [B, H, W] bool.
+
+  Raises:
+    ValueError: where ignore_index is a class.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> masks, valid = one_hot_masks(jnp.array([[[0, 1, 255]]]), 2, ignore_index=255)
+    >>> masks[0, 0].tolist(), valid[0, 0].tolist()
+    ([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]], [True, True, False])
+  """
+  if ignore_index is not None and 0 <= ignore_index < num_classes:
+    raise ValueError(f"ignore_index: must not be one of {num_classes} classes, got {ignore_index}")
+  valid = jnp.ones(labels.shape, bool) if ignore_index is None else labels != ignore_index
+  return jax.nn.one_hot(labels, num_classes) * valid[..., None], valid
+
+
+def deep_supervision(
+  loss: Callable[..., jax.Array], *, weights: Sequence[float] = ()
+) -> Callable[..., jax.Array]:
+  """Returns a loss of logits at several resolutions: sum_s w_s L(x_s, g_s).
+
+  The masks g_s, and which pixels count, are the full ones at the pixels nearest to the centres of
+  the coarse ones.
+
+  Source: Lee et al., Deeply-supervised nets, AISTATS 2015; default weights: 2^-s over their sum, as
+    in nnU-Net (which leaves out the coarsest).
+
+  Args:
+    loss: f(logits [B, H, W, C], masks [B, H, W, C], *, valid) -> [B], any of this package.
+    weights: w, one per resolution, the finest first; none: 2^-s over their sum.
+
+  Returns:
+    f(logits, masks, *, valid=None) -> [B], where logits is a sequence of [B, H_s, W_s, C] and
+    masks are [B, H, W, C].
+
+  Raises:
+    ValueError: where a weight is negative or not finite; when called: where their number is not
+      that of the resolutions, or there is none.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from mlseg.losses import cross_entropy
+    >>> masks = jnp.ones([1, 4, 4, 1]) * jnp.array([0.0, 1.0])
+    >>> logits = [jnp.zeros([1, size, size, 2]) for size in (4, 2)]
+    >>> print(f"{deep_supervision(cross_entropy)(logits, masks)[0]:.4f}")
+    0.6931
+  """
+  if not all(0 <= weight < math.inf for weight in weights):
+    raise ValueError(f"weights: must be finite and >= 0, got {tuple(weights)}")
+
+  def supervised(
+    logits: Sequence[jax.Array], masks: jax.Array, *, valid: jax.Array | None = None
+  ) -> jax.Array:
+    if not logits:
+      raise ValueError("logits: must be at least one array [B, H, W, C], got none")
+    if weights and len(weights) != len(logits):
+      raise ValueError(f"weights: must be one per resolution ({len(logits)}), got {tuple(weights)}")
+    halves = 0.5 ** np.arange(len(logits))
+    factors = weights or (halves / halves.sum()).tolist()
+    values = [
+      loss(x, _nearest(masks, x.shape), valid=None if valid is None else _nearest(valid, x.shape))
+      for x in logits
+    ]
+    return sum(
+      (factor * value for factor, value in zip(factors, values, strict=True)),
+      jnp.zeros_like(values[0]),
+    )
+
+  return supervised
+
+
+def _nearest(array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+  """Returns [B, H, W, ...] at the pixels nearest to the centres of a coarser grid."""
+  for axis in (1, 2):
+    fine, coarse = array.shape[axis], shape[axis]
+    if fine != coarse:
+      places = ((np.arange(coarse) + 0.5) * fine / coarse).astype(np.int32)
+      array = jnp.take(array, jnp.asarray(places), axis=axis)
+  return array

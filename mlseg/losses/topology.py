@@ -1,0 +1,179 @@
+"""Losses on label vectors: which labels may meet in a pixel, and where they may change.
+
+A table of containments and exclusions says which vectors of R labels are valid; there are at most
+2^R of them, so the normaliser over the valid ones is exact.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+
+from mlseg.losses.probabilities import check_shapes, finite_logits
+from mlseg.losses.reduction import pixel_count, pixel_mean, pixel_sum
+
+Pairs = Sequence[tuple[int, int]]
+MAX_LABELS = 12
+
+
+def label_vectors(
+  num_labels: int, containment: Pairs = (), exclusion: Pairs = (), need_label: bool = False
+) -> np.ndarray:
+  """Returns the label vectors that a table allows, V(S) = 1.
+
+  Args:
+    num_labels: R, at most 12.
+    containment: pairs (inner, outer): a pixel with label inner has label outer too.
+    exclusion: pairs of labels that no pixel has both.
+    need_label: whether a pixel must have a label; else none is valid too.
+
+  Returns:
+    [V, R] int64, zeros and ones, in the order of binary numbers with label 0 first.
+
+  Raises:
+    ValueError: where a pair is not two different labels, R is out of its range, or a label is in
+      no valid vector.
+
+  Example:
+    >>> label_vectors(3, containment=[(2, 1)], exclusion=[(0, 1), (0, 2)]).tolist()
+    [[0, 0, 0], [0, 1, 0], [0, 1, 1], [1, 0, 0]]
+  """
+  if not 1 <= num_labels <= MAX_LABELS:
+    raise ValueError(f"num_labels: must be in [1, {MAX_LABELS}], got {num_labels}")
+  for name, pairs in (("containment", containment), ("exclusion", exclusion)):
+    for pair in pairs:
+      if len(pair) != 2 or pair[0] == pair[1] or not all(0 <= r < num_labels for r in pair):
+        rule = f"must be pairs of different labels below {num_labels}"
+        raise ValueError(f"{name}: {rule}, got {tuple(pair)}")
+  vectors = (np.arange(2**num_labels)[:, None] >> np.arange(num_labels)[::-1]) & 1
+  keep = np.ones(len(vectors), bool)
+  for inner, outer in containment:
+    keep &= vectors[:, inner] <= vectors[:, outer]
+  for one, other in exclusion:
+    keep &= vectors[:, one] + vectors[:, other] < 2
+  if need_label:
+    keep &= vectors.any(axis=1)
+  never = np.flatnonzero(~vectors[keep].any(axis=0))
+  if len(never):
+    raise ValueError(f"containment and exclusion: leave no valid vector with label {never[0]}")
+  return vectors[keep]
+
+
+def topology(
+  logits: jax.Array,
+  masks: jax.Array,
+  *,
+  containment: Pairs = (),
+  exclusion: Pairs = (),
+  need_label: bool = False,
+  valid: jax.Array | None = None,
+) -> jax.Array:
+  """Returns the topology loss: -(1/N) sum_p log P_t(S_p), P_t(S) = V(S) prod_r exp(f_r)^(S^r) / Z.
+
+  Z sums over the valid label vectors, so probability goes to them alone, and the network learns
+  which labels exclude each other or lie in each other. With every pair excluded and a label needed
+  it is the cross-entropy under softmax; with an empty table, R sigmoid cross-entropies added up.
+
+  Source: BenTaieb & Hamarneh 2017, eqs. 7-8 (a sum over pixels there), without its uncertainty.
+
+  Args:
+    logits: [B, H, W, R], f, any floating dtype.
+    masks: [B, H, W, R], zeros and ones: which labels a pixel has.
+    containment: pairs (inner, outer): a pixel with label inner has label outer too.
+    exclusion: pairs of labels that no pixel has both.
+    need_label: whether a pixel must have a label.
+    valid: [B, H, W], nonzero where a pixel counts; None: all count. A pixel whose true labels the
+      table forbids does not count either: its loss would be infinite.
+
+  Returns:
+    [B], in nats per pixel.
+
+  Raises:
+    ValueError: where the shapes do not belong together, or as `label_vectors` says.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> masks = jnp.ones([1, 2, 2, 1]) * jnp.array([0.0, 1.0, 1.0])
+    >>> table = {"containment": [(2, 1)], "exclusion": [(0, 1), (0, 2)]}
+    >>> print(f"{topology(jnp.zeros([1, 2, 2, 3]), masks, **table)[0]:.4f}")  # log 4
+    1.3863
+  """
+  check_shapes(logits, masks, valid, "sigmoid")
+  vectors = label_vectors(logits.shape[-1], containment, exclusion, need_label)
+  scores = finite_logits(logits)
+  log_z = logsumexp(_vector_scores(scores, vectors), axis=-1)
+  g = masks.astype(scores.dtype)
+  allowed = (masks[..., None, :].astype(jnp.int32) == vectors.astype(np.int32)).all(-1).any(-1)
+  counts = allowed if valid is None else allowed & valid.astype(bool)
+  return pixel_mean(log_z - (g * scores).sum(axis=-1), counts)
+
+
+def geometry(
+  logits: jax.Array,
+  masks: jax.Array,
+  *,
+  containment: Pairs = (),
+  exclusion: Pairs = (),
+  need_label: bool = False,
+  valid: jax.Array | None = None,
+) -> jax.Array:
+  """Returns the geometry loss: (1/N) sum_p sum_r sum_q S_p^r |log P_t(S_p^r) / P_t(S_q^r)| B_pq.
+
+  q runs over the four neighbours of p, and B_pq is 1 where p and q have the same true labels, so
+  that probabilities change at true boundaries only. P_t(S_p^r) is the probability that p has label
+  r: the sum over the valid label vectors with it, see `topology`.
+
+  Source: BenTaieb & Hamarneh 2017, eq. 9 (a sum over pixels there), without its uncertainty.
+
+  Args:
+    logits: [B, H, W, R], any floating dtype.
+    masks: [B, H, W, R], zeros and ones: which labels a pixel has.
+    containment: pairs (inner, outer): a pixel with label inner has label outer too.
+    exclusion: pairs of labels that no pixel has both.
+    need_label: whether a pixel must have a label.
+    valid: [B, H, W], nonzero where a pixel counts, as p and as q; None: all count.
+
+  Returns:
+    [B], in nats per pixel; 0 where the probabilities are constant within regions.
+
+  Raises:
+    ValueError: where the shapes do not belong together, or as `label_vectors` says.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> logits = jnp.array([0.0, 1.0]).reshape([1, 1, 2, 1])
+    >>> print(f"{geometry(logits, jnp.ones([1, 1, 2, 1]))[0]:.4f}")  # log(sigmoid(1) / sigmoid(0))
+    0.3799
+  """
+  check_shapes(logits, masks, valid, "sigmoid")
+  vectors = label_vectors(logits.shape[-1], containment, exclusion, need_label)
+  scores = _vector_scores(finite_logits(logits), vectors)
+  log_z = logsumexp(scores, axis=-1)
+  having = [np.flatnonzero(column) for column in vectors.T]
+  log_p = jnp.stack([logsumexp(scores[..., i], axis=-1) - log_z for i in having], axis=-1)
+  total = jnp.zeros(log_p.shape[:1], log_p.dtype)
+  for axis in (1, 2):
+    (p, q), (here, there) = (_neighbours(array, axis) for array in (log_p, masks))
+    same = (here == there).all(axis=-1, keepdims=True)
+    if valid is not None:
+      both = _neighbours(valid.astype(bool), axis)
+      same = same & (both[0] & both[1])[..., None]
+    terms = jnp.where(same, here.astype(p.dtype) * jnp.abs(p - q), 0)
+    total = total + 2 * pixel_sum(terms.sum(axis=-1))  # p to q and q to p are the same
+  return total / jnp.maximum(pixel_count(log_p, valid), 1)
+
+
+def _vector_scores(scores: jax.Array, vectors: np.ndarray) -> jax.Array:
+  """Returns the score of each valid vector, the sum over its labels, [B, H, W, V]."""
+  # Accelerators round the factors of a product to about 10 bits unless told otherwise.
+  exact = jax.lax.Precision.HIGHEST
+  return jnp.matmul(scores, jnp.asarray(vectors.T, scores.dtype), precision=exact)
+
+
+def _neighbours(array: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
+  """Returns all pairs of neighbours along an axis: the former ones and the latter ones."""
+  size = array.shape[axis]
+  first = jax.lax.slice_in_dim(array, 0, size - 1, axis=axis)
+  return first, jax.lax.slice_in_dim(array, 1, size, axis=axis)
