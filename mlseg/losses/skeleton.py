@@ -84,12 +84,14 @@ def soft_skeleton(regions: jax.Array, iterations: int, valid: jax.Array | None =
     [0, 0, 1, 1, 0, 0]
   """
   counts = None if valid is None else valid.astype(bool)[..., None]
-  skeleton = jnp.zeros_like(regions)
-  for step in range(iterations + 1):
-    if step:
-      regions = _erode(regions, counts)
-    lost = jax.nn.relu(regions - _dilate(_erode(regions, counts), counts))
-    skeleton = skeleton + jax.nn.relu(lost - skeleton * lost)
+
+  def step(carry: tuple[jax.Array, jax.Array], _: None) -> tuple[tuple[jax.Array, jax.Array], None]:
+    regions, skeleton = carry
+    eroded = _erode(regions, counts)
+    lost = jax.nn.relu(regions - _dilate(eroded, counts))
+    return (eroded, skeleton + jax.nn.relu(lost - skeleton * lost)), None
+
+  (_, skeleton), _ = jax.lax.scan(step, (regions, jnp.zeros_like(regions)), length=iterations + 1)
   return skeleton
 
 
