@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlseg import builders, main, train_step, weighting
+from mlseg import builders, loss_builders, main, train_step, weighting
 from mlseg.data import pipeline
 from mlseg.weighting import catalogue
 
@@ -83,7 +83,7 @@ class Network(NamedTuple):
   config: Any
   loss_fn: weighting.SplitLoss
   variables: Any
-  batch: tuple[jax.Array, jax.Array]
+  batch: loss_builders.Batch
 
 
 def make_network(batch_size: int) -> Network:
@@ -92,9 +92,10 @@ def make_network(batch_size: int) -> Network:
   cases = builders.make_cases(config)
   images = pipeline.to_float(jnp.asarray(cases.images[:batch_size]))
   masks = jnp.asarray(cases.masks[:batch_size])
+  batch = loss_builders.Batch(images, masks)
   model = builders.make_model(config, 2)
-  loss_fn = builders.make_loss_fn(model, builders.make_losses(config, 2), 2)
-  return Network(config, loss_fn, model.init(jax.random.key(0), images[:1]), (images, masks))
+  loss_fn = loss_builders.make_loss_fn(model, loss_builders.make_losses(config, 2), 2)
+  return Network(config, loss_fn, model.init(jax.random.key(0), images[:1]), batch)
 
 
 def make_training_step(network: Network, method: weighting.LossWeighting, gram_at: str) -> Step:
@@ -102,7 +103,7 @@ def make_training_step(network: Network, method: weighting.LossWeighting, gram_a
   optimizer = builders.make_optimizer(network.config, 1000)
   step = train_step.make_step(network.loss_fn, optimizer, method, gram_at=gram_at)
   variables = jax.tree.map(jnp.copy, network.variables)
-  names = tuple(builders.loss_names(network.config))
+  names = tuple(loss_builders.loss_names(network.config))
   state = train_step.init_state(jax.random.key(0), variables, optimizer, method, names)
   compiled = jax.jit(step, donate_argnums=0).lower(state, network.batch)
   run = compiled.compile(builders.compiler_options())

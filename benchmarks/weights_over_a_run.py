@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 
-from mlseg import builders, main, train_step, weighting
+from mlseg import builders, loss_builders, main, train_step, weighting
 from mlseg.programs import device_data
 from mlseg.weighting import LossWeighting, catalogue
 
@@ -39,12 +39,12 @@ def record() -> None:
   steps_per_epoch = len(split.train) // config.batch_size
   num_steps = steps_per_epoch * config.num_epochs
   model = builders.make_model(config, len(loaded.class_names))
-  losses = builders.make_losses(config, len(loaded.class_names))
-  loss_fn = builders.make_loss_fn(model, losses, len(loaded.class_names))
+  losses = loss_builders.make_losses(config, len(loaded.class_names))
+  loss_fn = loss_builders.make_loss_fn(model, losses, len(loaded.class_names))
   optimizer = builders.make_optimizer(config, num_steps)
   recorder = _recorder(len(losses))
   step = train_step.make_step(loss_fn, optimizer, recorder, gram_at="logits")
-  batch_at = builders.make_batch_at(config)
+  batch_at = loss_builders.make_batch_at(config)
   variables = model.init(jax.random.key(config.seed), jnp.zeros((1, 128, 128, 1)))
   state = train_step.init_state(
     jax.random.key(config.seed), variables, optimizer, recorder, tuple(losses)

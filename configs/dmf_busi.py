@@ -90,6 +90,21 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.loss_options.focal = ConfigDict({"gamma": 2.0, "alpha": 0.25})
   config.loss_options.tversky = ConfigDict({"alpha": 0.7, "beta": 0.3})
   config.loss_options.class_balanced_dice = ConfigDict({"class_weights": "paper"})
+  more = config.loss_options  # of losses that the paper has not
+  more.binary_cross_entropy = ConfigDict({"positive_weight": 1.0})
+  more.weighted_cross_entropy = ConfigDict({"class_weights": ()})  # (): n / (C n_c), 'balanced'
+  more.dynamically_weighted_balanced = ConfigDict({"class_counts": (), "regularization": 1.0})
+  more.ordered_weighted_cross_entropy = ConfigDict({"alpha": 0.5})
+  more.soft_dice = ConfigDict({"include_background": True})
+  more.soft_iou = ConfigDict({"include_background": True})
+  more.generalized_dice = ConfigDict({"class_weights": "square", "include_background": True})
+  more.focal_tversky = ConfigDict({"alpha": 0.3, "beta": 0.7, "gamma": 4 / 3})
+  more.lovasz_softmax = ConfigDict({"classes": "present"})
+  more.boundary = ConfigDict({"include_background": False})
+  more.hausdorff_distance_transform = ConfigDict({"alpha": 2.0, "include_background": False})
+  more.cl_dice = ConfigDict({"iterations": 3, "smooth": 1.0, "include_background": False})
+  more.topology = ConfigDict({"containment": (), "exclusion": (), "need_label": False})
+  more.geometry = ConfigDict({"containment": (), "exclusion": (), "need_label": False})
 
   config.weighting = ConfigDict()
   config.weighting.name = "fixed" if statistic == "fixed" else "dynamic_memory_fusion"

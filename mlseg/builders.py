@@ -2,9 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,54 +11,17 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from mlseg import losses, models, weighting
-from mlseg.data import augmentation, cases, pipeline, splits
-from mlseg.errors import UserError, unknown
-from mlseg.losses import reduction
+from mlseg import models, weighting
+from mlseg.data import cases, distances, splits
+from mlseg.errors import UserError, require, unknown, user_errors
+from mlseg.loss_builders import uses_distances
 from mlseg.models import unet
-from mlseg.train_step import Scalars
-from mlseg.weighting import LossWeighting, SplitLoss, catalogue
+from mlseg.weighting import LossWeighting, catalogue
 
-PyTree = Any
-Loss = Callable[[jax.Array, jax.Array], jax.Array]
-
-LOSSES: dict[str, Callable[..., jax.Array]] = {
-  "cross_entropy": losses.cross_entropy,
-  "soft_iou": losses.soft_iou,
-  "soft_dice": losses.soft_dice,
-  "focal": losses.focal,
-  "tversky": losses.tversky,
-  "class_balanced_dice": losses.class_balanced_dice,
-}
 METHODS: dict[str, Callable[..., LossWeighting]] = {
   name: getattr(weighting, name) for name in catalogue.METHODS
 }
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-
-
-class Data(NamedTuple):
-  """What the compiled program reads: the whole data set, on the device."""
-
-  images: jax.Array  # [N, H, W, I] uint8
-  masks: jax.Array  # [N, H, W] uint8, classes
-  train: jax.Array  # [n] int32, which cases to train on
-
-
-def require(condition: bool, rule: str, value: Any) -> None:
-  """Raises a UserError that names the rule and the value where the condition does not hold."""
-  if not condition:
-    raise UserError(f"{rule}, not {value!r}")
-
-
-@contextmanager
-def user_errors(section: str) -> Iterator[None]:
-  """Turns the ValueError of a factory into a UserError that names the config's section."""
-  try:
-    yield
-  except UserError:
-    raise
-  except (TypeError, ValueError) as error:
-    raise UserError(f"{section}: {error}") from error
 
 
 def check_config(config: ConfigDict) -> None:
@@ -81,9 +43,9 @@ def check_config(config: ConfigDict) -> None:
 
 
 def make_cases(config: ConfigDict) -> cases.Cases:
-  """Returns the preprocessed data set."""
+  """Returns the preprocessed data set, with distances where a loss reads them."""
   options = config.data
-  return cases.load(
+  loaded = cases.load(
     options.name,
     root=options.root,
     image_size=options.image_size,
@@ -91,6 +53,10 @@ def make_cases(config: ConfigDict) -> cases.Cases:
     sigma_space=options.sigma_space,
     sigma_intensity=options.sigma_intensity,
   )
+  if not uses_distances(config):
+    return loaded
+  maps = distances.signed_distances(loaded.masks, len(loaded.class_names))
+  return loaded._replace(distances=maps)
 
 
 def make_split(
@@ -147,33 +113,6 @@ def make_model(config: ConfigDict, num_classes: int) -> models.Model:
     dtype=DTYPES[options.dtype],
   )
   return models.from_linen(module)
-
-
-def loss_names(config: ConfigDict) -> list[str]:
-  """Returns the names of the losses in the config's order, the auxiliary one last."""
-  extra = config.auxiliary.name
-  return [*config.losses, *([] if extra == "none" else [extra])]
-
-
-def make_losses(config: ConfigDict, num_classes: int) -> dict[str, Loss]:
-  """Returns the losses by name, the auxiliary one last: functions of (logits, one-hot masks)."""
-  names = loss_names(config)
-  require(len(set(names)) == len(names) > 0, "the losses must be different and at least one", names)
-  for name in names:
-    if name not in LOSSES:
-      raise unknown("loss", name, LOSSES)
-  for name in config.loss_options:
-    if name not in LOSSES:
-      raise unknown("loss in config.loss_options", name, LOSSES)
-  options = config.loss_options
-  functions: dict[str, Loss] = {
-    name: functools.partial(LOSSES[name], **dict(options.get(name, {}))) for name in names
-  }
-  shape = jax.ShapeDtypeStruct((1, 8, 8, num_classes), jnp.float32)
-  for name, function in functions.items():
-    with user_errors(f"config.loss_options.{name}"):
-      jax.eval_shape(function, shape, shape)  # checks the options' names and values
-  return functions
 
 
 def make_weighting(config: ConfigDict, steps_per_epoch: int) -> LossWeighting:
@@ -252,38 +191,6 @@ def make_optimizer(config: ConfigDict, num_steps: int) -> optax.GradientTransfor
   if not options.clip_norm:
     return optimizer
   return optax.chain(optax.clip_by_global_norm(options.clip_norm), optimizer)
-
-
-def make_batch_at(config: ConfigDict) -> Callable[[Data, jax.Array, jax.Array], PyTree]:
-  """Returns `batch_at(data, key, step) -> (images, masks)`, augmented, for the compiled step."""
-  options: dict[str, Any] = dict(config.augmentation)
-
-  def batch_at(data: Data, key: jax.Array, step: jax.Array) -> PyTree:
-    order_key, augment_key = jax.random.split(key)
-    images, masks = pipeline.batch_at(
-      data.images, data.masks, data.train, order_key, step, config.batch_size
-    )
-    key = jax.random.fold_in(augment_key, step)
-    return augmentation.augment(key, images, masks, **options)
-
-  return batch_at
-
-
-def make_loss_fn(
-  model: models.Model, loss_functions: dict[str, Loss], num_classes: int
-) -> SplitLoss:
-  """Returns the losses of (params, model_state, batch) for `make_step`, split at the logits."""
-
-  def forward(params: PyTree, model_state: PyTree, batch: PyTree) -> tuple[PyTree, PyTree]:
-    outputs, model_state = model.apply({**model_state, "params": params}, batch[0], True)
-    return outputs.logits, model_state
-
-  def values(logits: PyTree, model_state: PyTree, batch: PyTree) -> Scalars:
-    del model_state
-    targets = jax.nn.one_hot(batch[1], num_classes)
-    return {name: reduction.reduce(f(logits, targets)) for name, f in loss_functions.items()}
-
-  return SplitLoss(forward, values)
 
 
 @functools.cache

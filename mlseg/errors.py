@@ -1,6 +1,8 @@
 """The one exception that a person, rather than a programmer, is meant to read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 
 class UserError(ValueError):
@@ -23,3 +25,20 @@ def unknown(kind: str, name: object, choices: Iterable[str]) -> UserError:
     unknown loss 'dise': choose from focal, soft_dice
   """
   return UserError(f"unknown {kind} {name!r}: choose from {', '.join(sorted(choices))}")
+
+
+def require(condition: bool, rule: str, value: Any) -> None:
+  """Raises a UserError that names the rule and the value where the condition does not hold."""
+  if not condition:
+    raise UserError(f"{rule}, not {value!r}")
+
+
+@contextmanager
+def user_errors(section: str) -> Iterator[None]:
+  """Turns the ValueError of a factory into a UserError that names the config's section."""
+  try:
+    yield
+  except UserError:
+    raise
+  except (TypeError, ValueError) as error:
+    raise UserError(f"{section}: {error}") from error

@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from mlseg import builders, train_step
-from mlseg.builders import Data
+from mlseg import builders, loss_builders, train_step
 from mlseg.data import pipeline
 from mlseg.data.cases import Cases
 from mlseg.data.splits import Split
+from mlseg.errors import user_errors
 from mlseg.evaluate import Evaluation, make_evaluate
+from mlseg.loss_builders import Data
 from mlseg.metrics import overlap
 from mlseg.train_step import StepLog, TrainState
 
@@ -72,14 +73,16 @@ def build_programs(config: ConfigDict, cases: Cases, split: Split) -> Programs:
   Args:
     config: the recipe.
     cases: the data set.
-    split: of any seed; only its sizes count, which are the same for all.
+    split: of the first seed, for the sizes of its parts, which are the same for all seeds, and for
+      class weights that the config leaves open.
 
   Raises:
     UserError: the config is not right.
   """
   num_classes = len(cases.class_names)
   model = builders.make_model(config, num_classes)
-  losses = builders.make_losses(config, num_classes)
+  pixels = np.bincount(cases.masks[split.train].ravel(), minlength=num_classes)
+  losses = loss_builders.make_losses(config, num_classes, pixels.tolist())
   steps_per_epoch = len(split.train) // config.batch_size
   weighting = builders.make_weighting(config, steps_per_epoch)
   num_steps = steps_per_epoch * config.num_epochs
@@ -103,12 +106,12 @@ def build_programs(config: ConfigDict, cases: Cases, split: Split) -> Programs:
     means = {name: value.mean() for name, value in result.losses.items()}
     return train_step.update_best(state, dice, epoch), Validation(dice, means)
 
-  loss_fn = builders.make_loss_fn(model, losses, num_classes)
-  with builders.user_errors("config.weighting"):
+  loss_fn = loss_builders.make_loss_fn(model, losses, num_classes)
+  with user_errors("config.weighting"):
     step = train_step.make_step(
       loss_fn, optimizer, weighting, config.weighting.gram_at, config.num_microbatches
     )
-  run = train_step.make_run(step, builders.make_batch_at(config))
+  run = train_step.make_run(step, loss_builders.make_batch_at(config))
 
   options = builders.compiler_options()
 
@@ -143,7 +146,10 @@ def build_programs(config: ConfigDict, cases: Cases, split: Split) -> Programs:
 def device_data(cases: Cases, split: Split) -> Data:
   """Returns the data set on the device, with the indices of the training part."""
   return Data(
-    jnp.asarray(cases.images), jnp.asarray(cases.masks), jnp.asarray(split.train, jnp.int32)
+    jnp.asarray(cases.images),
+    jnp.asarray(cases.masks),
+    jnp.asarray(split.train, jnp.int32),
+    None if cases.distances is None else jnp.asarray(cases.distances),
   )
 
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mlseg import builders, results, run_folder
+from mlseg import builders, loss_builders, results, run_folder
 from mlseg.checkpoint import Checkpoints, flatten
 from mlseg.data import splits
 from mlseg.data.cases import Cases
@@ -119,7 +119,7 @@ def _train_seed(
   validation_part = validation_data(data, split)
 
   # ---- Steps: the host waits for the device once per log step, in `device_get`, and nowhere else
-  names = list(builders.loss_names(config))
+  names = list(loss_builders.loss_names(config))
   finished = _finished(config, programs, step, jax.device_get(state.best.epoch))
   if not finished:
     reporter.say(f"seed {seed}: compiled in {programs.training().seconds:.1f} s")

@@ -9,7 +9,7 @@ import pathlib
 import pytest
 from ml_collections import ConfigDict
 
-from mlseg import builders, weighting
+from mlseg import builders, loss_builders, losses, weighting
 
 CONFIGS = sorted((pathlib.Path(__file__).parent.parent / "configs").glob("*.py"))
 PAPER_ROWS = 13
@@ -37,7 +37,8 @@ def _variants():
 
 
 def _without_options(leaves):
-  return {name for name in leaves if ".weighting.options." not in f".{name}"}
+  sections = (".weighting.options.", ".loss_options.")
+  return {name for name in leaves if not any(section in f".{name}" for section in sections)}
 
 
 @pytest.mark.parametrize(("path", "variant"), list(_variants()))
@@ -46,16 +47,16 @@ def test_config_is_complete_and_builds(path, variant):
   config = module.get_config(variant) if variant else module.get_config()
   reference = dict(_leaves(_module(CONFIGS[0].with_name("dmf_busi.py")).get_config()))
   leaves = dict(_leaves(config))
-  # Options of methods that a recipe does not mean to use keep their defaults unsaid.
+  # Options of methods and losses that a recipe does not mean to use keep their defaults unsaid.
   assert _without_options(leaves) == _without_options(reference)
   assert not [name for name, value in leaves.items() if isinstance(value, list)]
   json.dumps(config.to_dict())
   builders.check_config(config)
-  losses = builders.make_losses(config, 2)
+  functions = loss_builders.make_losses(config, 2)
   method = builders.make_weighting(config, 14)
-  state = method.init(dict.fromkeys(losses, 1.0))
-  weights, _ = method.update({name: builders.jnp.float32(1.0) for name in losses}, state)
-  assert weights.keys() == losses.keys()
+  state = method.init(dict.fromkeys(functions, 1.0))
+  weights, _ = method.update({name: builders.jnp.float32(1.0) for name in functions}, state)
+  assert weights.keys() == functions.keys()
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
@@ -95,3 +96,23 @@ def test_the_options_of_methods_in_the_recipe_are_the_defaults_of_their_factorie
         assert parameters[option].default == value, (name, option)
     config.weighting.name = name
     builders.make_weighting(config, 14)
+
+
+def test_the_options_of_losses_in_the_recipe_are_the_defaults_of_the_losses():
+  config = _module(CONFIGS[0].with_name("dmf_busi.py")).get_config()
+  config.auxiliary.name = "none"
+  for name, options in config.loss_options.items():
+    parameters = inspect.signature(getattr(losses, name)).parameters
+    for option, value in options.items():
+      if (name, option) != ("weighted_cross_entropy", "class_weights"):  # the data set decides
+        assert parameters[option].default == value, (name, option)
+  for name, loss in loss_builders.LOSSES.items():
+    config.losses = (name,)
+    assert loss_builders.make_losses(config, 2, (9, 1))[name].func is loss
+
+
+def test_class_weights_that_a_recipe_leaves_open_come_from_the_training_set():
+  config = _module(CONFIGS[0].with_name("dmf_busi.py")).get_config("fixed")
+  config.losses = ("weighted_cross_entropy",)
+  loss = loss_builders.make_losses(config, 2, (300, 100))["weighted_cross_entropy"]
+  assert loss.keywords == {"class_weights": (200 / 300, 2.0)}

@@ -21,11 +21,15 @@ ALLOWED = {  # what a module of mlseg may import from mlseg, beside its own pack
   "checkpoint": {"errors"},
   "train_step": {"weighting"},
   "evaluate": {"metrics"},
-  "builders": {"errors", "losses", "models", "weighting", "data", "train_step"},
-  "programs": {"builders", "data", "evaluate", "metrics", "train_step"},
+  "loss_builders": {"errors", "losses", "models", "weighting", "data", "train_step"},
+  "builders": {"errors", "loss_builders", "models", "weighting", "data"},
+  "programs": {
+    "builders", "data", "errors", "evaluate", "loss_builders", "metrics", "train_step",
+  },
   "results": {"data", "log", "metrics", "programs", "report", "run_folder", "train_step"},
   "train": {
-    "builders", "checkpoint", "data", "log", "programs", "results", "run_folder", "train_step",
+    "builders", "checkpoint", "data", "log", "loss_builders", "programs", "results",
+    "run_folder", "train_step",
   },
   "main": {"errors", "log", "train"},
 }  # fmt: skip

@@ -51,15 +51,13 @@ def augment(
   _check(brightness=(brightness, 1.0), contrast=(contrast, 1.0))
   keys = jax.random.split(key, 7)
   count = images.shape[0]
+  images, masks = flip(
+    key, images, masks, flip_horizontal=flip_horizontal, flip_vertical=flip_vertical
+  )
 
   def uniform(index: int, largest: float) -> jax.Array:
     return jax.random.uniform(keys[index], (count,), minval=-largest, maxval=largest)
 
-  for index, axis, chance in ((0, 2, flip_horizontal), (1, 1, flip_vertical)):
-    if chance:
-      flips = jax.random.bernoulli(keys[index], chance, (count,))
-      images = jnp.where(flips[:, None, None, None], jnp.flip(images, axis), images)
-      masks = jnp.where(flips[:, None, None], jnp.flip(masks, axis), masks)
   if rotation or shear or scale:
     angle = jnp.deg2rad(uniform(2, rotation))
     slant = jnp.tan(jnp.deg2rad(uniform(3, shear)))
@@ -73,6 +71,28 @@ def augment(
   if contrast or brightness:
     images = images.clip(0.0, 1.0)
   return images, masks
+
+
+def flip(
+  key: jax.Array, *arrays: jax.Array, flip_horizontal: float, flip_vertical: float
+) -> tuple[jax.Array, ...]:
+  """Returns arrays of one batch, those of some examples flipped: the ones that `augment` flips.
+
+  Args:
+    key: that of `augment`, whose own use of it this is.
+    arrays: [B, H, W, ...] each.
+    flip_horizontal: probability of a left-right flip.
+    flip_vertical: probability of an up-down flip.
+  """
+  keys = jax.random.split(key, 7)
+  for index, axis, chance in ((0, 2, flip_horizontal), (1, 1, flip_vertical)):
+    if chance:
+      flips = jax.random.bernoulli(keys[index], chance, arrays[0].shape[:1])
+      arrays = tuple(
+        jnp.where(flips.reshape(-1, *[1] * (array.ndim - 1)), jnp.flip(array, axis), array)
+        for array in arrays
+      )
+  return arrays
 
 
 def _check(**limits: tuple[float, float]) -> None:

@@ -32,6 +32,7 @@ class Cases(NamedTuple):
   class_names: tuple[str, ...]  # of the masks, the background first
   label_names: tuple[str, ...]  # of the diagnoses
   fingerprint: str  # of the arrays and the ids
+  distances: np.ndarray | None = None  # [N, H, W, C] float32, to the boundary of each class
 
 
 def load(

@@ -44,6 +44,17 @@ def test_flips_are_exact():
   np.testing.assert_array_equal(moved_masks, masks[:, ::-1])
 
 
+def test_maps_are_flipped_with_the_images_that_augment_flips():
+  images, masks = _batch(40, 8)
+  options = {"flip_horizontal": 0.5, "flip_vertical": 0.3}
+  key = jax.random.key(7)
+  moved, moved_masks = augmentation.augment(key, images, masks, **options)
+  maps, labels = augmentation.flip(key, images, masks, **options)
+  assert (moved != images).any()
+  np.testing.assert_array_equal(maps, moved)
+  np.testing.assert_array_equal(labels, moved_masks)
+
+
 def test_half_of_the_images_are_flipped():
   images, masks = _batch(400, 8)
   images = images + jnp.arange(8.0)[None, None, :, None]

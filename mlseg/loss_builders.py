@@ -1,0 +1,149 @@
+"""From a config to losses, and to the batches that they read; sees the config, as `builders`."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from mlseg import losses, models
+from mlseg.data import augmentation, pipeline
+from mlseg.errors import require, unknown, user_errors
+from mlseg.losses import reduction
+from mlseg.train_step import Scalars
+from mlseg.weighting import SplitLoss
+
+PyTree = Any
+Loss = Callable[..., jax.Array]
+
+NAMES = (
+  "binary_cross_entropy",
+  "boundary",
+  "cl_dice",
+  "class_balanced_dice",
+  "cross_entropy",
+  "dynamic_weighted_cross_entropy",
+  "dynamically_weighted_balanced",
+  "focal",
+  "focal_tversky",
+  "generalized_dice",
+  "geometry",
+  "hausdorff_distance_transform",
+  "lovasz_hinge",
+  "lovasz_softmax",
+  "ordered_weighted_cross_entropy",
+  "soft_dice",
+  "soft_iou",
+  "topology",
+  "tversky",
+  "weighted_cross_entropy",
+)
+LOSSES: dict[str, Loss] = {name: getattr(losses, name) for name in NAMES}
+
+
+class Data(NamedTuple):
+  """What the compiled program reads: the whole data set, on the device."""
+
+  images: jax.Array  # [N, H, W, I] uint8
+  masks: jax.Array  # [N, H, W] uint8, classes
+  train: jax.Array  # [n] int32, which cases to train on
+  distances: jax.Array | None = None  # [N, H, W, C] float32, where a loss reads them
+
+
+class Batch(NamedTuple):
+  """What the losses of a step read."""
+
+  images: jax.Array  # [B, H, W, I] float32 in [0, 1]
+  masks: jax.Array  # [B, H, W] uint8, classes
+  distances: jax.Array | None = None  # [B, H, W, C] float32, where a loss reads them
+
+
+def loss_names(config: ConfigDict) -> list[str]:
+  """Returns the names of the losses in the config's order, the auxiliary one last."""
+  extra = config.auxiliary.name
+  return [*config.losses, *([] if extra == "none" else [extra])]
+
+
+def uses_distances(config: ConfigDict) -> bool:
+  """Returns whether distance maps are made before training.
+
+  They are flipped with the masks, but a warped map is not the map of a warped mask: under rotation,
+  shear and scaling the boundary loss computes its own, in every step.
+  """
+  options = config.augmentation
+  warped = options.rotation or options.shear or options.scale
+  return "boundary" in loss_names(config) and not warped
+
+
+def make_losses(
+  config: ConfigDict, num_classes: int, class_pixels: Sequence[int] = ()
+) -> dict[str, Loss]:
+  """Returns the losses by name, the auxiliary one last: functions of (logits, one-hot masks).
+
+  Args:
+    config: the recipe.
+    num_classes: C.
+    class_pixels: of each class in the training set, for class weights that the config leaves open.
+  """
+  names = loss_names(config)
+  require(len(set(names)) == len(names) > 0, "the losses must be different and at least one", names)
+  for name in names:
+    if name not in LOSSES:
+      raise unknown("loss", name, LOSSES)
+  for name in config.loss_options:
+    if name not in LOSSES:
+      raise unknown("loss in config.loss_options", name, LOSSES)
+  functions: dict[str, Loss] = {}
+  shape = jax.ShapeDtypeStruct((1, 8, 8, num_classes), jnp.float32)
+  for name in names:
+    options = dict(config.loss_options.get(name, {}))
+    with user_errors(f"config.loss_options.{name}"):
+      if name == "weighted_cross_entropy" and options.get("class_weights") == () and class_pixels:
+        options["class_weights"] = losses.balanced_class_weights(class_pixels)
+      functions[name] = functools.partial(LOSSES[name], **options)
+      jax.eval_shape(functions[name], shape, shape)  # checks the options' names and values
+  return functions
+
+
+def make_loss_fn(
+  model: models.Model, loss_functions: dict[str, Loss], num_classes: int
+) -> SplitLoss:
+  """Returns the losses of (params, model_state, batch) for `make_step`, split at the logits."""
+
+  def forward(params: PyTree, model_state: PyTree, batch: Batch) -> tuple[PyTree, PyTree]:
+    outputs, model_state = model.apply({**model_state, "params": params}, batch.images, True)
+    return outputs.logits, model_state
+
+  def values(logits: PyTree, model_state: PyTree, batch: Batch) -> Scalars:
+    del model_state
+    targets = jax.nn.one_hot(batch.masks, num_classes)
+    given = {} if batch.distances is None else {"boundary": {"distances": batch.distances}}
+    return {
+      name: reduction.reduce(loss(logits, targets, **given.get(name, {})))
+      for name, loss in loss_functions.items()
+    }
+
+  return SplitLoss(forward, values)
+
+
+def make_batch_at(config: ConfigDict) -> Callable[[Data, jax.Array, jax.Array], Batch]:
+  """Returns `batch_at(data, key, step) -> Batch`, augmented, for the compiled step."""
+  options: dict[str, Any] = dict(config.augmentation)
+  flips = {name: options[name] for name in ("flip_horizontal", "flip_vertical")}
+
+  def batch_at(data: Data, key: jax.Array, step: jax.Array) -> Batch:
+    order_key, augment_key = jax.random.split(key)
+    images, masks = pipeline.batch_at(
+      data.images, data.masks, data.train, order_key, step, config.batch_size
+    )
+    key = jax.random.fold_in(augment_key, step)
+    images, masks = augmentation.augment(key, images, masks, **options)
+    if data.distances is None:
+      return Batch(images, masks)
+    index = pipeline.batch_indices(data.train, order_key, step, config.batch_size)
+    (maps,) = augmentation.flip(key, data.distances[index], **flips)
+    return Batch(images, masks, maps)
+
+  return batch_at

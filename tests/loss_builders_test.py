@@ -1,0 +1,98 @@
+"""Losses and batches of a config: distance maps from data preparation above all."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mlseg import builders, loss_builders, losses, main
+from mlseg.data import distances
+from mlseg.errors import UserError
+from mlseg.models import Outputs
+from tests.metrics.random_masks import random_labels
+
+BOUNDARY = "--config.losses=('soft_dice', 'boundary')"
+SMOKE = ["", "--config=configs/smoke.py", BOUNDARY, "--config.weighting.fixed=(1.0, 1.0)"]
+
+
+def _config(*options):
+  return main.parse([*SMOKE, *options])[0]
+
+
+def _recipe(*options):
+  return main.parse(["", "--config=configs/dmf_busi.py", *options])[0]
+
+
+def test_prepared_maps_are_those_of_the_loss():
+  for seed in range(12):
+    labels = random_labels(seed, num_classes=3, batch=4, shape=(16, 21))
+    maps = distances.signed_distances(labels, 3)
+    assert maps.dtype == np.float32
+    np.testing.assert_allclose(maps, losses.signed_distances(jnp.eye(3)[labels]), rtol=1e-6)
+
+
+def test_spacing_is_the_unit_of_prepared_maps():
+  labels = np.zeros([1, 5, 7], int)
+  labels[0, 1:4, 2:6] = 1
+  plain = distances.signed_distances(labels, 2)
+  np.testing.assert_allclose(distances.signed_distances(labels, 2, (0.5, 0.5)), plain / 2)
+  stretched = distances.signed_distances(labels, 2, (3.0, 0.5))[0, ..., 1]
+  # Left of the region a column is 0.5, above it a row is 3.
+  assert stretched[2, 0] == 1.0
+  assert stretched[0, 3] == 3.0
+
+
+@pytest.mark.parametrize("flips", [0.0, 0.5])
+def test_batches_carry_the_maps_of_their_masks(flips):
+  config = _config(f"--config.augmentation.flip_horizontal={flips}")
+  cases = builders.make_cases(config)
+  data = loss_builders.Data(
+    *map(jnp.asarray, (cases.images, cases.masks)), jnp.arange(64), jnp.asarray(cases.distances)
+  )
+  batch = jax.jit(loss_builders.make_batch_at(config))(data, jax.random.key(0), jnp.int32(1))
+  expected = losses.signed_distances(jax.nn.one_hot(batch.masks, 2))
+  np.testing.assert_allclose(batch.distances, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("option", ["rotation=9.0", "shear=9.0", "scale=0.1"])
+def test_warped_masks_have_no_prepared_maps(option):
+  config = _config(f"--config.augmentation.{option}")
+  assert not loss_builders.uses_distances(config)
+  assert builders.make_cases(config).distances is None
+
+
+def test_a_step_reads_the_maps_of_its_batch():
+  config = _config()
+  functions = loss_builders.make_losses(config, 2)
+  rng = np.random.default_rng(0)
+  masks = jnp.asarray(random_labels(0, num_classes=2, batch=4, shape=(8, 8)))
+  logits = jnp.asarray(rng.normal(size=(4, 8, 8, 2)), jnp.float32)
+
+  class Model:
+    def apply(self, variables, images, train):
+      del variables, images, train
+      return Outputs(logits=logits), {}
+
+  loss_fn = loss_builders.make_loss_fn(Model(), functions, 2)
+  images, maps = jnp.zeros([4, 8, 8, 1]), 2 * losses.signed_distances(jnp.eye(2)[masks])
+  plain = loss_fn({}, {}, loss_builders.Batch(images, masks))[0]
+  doubled = loss_fn({}, {}, loss_builders.Batch(images, masks, maps))[0]
+  np.testing.assert_allclose(doubled["boundary"], 2 * plain["boundary"], rtol=1e-6)
+  np.testing.assert_array_equal(doubled["soft_dice"], plain["soft_dice"])
+
+
+@pytest.mark.parametrize(
+  ("options", "message"),
+  [
+    (["--config.losses=('soft_dise',)"], "unknown loss 'soft_dise': choose from binary_cross"),
+    (["--config.losses=('focal', 'focal')"], "the losses must be different and at least one"),
+    (
+      ["--config.losses=('topology',)", "--config.loss_options.topology.exclusion=((0, 7),)"],
+      r"config.loss_options.topology: exclusion: must be pairs of different labels below 2",
+    ),
+  ],
+)
+def test_wrong_losses_are_refused(options, message):
+  config = _recipe("--config.auxiliary.name=none", *options)
+  with pytest.raises(UserError, match=message):
+    loss_builders.make_losses(config, 2)
