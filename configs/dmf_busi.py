@@ -106,6 +106,12 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   more.topology = ConfigDict({"containment": (), "exclusion": (), "need_label": False})
   more.geometry = ConfigDict({"containment": (), "exclusion": (), "need_label": False})
 
+  config.metrics = ConfigDict()  # of the test; those of overlap are always there
+  config.metrics.surface = True  # distances between surfaces
+  config.metrics.spacing = (1.0, 1.0)  # of the pixels that the network sees, (row, column)
+  config.metrics.tolerance = 2.0  # of the normalised surface Dice, in units of spacing
+  config.metrics.num_processes = 0  # 0: this one for little work, else one for each CPU
+
   config.weighting = ConfigDict()
   config.weighting.name = "fixed" if statistic == "fixed" else "dynamic_memory_fusion"
   config.weighting.fixed = (1.0, 1.0, 1.0)  # for 'fixed': one weight per loss

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,12 @@ def check_config(config: ConfigDict) -> None:
   require(config.batch_size % config.num_microbatches == 0, rule, config.num_microbatches)
   for name in ("seed", "patience"):
     require(config[name] >= 0, f"config.{name} must not be negative", config[name])
+  options = config.metrics
+  rule = "config.metrics.spacing must be two positive numbers"
+  sound = len(options.spacing) == 2 and all(0 < size < math.inf for size in options.spacing)
+  require(sound, rule, tuple(options.spacing))
+  for name in ("tolerance", "num_processes"):
+    require(options[name] >= 0, f"config.metrics.{name} must not be negative", options[name])
   require(
     config.max_nonfinite >= 1, "config.max_nonfinite must be at least 1", config.max_nonfinite
   )

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mlseg.metrics import overlap
+from mlseg.metrics import confusion_counts
 
 PyTree = Any
 
@@ -16,6 +16,7 @@ class Evaluation(NamedTuple):
 
   counts: jax.Array  # [N, C, 4]: true and false positives, false and true negatives
   losses: dict[str, jax.Array]  # per loss [N]
+  predictions: jax.Array  # [N, H, W] uint8, the most likely class of each pixel
 
 
 def make_evaluate(
@@ -40,8 +41,9 @@ def make_evaluate(
     logits = predict(variables, images)
     targets = jax.nn.one_hot(masks, num_classes)
     values = {name: loss(logits, targets) for name, loss in losses.items()}
-    counts = overlap.confusion_counts(logits.argmax(-1), masks, num_classes)
-    return Evaluation(counts, values)
+    predictions = logits.argmax(-1).astype(jnp.uint8)
+    counts = confusion_counts(predictions, masks, num_classes)
+    return Evaluation(counts, values, predictions)
 
   def evaluate(variables: PyTree, images: jax.Array, masks: jax.Array) -> Evaluation:
     num_cases = images.shape[0]

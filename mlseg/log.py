@@ -9,6 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+# What is a length, not a share.
+DISTANCES = ("hausdorff", "hausdorff95", "average_surface_distance")
+
 
 class Reporter:
   """The console of a run.
@@ -49,6 +52,11 @@ class Reporter:
     if self._progress is not None:
       self._progress.update(self._task, completed=record["step"], facts=describe(record))
 
+  def advance(self, done: int) -> None:
+    """Moves the bar."""
+    if self._progress is not None:
+      self._progress.update(self._task, completed=done)
+
   def epoch(self, record: dict[str, Any], epochs: int) -> None:
     """Prints the line of an epoch: losses with their weights, speed and validation score."""
     validation = record["validation"]
@@ -58,7 +66,10 @@ class Reporter:
     )
 
   def results(self, title: str, results: dict[str, Any]) -> None:
-    """Prints the table of test metrics, mean ± standard deviation over seeds, in percent."""
+    """Prints the table of test metrics, mean ± standard deviation over seeds.
+
+    Shares are in percent, distances as they are.
+    """
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("metric")
     for name in ("lesion", "mean of classes", "lesion, pooled"):
@@ -68,23 +79,28 @@ class Reporter:
       keys = (name, f"{name}_with_background", f"{name}_pooled")
       if name == "class_balanced_dice":  # it weighs all classes, so it is none of the lesion's
         keys = ("", name, "")
-      table.add_row(name.replace("_", " "), *(percent(metrics.get(key)) for key in keys))
+      factor = 1.0 if name in DISTANCES else 100.0
+      table.add_row(name.replace("_", " "), *(shown(metrics.get(key), factor) for key in keys))
     self.console.print(table)
 
 
-def percent(entry: dict[str, Any] | None) -> str:
-  """Returns 'mean ± standard deviation' in percent; without a second seed there is no deviation.
+def shown(entry: dict[str, Any] | None, factor: float = 100.0) -> str:
+  """Returns 'mean ± standard deviation', without deviation where there is one seed.
+
+  Args:
+    entry: of a metric in `results.json`, or None.
+    factor: 100 for shares, which come out in percent.
 
   Example:
-    >>> percent({"mean": 0.71234, "std": None})
+    >>> shown({"mean": 0.71234, "std": None})
     '71.23'
-    >>> percent({"mean": 0.71234, "std": 0.005})
+    >>> shown({"mean": 0.71234, "std": 0.005})
     '71.23 ± 0.50'
   """
   if entry is None:
     return ""
-  mean = f"{100 * entry['mean']:.2f}"
-  return mean if entry["std"] is None else f"{mean} ± {100 * entry['std']:.2f}"
+  mean = f"{factor * entry['mean']:.2f}"
+  return mean if entry["std"] is None else f"{mean} ± {factor * entry['std']:.2f}"
 
 
 def describe(record: dict[str, Any]) -> str:

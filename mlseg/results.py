@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,13 +13,21 @@ from ml_collections import ConfigDict
 from mlseg.data.cases import Cases
 from mlseg.data.splits import Split
 from mlseg.log import Reporter
-from mlseg.metrics import overlap, summary
+from mlseg.metrics import dice, per_case, per_case_surface, summarize, summarize_surface
+from mlseg.metrics.surface_cases import SurfaceTable
 from mlseg.programs import Programs
 from mlseg.report import plots
 from mlseg.run_folder import to_json, write_file
 from mlseg.train_step import Best
 
 NUM_EXAMPLES = 6
+
+
+class SeedScores(NamedTuple):
+  """What testing one seed gives."""
+
+  counts: np.ndarray  # [N, C, 4]: true and false positives, false and true negatives
+  surfaces: SurfaceTable | None  # None: the config asks for none
 
 
 def say_header(
@@ -50,10 +58,30 @@ def split_json(cases: Cases, pairs: list[tuple[int, int, int]], parts: dict[int,
   return json.dumps(content, indent=1) + "\n"
 
 
-def test_seed(programs: Programs, cases: Cases, test: np.ndarray, best: Best) -> np.ndarray:
-  """Returns the counts [N, C, 4] of the test cases under a seed's best variables."""
+def test_seed(
+  programs: Programs,
+  config: ConfigDict,
+  cases: Cases,
+  test: np.ndarray,
+  best: Best,
+  reporter: Reporter,
+) -> SeedScores:
+  """Returns the metrics of the test cases under a seed's best variables."""
   result = programs.test(best.variables, cases.images[test], cases.masks[test])
-  return np.asarray(result.counts)
+  options = config.metrics
+  if not options.surface:
+    return SeedScores(np.asarray(result.counts), None)
+  with reporter.bar("surface metrics", len(test), 0):
+    surfaces = per_case_surface(
+      np.asarray(result.predictions),
+      cases.masks[test],
+      len(cases.class_names),
+      spacing=options.spacing,
+      tolerance=options.tolerance,
+      num_processes=options.num_processes or None,
+      progress=lambda done, total: reporter.advance(done),
+    )
+  return SeedScores(np.asarray(result.counts), surfaces)
 
 
 def write(
@@ -61,7 +89,7 @@ def write(
   config: ConfigDict,
   cases: Cases,
   parts: dict[int, Split],
-  tested: dict[int, np.ndarray],
+  tested: dict[int, SeedScores],
 ) -> dict[str, Any]:
   """Writes `cases.csv` and `results.json`.
 
@@ -70,18 +98,18 @@ def write(
     config: the recipe.
     cases: the data set.
     parts: the split of each seed.
-    tested: per seed the counts of its test cases, from `test_seed`.
+    tested: per seed what `test_seed` gave.
 
   Returns:
     What `results.json` holds.
   """
   rows = [
     row
-    for seed, counts in tested.items()
-    for row in _case_rows(cases, parts[seed].test, counts, seed)
+    for seed, result in tested.items()
+    for row in _case_rows(cases, parts[seed].test, result, seed)
   ]
   write_file(workdir / "cases.csv", _to_csv(rows))
-  per_seed = [summary.summarize(counts) for counts in tested.values()]
+  per_seed = [_summarize(result) for result in tested.values()]
   content = {
     "split": "test",
     "metrics": {name: _over_seeds([one[name] for one in per_seed]) for name in per_seed[0]},
@@ -99,11 +127,18 @@ def _over_seeds(values: list[float]) -> dict[str, Any]:
   return {"mean": float(np.mean(values)), "std": deviation, "per_seed": values}
 
 
+def _summarize(result: SeedScores) -> dict[str, float]:
+  surfaces = {} if result.surfaces is None else summarize_surface(result.surfaces)
+  return summarize(result.counts) | surfaces
+
+
 def _case_rows(
-  cases: Cases, test: np.ndarray, counts: np.ndarray, seed: int
+  cases: Cases, test: np.ndarray, result: SeedScores, seed: int
 ) -> list[dict[str, Any]]:
-  """Returns one row per case and class: every metric of it."""
-  metrics = summary.per_case(counts)
+  """Returns one row per case and class: its counts of pixels, and every metric of it."""
+  metrics = per_case(result.counts)
+  if result.surfaces is not None:
+    metrics |= result.surfaces.metrics
   return [
     {
       "seed": seed,
@@ -111,6 +146,7 @@ def _case_rows(
       "label": cases.label_names[cases.labels[case]],
       "class": class_name,
     }
+    | dict(zip(("tp", "fp", "fn", "tn"), result.counts[n, c].tolist(), strict=True))
     | {name: float(values[n, c]) for name, values in metrics.items()}
     for n, case in enumerate(test)
     for c, class_name in enumerate(cases.class_names)
@@ -135,8 +171,8 @@ def write_examples(
   best: Best,
 ) -> None:
   """Writes `examples.npz`, test cases from the best to the worst Dice, and the run's figures."""
-  dice = overlap.dice(counts)[:, 1:].mean(-1)
-  order = np.argsort(-dice, kind="stable")
+  scores = dice(counts)[:, 1:].mean(-1)
+  order = np.argsort(-scores, kind="stable")
   places = np.linspace(0, len(order) - 1, min(NUM_EXAMPLES, len(order))).round().astype(int)
   chosen = test[order[places]]
   buffer = io.BytesIO()
@@ -146,7 +182,7 @@ def write_examples(
     masks=cases.masks[chosen],
     predictions=np.asarray(programs.predict(best.variables, cases.images[chosen]), np.uint8),
     ids=np.array([cases.ids[i] for i in chosen]),
-    dice=dice[order[places]],
+    dice=scores[order[places]],
   )
   write_file(workdir / "examples.npz", buffer.getvalue())
   plots.plot_run(workdir)

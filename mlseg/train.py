@@ -80,13 +80,18 @@ def train(config: ConfigDict, workdir: pathlib.Path, reporter: Reporter) -> dict
 
     # ---- Test each from its best validation epoch
     tested = {
-      seed: results.test_seed(programs, cases, parts[seed].test, best[seed]) for seed in seeds
+      seed: results.test_seed(programs, config, cases, parts[seed].test, best[seed], reporter)
+      for seed in seeds
     }
     summary = results.write(workdir, config, cases, parts, tested)
     first = seeds[0]
-    results.write_examples(workdir, programs, cases, parts[first].test, tested[first], best[first])
+    results.write_examples(
+      workdir, programs, cases, parts[first].test, tested[first].counts, best[first]
+    )
   reporter.results(
-    f"{config.name}:{config.variant}, test set, percent, per image unless pooled", summary
+    f"{config.name}:{config.variant}, test set, per image unless pooled; percent, distances in"
+    " pixels",
+    summary,
   )
   reporter.say(f"rows, results and figures are in {workdir}")
   return summary

@@ -24,7 +24,7 @@ WRONG = {
   "unknown flag": ([SMOKE, "--wrkdir=x"], "wrkdir"),
   "stray argument": ([SMOKE, "fast"], "unexpected argument 'fast'"),
   "range": ([SMOKE, "--config.num_epochs=0"], "config.num_epochs must be at least 1, not 0"),
-  "loss": ([SMOKE, "--config.losses=('dise',)"], "unknown loss 'dise': choose from class_bal"),
+  "loss": ([SMOKE, "--config.losses=('dise',)"], "unknown loss 'dise': choose from binary_cr"),
   "auxiliary": ([SMOKE, "--config.auxiliary.name=dise"], "unknown loss 'dise': choose from"),
   "loss option": ([SMOKE, "--config.loss_options.class_balanced_dice.class_weights=x"], "'x'"),
   "weighting": ([SMOKE, "--config.weighting.name=best"], "unknown weighting 'best': choose from"),

@@ -1,30 +1,122 @@
-"""Metrics of predicted masks, from exact counts per case and class."""
+"""Metrics of segmentation, of objects and of classification, and the statistics of their values.
 
+Overlap: `confusion_counts` under jit, then ratios of the counts. Surfaces and objects: on the host,
+in several processes. Classification: from labels and probabilities. `mlseg.metrics.statistics`
+has intervals and tests. The page of this package says formula, range and value on empty masks.
+"""
+
+from mlseg.metrics.classification import (
+  balanced_accuracy,
+  classification_accuracy,
+  classification_confusion,
+  classification_f1,
+  classification_precision,
+  classification_recall,
+)
+from mlseg.metrics.counts import confusion_counts, confusion_matrix
+from mlseg.metrics.object_scores import (
+  object_dice,
+  object_f1,
+  object_hausdorff,
+  per_case_objects,
+  pooled_objects,
+  summarize_objects,
+)
+from mlseg.metrics.objects import label_objects, match_objects
 from mlseg.metrics.overlap import (
   accuracy,
   class_balanced_dice,
-  confusion_counts,
   dice,
   f1,
+  false_negative_rate,
+  false_positive_rate,
   foreground_dice,
   iou,
+  negative_predictive_value,
   precision,
   recall,
   specificity,
 )
+from mlseg.metrics.probability import (
+  brier,
+  expected_calibration_error,
+  summarize_classification,
+)
+from mlseg.metrics.scores import average_precision, roc_auc, sensitivity_at_specificity
+from mlseg.metrics.statistics import (
+  bootstrap_interval,
+  cliffs_delta,
+  compare,
+  delong_interval,
+  delong_test,
+  format_mean_and_deviation,
+  holm,
+  mean_and_deviation,
+  paired_tests,
+)
 from mlseg.metrics.summary import per_case, summarize
+from mlseg.metrics.surface import (
+  average_symmetric_surface_distance,
+  hausdorff,
+  hausdorff95,
+  normalized_surface_dice,
+  pooled,
+  surface_distances,
+)
+from mlseg.metrics.surface_cases import per_case_surface, summarize_surface
 
 __all__ = [
   "accuracy",
+  "average_precision",
+  "average_symmetric_surface_distance",
+  "balanced_accuracy",
+  "bootstrap_interval",
+  "brier",
   "class_balanced_dice",
+  "classification_accuracy",
+  "classification_confusion",
+  "classification_f1",
+  "classification_precision",
+  "classification_recall",
+  "cliffs_delta",
+  "compare",
   "confusion_counts",
+  "confusion_matrix",
+  "delong_interval",
+  "delong_test",
   "dice",
+  "expected_calibration_error",
   "f1",
+  "false_negative_rate",
+  "false_positive_rate",
   "foreground_dice",
+  "format_mean_and_deviation",
+  "hausdorff",
+  "hausdorff95",
+  "holm",
   "iou",
+  "label_objects",
+  "match_objects",
+  "mean_and_deviation",
+  "negative_predictive_value",
+  "normalized_surface_dice",
+  "object_dice",
+  "object_f1",
+  "object_hausdorff",
+  "paired_tests",
   "per_case",
+  "per_case_objects",
+  "per_case_surface",
+  "pooled",
+  "pooled_objects",
   "precision",
   "recall",
+  "roc_auc",
+  "sensitivity_at_specificity",
   "specificity",
   "summarize",
+  "summarize_classification",
+  "summarize_objects",
+  "summarize_surface",
+  "surface_distances",
 ]

@@ -1,4 +1,4 @@
-"""Overlap of predicted and true regions: counts under jit, then ratios on numpy or jax arrays.
+"""Overlap of predicted and true regions: ratios of counts, on numpy or jax arrays.
 
 Counts are [..., 4]: true positives, false positives, false negatives, true negatives. A ratio whose
 denominator is 0 is 1 where prediction and truth agree (no false positive or negative), else 0. So
@@ -12,49 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 
 Array = Any  # numpy in, numpy (float64) out; jax in, jax (float32) out
-
-
-def confusion_counts(
-  predictions: jax.Array,
-  masks: jax.Array,
-  num_classes: int,
-  *,
-  valid: jax.Array | None = None,
-) -> jax.Array:
-  """Counts each class's true and false positives and negatives in each image, exactly, under jit.
-
-  Args:
-    predictions: [B, H, W], integer class of each pixel.
-    masks: [B, H, W], integer class of each pixel.
-    num_classes: C; static under jit.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
-
-  Returns:
-    [B, C, 4] int32, pixels: tp, fp, fn, tn.
-
-  Raises:
-    ValueError: where the shapes differ or are not [B, H, W], or num_classes < 2.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> predictions, masks = jnp.array([[[1, 1], [0, 0]]]), jnp.array([[[1, 0], [1, 0]]])
-    >>> confusion_counts(predictions, masks, 2).tolist()
-    [[[1, 1, 1, 1], [1, 1, 1, 1]]]
-  """
-  _check_labels(predictions, masks, num_classes, valid)
-  counts = jnp.ones(masks.shape, bool) if valid is None else valid != 0
-  total = counts.sum(axis=(1, 2), dtype=jnp.int32)
-
-  def count_class(label: int) -> jax.Array:
-    predicted = (predictions == label) & counts
-    true = (masks == label) & counts
-    tp, num_predicted, num_true = (
-      pixels.sum(axis=(1, 2), dtype=jnp.int32) for pixels in (predicted & true, predicted, true)
-    )
-    fp, fn = num_predicted - tp, num_true - tp
-    return jnp.stack([tp, fp, fn, total - tp - fp - fn], axis=-1)
-
-  return jnp.stack([count_class(label) for label in range(num_classes)], axis=1)
 
 
 def dice(counts: Array) -> Array:
@@ -144,6 +101,56 @@ def specificity(counts: Array) -> Array:
   """
   _, fp, fn, tn = _split(counts)
   return _ratio(tn, tn + fp, fp + fn)
+
+
+def false_positive_rate(counts: Array) -> Array:
+  """Returns the false positive rate (fall-out): fp / (fp + tn) = 1 - specificity.
+
+  Args:
+    counts: [..., 4], pixels.
+
+  Returns:
+    [...], in [0, 1]; less is better. A mask that covers all pixels: 0 where the prediction does
+    too, else 1.
+
+  Example:
+    >>> false_positive_rate(np.array([[2, 2, 4, 2], [10, 0, 0, 0], [7, 0, 3, 0]])).tolist()
+    [0.5, 0.0, 1.0]
+  """
+  return 1 - specificity(counts)
+
+
+def false_negative_rate(counts: Array) -> Array:
+  """Returns the false negative rate (miss rate): fn / (fn + tp) = 1 - recall.
+
+  Args:
+    counts: [..., 4], pixels.
+
+  Returns:
+    [...], in [0, 1]; less is better. Nothing to find: 0 where nothing is predicted, else 1.
+
+  Example:
+    >>> false_negative_rate(np.array([[2, 1, 2, 5], [0, 0, 0, 10], [0, 5, 0, 5]])).tolist()
+    [0.5, 0.0, 1.0]
+  """
+  return 1 - recall(counts)
+
+
+def negative_predictive_value(counts: Array) -> Array:
+  """Returns the negative predictive value: tn / (tn + fn), the precision of what is outside.
+
+  Args:
+    counts: [..., 4], pixels.
+
+  Returns:
+    [...], in [0, 1]. Everything predicted: 1 where everything is true, else 0.
+
+  Example:
+    >>> negative_predictive_value(np.array([[2, 4, 2, 2], [10, 0, 0, 0], [7, 3, 0, 0]])).tolist()
+    [0.5, 1.0, 0.0]
+  """
+  _, fp, fn, tn = _split(counts)
+  return _ratio(tn, tn + fn, fp + fn)
 
 
 def f1(counts: Array) -> Array:
@@ -251,14 +258,3 @@ def _ratio(numerator: Array, denominator: Array, wrong: Array) -> Array:
   xp = _namespace(numerator)
   agreement = (wrong == 0).astype(numerator.dtype)
   return xp.where(denominator > 0, numerator / xp.where(denominator > 0, denominator, 1), agreement)
-
-
-def _check_labels(predictions, masks, num_classes, valid) -> None:
-  if predictions.ndim != 3 or predictions.shape != masks.shape:
-    raise ValueError(
-      f"predictions and masks: must both be [B, H, W], got {predictions.shape} and {masks.shape}"
-    )
-  if valid is not None and valid.shape != masks.shape:
-    raise ValueError(f"valid: must have the shape of masks {masks.shape}, got {valid.shape}")
-  if num_classes < 2:
-    raise ValueError(f"num_classes: must be at least 2, got {num_classes}")

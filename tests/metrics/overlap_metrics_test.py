@@ -7,7 +7,10 @@ import pytest
 
 from mlseg import metrics
 
-RATIOS = ["dice", "iou", "precision", "recall", "specificity", "f1", "accuracy"]
+RATIOS = [
+  "dice", "iou", "precision", "recall", "specificity", "negative_predictive_value",
+  "false_positive_rate", "false_negative_rate", "f1", "accuracy",
+]  # fmt: skip
 
 
 def _labels(seed, num_images=4, num_classes=3):
@@ -38,6 +41,9 @@ def _brute_force(predictions, masks, label):
     "precision": ratio(both, len(predicted)),
     "recall": ratio(both, len(true)),
     "specificity": ratio(outside - false, outside),
+    "false_positive_rate": 1 - ratio(outside - false, outside),
+    "false_negative_rate": 1 - ratio(both, len(true)),
+    "negative_predictive_value": ratio(outside - false, num_pixels - len(predicted)),
     "accuracy": (num_pixels - len(predicted ^ true)) / num_pixels,
   }
 
@@ -61,6 +67,24 @@ def test_counts_equal_sets_of_pixels_under_jit(dtype, num_classes):
       predicted, true, total = _sets(predictions[image], masks[image], label)
       expected = [len(predicted & true), len(predicted - true), len(true - predicted)]
       np.testing.assert_array_equal(counts[image, label], [*expected, total - sum(expected)])
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 5])
+def test_confusion_matrix_equals_scikit_learn_and_the_counts(num_classes):
+  peer = pytest.importorskip("sklearn.metrics")
+  predictions, masks = _labels(num_classes, num_classes=num_classes)
+  valid = np.random.default_rng(0).random(masks.shape) < 0.7
+  compute = jax.jit(metrics.confusion_matrix, static_argnums=2)
+  matrices = compute(jnp.array(predictions), jnp.array(masks), num_classes, valid=valid)
+  assert matrices.dtype == jnp.int32
+  for image in range(4):
+    pixels = masks[image][valid[image]], predictions[image][valid[image]]
+    expected = peer.confusion_matrix(*pixels, labels=range(num_classes))
+    np.testing.assert_array_equal(matrices[image], expected)
+  counts = metrics.confusion_counts(predictions, masks, num_classes, valid=valid)
+  np.testing.assert_array_equal(counts[..., 0], np.diagonal(matrices, axis1=1, axis2=2))
+  np.testing.assert_array_equal(counts[..., 1], matrices.sum(1) - counts[..., 0])
+  np.testing.assert_array_equal(counts[..., 2], matrices.sum(2) - counts[..., 0])
 
 
 def test_counts_leave_out_invalid_pixels():
@@ -103,6 +127,9 @@ EDGES = {
   "precision": [1, 0, 0, 1, 1],
   "recall": [1, 0, 0, 1, 5 / 9],
   "specificity": [1, 5 / 9, 1, 1, 0],
+  "negative_predictive_value": [1, 1, 5 / 9, 1, 0],
+  "false_positive_rate": [0, 4 / 9, 0, 0, 1],
+  "false_negative_rate": [0, 1, 1, 0, 4 / 9],
   "f1": [1, 0, 0, 1, 10 / 14],
   "accuracy": [1, 5 / 9, 5 / 9, 1, 5 / 9],
 }
@@ -111,7 +138,8 @@ EDGES = {
 @pytest.mark.parametrize("name", RATIOS)
 def test_empty_and_full_masks(name):
   np.testing.assert_allclose(getattr(metrics, name)(EDGE_COUNTS), EDGES[name])
-  np.testing.assert_allclose(getattr(metrics, name)(np.zeros([1, 4], int)), [1])
+  nothing = 0 if name in ("false_positive_rate", "false_negative_rate") else 1
+  np.testing.assert_allclose(getattr(metrics, name)(np.zeros([1, 4], int)), [nothing])
 
 
 def test_class_balanced_dice_of_a_hand_made_image():
@@ -140,7 +168,7 @@ def test_summary_gives_each_metric_four_ways():
   predictions, masks = _labels(13)
   counts = np.asarray(metrics.confusion_counts(predictions, masks, 3))
   table = metrics.summarize(counts)
-  for name in ("dice", "iou", "precision", "recall", "specificity", "accuracy"):
+  for name in set(RATIOS) - {"f1"}:
     cases = np.array(
       [[_brute_force(predictions[n], masks[n], c)[name] for c in range(3)] for n in range(4)]
     )
@@ -157,7 +185,7 @@ def test_summary_gives_each_metric_four_ways():
   np.testing.assert_allclose(
     table["class_balanced_dice_pooled"], metrics.class_balanced_dice(counts.sum(0))
   )
-  assert len(table) == 4 * 7 + 2
+  assert len(table) == 4 * 10 + 2
   assert all(type(value) is float for value in table.values())
 
 
@@ -198,6 +226,7 @@ def test_foreground_dice_equals_the_summary_and_leaves_out_padding():
     (lambda: metrics.confusion_counts(np.zeros([2, 2]), np.zeros([2, 2]), 2), "must both be"),
     (lambda: metrics.confusion_counts(np.zeros([1, 2, 2]), np.zeros([1, 2, 3]), 2), "must both be"),
     (lambda: metrics.confusion_counts(np.zeros([1, 2, 2]), np.zeros([1, 2, 2]), 1), "num_classes"),
+    (lambda: metrics.confusion_matrix(np.zeros([2, 2]), np.zeros([2, 2]), 2), "must both be"),
     (
       lambda: metrics.confusion_counts(
         np.zeros([1, 2, 2]), np.zeros([1, 2, 2]), 2, valid=np.zeros(1)

@@ -1,0 +1,185 @@
+"""Metrics of single objects, as the gland segmentation challenge defines them, on the host.
+
+Source: Sirinukunwattana et al. 2017, Medical Image Analysis 35, arXiv 1603.00275, section on
+evaluation.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mlseg.metrics import pool
+from mlseg.metrics.objects import ObjectMatches, ObjectRecords, match_objects
+from mlseg.metrics.surface_cases import pair_cases
+
+_SERIAL_BELOW = 20_000_000  # pixels that take about the time of starting processes
+
+
+def object_f1(matches: ObjectMatches) -> float:
+  """Returns the F1 score of finding objects: 2 tp / (2 tp + fp + fn).
+
+  Args:
+    matches: of one image or `pooled_objects`.
+
+  Returns:
+    In [0, 1]. No object in both images: 1; in one of them alone: 0.
+
+  Example:
+    >>> prediction, mask = np.array([[5, 5, 0, 0, 0]]), np.array([[1, 1, 1, 0, 2]])
+    >>> print(f"{object_f1(match_objects(prediction, mask)):.3f}")
+    0.667
+  """
+  wrong = matches.fp + matches.fn
+  return 2 * matches.tp / (2 * matches.tp + wrong) if matches.tp + wrong else 1.0
+
+
+def object_dice(matches: ObjectMatches) -> float:
+  """Returns the Dice of objects with their partners, large objects weighing more.
+
+    1/2 [sum_i |G_i| / sum |G| Dice(G_i, partner) + sum_j |S_j| / sum |S| Dice(S_j, partner)]
+
+  with G_i the true and S_j the predicted objects.
+
+  Args:
+    matches: of one image or `pooled_objects`.
+
+  Returns:
+    In [0, 1]. No object in both images: 1; in one of them alone: 0.
+
+  Example:
+    >>> prediction, mask = np.array([[5, 5, 0, 0, 0]]), np.array([[1, 1, 1, 0, 2]])
+    >>> print(f"{object_dice(match_objects(prediction, mask)):.3f}")  # (3/4 0.8 + 1/4 0 + 0.8) / 2
+    0.700
+  """
+  return _mean_both_ways(matches, lambda records: records.dice, 1.0)
+
+
+def object_hausdorff(matches: ObjectMatches) -> float:
+  """Returns the Hausdorff distance of objects to their partners, large objects weighing more.
+
+    1/2 [sum_i |G_i| / sum |G| H(G_i, partner) + sum_j |S_j| / sum |S| H(S_j, partner)]
+
+  with G_i the true and S_j the predicted objects; without partner, H to the nearest object.
+
+  Args:
+    matches: of one image or `pooled_objects`.
+
+  Returns:
+    In units of spacing, >= 0. No object in both images: 0; in one of them alone: `missing` of
+    `match_objects`.
+
+  Example:
+    >>> prediction, mask = np.array([[5, 5, 0, 0, 0]]), np.array([[1, 1, 1, 0, 2]])
+    >>> object_hausdorff(match_objects(prediction, mask))  # (3/4 1 + 1/4 4 + 1) / 2
+    1.375
+  """
+  return _mean_both_ways(matches, lambda records: records.hausdorff, 0.0)
+
+
+def pooled_objects(matches: Sequence[ObjectMatches]) -> ObjectMatches:
+  """Joins the records of several images, so that a metric of the result is their pooled value.
+
+  Args:
+    matches: one for each image.
+
+  Returns:
+    Records of all objects, and the sums of the counts. No image: as of one without objects.
+
+  Example:
+    >>> one = match_objects(np.array([[5, 5, 0, 0, 0]]), np.array([[1, 1, 1, 0, 2]]))
+    >>> both = pooled_objects([one, one])
+    >>> both.true.areas.tolist(), both.tp, both.fp, both.fn
+    ([3.0, 1.0, 3.0, 1.0], 2, 0, 2)
+  """
+  return ObjectMatches(
+    _joined([one.true for one in matches]),
+    _joined([one.predicted for one in matches]),
+    sum(one.tp for one in matches),
+    sum(one.fp for one in matches),
+    sum(one.fn for one in matches),
+  )
+
+
+def per_case_objects(
+  predictions: Sequence[np.ndarray] | np.ndarray,
+  masks: Sequence[np.ndarray] | np.ndarray,
+  *,
+  spacing: Sequence[float] | np.ndarray | None = None,
+  missing: float | None = None,
+  num_processes: int | None = None,
+  progress: pool.Progress | None = None,
+) -> list[ObjectMatches]:
+  """Matches the objects of each image: `match_objects` over many, in several processes.
+
+  Args:
+    predictions: N label maps [H, W] of predicted objects, as one array or one by one.
+    masks: N label maps of true objects, each with the shape of its prediction.
+    spacing: [2], or [N, 2] with one for each image; None: 1.
+    missing: Hausdorff distance where the other image has no object; None: each image's diagonal.
+    num_processes: see `pool.run`, also for what it asks of scripts; None: one for each usable CPU,
+      but this process alone for small work.
+    progress: called as progress(number of images done, N).
+
+  Returns:
+    The matches of each image.
+
+  Raises:
+    ValueError: where the numbers of images differ, or an argument breaks its rule.
+
+  Example:
+    >>> prediction, mask = np.array([[5, 5, 0, 0, 0]]), np.array([[1, 1, 1, 0, 2]])
+    >>> [matches.tp for matches in per_case_objects([prediction, mask], [mask, mask])]
+    [1, 2]
+  """
+  tasks = [(*pair, missing) for pair in pair_cases(predictions, masks, spacing)]
+  if num_processes is None and sum(mask.size for _, mask, *_ in tasks) < _SERIAL_BELOW:
+    num_processes = 1
+  return pool.run(_match, tasks, num_processes=num_processes, progress=progress)
+
+
+def summarize_objects(matches: Sequence[ObjectMatches]) -> dict[str, float]:
+  """Returns every object metric as the mean over images, and from the objects of all together.
+
+  The names are object_f1, object_dice and object_hausdorff; with `_pooled`, from all objects.
+
+  Args:
+    matches: one for each image, at least one.
+
+  Returns:
+    From name to value: object_hausdorff in units of spacing, the others in [0, 1]. Images without
+    objects: as each metric says.
+
+  Raises:
+    ValueError: where there is no image.
+
+  Example:
+    >>> prediction, mask = np.array([[5, 5, 0, 0, 0]]), np.array([[1, 1, 1, 0, 2]])
+    >>> summary = summarize_objects(per_case_objects([prediction, mask], [mask, mask]))
+    >>> print(f"{summary['object_f1']:.3f} {summary['object_f1_pooled']:.3f}")
+    0.833 0.857
+  """
+  if not matches:
+    raise ValueError("matches: must have at least one image, got none")
+  joined = pooled_objects(matches)
+  summary = {}
+  for metric in (object_f1, object_dice, object_hausdorff):
+    summary[metric.__name__] = float(np.mean([metric(one) for one in matches]))
+    summary[metric.__name__ + "_pooled"] = metric(joined)
+  return summary
+
+
+def _joined(records: list[ObjectRecords]) -> ObjectRecords:
+  nothing = ObjectRecords(*np.zeros([3, 0]))
+  return ObjectRecords(*map(np.concatenate, zip(nothing, *records, strict=True)))
+
+
+def _mean_both_ways(matches: ObjectMatches, values, both_empty: float) -> float:
+  """Returns the mean over the images of their means by area; of one where the other is empty."""
+  sides = [side for side in (matches.true, matches.predicted) if side.areas.size]
+  means = [np.average(values(side), weights=side.areas) for side in sides]
+  return float(np.mean(means)) if means else both_empty
+
+
+def _match(task: tuple) -> ObjectMatches:
+  prediction, mask, spacing, missing = task
+  return match_objects(prediction, mask, spacing=spacing, missing=missing)

@@ -1,0 +1,186 @@
+"""Metrics of scores of whole cases, on the host: how well they rank a class above the rest.
+
+Labels are [N] integer classes. Scores are [N], the score of class 1 in a task of two classes, or
+[N, C], one a class; [N, C] is judged one class against the rest. [N, 2] is so too, and hence
+counts class 0 as much as class 1.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import stats
+
+from mlseg.metrics.classification import (
+  Average,
+  Averaged,
+  average_classes,
+  check_average,
+  check_classes,
+)
+
+
+def roc_auc(labels, scores, *, average: Average = "macro") -> Averaged:
+  """Returns the area under the ROC curve: P(s+ > s-) + P(s+ = s-) / 2, from ranks.
+
+  Here s+ and s- are the scores of a case of the class and of one of the rest. Over classes,
+  `average` gives:
+
+  - 'macro': the mean over the classes for which it is defined;
+  - 'weighted': the same, each class weighing as many as there are cases of it;
+  - 'micro': the area over all N C pairs of a case and a class, pooled;
+  - 'none': each class by itself.
+
+  Source: Hanley & McNeil 1982, The meaning and use of the area under a ROC curve.
+
+  Args:
+    labels: [N], integer true class of each case; N >= 1.
+    scores: [N] or [N, C], finite; any increasing scale.
+    average: one of those above; without effect on [N].
+
+  Returns:
+    A float in [0, 1], or [C] where average is 'none'. A class that no or every case has: nan, and
+    an average leaves it out; nan where none is left.
+
+  Raises:
+    ValueError: where N is 0, shapes do not fit, a score is not finite, a label is not in
+      0 ... C - 1 (0 or 1 for scores [N]), or average is unknown.
+
+  Example:
+    >>> roc_auc([0, 0, 1, 1], [0.1, 0.4, 0.4, 0.8])
+    0.875
+    >>> roc_auc([1, 1], [0.2, 0.3])
+    nan
+  """
+  return _one_vs_rest(_auc, labels, scores, average)
+
+
+def average_precision(labels, scores, *, average: Average = "macro") -> Averaged:
+  """Returns the average precision: sum_k (R_k - R_k-1) P_k over falling thresholds, as steps.
+
+  P_k and R_k are precision and recall where all cases that score at least the k-th largest of the
+  distinct scores are called positive. There is no interpolation.
+
+  Args:
+    labels: [N], integer true class of each case; N >= 1.
+    scores: [N] or [N, C], finite; any increasing scale.
+    average: over classes, as for `roc_auc`.
+
+  Returns:
+    A float in [0, 1], or [C] where average is 'none'. Where scores carry nothing it is the part
+    of the cases that are of the class. A class that no case has: nan (scikit-learn: 0), and an
+    average leaves it out; nan where none is left. A class that every case has: 1.
+
+  Raises:
+    ValueError: as `roc_auc`.
+
+  Example:
+    >>> f"{average_precision([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]):.4f}"
+    '0.8333'
+  """
+  return _one_vs_rest(_step_area, labels, scores, average)
+
+
+def sensitivity_at_specificity(
+  labels, scores, specificity: float = 0.9, *, average: Average = "macro"
+) -> Averaged:
+  """Returns the largest sensitivity of a threshold with at least the given specificity.
+
+  A case is called positive where its score is at least the threshold. Thresholds are the scores,
+  and one above them all, whose sensitivity is 0 and specificity 1; there is no interpolation.
+
+  Args:
+    labels: [N], integer true class of each case; N >= 1.
+    scores: [N] or [N, C], finite; any increasing scale.
+    specificity: in [0, 1].
+    average: over classes, as for `roc_auc`.
+
+  Returns:
+    A float in [0, 1], or [C] where average is 'none'. A class that no or every case has: nan, and
+    an average leaves it out; nan where none is left.
+
+  Raises:
+    ValueError: as `roc_auc`, or where specificity is not in [0, 1].
+
+  Example:
+    >>> sensitivity_at_specificity([0, 0, 0, 1, 1], [0.1, 0.2, 0.6, 0.5, 0.9], 0.9)
+    0.5
+    >>> sensitivity_at_specificity([0, 0, 0, 1, 1], [0.1, 0.2, 0.6, 0.5, 0.9], 0.6)
+    1.0
+  """
+  if not 0 <= specificity <= 1:
+    raise ValueError(f"specificity: must be in [0, 1], got {specificity}")
+  return _one_vs_rest(
+    lambda positive, values: _best_sensitivity(positive, values, specificity),
+    labels,
+    scores,
+    average,
+  )
+
+
+def _one_vs_rest(metric: Callable, labels, scores, average: Average) -> Averaged:
+  """Applies metric(positive [M] bool, scores [M]) to each class or to all pairs pooled."""
+  check_average(average)
+  labels, scores = check_scores(labels, scores)
+  if scores.ndim == 1:
+    return metric(labels == 1, scores)
+  true = labels[:, None] == np.arange(scores.shape[1])
+  if average == "micro":
+    return metric(true.ravel(), scores.ravel())
+  values = np.array([metric(*columns) for columns in zip(true.T, scores.T, strict=True)])
+  return average_classes(values, average, ~np.isnan(values), true.sum(axis=0))
+
+
+def _auc(positive: np.ndarray, scores: np.ndarray) -> float:
+  num_positive = int(positive.sum())
+  num_pairs = num_positive * (len(positive) - num_positive)
+  if num_pairs == 0:
+    return float("nan")
+  ranks = stats.rankdata(scores)  # ties share their mean rank, which counts each as half
+  return float((ranks[positive].sum() - num_positive * (num_positive + 1) / 2) / num_pairs)
+
+
+def _positives_above(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Returns true and false positives at each distinct score, the largest first."""
+  order = np.argsort(-scores, kind="stable")
+  falling = scores[order]
+  last = np.append(falling[1:] != falling[:-1], True)  # of the cases that share a score
+  tp = np.cumsum(positive[order])[last]
+  return tp, np.flatnonzero(last) + 1 - tp
+
+
+def _step_area(positive: np.ndarray, scores: np.ndarray) -> float:
+  if not positive.any():
+    return float("nan")
+  tp, fp = _positives_above(positive, scores)
+  return float((np.diff(tp, prepend=0) * tp / (tp + fp)).sum() / tp[-1])
+
+
+def _best_sensitivity(positive: np.ndarray, scores: np.ndarray, specificity: float) -> float:
+  num_positive = int(positive.sum())
+  num_negative = len(positive) - num_positive
+  if num_positive == 0 or num_negative == 0:
+    return float("nan")
+  tp, fp = _positives_above(positive, scores)
+  allowed = (num_negative - fp) / num_negative >= specificity  # 9 / 10 is 0.9; 1 - 0.1 may not be
+  return float(tp[allowed].max(initial=0) / num_positive)
+
+
+def check_scores(labels, scores, name: str = "scores") -> tuple[np.ndarray, np.ndarray]:
+  """Returns labels [N] as int64 and scores [N] or [N, C] as float64.
+
+  Raises:
+    ValueError: where the shapes do not fit, N is 0, C < 2, a score is not finite or a label is
+      not in 0 ... C - 1 (0 or 1 for scores [N]).
+  """
+  scores = np.asarray(scores)
+  if scores.ndim not in (1, 2) or (scores.ndim == 2 and scores.shape[1] < 2):
+    raise ValueError(f"{name}: must be [N] or [N, C] with C >= 2, got {scores.shape}")
+  labels = check_classes("labels", labels, 2 if scores.ndim == 1 else scores.shape[1])
+  if len(labels) != len(scores):
+    raise ValueError(
+      f"{name}: must have as many cases as labels ({len(labels)}), got {len(scores)}"
+    )
+  scores = scores.astype(np.float64)
+  if not np.isfinite(scores).all():
+    raise ValueError(f"{name}: must be finite, got {scores[~np.isfinite(scores)][0]}")
+  return labels, scores

@@ -1,0 +1,120 @@
+"""Surface metrics against MONAI and against DeepMind's surface-distance.
+
+MONAI has the same conventions where both regions have pixels. Where one is empty it gives infinity,
+or NaN, where `mlseg` gives `missing`; where both are, it gives NaN where `mlseg` gives 0 or 1.
+"""
+
+import numpy as np
+import pytest
+
+from mlseg.metrics import surface, surface_cases
+from tests.metrics.random_masks import random_labels, random_pair
+
+torch = pytest.importorskip("torch")
+monai = pytest.importorskip("monai.metrics")
+deepmind = pytest.importorskip("surface_distance")
+
+pytestmark = [
+  pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning"),
+  pytest.mark.filterwarnings("ignore:the (ground truth|prediction) of class:UserWarning"),
+  pytest.mark.filterwarnings("ignore:.*scipy.ndimage:DeprecationWarning"),
+]
+TOLERANCE = 1.3  # between the distances that the spacings below make possible
+
+
+def _monai(predictions, masks, num_classes, spacing):
+  """Returns MONAI's values, from name to [N, C]."""
+  regions = [
+    torch.tensor(np.moveaxis(np.eye(num_classes)[labels], -1, 1)) for labels in (predictions, masks)
+  ]
+  options = {"include_background": True, "spacing": spacing}
+  return {
+    "hausdorff": monai.compute_hausdorff_distance(*regions, **options),
+    "hausdorff95": monai.compute_hausdorff_distance(*regions, percentile=95, **options),
+    "average_surface_distance": monai.compute_average_surface_distance(
+      *regions, symmetric=True, **options
+    ),
+    "normalized_surface_dice": monai.compute_surface_dice(
+      *regions, [TOLERANCE] * num_classes, **options
+    ),
+  }
+
+
+def _check_against_monai(predictions, masks, spacing):
+  """Compares all cases and classes that have pixels in both, and returns how many those are."""
+  num_classes = int(max(2, predictions.max() + 1, masks.max() + 1))
+  table = surface_cases.per_case_surface(
+    predictions, masks, num_classes, spacing=spacing, tolerance=TOLERANCE
+  )
+  both = np.array([[all(p.size for p in one) for one in case] for case in table.distances])
+  expected = _monai(predictions, masks, num_classes, spacing)
+  for name, values in table.metrics.items():
+    # torch.quantile finds its position between two distances in float32.
+    atol = 3e-5 if name == "hausdorff95" else 0
+    theirs = expected[name].numpy()[both]
+    np.testing.assert_allclose(values[both], theirs, rtol=1e-5, atol=atol, err_msg=name)
+  return both.sum()
+
+
+def test_equals_monai():
+  num_compared = {None: 0, (0.7, 1.9): 0}
+  for seed in range(144):
+    spacing = (None, (0.7, 1.9))[seed // 6 % 2]
+    num_compared[spacing] += _check_against_monai(*random_pair(seed), spacing)
+  assert min(num_compared.values()) >= 250  # pairs of regions; more than 500 in all
+
+
+def test_equals_monai_in_volumes():
+  num_compared = 0
+  for seed in range(60):
+    volume = random_labels(seed, batch=5, shape=(12, 9))[None]
+    moved = np.roll(volume, (1, 2), (1, 3))
+    num_compared += _check_against_monai(moved, volume, (2.3, 0.7, 1.1))
+  assert num_compared >= 100
+
+
+def _deepmind(prediction, mask, spacing):
+  return deepmind.compute_surface_distances(mask, prediction, spacing)
+
+
+def test_hausdorff_of_a_moved_rectangle_equals_deepmind():
+  for seed in range(30):
+    rng = np.random.default_rng(seed)
+    mask = np.zeros([16, 19], bool)
+    height, width = rng.integers(2, 8, 2)
+    mask[3 : 3 + height, 4 : 4 + width] = True
+    prediction = np.roll(mask, tuple(rng.integers(-3, 4, 2)), (0, 1))
+    spacing = tuple(rng.uniform(0.5, 2, 2))
+    expected = deepmind.compute_robust_hausdorff(_deepmind(prediction, mask, spacing), 100)
+    measured = surface.surface_distances(prediction, mask, spacing=spacing)
+    np.testing.assert_allclose(surface.hausdorff(measured), expected, rtol=1e-12)
+
+
+def test_hausdorff_differs_from_deepmind_by_a_pixel_at_most():
+  # DeepMind's surface is made of elements at the corners of pixels. Each is half a diagonal of a
+  # pixel away from the centre of a surface pixel, and the other way round; so the Hausdorff
+  # distance differs by one diagonal at most. (Regions are not empty here: with numpy 2 the package
+  # fails on them, as it asks for `np.Inf`.)
+  num_compared = 0
+  for seed in range(120):
+    for prediction, mask in zip(*(labels > 0 for labels in random_pair(seed)), strict=True):
+      if prediction.any() and mask.any():
+        num_compared += 1
+        expected = deepmind.compute_robust_hausdorff(_deepmind(prediction, mask, (0.7, 1.9)), 100)
+        measured = surface.surface_distances(prediction, mask, spacing=(0.7, 1.9))
+        assert abs(surface.hausdorff(measured) - expected) <= np.hypot(0.7, 1.9) + 1e-9
+  assert num_compared >= 100
+
+
+def test_mean_distance_and_surface_dice_are_not_those_of_deepmind():
+  # One pixel, predicted one column too far. Pixel to pixel the distance is 1, and nothing is within
+  # 0.5. Of the four corners two are shared, so with elements at corners (all of one length here)
+  # half of both surfaces is at distance 0 and half at distance 1.
+  mask = np.zeros([4, 5], bool)
+  mask[1, 1] = True
+  prediction = np.roll(mask, 1, axis=1)
+  theirs, ours = _deepmind(prediction, mask, (1, 1)), surface.surface_distances(prediction, mask)
+  assert surface.average_symmetric_surface_distance(ours) == 1
+  assert deepmind.compute_average_surface_distance(theirs) == (0.5, 0.5)
+  assert surface.normalized_surface_dice(ours, 0.5) == 0
+  assert deepmind.compute_surface_dice_at_tolerance(theirs, 0.5) == 0.5
