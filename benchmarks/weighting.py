@@ -200,7 +200,7 @@ def _peers_table(network: Network, rounds: int) -> None:
   except ImportError as error:
     print(f"No steps of torch: {error}.")
     return
-  images, masks = (np.asarray(part) for part in network.batch)
+  images, masks = (np.asarray(part) for part in network.batch[:2])
   options = network.config.model
   variants = dict(torch_peers.steppers(images, masks, options.depth, options.filters))
   baseline = variants.pop("torch, plain sum")

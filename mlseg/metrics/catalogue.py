@@ -1,0 +1,245 @@
+"""The page of this package, `README.md`: what each metric is, and what it says of empty masks.
+
+    python -m mlseg.metrics.catalogue     # writes the page anew
+
+The values on empty masks are computed, and so are those of the worked example, from the rows that
+`benchmarks/conventions.py` writes.
+"""
+
+import csv
+import inspect
+import pathlib
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+import mlseg.metrics as metrics
+from mlseg.metrics import overlap, surface
+
+FOLDER = pathlib.Path(__file__).parent
+CONVENTIONS = FOLDER / "conventions.csv"  # written by benchmarks/conventions.py
+
+
+class Row(NamedTuple):
+  """What the page says of a metric beside its values on empty masks."""
+
+  name: str  # of the function
+  formula: str
+  span: str  # of its values
+  better: str  # up or down
+  pitfall: str
+
+
+OVERLAP = (
+  Row("dice", "2 tp / (2 tp + fp + fn)", "[0, 1]", "up",
+      "background and pooling move it most (see below); small regions lose more by one pixel"),
+  Row("iou", "tp / (tp + fp + fn)", "[0, 1]", "up",
+      "Dice / (2 - Dice) of one image, but not of means: a mean IoU does not follow from a mean"
+      " Dice"),
+  Row("precision", "tp / (tp + fp)", "[0, 1]", "up",
+      "predicting less raises it; in an image without prediction it has no denominator"),
+  Row("recall", "tp / (tp + fn)", "[0, 1]", "up", "predicting everything makes it 1"),
+  Row("specificity", "tn / (tn + fp)", "[0, 1]", "up",
+      "near 1 for any small lesion, since the background is large; depends on how the image is"
+      " cropped"),
+  Row("negative_predictive_value", "tn / (tn + fn)", "[0, 1]", "up", "as specificity"),
+  Row("false_positive_rate", "fp / (fp + tn)", "[0, 1]", "down", "1 - specificity"),
+  Row("false_negative_rate", "fn / (fn + tp)", "[0, 1]", "down", "1 - recall"),
+  Row("f1", "2 P R / (P + R)", "[0, 1]", "up",
+      "equals Dice for one class and image; of means over classes (`summarize`) it is another"
+      " number"),
+  Row("accuracy", "(tp + tn) / pixels", "[0, 1]", "up",
+      "predicting nothing scores the background's share, often above 0.9"),
+  Row("class_balanced_dice", "Σ_c w_c Dice_c, w_c ∝ 1 - N_c / N", "[0, 1]", "up",
+      "weights of each image's own mask, or of all masks where pooled; with two classes the lesion"
+      " weighs as much as the background's share"),
+)  # fmt: skip
+SURFACE = (
+  Row("hausdorff", "max(max_p d(p, T), max_t d(t, P))", "[0, ∞)", "down",
+      "one stray pixel decides it; in pixels unless `spacing` is given"),
+  Row("hausdorff95", "max of the two 95th percentiles", "[0, ∞)", "down",
+      "MedPy and others pool both directions before the percentile, which gives less"),
+  Row("average_symmetric_surface_distance", "mean of all d(p, T) and d(t, P)", "[0, ∞)", "down",
+      "the longer surface weighs more; the mean of the two directed means is another number"),
+  Row("normalized_surface_dice", "share of both surfaces within the tolerance", "[0, 1]", "up",
+      "says nothing without its tolerance; surfaces are counted in pixels, which weighs diagonal"
+      " parts less than their length"),
+)  # fmt: skip
+OBJECTS = (
+  Row("object_f1", "2 tp / (2 tp + fp + fn) of objects", "[0, 1]", "up",
+      "found at half covered: blind to how well; one merged region over two glands finds one at"
+      " most"),
+  Row("object_dice", "½ (Σ γ_i Dice(G_i, S_i) + Σ σ_j Dice(G_j, S_j))", "[0, 1]", "up",
+      "large objects weigh more, γ and σ being shares of the area"),
+  Row("object_hausdorff", "the same with H for Dice", "[0, ∞)", "down",
+      "an object without partner is measured to the nearest one, however far"),
+)  # fmt: skip
+CLASSIFICATION = (
+  Row("classification_accuracy", "right / N", "[0, 1]", "up",
+      "the majority class scores its share"),
+  Row("balanced_accuracy", "mean over classes of recall", "[0, 1]", "up",
+      "rare classes weigh as much as others, with the noise of few cases"),
+  Row("classification_precision", "tp / (tp + fp)", "[0, 1]", "up",
+      "macro and micro differ: micro is the accuracy"),
+  Row("classification_recall", "tp / (tp + fn)", "[0, 1]", "up",
+      "macro also counts classes that are only predicted, unlike balanced accuracy"),
+  Row("classification_f1", "2 tp / (2 tp + fp + fn)", "[0, 1]", "up",
+      "macro, micro, weighted and that of class 1 are four numbers under one name"),
+  Row("roc_auc", "P(s+ > s-) + ½ P(s+ = s-)", "[0, 1]", "up",
+      "of ranks: blind to calibration, and to the share of positives"),
+  Row("average_precision", "Σ_k (R_k - R_k-1) P_k", "[0, 1]", "up",
+      "chance is the share of positives, so it does not compare across data sets; interpolated"
+      " areas are larger"),
+  Row("sensitivity_at_specificity", "max sensitivity with specificity ≥ s", "[0, 1]", "up",
+      "the threshold is chosen on the data it is reported on: take it from validation data for a"
+      " claim"),
+  Row("expected_calibration_error", "Σ_b n_b / N |acc_b - conf_b|", "[0, 1]", "down",
+      "depends on the number of bins; a constant prediction of the base rate scores 0"),
+  Row("brier", "mean (p - y)²; Σ over classes for more than two", "[0, 1] or [0, 2]", "down",
+      "for two classes some report twice this"),
+)  # fmt: skip
+HELPERS = {
+  "confusion_counts", "confusion_matrix", "classification_confusion", "foreground_dice",
+  "label_objects", "match_objects", "per_case", "per_case_objects", "per_case_surface", "pooled",
+  "pooled_objects", "summarize", "summarize_classification", "summarize_objects",
+  "summarize_surface", "surface_distances",
+}  # fmt: skip
+STATISTICS = (
+  "mean_and_deviation", "format_mean_and_deviation", "bootstrap_interval", "delong_interval",
+  "delong_test", "paired_tests", "holm", "compare", "cliffs_delta",
+)  # fmt: skip
+TITLE = """# Metrics
+
+This page is made by `python -m mlseg.metrics.catalogue`."""
+CONVENTION_NOTE = """## How they are reported
+
+A table of a run has each metric of overlap and surface four times: `m` is the mean over the
+foreground classes, then over images; `m_with_background` the mean over all classes, then over
+images; `_pooled` is taken from the counts, or distances, of all images together, so that large
+regions weigh more. Objects and classification have `m` and, where it means something, `_pooled`.
+`cases.csv` has one row per case, seed and class with the counts of pixels, from which any of
+these follows.
+
+Three values stand for empty masks: *nothing true and nothing predicted*, *predicted only*, *true
+only*. They are computed from the code when this page is made. `missing` is the diagonal of the
+image unless given: the largest distance that could be, so that a mean stays finite and a missed
+lesion is paid for. MONAI gives nan or infinity there and leaves nan out of means, which rewards a
+network that predicts nothing where it is unsure; the challenges differ among themselves."""
+EXAMPLE_NOTE = """## How far a number moves by convention alone
+
+The test set of BUSI ({cases} images of 128×128, `configs/dmf_busi.py`, seed 0), one set of
+predictions, one network; in per cent. Beside it a network that predicts no lesion anywhere.
+
+{table}
+
+So a table that says "Dice" may mean any of these. A mean with the background has half of its range
+given away to whoever predicts nothing, and pooling hides small lesions, which are the hard ones.
+Written by `python benchmarks/conventions.py runs/NAME/cases.csv` from the rows of a run."""
+
+
+def render() -> str:
+  """Returns the page.
+
+  Example:
+    >>> "| `dice` |" in render()
+    True
+  """
+  parts = [TITLE, inspect.getdoc(metrics) or "", CONVENTION_NOTE]
+  parts += ["## Overlap, of pixels", _metrics_table(OVERLAP, _overlap_values)]
+  parts += ["## Surfaces, in units of spacing", _metrics_table(SURFACE, _surface_values)]
+  parts += ["## Objects, as in the gland challenge", _metrics_table(OBJECTS, _object_values)]
+  parts += [
+    "## Classification, of cases",
+    "In place of empty masks: *every case of class 0*, *every case of class 1*, for the scores"
+    " 0.2, 0.4, 0.6 (of class 1).",
+    _metrics_table(CLASSIFICATION, _classification_values, "of one class"),
+  ]
+  if CONVENTIONS.exists():
+    parts.append(_example())
+  parts += ["## Statistics", _statistics_table()]
+  return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _overlap_values(name: str) -> str:
+  """Returns the metric of a lesion where there is none, is predicted only, and is true only."""
+  lesions = np.array([[0, 0, 0, 10], [0, 4, 0, 6], [0, 0, 4, 6]])
+  if name == "class_balanced_dice":
+    rests = lesions[:, ::-1]
+    values = overlap.class_balanced_dice(np.stack([rests, lesions], axis=1))
+  else:
+    values = getattr(overlap, name)(lesions)
+  return ", ".join(_number(value) for value in values)
+
+
+def _surface_values(name: str) -> str:
+  masks = np.zeros([4, 4]), np.pad(np.ones([2, 2]), 1)
+  marker = 1234.0
+  values = []
+  for prediction, mask in ((0, 0), (1, 0), (0, 1)):
+    distances = surface.surface_distances(masks[prediction], masks[mask], missing=marker)
+    more = (1.0,) if name == "normalized_surface_dice" else ()
+    values.append(getattr(surface, name)(distances, *more))
+  return ", ".join("`missing`" if value == marker else _number(value) for value in values)
+
+
+def _object_values(name: str) -> str:
+  masks = np.zeros([4, 4], int), np.pad(np.ones([2, 2], int), 1)
+  marker = 1234.0
+  values = [
+    getattr(metrics, name)(metrics.match_objects(masks[prediction], masks[mask], missing=marker))
+    for prediction, mask in ((0, 0), (1, 0), (0, 1))
+  ]
+  return ", ".join("`missing`" if value == marker else _number(value) for value in values)
+
+
+def _classification_values(name: str) -> str:
+  probabilities = np.array([0.2, 0.4, 0.6])
+  values = [
+    metrics.summarize_classification(np.full(3, label), probabilities)[name] for label in (0, 1)
+  ]
+  return ", ".join(_number(value) for value in values)
+
+
+def _metrics_table(rows: Iterable[Row], empty: Callable[[str], str], title="on empty masks") -> str:
+  header = ["metric", "formula", "range", "better", title, "pitfalls"]
+  return _table(
+    header,
+    [
+      [f"`{row.name}`", row.formula, row.span, row.better, empty(row.name), row.pitfall]
+      for row in rows
+    ],
+  )
+
+
+def _example() -> str:
+  with CONVENTIONS.open(newline="", encoding="utf-8") as file:
+    rows = list(csv.DictReader(file))
+  table = _table(
+    ["convention", "this network", "predicting nothing"],
+    [[row["convention"], row["percent"], row["percent_of_nothing"]] for row in rows],
+  )
+  return EXAMPLE_NOTE.format(cases=rows[0]["cases"], table=table)
+
+
+def _statistics_table() -> str:
+  rows = []
+  for name in STATISTICS:
+    first = (inspect.getdoc(getattr(metrics, name)) or "").partition("\n")[0]
+    rows.append([f"`{name}`", first])
+  return _table(["function", "what it does"], rows)
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+  lines = [header, ["---"] * len(header), *rows]
+  return "\n".join(
+    "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines
+  )
+
+
+def _number(value: float) -> str:
+  return f"{value:.3g}"
+
+
+if __name__ == "__main__":
+  (FOLDER / "README.md").write_text(render(), encoding="utf-8")
