@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 # What is a length, not a share.
-DISTANCES = ("hausdorff", "hausdorff95", "average_surface_distance")
+DISTANCES = ("hausdorff", "hausdorff95", "average_symmetric_surface_distance")
 
 
 class Reporter:

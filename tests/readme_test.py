@@ -47,6 +47,16 @@ def test_the_weighting_example_runs():
   assert float(sum(names["result"].weights.values())) == pytest.approx(1.0)
 
 
+def test_the_losses_and_metrics_example_runs():
+  (code,) = [block for language, block in BLOCKS if "from mlseg import losses, metrics" in block]
+  names = {}
+  exec(code, names)
+  assert 0 < float(names["value"]) < 1
+  # The square of 4 × 4 moved by one column: 12 pixels in common.
+  np.testing.assert_allclose(names["table"]["dice"], 24 / 32)
+  assert names["lesion"] == 0.5
+
+
 def test_every_file_that_is_named_exists():
   for path in re.findall(r"`((?:mlseg|configs|benchmarks)/[\w/.]*)`", TEXT):
     assert (ROOT / path).exists(), path

@@ -124,8 +124,8 @@ these follows.
 Three values stand for empty masks: *nothing true and nothing predicted*, *predicted only*, *true
 only*. They are computed from the code when this page is made. `missing` is the diagonal of the
 image unless given: the largest distance that could be, so that a mean stays finite and a missed
-lesion is paid for. MONAI gives nan or infinity there and leaves nan out of means, which rewards a
-network that predicts nothing where it is unsure; the challenges differ among themselves."""
+lesion is paid for. Others differ: MONAI gives nan or infinity there and leaves nan out of its
+means, so that what was missed may cost nothing."""
 EXAMPLE_NOTE = """## How far a number moves by convention alone
 
 The test set of BUSI ({cases} images of 128×128, `configs/dmf_busi.py`, seed 0), one set of
@@ -133,9 +133,10 @@ predictions, one network; in per cent. Beside it a network that predicts no lesi
 
 {table}
 
-So a table that says "Dice" may mean any of these. A mean with the background has half of its range
-given away to whoever predicts nothing, and pooling hides small lesions, which are the hard ones.
-Written by `python benchmarks/conventions.py runs/NAME/cases.csv` from the rows of a run."""
+So a table that says "Dice" may mean any of these. In a mean with the background, whoever predicts
+nothing starts near one half; pooled, large lesions decide. (The two class-balanced ones are equal
+because there are two classes.) Written by `python benchmarks/conventions.py runs/NAME/cases.csv`
+from the rows of a run."""
 
 
 def render() -> str:

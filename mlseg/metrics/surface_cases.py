@@ -19,7 +19,9 @@ from mlseg.metrics.surface import (
 _METRICS: dict[str, Callable[[SurfaceDistances, float], float]] = {
   "hausdorff": lambda distances, _: hausdorff(distances),
   "hausdorff95": lambda distances, _: hausdorff95(distances),
-  "average_surface_distance": lambda distances, _: average_symmetric_surface_distance(distances),
+  "average_symmetric_surface_distance": lambda distances, _: average_symmetric_surface_distance(
+    distances
+  ),
   "normalized_surface_dice": normalized_surface_dice,
 }
 _SERIAL_BELOW = 20_000_000  # pixels times classes that take about the time of starting processes
@@ -46,7 +48,8 @@ def per_case_surface(
 ) -> SurfaceTable:
   """Measures the surfaces of every class in every case, the background's too.
 
-  The names are hausdorff, hausdorff95, average_surface_distance and normalized_surface_dice.
+  The names are hausdorff, hausdorff95, average_symmetric_surface_distance and
+  normalized_surface_dice.
 
   Args:
     predictions: N label maps [H, W] or [D, H, W] of integer classes, as one array or one by one.

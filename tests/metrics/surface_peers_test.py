@@ -31,7 +31,7 @@ def _monai(predictions, masks, num_classes, spacing):
   return {
     "hausdorff": monai.compute_hausdorff_distance(*regions, **options),
     "hausdorff95": monai.compute_hausdorff_distance(*regions, percentile=95, **options),
-    "average_surface_distance": monai.compute_average_surface_distance(
+    "average_symmetric_surface_distance": monai.compute_average_surface_distance(
       *regions, symmetric=True, **options
     ),
     "normalized_surface_dice": monai.compute_surface_dice(

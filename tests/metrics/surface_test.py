@@ -9,7 +9,12 @@ from scipy.spatial.distance import cdist
 from mlseg.metrics import surface, surface_cases
 from tests.metrics.random_masks import random_labels, random_pair
 
-NAMES = ["hausdorff", "hausdorff95", "average_surface_distance", "normalized_surface_dice"]
+NAMES = [
+  "hausdorff",
+  "hausdorff95",
+  "average_symmetric_surface_distance",
+  "normalized_surface_dice",
+]
 
 
 def _surface_points(region, spacing):
