@@ -16,7 +16,7 @@ DISTANCES = ("hausdorff", "hausdorff95", "average_symmetric_surface_distance")
 class Reporter:
   """The console of a run.
 
-  On a terminal the bar is redrawn in place; elsewhere there is one line per epoch.
+  On a terminal the bar is redrawn in place; elsewhere there is one line per epoch or per 250 cases.
   """
 
   def __init__(self) -> None:
@@ -53,9 +53,13 @@ class Reporter:
       self._progress.update(self._task, completed=record["step"], facts=describe(record))
 
   def advance(self, done: int) -> None:
-    """Moves the bar."""
-    if self._progress is not None:
-      self._progress.update(self._task, completed=done)
+    """Moves the bar; where none is drawn, prints a line at each multiple of 250."""
+    if self._progress is None:
+      return
+    (task,) = self._progress.tasks
+    if not self.console.is_terminal and done // 250 > int(task.completed) // 250:
+      self.say(f"{task.description}: {done} of {task.total:.0f}")
+    self._progress.update(self._task, completed=done)
 
   def epoch(self, record: dict[str, Any], epochs: int) -> None:
     """Prints the line of an epoch: losses with their weights, speed and validation score."""

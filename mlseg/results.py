@@ -13,7 +13,14 @@ from ml_collections import ConfigDict
 from mlseg.data.cases import Cases
 from mlseg.data.splits import Split
 from mlseg.log import Reporter
-from mlseg.metrics import dice, per_case, per_case_surface, summarize, summarize_surface
+from mlseg.metrics import (
+  dice,
+  mean_and_deviation,
+  per_case,
+  per_case_surface,
+  summarize,
+  summarize_surface,
+)
 from mlseg.metrics.surface_cases import SurfaceTable
 from mlseg.programs import Programs
 from mlseg.report import plots
@@ -122,9 +129,9 @@ def write(
 
 def _over_seeds(values: list[float]) -> dict[str, Any]:
   """Returns mean, sample standard deviation (None for one seed) and the values themselves."""
-  values = [float(value) for value in values]
-  deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-  return {"mean": float(np.mean(values)), "std": deviation, "per_seed": values}
+  mean, deviation = mean_and_deviation(values)
+  std = deviation if len(values) > 1 else None
+  return {"mean": mean, "std": std, "per_seed": [float(value) for value in values]}
 
 
 def _summarize(result: SeedScores) -> dict[str, float]:

@@ -1,5 +1,7 @@
 """Losses and batches of a config: distance maps from data preparation above all."""
 
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +13,9 @@ from mlseg.errors import UserError
 from mlseg.models import Outputs
 from tests.metrics.random_masks import random_labels
 
+CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
 BOUNDARY = "--config.losses=('soft_dice', 'boundary')"
-SMOKE = ["", "--config=configs/smoke.py", BOUNDARY, "--config.weighting.fixed=(1.0, 1.0)"]
+SMOKE = ["", f"--config={CONFIGS}/smoke.py", BOUNDARY, "--config.weighting.fixed=(1.0, 1.0)"]
 
 
 def _config(*options):
@@ -20,7 +23,7 @@ def _config(*options):
 
 
 def _recipe(*options):
-  return main.parse(["", "--config=configs/dmf_busi.py", *options])[0]
+  return main.parse(["", f"--config={CONFIGS}/dmf_busi.py", *options])[0]
 
 
 def test_prepared_maps_are_those_of_the_loss():

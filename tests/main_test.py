@@ -53,6 +53,11 @@ WRONG = {
   "too large": ([SMOKE, "--config.data.image_size=256"], "--config.data.root"),
   "optimizer": ([SMOKE, "--config.optimizer.name=lion"], "unknown optimizer 'lion': choose from"),
   "decay": ([SMOKE, "--config.optimizer.weight_decay=0.1"], "weight_decay"),
+  "spacing": (
+    [SMOKE, "--config.metrics.spacing=(1.0, 0.0)"],
+    "config.metrics.spacing must be two positive numbers, not (1.0, 0.0)",
+  ),
+  "tolerance": ([SMOKE, "--config.metrics.tolerance=-1.0"], "config.metrics.tolerance must not be"),
   "rotation": ([SMOKE, "--config.augmentation.flip_vertical=2.0"], "flip_vertical"),
 }
 

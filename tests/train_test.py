@@ -127,6 +127,15 @@ def test_the_rows_of_the_cases_give_the_summary(unbroken):
   lesion = [float(row["dice"]) for row in rows if row["class"] == "lesion"]
   results = json.loads((workdir / "results.json").read_text())
   assert np.mean(lesion) == pytest.approx(results["metrics"]["dice"]["mean"], abs=1e-5)
+  size = results["config"]["data"]["image_size"]
+  for row in rows:  # the counts are of all pixels, and every ratio follows from them
+    tp, fp, fn, tn = (int(row[name]) for name in ("tp", "fp", "fn", "tn"))
+    assert tp + fp + fn + tn == size**2
+    assert float(row["dice"]) == pytest.approx(2 * tp / (2 * tp + fp + fn), abs=1e-6)
+  for name in ("hausdorff", "hausdorff95", "average_symmetric_surface_distance"):
+    values = [float(row[name]) for row in rows if row["class"] == "lesion"]
+    assert 0 <= min(values) <= max(values) <= size * 2**0.5 + 1e-4
+    assert np.mean(values) == pytest.approx(results["metrics"][name]["mean"], rel=1e-5)
   parts = [set(split[name]) for name in ("train", "validation", "test")]
   assert sum(map(len, parts)) == len(set.union(*parts)) == 647
 
@@ -245,6 +254,7 @@ def test_the_options_beside_the_recipe_train_too(tmp_path):
     "model.convs_per_level": 2,
     "model.upsampling": "resize",
     "model.dtype": "bfloat16",
+    "metrics.surface": False,
     "optimizer.name": "adamw",
     "optimizer.schedule": "cosine",
     "optimizer.weight_decay": 1e-4,
@@ -269,6 +279,23 @@ def test_the_options_beside_the_recipe_train_too(tmp_path):
   assert sum(base) == pytest.approx(1.0, abs=1e-5)
   assert min(base) >= 0.1 - 1e-6
   assert weights["focal"] < 5.0
+
+
+def test_the_boundary_loss_trains_on_prepared_maps_in_parts_of_a_batch(tmp_path):
+  options = {
+    "data.image_size": 16,
+    "num_microbatches": 2,
+    "losses": ("soft_dice", "boundary"),
+    "weighting.name": "fixed",
+    "weighting.fixed": (1.0, 0.1),
+    "augmentation.flip_vertical": 0.5,
+  }
+  config = _config(*(f"--config.{name}={value}" for name, value in options.items()))
+  train.train(config, tmp_path, Reporter())
+  records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+  assert records[-1]["nonfinite"] == 0
+  for name in ("soft_dice", "boundary"):
+    assert records[-1]["losses"][name] < records[0]["losses"][name]
 
 
 @pytest.mark.parametrize("gram_at", ["logits", "params"])

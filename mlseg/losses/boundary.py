@@ -25,8 +25,8 @@ def boundary(
   that an image has not got: add a loss of regions, such as `generalized_dice`, and let the weight
   of this one grow.
 
-  Source: Kervadec et al., Boundary loss for highly unbalanced segmentation, MIDL 2019, eq. 5, with
-    the authors' distance maps (0 on the outermost pixels of a region).
+  Source: Kervadec et al., Boundary loss for highly unbalanced segmentation, MIDL 2019, with the
+    authors' distance maps (0 on the outermost pixels of a region).
 
   Args:
     logits: [B, H, W, C], any floating dtype.
@@ -78,7 +78,8 @@ def hausdorff_distance_transform(
   area of the image: give it a small weight, or let the weighting find one.
 
   Source: Karimi & Salcudean, Reducing the Hausdorff distance in medical image segmentation with
-    convolutional neural networks, IEEE TMI 39 (2020), eq. 8 and its recommended alpha = 2.
+    convolutional neural networks, IEEE TMI 39 (2020), the loss from distance transforms with
+    its recommended alpha = 2.
 
   Args:
     logits: [B, H, W, C], any floating dtype.

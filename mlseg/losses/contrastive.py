@@ -29,7 +29,7 @@ def supervised_contrastive(
   (`hardness` = b: w_ia is e^(b z_i z_a) over its mean), or both.
 
   Source: Khosla et al., Supervised contrastive learning, NeurIPS 2020, eq. 2 (L_out); weights:
-    Robinson et al., Contrastive learning with hard negative samples, ICLR 2021, eq. 4 without its
+    Robinson et al., Contrastive learning with hard negative samples, ICLR 2021, without its
     correction for false negatives, of which labels leave none.
 
   Args:

@@ -23,6 +23,12 @@ def distance_to(region: jax.Array) -> jax.Array:
     >>> distance_to(jnp.array([[True, False, False], [False, False, False]])).round(2).tolist()
     [[0.0, 1.0, 2.0], [1.0, 1.409999966621399, 2.240000009536743]]
   """
+  any_pixel = region.any(axis=(-2, -1), keepdims=True)
+  return jnp.where(any_pixel, jnp.sqrt(_squared_distances(region)), 0)
+
+
+@jax.jit  # so that a call outside of a program does not compile the loop anew
+def _squared_distances(region: jax.Array) -> jax.Array:
   height, width = region.shape[-2:]
   far = height + width  # its square is still exact in float32
   rows = jnp.arange(height, dtype=jnp.int32)[:, None]
@@ -30,10 +36,13 @@ def distance_to(region: jax.Array) -> jax.Array:
   below = jax.lax.cummin(jnp.where(region, rows, far + height), axis=region.ndim - 2, reverse=True)
   along = jnp.minimum(jnp.minimum(rows - above, below - rows), far).astype(float) ** 2
   columns = jnp.arange(width, dtype=float)
-  apart = (columns[:, None] - columns[None, :]) ** 2  # [j, k]
-  squared = (along[..., None, :] + apart).min(axis=-1)
-  any_pixel = region.any(axis=(-2, -1), keepdims=True)
-  return jnp.where(any_pixel, jnp.sqrt(squared), 0)
+
+  def include(k: jax.Array, squared: jax.Array) -> jax.Array:
+    column = jax.lax.dynamic_slice_in_dim(along, k, 1, axis=-1)
+    return jnp.minimum(squared, column + (columns - k.astype(float)) ** 2)
+
+  # A loop, because one minimum over [..., H, W, W] may be held in memory as a whole.
+  return jax.lax.fori_loop(0, width, include, along)
 
 
 def signed_distances(masks: jax.Array, valid: jax.Array | None = None) -> jax.Array:

@@ -20,7 +20,7 @@ def lovasz_softmax(
   m_i = |g_ic - p_ic| are the errors of class c in descending order, and J'(m) the differences of
   the Jaccard losses 1 - IoU that result from getting the first i of them wrong.
 
-  Source: Berman, Triki & Blaschko, The Lovász-softmax loss, CVPR 2018, eqs. 9 and 11, alg. 1; per
+  Source: Berman, Triki & Blaschko, The Lovász-softmax loss, CVPR 2018, with J' by alg. 1; per
     image.
 
   Args:
@@ -62,8 +62,8 @@ def lovasz_hinge(
   m_i = 1 - x_i (2 g_i - 1) are the hinge errors of a label's logits x in descending order; J' as in
   `lovasz_softmax`. An image without the label pays for its largest error alone.
 
-  Source: Berman, Triki & Blaschko, The Lovász-softmax loss, CVPR 2018, eqs. 7 and 9; Yu & Blaschko,
-    ICML 2015; per image.
+  Source: Berman, Triki & Blaschko, The Lovász-softmax loss, CVPR 2018; Yu & Blaschko, ICML 2015;
+    per image.
 
   Args:
     logits: [B, H, W, C], any floating dtype; C >= 1.

@@ -149,7 +149,7 @@ def focal_tversky(
   A gamma above 1 raises the share of classes that are almost right, such as small lesions.
 
   Source: Abraham & Khan, A novel focal Tversky loss function with improved attention U-Net for
-    lesion segmentation, ISBI 2019, eqs. 3-4, with their defaults (where alpha is for false
+    lesion segmentation, ISBI 2019, with their defaults (where alpha is for false
     negatives; here it is for false positives, as in `tversky`). Their sum over classes is a mean
     here.
 

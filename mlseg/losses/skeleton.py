@@ -1,5 +1,6 @@
 """The centre lines of soft regions, and the overlap that counts on them."""
 
+import functools
 import math
 
 import jax
@@ -84,7 +85,11 @@ def soft_skeleton(regions: jax.Array, iterations: int, valid: jax.Array | None =
     [0, 0, 1, 1, 0, 0]
   """
   counts = None if valid is None else valid.astype(bool)[..., None]
+  return _skeleton(regions, counts, iterations)
 
+
+@functools.partial(jax.jit, static_argnums=2)  # so that a call outside of a program is fast
+def _skeleton(regions: jax.Array, counts: jax.Array | None, iterations: int) -> jax.Array:
   def step(carry: tuple[jax.Array, jax.Array], _: None) -> tuple[tuple[jax.Array, jax.Array], None]:
     regions, skeleton = carry
     eroded = _erode(regions, counts)

@@ -60,7 +60,7 @@ from mlseg.metrics.surface import (
   hausdorff,
   hausdorff95,
   normalized_surface_dice,
-  pooled,
+  pooled_distances,
   surface_distances,
 )
 from mlseg.metrics.surface_cases import per_case_surface, summarize_surface
@@ -107,7 +107,7 @@ __all__ = [
   "per_case",
   "per_case_objects",
   "per_case_surface",
-  "pooled",
+  "pooled_distances",
   "pooled_objects",
   "precision",
   "recall",

@@ -174,7 +174,7 @@ def normalized_surface_dice(distances: SurfaceDistances, tolerance: float) -> fl
   return float((points <= tolerance).mean()) if points.size else 1.0
 
 
-def pooled(distances: Sequence[SurfaceDistances]) -> SurfaceDistances:
+def pooled_distances(distances: Sequence[SurfaceDistances]) -> SurfaceDistances:
   """Joins the distances of several cases, so that a metric of the result is their pooled value.
 
   Args:
@@ -185,7 +185,7 @@ def pooled(distances: Sequence[SurfaceDistances]) -> SurfaceDistances:
 
   Example:
     >>> one, two = SurfaceDistances(np.ones(2), np.ones(1)), SurfaceDistances(*np.zeros([2, 3]))
-    >>> [points.tolist() for points in pooled([one, two])]
+    >>> [points.tolist() for points in pooled_distances([one, two])]
     [[1.0, 1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]
   """
   nothing = SurfaceDistances(np.zeros(0), np.zeros(0))

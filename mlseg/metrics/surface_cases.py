@@ -12,7 +12,7 @@ from mlseg.metrics.surface import (
   hausdorff,
   hausdorff95,
   normalized_surface_dice,
-  pooled,
+  pooled_distances,
   surface_distances,
 )
 
@@ -116,7 +116,7 @@ def summarize_surface(table: SurfaceTable) -> dict[str, float]:
   """
   if not table.distances:
     raise ValueError("table: must have at least one case, got none")
-  by_class = [pooled(cases) for cases in zip(*table.distances, strict=True)]
+  by_class = [pooled_distances(cases) for cases in zip(*table.distances, strict=True)]
   summary = {}
   for column, (name, values) in enumerate(table.metrics.items()):
     all_cases = np.array([[_values(one, table.tolerance)[column] for one in by_class]])

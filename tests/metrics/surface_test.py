@@ -133,7 +133,7 @@ def test_no_distance_exceeds_that_to_a_missing_region():
 def test_a_missing_region_may_cost_infinity():
   measured = surface.surface_distances(_square(5, 1, 3), np.zeros([5, 5]), missing=np.inf)
   assert surface.hausdorff95(measured) == np.inf
-  mixed = surface.pooled([measured, surface.SurfaceDistances(np.zeros(200), np.zeros(5))])
+  mixed = surface.pooled_distances([measured, surface.SurfaceDistances(np.zeros(200), np.zeros(5))])
   assert surface.hausdorff95(mixed) == 0  # 8 of 208 points are less than 5 %
   assert (
     surface.hausdorff(mixed, 96.5) == np.inf
@@ -189,7 +189,7 @@ def test_summary_gives_each_metric_four_ways():
   values = table.metrics["hausdorff95"]
   assert summary["hausdorff95"] == pytest.approx(values[:, 1:].mean())
   assert summary["hausdorff95_with_background"] == pytest.approx(values.mean())
-  joined = [surface.pooled([case[c] for case in table.distances]) for c in range(3)]
+  joined = [surface.pooled_distances([case[c] for case in table.distances]) for c in range(3)]
   expected = [surface.normalized_surface_dice(one, 1.0) for one in joined]
   assert summary["normalized_surface_dice_pooled"] == pytest.approx(np.mean(expected[1:]))
   assert summary["normalized_surface_dice_with_background_pooled"] == pytest.approx(
@@ -215,8 +215,11 @@ IMAGE = np.zeros([1, 4, 5], int)
     (lambda: surface.surface_distances(IMAGE[0], IMAGE[0], spacing=(1, 0)), "spacing: must be"),
     (lambda: surface.surface_distances(IMAGE[0], IMAGE[0], missing=-1), "missing: must be"),
     (lambda: surface.surface_distances(IMAGE[0], IMAGE[0], missing=np.nan), "missing: must be"),
-    (lambda: surface.hausdorff(surface.pooled([]), 101), "percentile: must be"),
-    (lambda: surface.normalized_surface_dice(surface.pooled([]), -1), "tolerance: must be"),
+    (lambda: surface.hausdorff(surface.pooled_distances([]), 101), "percentile: must be"),
+    (
+      lambda: surface.normalized_surface_dice(surface.pooled_distances([]), -1),
+      "tolerance: must be",
+    ),
     (lambda: surface_cases.per_case_surface(IMAGE, IMAGE[:0], 2), "must be equally many"),
     (lambda: surface_cases.per_case_surface(IMAGE, IMAGE, 1), "num_classes: must be"),
     (
