@@ -150,19 +150,32 @@ CLASSES = 3
 over_losses = pytest.mark.parametrize("law", LOSSES.values(), ids=LOSSES)
 
 
-def _masks(kind: str, seed: int = 0, size: int = 6) -> np.ndarray:
-  """Returns one-hot masks [2, size, size, 3]: nothing, all, one pixel, or random pixels."""
-  labels = np.zeros([2, size, size], int)
-  if kind == "full":
-    labels[:] = 1
-  elif kind == "one pixel":
-    labels[0, 2, 3], labels[1, 0, 0] = 1, 2
-  elif kind == "random":
-    labels = np.random.default_rng(seed).integers(0, CLASSES, labels.shape)
+# One shape for nearly all: what JAX compiles for one test then serves the others.
+NUM_IMAGES, SIZE = 8, 6
+
+
+def _random_masks(seed: int = 0) -> np.ndarray:
+  """Returns one-hot masks [8, 6, 6, 3] of random pixels."""
+  labels = np.random.default_rng(seed).integers(0, CLASSES, [NUM_IMAGES, SIZE, SIZE])
   return np.eye(CLASSES, dtype=np.float32)[labels]
 
 
-def _logits(seed: int = 0, shape=(2, 6, 6, CLASSES), scale: float = 2.0) -> np.ndarray:
+def _all_masks() -> np.ndarray:
+  """Returns one-hot masks [8, 6, 6, 3], two of a kind: nothing, all, one pixel, random pixels.
+
+  A batch of all serves as well as one of each, because a loss has one value per image.
+  """
+  masks = _random_masks()
+  labels = np.zeros([6, SIZE, SIZE], int)
+  labels[2:4] = 1
+  labels[4, 2, 3], labels[5, 0, 0] = 1, 2
+  masks[:6] = np.eye(CLASSES)[labels]
+  return masks
+
+
+def _logits(
+  seed: int = 0, shape=(NUM_IMAGES, SIZE, SIZE, CLASSES), scale: float = 2.0
+) -> np.ndarray:
   return np.random.default_rng(seed).normal(0, scale, shape).astype(np.float32)
 
 
@@ -171,18 +184,9 @@ def _by_formula(law, logits, masks) -> list[float]:
   return [law.formula(x, g) for x, g in images]
 
 
-MASKS = ["empty", "full", "one pixel", "random"]
-
-
-def _all_masks() -> np.ndarray:
-  """Returns masks of every kind in one batch [8, 6, 6, 3]; a loss is one of each image."""
-  return np.concatenate([_masks(kind) for kind in MASKS])
-
-
 @over_losses
 def test_equals_its_formula(law):
-  masks = _all_masks()
-  logits = _logits(1, masks.shape)
+  logits, masks = _logits(1), _all_masks()
   value = law.loss(jnp.array(logits), jnp.array(masks))
   np.testing.assert_allclose(value, _by_formula(law, logits, masks), rtol=2e-5, atol=1e-6)
 
@@ -190,7 +194,7 @@ def test_equals_its_formula(law):
 @over_losses
 def test_gradient_equals_finite_differences_in_float64(law):
   with jax.enable_x64(True):
-    masks = _masks("random").astype(np.float64)
+    masks = _random_masks().astype(np.float64)
     logits, direction = _logits(2).astype(np.float64), _logits(3).astype(np.float64)
     value = lambda x: law.loss(jnp.asarray(x), jnp.asarray(masks)).sum()  # noqa: E731
     gradient = jax.grad(value)(logits)
@@ -207,24 +211,22 @@ def test_gradient_equals_finite_differences_in_float64(law):
 @over_losses
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=lambda d: d.__name__)
 def test_value_and_gradient_are_finite(law, dtype):
-  masks = _all_masks()
+  masks = jnp.array(_all_masks())
   largest = float(jnp.finfo(dtype).max)
   choices = [-np.inf, -largest, -90, 0, 90, largest, np.inf]
   extremes = np.random.default_rng(0).choice(choices, masks.shape)
-  plain = _logits(4, masks.shape)
-  logits = np.concatenate([plain, 40 * plain, extremes, 0 * plain])
-  masks = jnp.array(np.tile(masks, (4, 1, 1, 1)))
-  values, pull_back = jax.vjp(lambda x: law.loss(x, masks), jnp.array(logits, dtype))
-  (gradient,) = pull_back(jnp.ones_like(values))
-  assert values.dtype == jnp.float32
-  assert gradient.dtype == dtype
-  np.testing.assert_array_equal(jnp.isfinite(values), True)
-  np.testing.assert_array_equal(jnp.isfinite(gradient).all((1, 2, 3)), True)
+  for logits in (_logits(4), _logits(4, scale=80), extremes, 0 * _logits()):
+    values, pull_back = jax.vjp(lambda x: law.loss(x, masks), jnp.array(logits, dtype))
+    (gradient,) = pull_back(jnp.ones_like(values))
+    assert values.dtype == jnp.float32
+    assert gradient.dtype == dtype
+    np.testing.assert_array_equal(jnp.isfinite(values), True)
+    np.testing.assert_array_equal(jnp.isfinite(gradient).all((1, 2, 3)), True)
 
 
 @over_losses
 def test_perfect_prediction_is_better_than_uniform_and_wrong_is_worse(law):
-  masks = jnp.array(_masks("random"))
+  masks = jnp.array(_random_masks())
   signs = 2 * masks - 1
   perfect, uniform, wrong = (law.loss(scale * signs, masks) for scale in (30.0, 0.0, -30.0))
   if law.is_zero:
@@ -236,8 +238,8 @@ def test_perfect_prediction_is_better_than_uniform_and_wrong_is_worse(law):
 
 @over_losses
 def test_permuting_the_batch_permutes_the_result(law):
-  logits, masks = _logits(5, (5, 6, 6, CLASSES)), np.repeat(_masks("random"), 3, axis=0)[:5]
-  order = np.array([3, 0, 4, 1, 2])
+  logits, masks = _logits(5), _all_masks()
+  order = np.array([3, 0, 7, 4, 1, 6, 2, 5])
   permuted = law.loss(jnp.array(logits[order]), jnp.array(masks[order]))
   np.testing.assert_allclose(
     permuted, law.loss(jnp.array(logits), jnp.array(masks))[order], rtol=1e-6
@@ -246,7 +248,7 @@ def test_permuting_the_batch_permutes_the_result(law):
 
 @over_losses
 def test_masks_may_have_any_dtype(law):
-  logits, masks = jnp.array(_logits(6)), _masks("random")
+  logits, masks = jnp.array(_logits(6)), _random_masks()
   with jax.numpy_dtype_promotion("strict"):
     values = [
       law.loss(logits, jnp.array(masks, dtype)) for dtype in (bool, jnp.uint8, jnp.bfloat16)
@@ -258,8 +260,8 @@ def test_masks_may_have_any_dtype(law):
 @over_losses
 @pytest.mark.parametrize("dtype", [bool, np.float32])
 def test_ignored_pixels_are_as_if_cut_off(law, dtype):
-  logits, masks = jnp.array(_logits(7)), jnp.array(_masks("random"))
-  valid = np.zeros([2, 6, 6], dtype)
+  logits, masks = jnp.array(_logits(7)), jnp.array(_random_masks())
+  valid = np.zeros([NUM_IMAGES, SIZE, SIZE], dtype)
   valid[:, 1:5, :3] = 1
   cut = law.loss(logits[:, 1:5, :3], masks[:, 1:5, :3])
   np.testing.assert_allclose(law.loss(logits, masks, valid=jnp.array(valid)), cut, rtol=1e-5)
@@ -267,10 +269,14 @@ def test_ignored_pixels_are_as_if_cut_off(law, dtype):
 
 @over_losses
 def test_an_image_without_valid_pixels_has_loss_and_gradient_zero(law):
-  logits, masks, valid = jnp.array(_logits(8)), jnp.array(_masks("random")), jnp.zeros([2, 6, 6])
+  logits, masks, valid = (
+    jnp.array(_logits(8)),
+    jnp.array(_random_masks()),
+    jnp.zeros([NUM_IMAGES, SIZE, SIZE]),
+  )
   values, pull_back = jax.vjp(lambda x: law.loss(x, masks, valid=valid), logits)
   np.testing.assert_array_equal(values, 0)
-  np.testing.assert_array_equal(pull_back(jnp.ones(2))[0], 0)
+  np.testing.assert_array_equal(pull_back(jnp.ones(NUM_IMAGES))[0], 0)
 
 
 @over_losses
@@ -291,7 +297,7 @@ def test_wrong_shapes_are_refused(law, shapes, message):
 
 @over_losses
 def test_jit_equals_eager(law):
-  logits, masks = jnp.array(_logits(9)), jnp.array(_masks("one pixel"))
+  logits, masks = jnp.array(_logits(9)), jnp.array(_all_masks())
   np.testing.assert_allclose(jax.jit(law.loss)(logits, masks), law.loss(logits, masks), rtol=1e-5)
 
 
@@ -318,11 +324,11 @@ def _plain(loss):
 def test_losses_of_labels_take_any_combination_of_them(name, kind):
   law, rng = LOSSES[name], np.random.default_rng(3)
   masks = {"none": np.zeros, "all": np.ones}.get(kind, lambda s: rng.integers(0, 2, s))(
-    [2, 6, 6, CLASSES]
+    [NUM_IMAGES, SIZE, SIZE, CLASSES]
   ).astype(np.float32)
   logits = _logits(11)
   values, pull_back = jax.vjp(lambda x: law.loss(x, jnp.array(masks)), jnp.array(logits))
-  assert jnp.isfinite(pull_back(jnp.ones(2))[0]).all()
+  assert jnp.isfinite(pull_back(jnp.ones(NUM_IMAGES))[0]).all()
   if kind == "all" and name == "topology_exclusive":  # no pixel whose labels the table allows
     np.testing.assert_array_equal(values, 0)
   else:
@@ -331,11 +337,9 @@ def test_losses_of_labels_take_any_combination_of_them(name, kind):
 
 @over_losses
 def test_deep_supervision_takes_it_to_two_resolutions(law):
-  masks, valid = (
-    jnp.array(_masks("random")),
-    jnp.array(np.random.default_rng(4).random([2, 6, 6]) < 0.7),
-  )
-  fine, coarse = jnp.array(_logits(12)), jnp.array(_logits(13, (2, 3, 3, CLASSES)))
+  masks = jnp.array(_random_masks())
+  valid = jnp.array(np.random.default_rng(4).random(masks.shape[:3]) < 0.7)
+  fine, coarse = jnp.array(_logits(12)), jnp.array(_logits(13, (NUM_IMAGES, 3, 3, CLASSES)))
   loss = losses.deep_supervision(law.loss, weights=(0.75, 0.25))
   expected = 0.75 * law.loss(fine, masks, valid=valid) + 0.25 * law.loss(
     coarse, masks[:, 1::2, 1::2], valid=valid[:, 1::2, 1::2]
