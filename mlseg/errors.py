@@ -1,4 +1,4 @@
-"""The one exception that a person, rather than a programmer, is meant to read."""
+"""The one exception that a person, rather than a programmer, is meant to read; what raises it."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

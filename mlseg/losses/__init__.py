@@ -13,6 +13,7 @@ Compounds such as Dice + cross-entropy need no loss of their own: they are a los
 
 from mlseg.losses.balanced_overlap import class_balanced_dice, generalized_dice
 from mlseg.losses.boundary import boundary, hausdorff_distance_transform
+from mlseg.losses.centerline import cl_dice, soft_skeleton
 from mlseg.losses.contrastive import has_partner, supervised_contrastive, triplet_hard
 from mlseg.losses.cross_entropy import (
   balanced_class_weights,
@@ -21,6 +22,7 @@ from mlseg.losses.cross_entropy import (
   focal,
   weighted_cross_entropy,
 )
+from mlseg.losses.deep_supervision import deep_supervision
 from mlseg.losses.distance_transform import distance_to, signed_distances
 from mlseg.losses.imbalance import (
   dynamic_weighted_cross_entropy,
@@ -28,10 +30,9 @@ from mlseg.losses.imbalance import (
   ordered_weighted_cross_entropy,
 )
 from mlseg.losses.lovasz import lovasz_hinge, lovasz_softmax
+from mlseg.losses.masks import one_hot_masks
 from mlseg.losses.overlap import focal_tversky, soft_dice, soft_iou, tversky
 from mlseg.losses.reduction import pixel_count, pixel_mean, pixel_sum, reduce
-from mlseg.losses.scales import deep_supervision, one_hot_masks
-from mlseg.losses.skeleton import cl_dice, soft_skeleton
 from mlseg.losses.topology import geometry, label_vectors, topology
 
 __all__ = [

@@ -5,7 +5,13 @@ import math
 import jax
 
 from mlseg.losses.distance_transform import boundary_distances, signed_distances
-from mlseg.losses.probabilities import Activation, check_shapes, foreground, probabilities
+from mlseg.losses.probabilities import (
+  Activation,
+  check_shapes,
+  foreground,
+  power,
+  probabilities,
+)
 from mlseg.losses.reduction import pixel_mean
 
 
@@ -21,8 +27,8 @@ def boundary(
   """Returns the boundary loss: the mean over classes of (1/N) sum_i phi_ic p_ic.
 
   phi is the signed distance to the true boundary, negative inside, so that the sum approximates the
-  integral over the space between the boundaries. It is unbounded below by 0 and blind to classes
-  that an image has not got: add a loss of regions, such as `generalized_dice`, and let the weight
+  integral over the space between the boundaries. It goes below 0, and is blind to classes that
+  an image has not got: add a loss of regions, such as `generalized_dice`, and let the weight
   of this one grow.
 
   Source: Kervadec et al., Boundary loss for highly unbalanced segmentation, MIDL 2019, with the
@@ -111,5 +117,5 @@ def hausdorff_distance_transform(
   p = foreground(probabilities(logits, activation), include_background)
   g = foreground(masks, include_background).astype(p.dtype)
   constant = jax.lax.stop_gradient(p)
-  of_p, of_g = (boundary_distances(x, valid).astype(p.dtype) ** alpha for x in (constant, g))
+  of_p, of_g = (power(boundary_distances(x, valid), alpha).astype(p.dtype) for x in (constant, g))
   return pixel_mean(((p - g) ** 2 * (of_p + of_g)).mean(axis=-1), valid)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from mlseg.losses.probabilities import check_shapes, finite_logits, probabilities
+from mlseg.losses.reduction import pixel_sum
 
 
 def lovasz_softmax(
@@ -46,11 +47,10 @@ def lovasz_softmax(
   check_shapes(logits, masks, valid)
   p = probabilities(logits)
   g = masks.astype(p.dtype)
-  counts = _counts(valid, g)
-  per_class = _lovasz(jnp.abs(g - p), g, counts)
+  per_class = _lovasz(jnp.abs(g - p), g, _counts(valid, g))
   if classes == "all":
     return per_class.mean(axis=-1)
-  present = ((g * counts).sum(axis=(1, 2)) > 0).astype(p.dtype)
+  present = (pixel_sum(g, valid) > 0).astype(p.dtype)
   return (per_class * present).sum(axis=-1) / jnp.maximum(present.sum(axis=-1), 1)
 
 
@@ -109,4 +109,4 @@ def _lovasz(errors: jax.Array, g: jax.Array, counts: jax.Array) -> jax.Array:
   union = size + jnp.cumsum(counts - g, axis=1)
   jaccard = 1 - intersection / jnp.maximum(union, 1)
   steps = jnp.diff(jaccard, axis=1, prepend=jnp.zeros_like(size))
-  return (errors * jax.lax.stop_gradient(steps) * counts).sum(axis=1)
+  return (errors * jax.lax.stop_gradient(steps)).sum(axis=1)

@@ -13,6 +13,16 @@ from mlseg.metrics.classification import (
   classification_precision,
   classification_recall,
 )
+from mlseg.metrics.classification_probabilities import (
+  brier,
+  expected_calibration_error,
+  summarize_classification,
+)
+from mlseg.metrics.classification_scores import (
+  average_precision,
+  roc_auc,
+  sensitivity_at_specificity,
+)
 from mlseg.metrics.counts import confusion_counts, confusion_matrix
 from mlseg.metrics.object_scores import (
   object_dice,
@@ -37,12 +47,6 @@ from mlseg.metrics.overlap import (
   recall,
   specificity,
 )
-from mlseg.metrics.probability import (
-  brier,
-  expected_calibration_error,
-  summarize_classification,
-)
-from mlseg.metrics.scores import average_precision, roc_auc, sensitivity_at_specificity
 from mlseg.metrics.statistics import (
   bootstrap_interval,
   cliffs_delta,

@@ -1,7 +1,8 @@
 """Metrics of predicted classes of whole cases, on the host: accuracy, precision, recall, F1.
 
 Labels and predictions are [N] integer classes. Ratios are those of `mlseg.metrics.overlap`, on
-counts of cases rather than of pixels. Of scores: `scores`; of probabilities: `probability`.
+counts of cases rather than of pixels. What scores tell is in `classification_scores`, what
+probabilities tell in `classification_probabilities`.
 """
 
 from typing import Any, Literal, get_args

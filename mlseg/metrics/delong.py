@@ -13,7 +13,7 @@ import numpy as np
 from scipy import special, stats
 
 from mlseg.metrics.bootstrap import Interval, check_level
-from mlseg.metrics.scores import check_scores
+from mlseg.metrics.classification_scores import check_scores
 
 
 class AucComparison(NamedTuple):

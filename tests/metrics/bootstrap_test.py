@@ -6,7 +6,7 @@ import scipy.stats
 from scipy import special
 
 from mlseg.metrics import bootstrap, statistics
-from mlseg.metrics.scores import roc_auc
+from mlseg.metrics.classification_scores import roc_auc
 
 NUM_DRAWS = 500
 

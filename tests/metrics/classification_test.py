@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mlseg.metrics import classification as of_classes
-from mlseg.metrics import probability as of_probabilities
-from mlseg.metrics import scores as of_scores
+from mlseg.metrics import classification_probabilities as of_probabilities
+from mlseg.metrics import classification_scores as of_scores
 
 RANKINGS = [
   of_scores.roc_auc,

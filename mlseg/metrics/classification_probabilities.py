@@ -15,7 +15,7 @@ from mlseg.metrics.classification import (
   classification_precision,
   classification_recall,
 )
-from mlseg.metrics.scores import (
+from mlseg.metrics.classification_scores import (
   average_precision,
   check_scores,
   roc_auc,

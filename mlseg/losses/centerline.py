@@ -1,7 +1,6 @@
 """The centre lines of soft regions, and the overlap that counts on them."""
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
@@ -56,8 +55,6 @@ def cl_dice(
   check_shapes(logits, masks, valid, activation)
   if iterations < 0:
     raise ValueError(f"iterations: must be >= 0, got {iterations}")
-  if not 0 < smooth < math.inf:
-    raise ValueError(f"smooth: must be finite and > 0, got {smooth}")
   p = foreground(probabilities(logits, activation), include_background)
   g = foreground(masks, include_background).astype(p.dtype)
   of_p, of_g = (soft_skeleton(x, iterations, valid) for x in (p, g))
@@ -103,24 +100,27 @@ def _skeleton(regions: jax.Array, counts: jax.Array | None, iterations: int) -> 
 def _erode(x: jax.Array, counts: jax.Array | None) -> jax.Array:
   """Returns the minimum over a pixel and its four neighbours; beyond the border nothing is lost."""
   x = x if counts is None else jnp.where(counts, x, 1)
-  rows, columns = _windows(x, 1, 1.0), _windows(x, 2, 1.0)
-  return jnp.minimum(jnp.minimum(*rows[::2]), jnp.minimum(jnp.minimum(*columns[::2]), x))
+  smallest = x
+  for axis in (1, 2):
+    before, after = _beside(x, axis, 1.0)
+    smallest = jnp.minimum(smallest, jnp.minimum(before, after))
+  return smallest
 
 
 def _dilate(x: jax.Array, counts: jax.Array | None) -> jax.Array:
   """Returns the maximum over the 3×3 neighbourhood; beyond the border nothing is won."""
   x = x if counts is None else jnp.where(counts, x, 0)
   for axis in (1, 2):
-    before, here, after = _windows(x, axis, 0.0)
-    x = jnp.maximum(jnp.maximum(before, after), here)
+    before, after = _beside(x, axis, 0.0)
+    x = jnp.maximum(x, jnp.maximum(before, after))
   return x
 
 
-def _windows(x: jax.Array, axis: int, border: float) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Returns the values before, at and after each pixel along an axis."""
+def _beside(x: jax.Array, axis: int, border: float) -> tuple[jax.Array, jax.Array]:
+  """Returns the values before and after each pixel along an axis."""
   pad = [(0, 0)] * x.ndim
   pad[axis] = (1, 1)
   padded = jnp.pad(x, pad, constant_values=border)
   size = x.shape[axis]
   before, after = (jax.lax.slice_in_dim(padded, i, i + size, axis=axis) for i in (0, 2))
-  return before, x, after
+  return before, after
