@@ -92,6 +92,7 @@ from mlseg.weighting.scalarization import (
   soft_optimal_uncertainty,
 )
 from mlseg.weighting.scaling import rescale, with_prior
+from mlseg.weighting.selection import SwitchState, subset, switch
 from mlseg.weighting.smooth_tchebycheff import SmoothTchebycheffState, smooth_tchebycheff
 from mlseg.weighting.softadapt import SoftAdaptState, softadapt
 from mlseg.weighting.stacked_averages import DbMtlState, MocoState, db_mtl, moco
@@ -135,6 +136,7 @@ __all__ = [
   "SoftAdaptState",
   "SplitLoss",
   "State",
+  "SwitchState",
   "WarmUpState",
   "Weights",
   "WithAuxiliaryState",
@@ -183,6 +185,8 @@ __all__ = [
   "soft_optimal_uncertainty",
   "softadapt",
   "stacked_zeros",
+  "subset",
+  "switch",
   "uncertainty",
   "upgrad",
   "warm_up",

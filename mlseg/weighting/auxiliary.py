@@ -41,6 +41,9 @@ def with_auxiliary(
   The inner weighting does not see the auxiliary loss: neither in the losses nor in `weights` and
   `gram`.
 
+  Models trained side by side may each have numbers of their own: the extra argument `auxiliary` of
+  `update`, a pair (γ₀, λ) of scalars, stands in for `initial` and `decay`.
+
   Needs: what the inner weighting needs
 
   Use when: a loss should steer the start of training only, or none of its weight should be taken
@@ -86,10 +89,11 @@ def with_auxiliary(
   check_number("decay", decay, 0)
   check_integer("decay_every", decay_every, 1)
 
-  def exponential(num_updates):
-    return initial * jnp.exp(-decay * (num_updates // decay_every).astype(jnp.float32))
-
-  gamma_at = schedule or exponential
+  def gamma_at(num_updates, auxiliary):
+    if schedule is not None:
+      return schedule(num_updates)
+    start, rate = (initial, decay) if auxiliary is None else auxiliary
+    return start * jnp.exp(-rate * (num_updates // decay_every).astype(jnp.float32))
 
   def init(losses: Losses) -> WithAuxiliaryState:
     if not isinstance(losses, dict) or name not in losses or len(losses) < 2:
@@ -100,7 +104,7 @@ def with_auxiliary(
     num_losses(losses)
     return WithAuxiliaryState(weighting.init(_without(losses, name)), jnp.zeros((), jnp.int32))
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, auxiliary=None, **extra):
     if gram is not None:
       others = [place for place, other in enumerate(sorted(losses)) if other != name]
       gram = gram[np.ix_(others, others)]
@@ -112,7 +116,7 @@ def with_auxiliary(
     own, unravel = ravel({name: losses[name]})
     # The arithmetic of optax mixes dtypes, whatever the caller allows.
     with jax.numpy_dtype_promotion("standard"):
-      gamma = jnp.asarray(gamma_at(state.num_updates), own.dtype)
+      gamma = jnp.asarray(gamma_at(state.num_updates, auxiliary), own.dtype)
     own_weight = unravel(jnp.where(jnp.isfinite(gamma), jnp.maximum(gamma, 0), 0)[None])
     return {**inner_weights, **own_weight}, WithAuxiliaryState(inner, state.num_updates + 1)
 

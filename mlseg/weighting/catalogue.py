@@ -58,6 +58,8 @@ COMBINATORS = (
   "with_prior",
   "rescale",
   "with_auxiliary",
+  "switch",
+  "subset",
 )
 GROUPS = {
   "From loss values": VALUES,

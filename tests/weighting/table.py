@@ -64,6 +64,7 @@ WRAPPED = {
   "chain": w.chain(
     w.dynamic_memory_fusion("mad", capacity=6, min_history=2), w.ema(0.5), w.bounded(0.1, 0.7)
   ),
+  "switch": w.switch(w.dynamic_memory_fusion("variance", **SHORT), w.mgda(), w.fixed()),
   "chain_of_chains": w.chain(w.chain(w.fixed((9.0, 1.0, 2.0)), w.bounded(0.2, 0.5)), w.ema()),
 }
 WEIGHTINGS = {**BASES, **COMBINATORS, **WRAPPED}
@@ -73,6 +74,8 @@ ON_DICTS = {
     w.dynamic_memory_fusion("variance", **SHORT), "b", decay_every=2
   ),
   "with_auxiliary_gram": w.with_auxiliary(w.cagrad(), "b", decay_every=2),
+  "subset": w.subset(w.dynamic_memory_fusion("mad", **SHORT), ("a", "c")),
+  "subset_gram": w.subset(w.cagrad(), ("a", "c")),
 }
 ALL = {**WEIGHTINGS, **ON_DICTS}
 MAY_BE_NEGATIVE = {

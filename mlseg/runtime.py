@@ -1,0 +1,66 @@
+"""What JAX is told before it looks at its devices: where programs are kept, what CPUs count for."""
+
+import hashlib
+import os
+import pathlib
+
+import jax
+
+from mlseg.errors import UserError
+
+# Shorter compilations are not worth a file.
+_LEAST_SECONDS = 0.2
+
+
+def keep_compiled_programs() -> None:
+  """Has JAX keep what it compiles, for the next run of the same program.
+
+  In `$JAX_COMPILATION_CACHE_DIR`, or below `$MLSEG_CACHE`, or below `~/.cache/mlseg`; a folder for
+  each kind of CPU, since programs for one may not run on another. Empty: nothing is kept.
+  """
+  if os.environ.get("JAX_COMPILATION_CACHE_DIR") is not None:
+    return  # JAX reads it itself
+  root = pathlib.Path(os.environ.get("MLSEG_CACHE") or pathlib.Path.home() / ".cache" / "mlseg")
+  folder = root / "compiled" / _cpu_kind()
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError:
+    return  # a read-only home: everything works, and compiles anew
+  jax.config.update("jax_compilation_cache_dir", str(folder))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
+
+
+def _cpu_kind() -> str:
+  """Returns a name that is the same for CPUs with the same instructions."""
+  try:
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+  except OSError:
+    return "cpu"
+  telling = {line for line in lines if line.startswith(("model name", "flags", "Features"))}
+  return hashlib.sha256("\n".join(sorted(telling)).encode()).hexdigest()[:8]
+
+
+def share_cpu(strategy: str, num_models: int) -> None:
+  """Has the CPU taken for as many devices as there are cores, where models are spread over them.
+
+  Nothing changes where there is one model, where models are trained in another way, or where
+  `$JAX_NUM_CPU_DEVICES` says how many there are. Accelerators are not concerned.
+
+  Args:
+    strategy: `config.seeds.strategy`.
+    num_models: that are trained.
+
+  Raises:
+    UserError: `$JAX_NUM_CPU_DEVICES` is not a number of devices.
+  """
+  given = os.environ.get("JAX_NUM_CPU_DEVICES")
+  if given is not None:
+    if not given.isdecimal() or int(given) < 1:
+      raise UserError(f"JAX_NUM_CPU_DEVICES must be a positive integer, not {given!r}")
+    jax.config.update("jax_num_cpu_devices", int(given))
+    return
+  if "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+    return
+  cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+  if strategy in ("auto", "map") and min(cores, num_models) > 1:
+    jax.config.update("jax_num_cpu_devices", min(cores, num_models))
