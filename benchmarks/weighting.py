@@ -89,7 +89,7 @@ class Network(NamedTuple):
 def make_network(batch_size: int) -> Network:
   """Returns the network of the recipe, with one batch of its data."""
   config = main.parse(["", f"--config={CONFIG}", f"--config.batch_size={batch_size}"])[0]
-  cases = builders.make_cases(config)
+  cases = builders.make_cases([config])
   images = pipeline.to_float(jnp.asarray(cases.images[:batch_size]))
   masks = jnp.asarray(cases.masks[:batch_size])
   batch = loss_builders.Batch(images, masks)

@@ -19,7 +19,7 @@ import matplotlib
 import numpy as np
 
 from mlseg import builders, loss_builders, main, train_step, weighting
-from mlseg.programs import device_data
+from mlseg.loss_builders import Data
 from mlseg.weighting import LossWeighting, catalogue
 
 matplotlib.use("agg")
@@ -34,7 +34,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73")
 def record() -> None:
   """Trains with equal weights, and writes losses and Gram matrices."""
   config = main.parse(["", "--config=configs/dmf_busi.py:fixed"])[0]
-  loaded = builders.make_cases(config)
+  loaded = builders.make_cases([config])
   split = builders.make_split(config, loaded, None, config.seed)
   steps_per_epoch = len(split.train) // config.batch_size
   num_steps = steps_per_epoch * config.num_epochs
@@ -55,7 +55,7 @@ def record() -> None:
     return step(state, batch_at(data, data_key, state.step))
 
   compiled = jax.jit(one, donate_argnums=0, compiler_options=builders.compiler_options())
-  data = device_data(loaded, split)
+  data = jax.tree.map(jnp.asarray, Data(loaded.images, loaded.masks, split.train))
   names = sorted(losses)
   header = [*names, *(f"gram_{a}_{b}" for a in names for b in names)]
   rows = []

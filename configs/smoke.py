@@ -22,9 +22,19 @@ def get_config() -> ConfigDict:
   config.checkpoint_every = 1  # epochs
   config.max_nonfinite = 10  # skipped steps in a row that end a run
 
+  config.seeds = ConfigDict()
+  config.seeds.strategy = "auto"  # or vmap, map, loop: how several seeds are trained together
+  config.seeds.vectorize = 0  # with 'vmap', models at once; 0: all
+
+  config.mesh = ConfigDict()  # devices along each axis; 0: what fits
+  config.mesh.seed = 0
+  config.mesh.data = 0
+  config.mesh.model = 1  # more: parameters and optimiser in parts
+
   config.data = ConfigDict()
   config.data.name = "busi"
   config.data.root = placeholder(str)  # folder of the originals; none: the embedded 128×128 set
+  config.data.placement = "device"  # or 'host', for a data set that the device cannot hold
   config.data.image_size = 32
   config.data.diameter = 5  # of the bilateral filter, pixels; 0: no filter
   config.data.sigma_space = 2.0  # pixels
@@ -50,8 +60,11 @@ def get_config() -> ConfigDict:
   config.model.convs_per_level = 1
   config.model.norm = "batch"
   config.model.norm_momentum = 0.9
+  config.model.decoder_convs = placeholder(int)  # none: one fewer than in the encoder
   config.model.upsampling = "transposed3"
-  config.model.dtype = "float32"
+  config.model.upsampling_norm = True  # normalise and rectify after up-sampling
+  config.model.dtype = "float32"  # or bfloat16: of the network; losses and parameters stay float32
+  config.model.remat = False  # compute activations again on the way back, to save memory
 
   config.optimizer = ConfigDict()
   config.optimizer.name = "adam"

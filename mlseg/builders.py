@@ -3,7 +3,7 @@
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -22,6 +22,7 @@ from mlseg.weighting import LossWeighting, catalogue
 METHODS: dict[str, Callable[..., LossWeighting]] = {
   name: getattr(weighting, name) for name in catalogue.METHODS
 }
+PLACEMENTS = ("device", "host")
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -38,6 +39,10 @@ def check_config(config: ConfigDict) -> None:
   require(config.batch_size % config.num_microbatches == 0, rule, config.num_microbatches)
   for name in ("seed", "patience"):
     require(config[name] >= 0, f"config.{name} must not be negative", config[name])
+  if config.data.placement not in PLACEMENTS:
+    raise unknown("config.data.placement", config.data.placement, PLACEMENTS)
+  rule = "config.seeds.vectorize must not be negative"
+  require(config.seeds.vectorize >= 0, rule, config.seeds.vectorize)
   options = config.metrics
   rule = "config.metrics.spacing must be two positive numbers"
   sound = len(options.spacing) == 2 and all(0 < size < math.inf for size in options.spacing)
@@ -49,9 +54,13 @@ def check_config(config: ConfigDict) -> None:
   )
 
 
-def make_cases(config: ConfigDict) -> cases.Cases:
-  """Returns the preprocessed data set, with distances where a loss reads them."""
-  options = config.data
+def make_cases(configs: Sequence[ConfigDict]) -> cases.Cases:
+  """Returns the preprocessed data set, with distances where a loss of a config reads them.
+
+  Args:
+    configs: the recipes, of one data set.
+  """
+  options = configs[0].data
   loaded = cases.load(
     options.name,
     root=options.root,
@@ -60,7 +69,7 @@ def make_cases(config: ConfigDict) -> cases.Cases:
     sigma_space=options.sigma_space,
     sigma_intensity=options.sigma_intensity,
   )
-  if not uses_distances(config):
+  if not any(map(uses_distances, configs)):
     return loaded
   maps = distances.signed_distances(loaded.masks, len(loaded.class_names))
   return loaded._replace(distances=maps)
@@ -116,8 +125,11 @@ def make_model(config: ConfigDict, num_classes: int) -> models.Model:
     convs_per_level=options.convs_per_level,
     norm=options.norm,
     norm_momentum=options.norm_momentum,
+    decoder_convs=options.decoder_convs,
     upsampling=options.upsampling,
+    upsampling_norm=options.upsampling_norm,
     dtype=DTYPES[options.dtype],
+    remat=options.remat,
   )
   return models.from_linen(module)
 
@@ -174,12 +186,22 @@ def _by_loss(config: ConfigDict, name: str) -> dict[str, float]:
   return dict(zip(config.losses, values, strict=True))
 
 
-def make_optimizer(config: ConfigDict, num_steps: int) -> optax.GradientTransformation:
-  """Returns the optimiser of a run of `num_steps` steps."""
+def make_optimizer(
+  config: ConfigDict, num_steps: int, rate_is_given: bool = False
+) -> optax.GradientTransformation:
+  """Returns the optimiser of a run of `num_steps` steps.
+
+  Args:
+    config: the recipe.
+    num_steps: of the schedule.
+    rate_is_given: the learning rate is the extra argument `learning_rate` of the update, for
+      models trained side by side, rather than the config's.
+  """
   options = config.optimizer
+  rate = 1.0 if rate_is_given else options.learning_rate
   schedules: dict[str, Callable[[], Any]] = {
-    "constant": lambda: options.learning_rate,
-    "cosine": lambda: optax.cosine_decay_schedule(options.learning_rate, num_steps),
+    "constant": lambda: rate,
+    "cosine": lambda: optax.cosine_decay_schedule(rate, num_steps),
   }
   optimizers: dict[str, Callable[..., optax.GradientTransformation]] = {
     "adam": optax.adam,
@@ -190,28 +212,51 @@ def make_optimizer(config: ConfigDict, num_steps: int) -> optax.GradientTransfor
     raise unknown("config.optimizer.schedule", options.schedule, schedules)
   if options.name not in optimizers:
     raise unknown("optimizer", options.name, optimizers)
-  rate = options.learning_rate
-  require(rate > 0, "config.optimizer.learning_rate must be positive", rate)
+  rule = "config.optimizer.learning_rate must be positive"
+  require(options.learning_rate > 0, rule, options.learning_rate)
   if options.weight_decay and options.name != "adamw":
     raise UserError(f"config.optimizer.weight_decay is for 'adamw', not {options.name!r}")
-  optimizer = optimizers[options.name](schedules[options.schedule]())
-  if not options.clip_norm:
-    return optimizer
-  return optax.chain(optax.clip_by_global_norm(options.clip_norm), optimizer)
+  members = [optimizers[options.name](schedules[options.schedule]())]
+  if options.clip_norm:
+    members.insert(0, optax.clip_by_global_norm(options.clip_norm))
+  if rate_is_given:
+    members.append(_scale_by_given_rate())
+  return optax.chain(*members) if len(members) > 1 else members[0]
+
+
+def _scale_by_given_rate() -> optax.GradientTransformationExtraArgs:
+  """Returns the last part of an optimiser: updates times the extra argument `learning_rate`."""
+
+  def update(updates, state, params=None, *, learning_rate, **extra):
+    del params, extra
+    return jax.tree.map(lambda u: u * learning_rate.astype(u.dtype), updates), state
+
+  return optax.GradientTransformationExtraArgs(lambda _: optax.EmptyState(), update)
 
 
 @functools.cache
 def compiler_options() -> dict[str, Any]:
   """Returns XLA options that make training faster on this platform, where the version knows them.
 
-  On the CPU, jaxlib 0.10 hands convolutions to a library whose weight gradient is slow; this keeps
-  that library for reductions, where it is the faster one.
+  On the CPU, jaxlib 0.10 hands convolutions to a library whose weight gradient is slow; the first
+  option keeps that library for reductions, where it is the faster one. The second keeps XLA from
+  removing the barriers of `jax.checkpoint` before it merges equal computations, by which it would
+  merge every recomputation with the first computation, and save no memory.
   """
-  options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
   if jax.default_backend() != "cpu":
     return {}
+  options = {
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
+    "xla_disable_hlo_passes": "cse_barrier_expander",
+  }
+  return {name: value for name, value in options.items() if _compiles_with({name: value})}
+
+
+def _compiles_with(options: dict[str, Any]) -> bool:
+  """Returns whether this version of XLA knows the options."""
+  function = jax.jit(lambda x: jax.lax.optimization_barrier(2 * x) + 1, compiler_options=options)
   try:
-    jax.jit(lambda x: x + 1, compiler_options=options).lower(1.0).compile()
-  except Exception:  # the option is experimental: another version may name or reject it differently
-    return {}
-  return options
+    function.lower(1.0).compile()
+  except Exception:  # the options are experimental: a version may name or reject them differently
+    return False
+  return True

@@ -1,86 +1,136 @@
 """Checkpoints: orbax, with a digest that tells a damaged one from a good one."""
 
-import hashlib
 import pathlib
 import shutil
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from mlseg import sharding
 from mlseg.errors import UserError
 
 PyTree = Any
 
 
 def _is_key(leaf: Any) -> bool:
-  return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+  return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def flatten_names(tree: PyTree) -> list[str]:
+  """Returns the names of a state's arrays: their paths, with dots."""
+  leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+  return [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
 
 
 def flatten(tree: PyTree) -> dict[str, Any]:
-  """Returns the arrays of a state by their path, random keys as the integers behind them.
+  """Returns the arrays of a state by their names, random keys as the integers behind them."""
+  values = [jax.random.key_data(x) if _is_key(x) else x for x in jax.tree.leaves(tree)]
+  return dict(zip(flatten_names(tree), values, strict=True))
 
-  This is what `Checkpoints.save` takes, once `jax.device_get` has brought it to the host; the
-  training loop fetches it together with what it reads anyway.
+
+def _words(array: jax.Array) -> jax.Array:
+  """Returns the bits of each entry as uint32."""
+  if array.dtype == jnp.bool_:
+    return array.astype(jnp.uint32)
+  size = array.dtype.itemsize
+  unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[size]
+  return jax.lax.bitcast_convert_type(array, unsigned).astype(jnp.uint32)
+
+
+def _mixed(words: jax.Array) -> jax.Array:
+  """Returns words of which every bit depends on every bit (the finaliser of MurmurHash3)."""
+  words = (words ^ (words >> 16)) * jnp.uint32(0x85EBCA6B)
+  words = (words ^ (words >> 13)) * jnp.uint32(0xC2B2AE35)
+  return words ^ (words >> 16)
+
+
+def digest(arrays: dict[str, jax.Array], num_members: int) -> jax.Array:
+  """Returns 64 bits that depend on name, place and value of every entry, [2] uint32.
+
+  A sum of whole numbers: the same whatever devices hold which part, and cheap on all of them.
+
+  Args:
+    arrays: [members, ...] each.
+    num_members: how many of the members count.
   """
-  leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-  return {
-    jax.tree_util.keystr(path, simple=True, separator="."): (
-      jax.random.key_data(leaf) if _is_key(leaf) else leaf
-    )
-    for path, leaf in leaves
-  }
-
-
-def _digest(arrays: dict[str, np.ndarray]) -> str:
-  """Returns a SHA-256 over names, types, shapes and bytes."""
-  sha = hashlib.sha256()
+  total = jnp.zeros(2, jnp.uint32)
   for name in sorted(arrays):
-    array = np.ascontiguousarray(arrays[name])
-    sha.update(f"{name} {array.dtype} {array.shape} ".encode())
-    sha.update(array.tobytes())
-  return sha.hexdigest()
+    array = arrays[name]
+    place = jnp.zeros(array.shape, jnp.uint32)
+    for axis, size in enumerate(array.shape):
+      place = place * size + jax.lax.broadcasted_iota(jnp.uint32, array.shape, axis)
+    place = _mixed(place + jnp.uint32(zlib.crc32(name.encode())))
+    counts = jax.lax.broadcasted_iota(jnp.int32, array.shape, 0) < num_members
+    for which, salt in enumerate((0x9E3779B1, 0x7FEB352D)):
+      hashed = jnp.where(counts, _mixed(_words(array) ^ (place * jnp.uint32(salt))), 0)
+      total = total.at[which].add(hashed.sum(dtype=jnp.uint32))
+  return total
+
+
+class Snapshot(NamedTuple):
+  """A state as it is saved."""
+
+  arrays: dict[str, jax.Array]  # by name, [members, ...] each
+  digest: Any  # [2] uint32
 
 
 class Checkpoints:
-  """The checkpoints of one training run, newest last; the last two are kept.
+  """The checkpoints of a group of models, newest last; the last two are kept.
 
-  Saving goes on in the background; a process that is killed meanwhile leaves a temporary folder
-  that is never taken for a checkpoint.
+  Every process writes what its devices hold, and reads what they shall hold: a run may go on with
+  another number of devices or processes, and with another number of models that only fill up the
+  mesh. Saving goes on in the background; a process that is killed meanwhile leaves a temporary
+  folder that is never taken for a checkpoint.
 
   Args:
     folder: where they are; made if it is missing.
+    like: a state of the group: shapes, types and, where there are several devices, shardings. Its
+      arrays have the models as their first axis.
+    num_members: models of the group that count.
   """
 
-  def __init__(self, folder: pathlib.Path):
+  def __init__(self, folder: pathlib.Path, like: PyTree, num_members: int):
     self._folder = folder.resolve()
+    self._like = like
+    self._names = flatten_names(like)
+    self._num_members = num_members
     options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
-    self._manager = ocp.CheckpointManager(self._folder, options=options)
+    # Named here, or a fresh process could not read the shapes of what another one saved.
+    handlers = {"state": ocp.StandardCheckpointHandler(), "digest": ocp.JsonCheckpointHandler()}
+    self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handlers)
+    self._snapshot = jax.jit(self._copied_with_digest)
 
-  def save(self, step: int, arrays: dict[str, np.ndarray]) -> None:
-    """Starts to save the arrays of `flatten`, in the host's memory, under the step's number."""
+  def _copied_with_digest(self, arrays: dict[str, jax.Array]) -> tuple[dict, jax.Array]:
+    return jax.tree.map(jnp.copy, arrays), digest(arrays, self._num_members)
+
+  def snapshot(self, state: PyTree) -> Snapshot:
+    """Returns a copy of a state, which stays when the next step takes the state's memory."""
+    return Snapshot(*self._snapshot(flatten(state)))
+
+  def save(self, step: int, snapshot: Snapshot) -> None:
+    """Starts to save a snapshot, its digest on the host already, under the step's number."""
     if step in self._manager.all_steps():
       return
-    # On the CPU the arrays are the device's own memory, which the next step takes back.
-    arrays = {name: np.array(value) for name, value in arrays.items()}
     content = ocp.args.Composite(
-      state=ocp.args.StandardSave(arrays),
-      digest=ocp.args.JsonSave({"sha256": _digest(arrays)}),
+      state=ocp.args.StandardSave(snapshot.arrays),
+      digest=ocp.args.JsonSave({"words": snapshot.digest.tolist()}),
     )
     self._manager.save(step, args=content)
 
-  def restore(self, like: PyTree, say: Callable[[str], None]) -> PyTree | None:
+  def restore(self, say: Callable[[str], None]) -> PyTree | None:
     """Returns the newest state that is intact, or None where nothing was saved yet.
 
     A damaged checkpoint is moved aside, said, and the one before it is used.
 
     Args:
-      like: a state of the same structure, shapes and dtypes.
       say: gets one line per damaged checkpoint.
 
     Raises:
@@ -88,17 +138,18 @@ class Checkpoints:
     """
     steps = sorted(self._manager.all_steps(), reverse=True)
     for step in steps:
-      try:
-        with _abandoned_reads_are_quiet():
-          arrays = self._read(step)
-        return _unflatten(arrays, like)
-      except Exception as error:  # a damaged file can surface as any error of the storage layer
-        reason = str(error).strip().splitlines()
-        aside = self._set_aside(step)
-        say(
-          f"checkpoint of step {step} in {self._folder} is damaged"
-          f" ({reason[0][:120] if reason else type(error).__name__}); moved to {aside}"
-        )
+      problem, arrays, words = self._read(step)
+      # What one process cannot read, none of them uses.
+      if sharding.largest(bool(problem)):
+        problem = problem or "another process cannot read it"
+      else:
+        # A copy: the state is donated, and its memory must not be the storage layer's.
+        arrays, found = self._snapshot(arrays)
+        if jax.device_get(found).tolist() == words:
+          return self._unflatten(arrays)
+        problem = "its content does not match its digest"
+      aside = self._set_aside(step)
+      say(f"checkpoint of step {step} in {self._folder} is damaged ({problem}); moved to {aside}")
     if steps:
       raise UserError(
         f"no checkpoint in {self._folder} can be read;"
@@ -106,21 +157,36 @@ class Checkpoints:
       )
     return None
 
-  def _read(self, step: int) -> dict[str, np.ndarray]:
-    content = self._manager.restore(
-      step,
-      args=ocp.args.Composite(state=ocp.args.StandardRestore(), digest=ocp.args.JsonRestore()),
+  def _read(self, step: int) -> tuple[str, dict[str, jax.Array], list[int]]:
+    """Returns what is wrong with a checkpoint, or '', its arrays, and the digest it came with."""
+    like = dict(zip(self._names, map(_as_saved, jax.tree.leaves(self._like)), strict=True))
+    parts = ocp.args.Composite(
+      state=ocp.args.StandardRestore(like, strict=False), digest=ocp.args.JsonRestore()
     )
-    arrays = {name: np.asarray(value) for name, value in content["state"].items()}
-    if _digest(arrays) != content["digest"]["sha256"]:
-      raise ValueError("its content does not match its digest")
-    return arrays
+    try:
+      with _abandoned_reads_are_quiet():
+        _check_shapes(self._manager.item_metadata(step)["state"], like)
+        content = self._manager.restore(step, args=parts)
+        return "", dict(content["state"]), content["digest"]["words"]
+    except Exception as error:  # a damaged file can surface as any error of the storage layer
+      lines = str(error).strip().splitlines()
+      return (lines[0][:120] if lines else type(error).__name__), {}, []
+
+  def _unflatten(self, arrays: dict[str, jax.Array]) -> PyTree:
+    leaves, structure = jax.tree.flatten(self._like)
+    values = [
+      jax.random.wrap_key_data(arrays[name]) if _is_key(leaf) else arrays[name]
+      for name, leaf in zip(self._names, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, values)
 
   def _set_aside(self, step: int) -> pathlib.Path:
     aside = self._folder.with_name(f"{self._folder.name}.damaged") / str(step)
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.parent.mkdir(exist_ok=True)
-    (self._folder / str(step)).rename(aside)
+    if sharding.is_main():
+      shutil.rmtree(aside, ignore_errors=True)
+      aside.parent.mkdir(exist_ok=True)
+      (self._folder / str(step)).rename(aside)
+    sharding.wait_for_all(f"damaged checkpoint {step}")
     self._manager.reload()
     return aside
 
@@ -156,21 +222,22 @@ def _abandoned_reads_are_quiet() -> Iterator[None]:
     sys.unraisablehook = show
 
 
-def _unflatten(arrays: dict[str, np.ndarray], like: PyTree) -> PyTree:
-  """Returns the arrays in the structure of `like`, on the device."""
-  names = list(flatten(like))
-  if set(names) != set(arrays):
-    different = sorted(set(names) ^ set(arrays))
+def _as_saved(leaf: Any) -> jax.ShapeDtypeStruct:
+  """Returns shape, type and place of what is saved of a leaf."""
+  where = getattr(leaf, "sharding", None)
+  if not _is_key(leaf):
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
+  bits = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype))
+  return jax.ShapeDtypeStruct(bits.shape, bits.dtype, sharding=where)
+
+
+def _check_shapes(saved: Any, like: dict[str, jax.ShapeDtypeStruct]) -> None:
+  """Raises a ValueError where what was saved is of another model."""
+  found = {name: (tuple(m.shape), np.dtype(m.dtype)) for name, m in dict(saved).items()}
+  if set(found) != set(like):
+    different = sorted(set(found) ^ set(like))
     raise ValueError(f"its entries differ from the model's: {', '.join(different[:5])}")
-  leaves, structure = jax.tree.flatten(like)
-  values = []
-  for name, leaf in zip(names, leaves, strict=True):
-    array = arrays[name]
-    if _is_key(leaf):
-      values.append(jax.random.wrap_key_data(jax.numpy.asarray(array)))
-      continue
-    if array.shape != leaf.shape or array.dtype != leaf.dtype:
-      raise ValueError(f"{name} is {array.dtype}{array.shape}, not {leaf.dtype}{leaf.shape}")
-    # A copy: the state is donated, and a donated buffer must not be numpy's memory.
-    values.append(jax.numpy.array(array, copy=True))
-  return jax.tree.unflatten(structure, values)
+  for name, leaf in like.items():
+    shape, dtype = found[name]
+    if shape[1:] != leaf.shape[1:] or dtype != leaf.dtype:
+      raise ValueError(f"{name} is {dtype}{shape}, not {leaf.dtype}{leaf.shape}")

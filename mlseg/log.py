@@ -16,11 +16,14 @@ DISTANCES = ("hausdorff", "hausdorff95", "average_symmetric_surface_distance")
 class Reporter:
   """The console of a run.
 
+  Args:
+    quiet: say nothing, as the processes beside the main one.
+
   On a terminal the bar is redrawn in place; elsewhere there is one line per epoch or per 250 cases.
   """
 
-  def __init__(self) -> None:
-    self.console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+  def __init__(self, quiet: bool = False) -> None:
+    self.console = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), quiet=quiet)
     self._progress: Progress | None = None
     self._task: Any = None
 
@@ -47,10 +50,11 @@ class Reporter:
       finally:
         self._progress = None
 
-  def step(self, record: dict[str, Any]) -> None:
-    """Moves the bar to a logged step and shows its losses, weights and speed."""
-    if self._progress is not None:
-      self._progress.update(self._task, completed=record["step"], facts=describe(record))
+  def step(self, records: list[dict[str, Any]]) -> None:
+    """Moves the bar to a logged step and shows its losses, weights and speed: means of models."""
+    if self._progress is not None and records:
+      facts = describe(_mean(records))
+      self._progress.update(self._task, completed=records[0]["step"], facts=facts)
 
   def advance(self, done: int) -> None:
     """Moves the bar; where none is drawn, prints a line at each multiple of 250."""
@@ -61,12 +65,21 @@ class Reporter:
       self.say(f"{task.description}: {done} of {task.total:.0f}")
     self._progress.update(self._task, completed=done)
 
-  def epoch(self, record: dict[str, Any], epochs: int) -> None:
-    """Prints the line of an epoch: losses with their weights, speed and validation score."""
-    validation = record["validation"]
+  def epoch(self, title: str, records: list[dict[str, Any]], epochs: int) -> None:
+    """Prints the line of an epoch: losses with their weights, speed and validation score.
+
+    Args:
+      title: what was trained.
+      records: one of each model that has not stopped; means are shown.
+      epochs: of the whole run.
+    """
+    if not records:
+      return
+    scores = [record["validation"]["dice"] for record in records]
+    span = f" ({min(scores):.4f} to {max(scores):.4f})" if len(scores) > 1 else ""
     self.say(
-      f"seed {record['seed']}  epoch {record['epoch']:>3g}/{epochs}  {describe(record)}"
-      f"  validation dice {validation['dice']:.4f}"
+      f"{title}  epoch {records[0]['epoch']:>3g}/{epochs}  {describe(_mean(records))}"
+      f"  validation dice {sum(scores) / len(scores):.4f}{span}"
     )
 
   def results(self, title: str, results: dict[str, Any]) -> None:
@@ -86,6 +99,18 @@ class Reporter:
       factor = 1.0 if name in DISTANCES else 100.0
       table.add_row(name.replace("_", " "), *(shown(metrics.get(key), factor) for key in keys))
     self.console.print(table)
+
+
+def _mean(records: list[dict[str, Any]]) -> dict[str, Any]:
+  """Returns the mean losses and weights of several models, by name, and their common speed."""
+  mean: dict[str, Any] = {"images_per_second": records[0]["images_per_second"]}
+  for kind in ("losses", "weights"):
+    values: dict[str, list[float]] = {}
+    for record in records:
+      for name, value in record[kind].items():
+        values.setdefault(name, []).append(value)
+    mean[kind] = {name: sum(several) / len(several) for name, several in values.items()}
+  return mean
 
 
 def shown(entry: dict[str, Any] | None, factor: float = 100.0) -> str:

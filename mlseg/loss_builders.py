@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from mlseg import losses, models
+from mlseg import losses, models, sharding
 from mlseg.data import augmentation, pipeline
 from mlseg.errors import require, unknown, user_errors
 from mlseg.losses import reduction
@@ -44,12 +44,12 @@ LOSSES: dict[str, Loss] = {name: getattr(losses, name) for name in NAMES}
 
 
 class Data(NamedTuple):
-  """What the compiled program reads: the whole data set, on the device."""
+  """What the compiled program reads: the whole data set, arrays of the host or the device."""
 
-  images: jax.Array  # [N, H, W, I] uint8
-  masks: jax.Array  # [N, H, W] uint8, classes
-  train: jax.Array  # [n] int32, which cases to train on
-  distances: jax.Array | None = None  # [N, H, W, C] float32, where a loss reads them
+  images: Any  # [N, H, W, I] uint8
+  masks: Any  # [N, H, W] uint8, classes
+  train: Any = None  # [n] int32, which cases to train on
+  distances: Any = None  # [N, H, W, C] float32, where a loss reads them
 
 
 class Batch(NamedTuple):
@@ -78,7 +78,10 @@ def uses_distances(config: ConfigDict) -> bool:
 
 
 def make_losses(
-  config: ConfigDict, num_classes: int, class_pixels: Sequence[int] = ()
+  config: ConfigDict,
+  num_classes: int,
+  class_pixels: Sequence[int] = (),
+  names: Sequence[str] | None = None,
 ) -> dict[str, Loss]:
   """Returns the losses by name, the auxiliary one last: functions of (logits, one-hot masks).
 
@@ -86,8 +89,9 @@ def make_losses(
     config: the recipe.
     num_classes: C.
     class_pixels: of each class in the training set, for class weights that the config leaves open.
+    names: of the losses, where other configs of the same program have more than this one.
   """
-  names = loss_names(config)
+  names = list(names or loss_names(config))
   require(len(set(names)) == len(names) > 0, "the losses must be different and at least one", names)
   for name in names:
     if name not in LOSSES:
@@ -113,6 +117,7 @@ def make_loss_fn(
   """Returns the losses of (params, model_state, batch) for `make_step`, split at the logits."""
 
   def forward(params: PyTree, model_state: PyTree, batch: Batch) -> tuple[PyTree, PyTree]:
+    params = sharding.gather(params)  # from wherever their parts lie
     outputs, model_state = model.apply({**model_state, "params": params}, batch.images, True)
     return outputs.logits, model_state
 
@@ -128,22 +133,41 @@ def make_loss_fn(
   return SplitLoss(forward, values)
 
 
-def make_batch_at(config: ConfigDict) -> Callable[[Data, jax.Array, jax.Array], Batch]:
-  """Returns `batch_at(data, key, step) -> Batch`, augmented, for the compiled step."""
+class Chunk(NamedTuple):
+  """The batches of some steps, brought from the host; what `Data` is where that does not fit."""
+
+  images: Any  # [S, B, H, W, I] uint8
+  masks: Any  # [S, B, H, W] uint8, classes
+  distances: Any  # [S, B, H, W, C] float32, where a loss reads them, or None
+  start: Any  # [] int32, the step of the first batch
+
+
+def order_key(key: jax.Array) -> jax.Array:
+  """Returns the key of the order of the cases, from the one that `batch_at` gets."""
+  return jax.random.split(key)[0]
+
+
+def make_batch_at(
+  config: ConfigDict,
+) -> Callable[[Data | Chunk, jax.Array, jax.Array], Batch]:
+  """Returns `batch_at(data, key, step) -> Batch`, augmented, for the compiled step.
+
+  A data set on the device and chunks from the host give the same batches.
+  """
   options: dict[str, Any] = dict(config.augmentation)
   flips = {name: options[name] for name in ("flip_horizontal", "flip_vertical")}
 
-  def batch_at(data: Data, key: jax.Array, step: jax.Array) -> Batch:
-    order_key, augment_key = jax.random.split(key)
-    images, masks = pipeline.batch_at(
-      data.images, data.masks, data.train, order_key, step, config.batch_size
-    )
-    key = jax.random.fold_in(augment_key, step)
+  def batch_at(data: Data | Chunk, key: jax.Array, step: jax.Array) -> Batch:
+    if isinstance(data, Chunk):
+      index = step - data.start
+    else:
+      index = pipeline.batch_indices(data.train, order_key(key), step, config.batch_size)
+    images, masks = pipeline.to_float(data.images[index]), data.masks[index]
+    key = jax.random.fold_in(jax.random.split(key)[1], step)
     images, masks = augmentation.augment(key, images, masks, **options)
     if data.distances is None:
-      return Batch(images, masks)
-    index = pipeline.batch_indices(data.train, order_key, step, config.batch_size)
+      return sharding.split_batch(Batch(images, masks))
     (maps,) = augmentation.flip(key, data.distances[index], **flips)
-    return Batch(images, masks, maps)
+    return sharding.split_batch(Batch(images, masks, maps))
 
   return batch_at

@@ -4,11 +4,16 @@ import hashlib
 import pathlib
 import signal
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from mlseg.errors import UserError
+
+if TYPE_CHECKING:
+  from mlseg.log import Reporter
 
 
 def parse(argv: list[str]) -> tuple[ConfigDict, pathlib.Path]:
@@ -68,8 +73,12 @@ def _one_line(error: Exception) -> str:
 
 
 def _default_workdir(config: ConfigDict) -> str:
-  """Returns a name that is the same for the same config, so that the same command goes on."""
-  digest = hashlib.sha256(config.to_json_best_effort(sort_keys=True).encode()).hexdigest()
+  """Returns a name that is the same for the same config, so that the same command goes on.
+
+  Also on other devices: the mesh does not count.
+  """
+  recipe = ConfigDict({name: value for name, value in config.items() if name != "mesh"})
+  digest = hashlib.sha256(recipe.to_json_best_effort(sort_keys=True).encode()).hexdigest()
   return f"runs/{config.name}-{config.variant}-{digest[:8]}"
 
 
@@ -77,24 +86,60 @@ def main(argv: list[str]) -> int:
   """Runs a command line; returns the exit code: 0 done or saved, 1 diverged, 2 wrong use."""
   try:
     config, workdir = parse(argv)
-    # After the flags: a mistake in them should not wait for jax to load.
-    from mlseg import train
-    from mlseg.log import Reporter
   except UserError as error:
     print(f"mlseg: {error}", file=sys.stderr)
     return 2
+  return run(lambda reporter: _train(config, workdir, reporter), config, config.num_seeds)
+
+
+def _train(config: ConfigDict, workdir: pathlib.Path, reporter: "Reporter") -> None:
+  from mlseg import train
+
+  train.train(config, workdir, reporter)
+
+
+def run(work: Callable[["Reporter"], None], config: ConfigDict, num_models: int) -> int:
+  """Does a command's work, in as many processes as the job has; returns the exit code.
+
+  Args:
+    work: a function of the console.
+    config: the recipe, which says how models are trained.
+    num_models: that are trained.
+  """
+  # After the flags: a mistake in them should not wait for jax to load.
+  import jax
+
+  from mlseg import distributed, runtime, train
+  from mlseg.log import Reporter
+  from mlseg.stopping import Stopped
+
   try:
-    train.train(config, workdir, Reporter())
+    runtime.keep_compiled_programs()
+    runtime.share_cpu(config.seeds.strategy, num_models)
+    distributed.start()
+    work(Reporter(quiet=not distributed.is_main()))
   except UserError as error:
     print(f"mlseg: {error}", file=sys.stderr)
-    return 2
+    code = 2
   except train.DivergedError as error:
     print(f"mlseg: {error}", file=sys.stderr)
-    return 1
-  except train.Stopped as stopped:
-    print(f"mlseg: {stopped}")
-    return 0 if stopped.signum == signal.SIGTERM else 130
-  return 0
+    code = 1
+  except Stopped as stopped:
+    if distributed.is_main():
+      print(f"mlseg: {stopped}")
+    code = 0 if stopped.signum == signal.SIGTERM else 130
+  except Exception as error:
+    loss = distributed.describe_loss(error)
+    if loss is None:
+      raise
+    print(f"mlseg: {loss}", file=sys.stderr)
+    distributed.leave(distributed.EXIT_LOST)
+  else:
+    code = 0
+  if code in (1, 2) and jax.distributed.is_initialized():
+    distributed.leave(code)
+  distributed.shutdown()
+  return code
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from mlseg import sharding
 from mlseg.data.cases import Cases
 from mlseg.data.splits import Split
 from mlseg.log import Reporter
@@ -25,7 +26,7 @@ from mlseg.metrics.surface_cases import SurfaceTable
 from mlseg.programs import Programs
 from mlseg.report import plots
 from mlseg.run_folder import to_json, write_file
-from mlseg.train_step import Best
+from mlseg.sharding import Layout
 
 NUM_EXAMPLES = 6
 
@@ -53,6 +54,18 @@ def say_header(
   )
 
 
+def say_layout(
+  reporter: Reporter, strategy: str, num_models: int, num_runs: int, layout: Layout
+) -> None:
+  """Prints how several models are trained, and on which devices, where there is a choice."""
+  if num_models > 1:
+    configs = f" of {num_runs} configs" if num_runs > 1 else ""
+    reporter.say(f"models  {num_models}{configs}, strategy {strategy}")
+  if max(layout) > 1:
+    sizes = ", ".join(f"{name} {size}" for name, size in layout._asdict().items())
+    reporter.say(f"mesh    {sizes}; {jax.process_count()} processes")
+
+
 def split_json(cases: Cases, pairs: list[tuple[int, int, int]], parts: dict[int, Split]) -> str:
   """Returns the text of `split.json`: the ids of each part per seed, and the near-duplicates."""
   content = {
@@ -70,13 +83,16 @@ def test_seed(
   config: ConfigDict,
   cases: Cases,
   test: np.ndarray,
-  best: Best,
+  variables: Any,
   reporter: Reporter,
 ) -> SeedScores:
-  """Returns the metrics of the test cases under a seed's best variables."""
-  result = programs.test(best.variables, cases.images[test], cases.masks[test])
+  """Returns the metrics of the test cases under a seed's best variables.
+
+  All processes predict; the main one measures surfaces.
+  """
+  result = programs.test(variables, cases.images[test], cases.masks[test])
   options = config.metrics
-  if not options.surface:
+  if not options.surface or not sharding.is_main():
     return SeedScores(np.asarray(result.counts), None)
   with reporter.bar("surface metrics", len(test), 0):
     surfaces = per_case_surface(
@@ -91,24 +107,39 @@ def test_seed(
   return SeedScores(np.asarray(result.counts), surfaces)
 
 
+def summarize_seeds(config: ConfigDict, tested: dict[int, SeedScores]) -> dict[str, Any]:
+  """Returns what `results.json` holds.
+
+  Args:
+    config: the recipe.
+    tested: per seed what `test_seed` gave.
+  """
+  per_seed = [_summarize(result) for result in tested.values()]
+  return {
+    "split": "test",
+    "metrics": {name: _over_seeds([one[name] for one in per_seed]) for name in per_seed[0]},
+    "seeds": list(tested),
+    "config": config.to_dict(),
+  }
+
+
 def write(
   workdir: pathlib.Path,
-  config: ConfigDict,
   cases: Cases,
   parts: dict[int, Split],
   tested: dict[int, SeedScores],
-) -> dict[str, Any]:
-  """Writes `cases.csv` and `results.json`.
+  summary: dict[str, Any],
+  examples: dict[str, np.ndarray],
+) -> None:
+  """Writes `cases.csv`, `results.json`, `examples.npz` and the run's figures.
 
   Args:
     workdir: the run's folder.
-    config: the recipe.
     cases: the data set.
     parts: the split of each seed.
     tested: per seed what `test_seed` gave.
-
-  Returns:
-    What `results.json` holds.
+    summary: from `summarize_seeds`.
+    examples: from `make_examples`.
   """
   rows = [
     row
@@ -116,15 +147,11 @@ def write(
     for row in _case_rows(cases, parts[seed].test, result, seed)
   ]
   write_file(workdir / "cases.csv", _to_csv(rows))
-  per_seed = [_summarize(result) for result in tested.values()]
-  content = {
-    "split": "test",
-    "metrics": {name: _over_seeds([one[name] for one in per_seed]) for name in per_seed[0]},
-    "seeds": list(tested),
-    "config": config.to_dict(),
-  }
-  write_file(workdir / "results.json", to_json(content, indent=2) + "\n")
-  return content
+  write_file(workdir / "results.json", to_json(summary, indent=2) + "\n")
+  buffer = io.BytesIO()
+  np.savez_compressed(buffer, allow_pickle=False, **examples)
+  write_file(workdir / "examples.npz", buffer.getvalue())
+  plots.plot_run(workdir)
 
 
 def _over_seeds(values: list[float]) -> dict[str, Any]:
@@ -169,27 +196,18 @@ def _to_csv(rows: list[dict[str, Any]]) -> str:
   return text.getvalue()
 
 
-def write_examples(
-  workdir: pathlib.Path,
-  programs: Programs,
-  cases: Cases,
-  test: np.ndarray,
-  counts: np.ndarray,
-  best: Best,
-) -> None:
-  """Writes `examples.npz`, test cases from the best to the worst Dice, and the run's figures."""
+def make_examples(
+  programs: Programs, cases: Cases, test: np.ndarray, counts: np.ndarray, variables: Any
+) -> dict[str, np.ndarray]:
+  """Returns what `examples.npz` holds: test cases from the best to the worst Dice."""
   scores = dice(counts)[:, 1:].mean(-1)
   order = np.argsort(-scores, kind="stable")
   places = np.linspace(0, len(order) - 1, min(NUM_EXAMPLES, len(order))).round().astype(int)
   chosen = test[order[places]]
-  buffer = io.BytesIO()
-  np.savez_compressed(
-    buffer,
-    images=cases.images[chosen],
-    masks=cases.masks[chosen],
-    predictions=np.asarray(programs.predict(best.variables, cases.images[chosen]), np.uint8),
-    ids=np.array([cases.ids[i] for i in chosen]),
-    dice=scores[order[places]],
-  )
-  write_file(workdir / "examples.npz", buffer.getvalue())
-  plots.plot_run(workdir)
+  return {
+    "images": cases.images[chosen],
+    "masks": cases.masks[chosen],
+    "predictions": np.asarray(programs.predict(variables, cases.images[chosen]), np.uint8),
+    "ids": np.array([cases.ids[i] for i in chosen]),
+    "dice": scores[order[places]],
+  }

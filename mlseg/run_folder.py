@@ -58,13 +58,13 @@ class MetricsFile:
   def __init__(self, path: pathlib.Path):
     self._path = path
 
-  def append(self, record: dict[str, Any]) -> None:
-    """Adds a line."""
+  def append(self, records: list[dict[str, Any]]) -> None:
+    """Adds a line for each record."""
     with self._path.open("a") as file:
-      file.write(to_json(record) + "\n")
+      file.write("".join(to_json(record) + "\n" for record in records))
 
-  def rewind(self, seed: int, step: int) -> None:
-    """Drops what a run that starts again at this step of this seed will write again."""
+  def rewind(self, seeds: list[int], step: int) -> None:
+    """Drops what a run that starts again at this step of these seeds will write again."""
     if not self._path.exists():
       return
     kept = []
@@ -73,7 +73,7 @@ class MetricsFile:
         record = json.loads(line)
       except json.JSONDecodeError:  # the line that a kill cut in two
         continue
-      if record["seed"] != seed or record["step"] <= step:
+      if record["seed"] not in seeds or record["step"] <= step:
         kept.append(line)
     write_file(self._path, "".join(line + "\n" for line in kept))
 
@@ -98,20 +98,35 @@ def opened(workdir: pathlib.Path) -> Iterator[None]:
     yield
 
 
-def describe(config: ConfigDict, fingerprint: str) -> dict[str, Any]:
-  """Returns what `config.json` holds: the resolved config, versions, device, data fingerprint."""
+def describe(config: ConfigDict, fingerprint: str, strategy: str) -> dict[str, Any]:
+  """Returns what `config.json` holds: the resolved config, versions, device, data fingerprint.
+
+  Args:
+    config: the recipe.
+    fingerprint: of the data.
+    strategy: how the seeds are trained; a run goes on with the one it was started with.
+  """
   packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
   versions = {name: importlib.metadata.version(name) for name in packages}
   return {
     "config": config.to_dict(),
     "data": fingerprint,
+    "strategy": strategy,
     "device": f"{jax.device_count()} {jax.devices()[0].device_kind}",
     "versions": {"mlseg": __version__, "python": platform.python_version(), **versions},
   }
 
 
+def strategy_of(workdir: pathlib.Path) -> str | None:
+  """Returns the strategy of the seeds with which a run in this folder was started, if one was."""
+  try:
+    return json.loads((workdir / "config.json").read_text()).get("strategy")
+  except (OSError, ValueError, AttributeError):
+    return None
+
+
 def check(workdir: pathlib.Path, description: dict[str, Any]) -> bool:
-  """Checks that a folder is free for a run, or belongs to this very run.
+  """Checks that a folder is free for a run, or belongs to this very run, on whatever devices.
 
   Args:
     workdir: the folder; it need not exist.
@@ -137,7 +152,7 @@ def check(workdir: pathlib.Path, description: dict[str, Any]) -> bool:
   different = [
     f"{key}: {old.get(key)!r} there, {new.get(key)!r} now"
     for key in sorted(old.keys() | new.keys())
-    if old.get(key) != new.get(key)
+    if old.get(key) != new.get(key) and not key.startswith("config.mesh.")
   ]
   if different:
     more = f", and {len(different) - 3} more" if len(different) > 3 else ""

@@ -163,11 +163,11 @@ def is_main() -> bool:
   return jax.process_index() == 0
 
 
-def any_process(flag: bool) -> bool:
-  """Returns whether the flag is set in any process; all must ask at the same place."""
+def largest(value: int) -> int:
+  """Returns the largest of the numbers that the processes give; all must ask at the same place."""
   if jax.process_count() == 1:
-    return flag
-  return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+    return value
+  return int(np.max(multihost_utils.process_allgather(np.int32(value))))
 
 
 def wait_for_all(name: str) -> None:

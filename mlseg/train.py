@@ -1,36 +1,27 @@
 """The training loop, from the config to the table, to be read from top to bottom."""
 
+import contextlib
 import pathlib
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mlseg import builders, loss_builders, results, run_folder
-from mlseg.checkpoint import Checkpoints, flatten
+from mlseg import builders, results, run_folder, seeds, sharding
+from mlseg.checkpoint import Checkpoints
 from mlseg.data import splits
 from mlseg.data.cases import Cases
+from mlseg.errors import UserError
+from mlseg.feed import make_feed
+from mlseg.group import Group, Model, Run
 from mlseg.log import Reporter
-from mlseg.programs import Programs, build_programs, device_data, validation_data
-from mlseg.run_folder import MetricsFile, write_file
-from mlseg.train_step import Best, NonFinite, TrainState
-
-
-class Stopped(Exception):  # noqa: N818 - not an error: somebody asked for it
-  """The run was asked to stop; what it had done is saved. `signum` is the signal."""
-
-  def __init__(self, signum: int, step: int):
-    super().__init__(
-      f"stopped by {signal.Signals(signum).name} and saved at step {step};"
-      " the same command goes on from there"
-    )
-    self.signum = signum
+from mlseg.programs import Programs, build_programs, stack_members
+from mlseg.run_folder import write_file
+from mlseg.stopping import Stopped, stop_signals
+from mlseg.train_step import TrainState
 
 
 class DivergedError(Exception):
@@ -55,39 +46,115 @@ def train(config: ConfigDict, workdir: pathlib.Path, reporter: Reporter) -> dict
     Stopped: SIGTERM or SIGINT came; the state is saved.
     DivergedError: `config.max_nonfinite` steps in a row were not finite.
   """
+  (summary,) = train_together([Run(config, workdir)], workdir / "checkpoints", reporter)
+  return summary
+
+
+def train_together(
+  runs: Sequence[Run], checkpoints: pathlib.Path, reporter: Reporter
+) -> list[dict[str, Any]]:
+  """Trains several runs as `train` does one, their models side by side in one program.
+
+  Args:
+    runs: their configs have the same `together.common_part`.
+    checkpoints: folder of the common checkpoints.
+    reporter: the console.
+
+  Returns:
+    What each `results.json` holds.
+
+  Raises:
+    UserError, Stopped, DivergedError: as `train`; the runs that did not diverge are complete.
+  """
   # ---- Load and check everything before anything is written
-  builders.check_config(config)
-  cases = builders.make_cases(config)
+  configs = [run.config for run in runs]
+  for config in configs:
+    builders.check_config(config)
+  config = configs[0]
+  strategy = _strategy(runs)
+  cases = builders.make_cases(configs)
   pairs = splits.near_duplicates(cases.hashes)
-  groups = splits.groups(len(cases.ids), pairs)
-  seeds = [config.seed + i for i in range(config.num_seeds)]
-  parts = {seed: builders.make_split(config, cases, groups, seed) for seed in seeds}
-  run_folder.check(workdir, run_folder.describe(config, cases.fingerprint))
-  results.say_header(reporter, config, cases, parts[seeds[0]], workdir)
-  programs = build_programs(config, cases, parts[seeds[0]])
+  duplicates = splits.groups(len(cases.ids), pairs)
+  numbers = [config.seed + n for n in range(config.num_seeds)]
+  parts = {seed: builders.make_split(config, cases, duplicates, seed) for seed in numbers}
+  models = [Model(n, seed, parts[seed]) for n in range(len(runs)) for seed in numbers]
+  own_group = [(model,) for model in models] if strategy == "loop" else [tuple(models)]
+  groups = [Group(tuple(runs), chosen) for chosen in own_group]
+  descriptions = [run_folder.describe(c, cases.fingerprint, strategy) for c in configs]
+  for run, description in zip(runs, descriptions, strict=True):
+    run_folder.check(run.workdir, description)
+
+  # ---- Devices and programs
+  in_parts = config.batch_size // config.num_microbatches
+  layout = sharding.plan(jax.device_count(), len(groups[0].models), in_parts, **config.mesh)
+  results.say_header(reporter, config, cases, parts[numbers[0]], runs[0].workdir)
+  programs = build_programs(
+    configs,
+    cases,
+    parts[numbers[0]],
+    strategy=strategy,
+    num_members=-(-len(groups[0].models) // layout.seed) * layout.seed,
+    mesh=sharding.make_mesh(layout),
+  )
   reporter.say(f"model   {config.model.name}, {programs.num_params:,} parameters")
+  results.say_layout(reporter, strategy, len(models), len(runs), layout)
 
-  with run_folder.opened(workdir), _stop_signals() as stop:
-    # ---- The run's folder
-    run_folder.claim(workdir, run_folder.describe(config, cases.fingerprint))
-    write_file(workdir / "split.json", results.split_json(cases, pairs, parts))
+  with contextlib.ExitStack() as stack:
+    # ---- The runs' folders
+    if sharding.is_main():
+      for run, description in zip(runs, descriptions, strict=True):
+        stack.enter_context(run_folder.opened(run.workdir))
+        run_folder.claim(run.workdir, description)
+        write_file(run.workdir / "split.json", results.split_json(cases, pairs, parts))
+    sharding.wait_for_all("folders")
+    stop = stack.enter_context(stop_signals())
 
-    # ---- Train every seed
-    best = {
-      seed: _train_seed(config, cases, parts[seed], seed, programs, workdir, stop, reporter)
-      for seed in seeds
-    }
+    # ---- Train every group; of each model keep the variables of its best validation epoch
+    best: dict[tuple[int, int], Any] = {}
+    diverged: dict[tuple[int, int], str] = {}
+    for group in groups:
+      folder = checkpoints / group.folder
+      state, said = _train_group(group, programs, cases, folder, stop, reporter)
+      for n, model in enumerate(group.models):
+        best[model.run, model.seed] = programs.best(state, n)
+      diverged |= said
+      if diverged and len(runs) == 1:
+        raise DivergedError("; ".join(diverged.values()))
 
-    # ---- Test each from its best validation epoch
-    tested = {
-      seed: results.test_seed(programs, config, cases, parts[seed].test, best[seed], reporter)
-      for seed in seeds
-    }
-    summary = results.write(workdir, config, cases, parts, tested)
-    first = seeds[0]
-    results.write_examples(
-      workdir, programs, cases, parts[first].test, tested[first].counts, best[first]
-    )
+    # ---- Test, and write what a run leaves
+    summaries = []
+    for n, run in enumerate(runs):
+      if any(place == n for place, _ in diverged):
+        continue
+      own = {seed: best[n, seed] for seed in numbers}
+      summaries.append(_finish(run, programs, cases, parts, own, reporter))
+    sharding.wait_for_all("end")
+  if diverged:
+    raise DivergedError("; ".join(diverged.values()))
+  return summaries
+
+
+def _finish(
+  run: Run,
+  programs: Programs,
+  cases: Cases,
+  parts: dict[int, splits.Split],
+  best: dict[int, Any],
+  reporter: Reporter,
+) -> dict[str, Any]:
+  """Tests the seeds of a run and writes its rows, results and figures; returns the results."""
+  config, workdir = run
+  tested = {
+    seed: results.test_seed(programs, config, cases, parts[seed].test, variables, reporter)
+    for seed, variables in best.items()
+  }
+  first = next(iter(best))
+  examples = results.make_examples(
+    programs, cases, parts[first].test, tested[first].counts, best[first]
+  )
+  summary = results.summarize_seeds(config, tested)
+  if sharding.is_main():
+    results.write(workdir, cases, parts, tested, summary, examples)
   reporter.results(
     f"{config.name}:{config.variant}, test set, per image unless pooled; percent, distances in"
     " pixels",
@@ -97,124 +164,112 @@ def train(config: ConfigDict, workdir: pathlib.Path, reporter: Reporter) -> dict
   return summary
 
 
-def _train_seed(
-  config: ConfigDict,
-  cases: Cases,
-  split: splits.Split,
-  seed: int,
+def _train_group(
+  group: Group,
   programs: Programs,
-  workdir: pathlib.Path,
+  cases: Cases,
+  folder: pathlib.Path,
   stop: list[int],
   reporter: Reporter,
-) -> Best:
-  """Trains one seed to its end, from its last checkpoint if there is one."""
+) -> tuple[TrainState, dict[tuple[int, int], str]]:
+  """Trains a group of models to its end, from its last checkpoint if there is one.
+
+  Returns:
+    The state, and by run and seed what is to be said of each model that diverged.
+  """
   # ---- The state, new or restored
-  checkpoints = Checkpoints(workdir / "checkpoints" / f"seed_{seed}")
-  state: TrainState = programs.init(jax.random.key(seed))
-  restored = checkpoints.restore(state, reporter.say)
-  if restored is not None:
-    state = restored
-    reporter.say(f"seed {seed}: goes on from step {int(state.step)} of {programs.num_steps}")
-  step = int(state.step)
-  metrics_file = MetricsFile(workdir / "metrics.jsonl")
-  metrics_file.rewind(seed, step)
+  config, count = group.runs[0].config, len(group.models)
+  checkpoints = Checkpoints(folder, programs.state, count)
+  state: TrainState | None = checkpoints.restore(reporter.say)
+  if state is None:
+    state = programs.init([model.seed for model in group.models])
+  else:
+    state = _fill(state, programs, count)
+  brief = jax.device_get(programs.brief(state))
+  step = int(brief.step[:count].max())
+  if step:
+    reporter.say(f"{group.title}: goes on from step {step} of {programs.num_steps}")
+  if sharding.is_main():
+    group.rewind(step)
+  parts = [model.split for model in group.models]
+  members = stack_members(programs, parts, [model.run for model in group.models])
+  feed = make_feed(config, cases, parts, programs.keys(state), programs.mesh)
 
-  # ---- The data, once on the device
-  data = device_data(cases, split)
-  validation_part = validation_data(data, split)
-
-  # ---- Steps: the host waits for the device once per log step, in `device_get`, and nowhere else
-  names = list(loss_builders.loss_names(config))
-  finished = _finished(config, programs, step, jax.device_get(state.best.epoch))
+  # ---- Steps: the host waits for the devices once per log step, in `device_get`, and nowhere else
+  stopped = brief.stopped[:count]
+  finished = step == programs.num_steps or stopped.all()
   if not finished:
-    reporter.say(f"seed {seed}: compiled in {programs.training().seconds:.1f} s")
-  with reporter.bar(f"seed {seed}", programs.num_steps, step):
+    reporter.say(f"{group.title}: compiled in {programs.training().seconds:.1f} s")
+  with reporter.bar(group.title, programs.num_steps, step):
     epoch_start = step, time.perf_counter()
     while not finished:
       in_epoch = step % programs.steps_per_epoch
       if not in_epoch:
         epoch_start = step, time.perf_counter()
       to_log = config.log_every - in_epoch % config.log_every
-      count = min(to_log, programs.steps_per_epoch - in_epoch)
-      state, log = programs.training().run(state, data, np.int32(count))
-      step += count
+      num_steps = min(to_log, programs.steps_per_epoch - in_epoch)
+      batches, number = feed.batches(step), programs.number(num_steps)
+      state, log = programs.training().run(state, members, batches, number)
+      step += num_steps
+      if step < programs.num_steps:
+        feed.prepare(step)
       epoch, rest = divmod(step, programs.steps_per_epoch)
       validation = None
       if not rest:
-        state, validation = programs.training().validate(state, *validation_part, np.int32(epoch))
+        part, number = feed.validation(), programs.number(epoch)
+        state, validation = programs.training().validate(state, members, part, number)
       saves = not rest and (epoch % config.checkpoint_every == 0 or step == programs.num_steps)
-      log, validation, nonfinite, best_epoch, arrays = jax.device_get(
-        (log, validation, state.nonfinite, state.best.epoch, flatten(state) if saves else None)
+      snapshot = checkpoints.snapshot(state) if saves else None
+      active = np.flatnonzero(~stopped).tolist()
+      log, validation, brief, digest = jax.device_get(
+        (log, validation, programs.brief(state), snapshot and snapshot.digest)
       )
-      record = {
-        "seed": seed,
-        "step": step,
-        "epoch": step / programs.steps_per_epoch,
-        "losses": {name: float(log.losses[name]) for name in names},
-        "weights": {name: float(log.weights[name]) for name in names},
-        "images_per_second": _speed(config, step, epoch_start),
-        "nonfinite": int(nonfinite.total),
-      }
+      speed = _speed(config, step, epoch_start) * len(active)
+      logged = log, validation, brief
+      at = step / programs.steps_per_epoch
+      records = [group.record(n, step, at, speed, logged) for n in active]
+      if sharding.is_main():
+        group.append(active, records)
+      reporter.step(records)
       if validation is not None:
-        losses = {name: float(validation.losses[name]) for name in names}
-        record["validation"] = {"dice": float(validation.dice), "losses": losses}
-      metrics_file.append(record)
-      reporter.step(record)
-      if validation is not None:
-        reporter.epoch(record, config.num_epochs)
-      _check_finite(config, nonfinite, step)
-      finished = _finished(config, programs, step, best_epoch)
-      if stop or (finished and not saves):
-        arrays = jax.device_get(flatten(state))
-      if arrays is not None:
-        checkpoints.save(step, arrays)
-      if stop:
+        reporter.epoch(group.title, records, config.num_epochs)
+      stopped = brief.stopped[:count]
+      finished = step == programs.num_steps or stopped.all()
+      signum = sharding.largest(stop[0] if stop else 0)  # one process is told, and all of them stop
+      if snapshot is None and (signum or finished):
+        snapshot = checkpoints.snapshot(state)
+        digest = jax.device_get(snapshot.digest)
+      if snapshot is not None:
+        checkpoints.save(step, snapshot._replace(digest=digest))
+      if signum:
         checkpoints.close()
-        raise Stopped(stop[0], step)
+        raise Stopped(signum, step)
   checkpoints.close()
-  if int(state.nonfinite.total):
-    reporter.say(f"seed {seed}: {int(state.nonfinite.total)} steps were skipped as not finite")
-  return state.best
+  for line in group.skipped(brief):
+    reporter.say(line)
+  return state, group.diverged(brief)
+
+
+def _strategy(runs: Sequence[Run]) -> str:
+  """Returns how the models are trained: as the first run was started, or as its config says."""
+  config = runs[0].config
+  count = len(runs) * config.num_seeds
+  platform, devices = jax.default_backend(), jax.device_count()
+  chosen = seeds.choose(config.seeds.strategy, count, platform, devices)
+  if config.seeds.strategy == "auto":
+    chosen = run_folder.strategy_of(runs[0].workdir) or chosen
+  if len(runs) > 1 and chosen == "loop":
+    raise UserError("config.seeds.strategy 'loop' is for the seeds of one config, not for several")
+  return chosen
+
+
+def _fill(state: TrainState, programs: Programs, count: int) -> TrainState:
+  """Returns a restored state in which the models that only fill up the mesh are stopped."""
+  stopped = jax.device_get(programs.brief(state).stopped)
+  stopped = stopped | (np.arange(len(stopped)) >= count)
+  return state._replace(stopped=sharding.place(stopped, sharding.by_member(programs.mesh)))
 
 
 def _speed(config: ConfigDict, step: int, start: tuple[int, float]) -> float:
   """Returns images per second since the start of the epoch, validation and checkpoint included."""
   return (step - start[0]) * config.batch_size / (time.perf_counter() - start[1])
-
-
-def _finished(config: ConfigDict, programs: Programs, step: int, best_epoch: int) -> bool:
-  """Returns whether all steps are done, or `patience` epochs brought no better score."""
-  epoch, rest = divmod(step, programs.steps_per_epoch)
-  stale = config.patience and not rest and epoch - best_epoch >= config.patience
-  return step == programs.num_steps or bool(stale)
-
-
-def _check_finite(config: ConfigDict, nonfinite: NonFinite, step: int) -> None:
-  if nonfinite.in_row < config.max_nonfinite:
-    return
-  names = [name for name, count in nonfinite.losses.items() if count]
-  what = f"loss {', '.join(names)}" if names else "the gradient, though no loss,"
-  raise DivergedError(
-    f"stopped at step {step}: {what} was not finite in {int(nonfinite.in_row)} steps in a row"
-    f" (config.max_nonfinite is {config.max_nonfinite})"
-  )
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-  """Yields a list that holds the signal once SIGTERM or SIGINT came; a second one kills."""
-  stop: list[int] = []
-
-  def handle(signum: int, _: Any) -> None:
-    stop.append(signum)
-    signal.signal(signum, signal.SIG_DFL)
-
-  if threading.current_thread() is not threading.main_thread():
-    yield stop  # Python delivers signals to the main thread alone
-    return
-  old = {signum: signal.signal(signum, handle) for signum in (signal.SIGTERM, signal.SIGINT)}
-  try:
-    yield stop
-  finally:
-    for signum, handler in old.items():
-      signal.signal(signum, handler)

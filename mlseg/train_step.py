@@ -40,6 +40,7 @@ class TrainState(NamedTuple):
   weighting_state: PyTree
   best: Best
   nonfinite: NonFinite
+  stopped: jax.Array  # [] bool; steps change nothing any more
 
 
 class StepLog(NamedTuple):
@@ -69,6 +70,7 @@ def init_state(
     weighting_state=weighting.init(losses),
     best=best,
     nonfinite=NonFinite(jnp.int32(0), jnp.int32(0), counts),
+    stopped=jnp.bool(False),
   )
 
 
@@ -78,11 +80,13 @@ def make_step(
   weighting: LossWeighting,
   gram_at: Literal["logits", "params"] = "params",
   num_microbatches: int = 1,
-) -> Callable[[TrainState, PyTree], tuple[TrainState, StepLog]]:
-  """Returns `step(state, batch) -> (state, StepLog)`.
+  max_nonfinite: int = 10,
+) -> Callable[..., tuple[TrainState, StepLog]]:
+  """Returns `step(state, batch, **extra) -> (state, StepLog)`.
 
   A step whose losses or gradients are not all finite changes neither the model nor the optimiser
-  nor the weighting: it is counted, and the next batch gets its chance.
+  nor the weighting: it is counted, and the next batch gets its chance. `max_nonfinite` of them in a
+  row stop the model. A model that is stopped stays as it is.
 
   Args:
     loss_fn: `loss_fn(params, model_state, batch) -> (losses, model_state)`, `losses` a dict of
@@ -91,17 +95,24 @@ def make_step(
     weighting: what decides the weights of the losses.
     gram_at: where gradients are compared by a weighting that does; see `losses_and_gradients`.
     num_microbatches: parts in which a batch goes through the network.
+    max_nonfinite: steps in a row that are not finite before a model stops.
+
+  Returns:
+    The step; `extra` goes to the weighting and to the optimiser, as far as they take any.
   """
+  optimizer = optax.with_extra_args_support(optimizer)
   compute = losses_and_gradients(
     loss_fn, weighting, gram_at=gram_at, num_microbatches=num_microbatches
   )
 
-  def step(state: TrainState, batch: PyTree) -> tuple[TrainState, StepLog]:
+  def step(state: TrainState, batch: PyTree, **extra: Any) -> tuple[TrainState, StepLog]:
     params = state.variables["params"]
     model_state = {name: v for name, v in state.variables.items() if name != "params"}
     key = jax.random.fold_in(jax.random.split(state.key)[1], state.step)
-    result, weighting_state = compute(params, state.weighting_state, model_state, batch, key=key)
-    updates, opt_state = optimizer.update(result.gradients, state.opt_state, params)
+    result, weighting_state = compute(
+      params, state.weighting_state, model_state, batch, key=key, **extra
+    )
+    updates, opt_state = optimizer.update(result.gradients, state.opt_state, params, **extra)
     variables = {**result.aux, "params": optax.apply_updates(params, updates)}
 
     bad = {name: ~jnp.isfinite(loss) for name, loss in result.losses.items()}
@@ -110,7 +121,7 @@ def make_step(
     old = (state.variables, state.opt_state, state.weighting_state)
     new = (variables, opt_state, weighting_state)
     variables, opt_state, weighting_state = jax.tree.map(
-      lambda n, o: jnp.where(finite, n, o), new, old
+      lambda n, o: jnp.where(finite & ~state.stopped, n, o), new, old
     )
     skipped = 1 - finite.astype(jnp.int32)
     nonfinite = NonFinite(
@@ -118,12 +129,16 @@ def make_step(
       in_row=(state.nonfinite.in_row + skipped) * skipped,
       losses={name: (state.nonfinite.losses[name] + bad[name]) * skipped for name in bad},
     )
+    nonfinite = jax.tree.map(
+      lambda n, o: jnp.where(state.stopped, o, n), nonfinite, state.nonfinite
+    )
     state = state._replace(
-      step=state.step + 1,
+      step=state.step + ~state.stopped,
       variables=variables,
       opt_state=opt_state,
       weighting_state=weighting_state,
       nonfinite=nonfinite,
+      stopped=state.stopped | (nonfinite.in_row >= max_nonfinite),
     )
     return state, StepLog(result.losses, result.weights)
 
@@ -131,10 +146,11 @@ def make_step(
 
 
 def make_run(
-  step: Callable[[TrainState, PyTree], tuple[TrainState, StepLog]],
+  step: Callable[..., tuple[TrainState, StepLog]],
   batch_at: Callable[[PyTree, jax.Array, jax.Array], PyTree],
-) -> Callable[[TrainState, PyTree, jax.Array], tuple[TrainState, StepLog]]:
-  """Returns `run(state, data, num_steps) -> (state, StepLog)`: many steps as one program.
+  skip_stopped: bool = True,
+) -> Callable[..., tuple[TrainState, StepLog]]:
+  """Returns `run(state, data, num_steps, **extra) -> (state, StepLog)`: many steps, one program.
 
   The number of steps is traced, so one compiled program serves a whole epoch, a part of one, and
   the rest of one that was interrupted, with bitwise the same numbers.
@@ -142,36 +158,49 @@ def make_run(
   Args:
     step: from `make_step`.
     batch_at: `batch_at(data, key, step) -> batch`, pure.
+    skip_stopped: a model that is stopped costs nothing. Under `vmap` that would give the models
+      different numbers of steps, and every step a selection over the whole state: False there.
 
   Returns:
     A function whose log holds the mean of the losses over the steps (of the finite ones, where
     some were not) and the weights of the last step.
   """
 
-  def run(state: TrainState, data: PyTree, num_steps: jax.Array) -> tuple[TrainState, StepLog]:
+  def run(
+    state: TrainState, data: PyTree, num_steps: jax.Array, **extra: Any
+  ) -> tuple[TrainState, StepLog]:
     zeros = {name: jnp.zeros((), jnp.float32) for name in state.nonfinite.losses}
 
     def body(_, carry):
       state, sums, counts, _ = carry
       data_key = jax.random.split(state.key)[0]  # the other half is the step's
-      state, log = step(state, batch_at(data, data_key, state.step))
+      state, log = step(state, batch_at(data, data_key, state.step), **extra)
       finite = jax.tree.map(jnp.isfinite, log.losses)
       sums = jax.tree.map(lambda s, loss, ok: s + jnp.where(ok, loss, 0), sums, log.losses, finite)
       counts = jax.tree.map(lambda c, ok: c + ok, counts, finite)
       return state, sums, counts, log.weights
 
-    state, sums, counts, weights = jax.lax.fori_loop(
-      0, num_steps, body, (state, zeros, zeros, zeros)
-    )
+    count = jnp.where(state.stopped, 0, num_steps) if skip_stopped else num_steps
+    state, sums, counts, weights = jax.lax.fori_loop(0, count, body, (state, zeros, zeros, zeros))
     means = jax.tree.map(lambda s, c: s / c, sums, counts)  # NaN where no step was finite
     return state, StepLog(means, weights)
 
   return run
 
 
-def update_best(state: TrainState, score: jax.Array, epoch: jax.Array) -> TrainState:
-  """Returns the state with the current variables as the best ones, if the score is higher."""
-  better = score > state.best.score
+def update_best(
+  state: TrainState, score: jax.Array, epoch: jax.Array, patience: int = 0
+) -> TrainState:
+  """Returns the state with the current variables as the best ones, if the score is higher.
+
+  Args:
+    state: of a model that has not stopped; another comes back as it is.
+    score: of the current variables; NaN is never higher.
+    epoch: epochs that are complete.
+    patience: epochs without a better score that stop the model; 0: never.
+  """
+  better = (score > state.best.score) & ~state.stopped
   current = Best(score, epoch, state.variables)
   best = jax.tree.map(lambda new, old: jnp.where(better, new, old), current, state.best)
-  return state._replace(best=best)
+  stale = bool(patience) & (epoch - best.epoch >= patience)
+  return state._replace(best=best, stopped=state.stopped | stale)

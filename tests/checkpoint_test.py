@@ -22,13 +22,22 @@ def _state(seed=0):
   )
   losses = dict(zip("abc", jax.random.uniform(jax.random.key(seed), (3,)), strict=True))
   _, weighting_state = weighting.update(losses, state.weighting_state)
-  return state._replace(step=jnp.int32(seed), weighting_state=weighting_state)
+  state = state._replace(step=jnp.int32(seed), weighting_state=weighting_state)
+  return jax.tree.map(lambda x: x[None], state)  # a group of one model
+
+
+def _open(folder):
+  return Checkpoints(folder, _state(), 1)
+
+
+def _save_to(checkpoints, step):
+  checkpoints.save(step, jax.device_get(checkpoints.snapshot(_state(step))))
 
 
 def _save(folder, *steps):
-  checkpoints = Checkpoints(folder)
+  checkpoints = _open(folder)
   for step in steps:
-    checkpoints.save(step, jax.device_get(flatten(_state(step))))
+    _save_to(checkpoints, step)
   checkpoints.close()
 
 
@@ -47,8 +56,8 @@ def _largest(folder):
 def test_the_newest_state_comes_back_and_two_are_kept(tmp_path):
   _save(tmp_path / "c", 1, 2, 3)
   said = []
-  checkpoints = Checkpoints(tmp_path / "c")
-  state = checkpoints.restore(_state(), said.append)
+  checkpoints = _open(tmp_path / "c")
+  state = checkpoints.restore(said.append)
   checkpoints.close()
   _equal(state, _state(3))
   assert jax.tree.structure(state) == jax.tree.structure(_state())
@@ -57,8 +66,8 @@ def test_the_newest_state_comes_back_and_two_are_kept(tmp_path):
 
 
 def test_nothing_saved_gives_none(tmp_path):
-  checkpoints = Checkpoints(tmp_path / "c")
-  assert checkpoints.restore(_state(), print) is None
+  checkpoints = _open(tmp_path / "c")
+  assert checkpoints.restore(print) is None
   checkpoints.close()
 
 
@@ -79,16 +88,16 @@ def test_a_damaged_checkpoint_is_said_and_the_previous_one_used(tmp_path, damage
   else:
     victim.write_bytes(bytes(content))
   said = []
-  checkpoints = Checkpoints(folder)
-  state = checkpoints.restore(_state(), said.append)
+  checkpoints = _open(folder)
+  state = checkpoints.restore(said.append)
   _equal(state, _state(1))
   assert len(said) == 1
   assert "step 2" in said[0]
   assert (tmp_path / "c.damaged" / "2").is_dir()  # nothing is thrown away
-  checkpoints.save(2, jax.device_get(flatten(_state(2))))  # and its place is free again
+  _save_to(checkpoints, 2)  # and its place is free again
   checkpoints.close()
-  again = Checkpoints(folder)
-  _equal(again.restore(_state(), said.append), _state(2))
+  again = _open(folder)
+  _equal(again.restore(said.append), _state(2))
   again.close()
 
 
@@ -101,8 +110,8 @@ def test_content_that_is_readable_but_wrong_is_found_by_its_digest(tmp_path):
   (folder / "2" / "state").rename(tmp_path / "old")
   (other / "3" / "state").rename(folder / "2" / "state")
   said = []
-  checkpoints = Checkpoints(folder)
-  _equal(checkpoints.restore(_state(), said.append), _state(1))
+  checkpoints = _open(folder)
+  _equal(checkpoints.restore(said.append), _state(1))
   checkpoints.close()
   assert "digest" in said[0]
 
@@ -111,7 +120,7 @@ def test_no_readable_checkpoint_is_an_error_that_says_what_to_do(tmp_path):
   folder = tmp_path / "c"
   _save(folder, 1)
   _largest(folder / "1").write_bytes(b"")
-  checkpoints = Checkpoints(folder)
+  checkpoints = _open(folder)
   with pytest.raises(UserError, match="--workdir"):
-    checkpoints.restore(_state(), print)
+    checkpoints.restore(print)
   checkpoints.close()

@@ -48,7 +48,7 @@ def test_spacing_is_the_unit_of_prepared_maps():
 @pytest.mark.parametrize("flips", [0.0, 0.5])
 def test_batches_carry_the_maps_of_their_masks(flips):
   config = _config(f"--config.augmentation.flip_horizontal={flips}")
-  cases = builders.make_cases(config)
+  cases = builders.make_cases([config])
   data = loss_builders.Data(
     *map(jnp.asarray, (cases.images, cases.masks)), jnp.arange(64), jnp.asarray(cases.distances)
   )
@@ -61,7 +61,7 @@ def test_batches_carry_the_maps_of_their_masks(flips):
 def test_warped_masks_have_no_prepared_maps(option):
   config = _config(f"--config.augmentation.{option}")
   assert not loss_builders.uses_distances(config)
-  assert builders.make_cases(config).distances is None
+  assert builders.make_cases([config]).distances is None
 
 
 def test_a_step_reads_the_maps_of_its_batch():

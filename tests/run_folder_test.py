@@ -11,7 +11,7 @@ from mlseg.run_folder import MetricsFile
 
 
 def _description(rate=0.1, data="abc"):
-  return run_folder.describe(ConfigDict({"a": {"rate": rate, "sizes": (1, 2)}}), data)
+  return run_folder.describe(ConfigDict({"a": {"rate": rate, "sizes": (1, 2)}}), data, "loop")
 
 
 def test_a_file_that_fails_to_write_leaves_the_old_one(tmp_path, monkeypatch):
@@ -38,10 +38,10 @@ def test_metrics_are_rewound_per_seed_and_a_cut_line_is_dropped(tmp_path):
   file = MetricsFile(path)
   for seed in (0, 1):
     for step in (2, 4, 6):
-      file.append({"seed": seed, "step": step})
+      file.append([{"seed": seed, "step": step}])
   with path.open("a") as stream:
     stream.write('{"seed": 1, "st')
-  file.rewind(1, 4)
+  file.rewind([1], 4)
   records = [json.loads(line) for line in path.read_text().splitlines()]
   assert [(r["seed"], r["step"]) for r in records] == [(0, 2), (0, 4), (0, 6), (1, 2), (1, 4)]
 

@@ -27,8 +27,13 @@ def batch_indices(cases: jax.Array, key: jax.Array, step: jax.Array, batch_size:
   """
   steps_per_epoch = cases.shape[0] // batch_size
   epoch, place = step // steps_per_epoch, step % steps_per_epoch
-  order = jax.random.permutation(jax.random.fold_in(key, epoch), cases)
+  order = epoch_order(cases, key, epoch)
   return jax.lax.dynamic_slice_in_dim(order, place * batch_size, batch_size)
+
+
+def epoch_order(cases: jax.Array, key: jax.Array, epoch: jax.Array) -> jax.Array:
+  """Returns the cases [n] in the order in which an epoch takes them."""
+  return jax.random.permutation(jax.random.fold_in(key, epoch), cases)
 
 
 def batch_at(

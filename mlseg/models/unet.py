@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mlseg.models import blocks
+from mlseg.models import blocks, normalisation, pooling
 from mlseg.models.base import Outputs
 
 NORMS = ("batch", "group", "instance", "none")
@@ -24,12 +24,16 @@ class UNet(nn.Module):
     num_classes: classes, background included.
     depth: how many times the image is halved; H and W must be multiples of 2**depth.
     filters: channels of the first level; each level doubles them.
-    convs_per_level: 3×3 convolutions per encoder level, each with normalisation and ReLU; a
-      decoder level has one fewer, after its up-sampling and concatenation.
+    convs_per_level: 3×3 convolutions per encoder level, each with normalisation and ReLU.
+    decoder_convs: the same for a decoder level, after its up-sampling and concatenation; None: one
+      fewer than in the encoder.
     norm: 'batch', 'group' (8 channels a group), 'instance' or 'none'.
     norm_momentum: share of the old value in the running statistics of batch normalisation.
     upsampling: 'transposed3' or 'transposed2' (transposed convolution 3×3 or 2×2, stride 2), or
       'resize' (nearest neighbour, then a 3×3 convolution).
+    upsampling_norm: whether normalisation and ReLU follow the up-sampling; else it has a bias.
+    remat: whether the activations inside a level are computed again on the way back instead of
+      being kept: less memory for more time, with the same numbers.
     dtype: of the computation; parameters and statistics stay float32, and so do the logits.
 
   Example:
@@ -45,48 +49,65 @@ class UNet(nn.Module):
   depth: int = 4
   filters: int = 32
   convs_per_level: int = 1
+  decoder_convs: int | None = None
   norm: str = "batch"
   norm_momentum: float = 0.9
   upsampling: str = "transposed3"
+  upsampling_norm: bool = True
+  remat: bool = False
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool) -> Outputs:
+    encode, decode = UNet._encode, UNet._decode
+    if self.remat:
+      encode = nn.remat(encode, static_argnums=(2, 3))
+      decode = nn.remat(decode, static_argnums=(3, 4))
     activations = images.astype(self.dtype)
     skips = []
     for level in range(self.depth):
-      for _ in range(self.convs_per_level):
-        activations = self._convolve(activations, self.filters << level, train)
-      skips.append(activations)
-      activations = blocks.max_pool(activations)
-    for _ in range(self.convs_per_level):
-      activations = self._convolve(activations, self.filters << self.depth, train)
-    features = activations
+      skips.append(encode(self, activations, self.filters << level, train))
+      activations = pooling.max_pool(skips[-1])
+    activations = features = encode(self, activations, self.filters << self.depth, train)
     for level in reversed(range(self.depth)):
-      activations = self._upsample(activations, self.filters << level, train)
-      activations = jnp.concatenate([activations, skips[level]], axis=-1)
-      for _ in range(self.convs_per_level - 1):
-        activations = self._convolve(activations, self.filters << level, train)
+      activations = decode(self, activations, skips[level], self.filters << level, train)
     # One scale of numbers for all losses: the logits leave in float32 whatever the compute type.
     logits = blocks.Conv(self.num_classes, size=1, use_bias=True)(activations.astype(jnp.float32))
     return Outputs(logits=logits, features=features)
+
+  def _encode(self, activations: jax.Array, filters: int, train: bool) -> jax.Array:
+    for _ in range(self.convs_per_level):
+      activations = self._convolve(activations, filters, train)
+    return activations
+
+  def _decode(
+    self, activations: jax.Array, skip: jax.Array, filters: int, train: bool
+  ) -> jax.Array:
+    up = self._upsample(activations, filters, train)
+    activations = jnp.concatenate([up, skip], axis=-1)
+    count = self.convs_per_level - 1 if self.decoder_convs is None else self.decoder_convs
+    for _ in range(count):
+      activations = self._convolve(activations, filters, train)
+    return activations
 
   def _convolve(self, activations: jax.Array, filters: int, train: bool) -> jax.Array:
     conv = blocks.Conv(filters, use_bias=self.norm == "none", dtype=self.dtype)
     return self._normalise(conv(activations), train)
 
   def _upsample(self, activations: jax.Array, filters: int, train: bool) -> jax.Array:
+    use_bias = self.norm == "none" or not self.upsampling_norm
     if self.upsampling == "resize":
-      return self._convolve(blocks.repeat2(activations), filters, train)
-    size = int(self.upsampling[-1])
-    conv = blocks.UpConv(filters, size, use_bias=self.norm == "none", dtype=self.dtype)
-    return self._normalise(conv(activations), train)
+      up = pooling.repeat2(activations)
+      up = blocks.Conv(filters, use_bias=use_bias, dtype=self.dtype)(up)
+    else:
+      size = int(self.upsampling[-1])
+      up = blocks.UpConv(filters, size, use_bias=use_bias, dtype=self.dtype)(activations)
+    return self._normalise(up, train) if self.upsampling_norm else up
 
   def _normalise(self, activations: jax.Array, train: bool) -> jax.Array:
     if self.norm == "batch":
-      norm = nn.BatchNorm(not train, momentum=self.norm_momentum, dtype=self.dtype)
-      activations = norm(activations)
-    elif self.norm == "group":
+      return normalisation.BatchNorm(self.norm_momentum)(activations, train)
+    if self.norm == "group":
       activations = nn.GroupNorm(None, group_size=8, dtype=self.dtype)(activations)
     elif self.norm == "instance":
       activations = nn.InstanceNorm(dtype=self.dtype)(activations)

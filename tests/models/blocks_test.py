@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlseg.models import blocks
+from mlseg.models import blocks, pooling
 
 
 def _agree(ours, plain, shape, images=None):
@@ -53,7 +53,7 @@ def test_max_pool_equals_flax_also_on_ties():
   rng = np.random.default_rng(2)
   images = rng.integers(0, 3, (2, 8, 6, 3)).astype(np.float32)  # many equal maxima
   expected, plain_back = jax.vjp(lambda x: nn.max_pool(x, (2, 2), (2, 2)), images)
-  actual, our_back = jax.vjp(blocks.max_pool, images)
+  actual, our_back = jax.vjp(pooling.max_pool, images)
   np.testing.assert_array_equal(actual, expected)
   cotangent = rng.normal(size=actual.shape).astype(np.float32)
   np.testing.assert_array_equal(our_back(cotangent)[0], plain_back(cotangent)[0])
@@ -61,4 +61,4 @@ def test_max_pool_equals_flax_also_on_ties():
 
 def test_repeat2_equals_numpy():
   images = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
-  np.testing.assert_array_equal(blocks.repeat2(images), images.repeat(2, 1).repeat(2, 2))
+  np.testing.assert_array_equal(pooling.repeat2(images), images.repeat(2, 1).repeat(2, 2))

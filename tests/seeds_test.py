@@ -1,0 +1,131 @@
+"""Models in one program: every strategy gives what a model by itself gives."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mlseg import main, seeds, train
+from mlseg.errors import UserError
+from mlseg.group import Run
+from mlseg.log import Reporter
+from tests.train_test import SMOKE
+
+TINY = ["--config.data.image_size=16", "--config.metrics.surface=False"]
+SGD = ["--config.optimizer.name=sgd", "--config.optimizer.learning_rate=0.02"]
+
+
+def _config(*overrides):
+  return main.parse(["mlseg.main", SMOKE, *TINY, *SGD, *overrides])[0]
+
+
+def _records(workdir):
+  """Returns the lines of a run by seed and step."""
+  lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+  return {(line["seed"], line["step"]): line for line in lines}
+
+
+def _assert_same(actual, expected):
+  """Compares two runs: the same steps of the same seeds, and their numbers."""
+  assert actual.keys() == expected.keys()
+  for key, line in expected.items():
+    for kind in ("losses", "weights"):
+      assert actual[key][kind] == pytest.approx(line[kind], rel=2e-5)
+    if "validation" in line:
+      assert actual[key]["validation"]["losses"] == pytest.approx(
+        line["validation"]["losses"], rel=2e-5
+      )
+      # A pixel at the threshold may fall to the other side.
+      assert actual[key]["validation"]["dice"] == pytest.approx(
+        line["validation"]["dice"], abs=1e-3
+      )
+
+
+@pytest.mark.parametrize("strategy", ["vmap", "map", "loop"])
+@pytest.mark.parametrize("vectorize", [0, 2])
+def test_a_function_of_one_model_is_applied_to_all(strategy, vectorize):
+  def function(member, shared):
+    return {"y": member["a"] @ shared + member["b"]}
+
+  rng = np.random.default_rng(0)
+  mapped = {"a": jnp.array(rng.normal(size=(5, 2, 3))), "b": jnp.arange(5.0)}
+  shared = jnp.array(rng.normal(size=(3, 4)))
+  over = jax.jit(seeds.over_members(function, strategy, vectorize=vectorize))
+  expected = np.einsum("nij,jk->nik", mapped["a"], shared) + np.arange(5.0)[:, None, None]
+  np.testing.assert_allclose(over(mapped, shared)["y"], expected, rtol=1e-5)
+
+
+def test_the_strategy_is_chosen_by_platform_and_number():
+  assert seeds.choose("auto", 1, "gpu", 8) == "loop"
+  assert seeds.choose("vmap", 1, "cpu", 1) == "loop"
+  assert seeds.choose("vmap", 2, "cpu", 1) == "vmap"
+  with pytest.raises(UserError, match="choose from auto, loop, map, vmap"):
+    seeds.choose("pmap", 2, "cpu", 1)
+
+
+def test_strategies_train_alike_and_each_seed_stops_for_itself(tmp_path):
+  overrides = ["--config.num_seeds=3", "--config.num_epochs=5", "--config.patience=1"]
+  for strategy in ("loop", "map", "vmap"):
+    config = _config(*overrides, f"--config.seeds.strategy={strategy}")
+    train.train(config, tmp_path / strategy, Reporter(quiet=True))
+  expected = _records(tmp_path / "loop")
+  last = {seed: max(step for s, step in expected if s == seed) for seed in range(3)}
+  assert len(set(last.values())) > 1  # not all at the same epoch, or this tests nothing
+  for strategy in ("map", "vmap"):
+    _assert_same(_records(tmp_path / strategy), expected)
+  scores = {
+    name: json.loads((tmp_path / name / "results.json").read_text())["metrics"]["dice"]["per_seed"]
+    for name in ("loop", "map", "vmap")
+  }
+  for strategy in ("map", "vmap"):
+    np.testing.assert_allclose(scores[strategy], scores["loop"], atol=1e-3)
+
+
+VARIANTS = {
+  "variance": [],
+  "mad": [
+    "--config.weighting.options.dynamic_memory_fusion.statistic=mad",
+    "--config.auxiliary.name=tversky",
+    "--config.auxiliary.initial=2.0",
+    "--config.auxiliary.decay=0.2",
+    "--config.optimizer.learning_rate=0.005",
+  ],
+  "fixed": ["--config.weighting.name=fixed", "--config.auxiliary.name=none"],
+}
+
+
+@pytest.mark.parametrize("strategy", ["map", "vmap"])
+def test_configs_side_by_side_train_as_each_by_itself(tmp_path, strategy):
+  together = []
+  for name, overrides in VARIANTS.items():
+    config = _config(*overrides, f"--config.seeds.strategy={strategy}")
+    together.append(Run(config, tmp_path / "together" / name))
+    train.train(config, tmp_path / "alone" / name, Reporter(quiet=True))
+  train.train_together(together, tmp_path / "together" / "checkpoints", Reporter(quiet=True))
+  for name in VARIANTS:
+    alone = _records(tmp_path / "alone" / name)
+    _assert_same(_records(tmp_path / "together" / name), alone)
+    assert (tmp_path / "together" / name / "results.json").exists()
+  # And the configs do differ.
+  weights = [
+    list(max(_records(tmp_path / "alone" / name).items())[1]["weights"].values())[:3]
+    for name in VARIANTS
+  ]
+  assert not np.allclose(weights[0], weights[1], rtol=1e-3)
+  assert weights[2] == [1.0, 1.0, 1.0]
+
+
+def test_a_model_that_diverges_does_not_stop_those_beside_it(tmp_path):
+  good = _config("--config.seeds.strategy=map", "--config.max_nonfinite=2")
+  bad = _config(
+    "--config.seeds.strategy=map",
+    "--config.max_nonfinite=2",
+    "--config.optimizer.learning_rate=1e38",
+  )
+  runs = [Run(bad, tmp_path / "bad"), Run(good, tmp_path / "good")]
+  with pytest.raises(train.DivergedError, match="seed 0 stopped at step .*cross_entropy"):
+    train.train_together(runs, tmp_path / "checkpoints", Reporter(quiet=True))
+  assert (tmp_path / "good" / "results.json").exists()
+  assert not (tmp_path / "bad" / "results.json").exists()
