@@ -1,0 +1,108 @@
+r"""How fast training is, beside other frameworks, and what it costs in memory: one table.
+
+    python benchmarks/speed.py                          # all parts; about half an hour on two cores
+    python benchmarks/speed.py --small --out=/tmp/out   # the same at toy size, in a minute
+    python benchmarks/speed.py --parts=frameworks --torch-python=A/bin/python \
+        --tensorflow-python=B/bin/python                # frameworks that live elsewhere
+
+Parts:
+  frameworks  the same network trained and evaluated in mlseg, Flax, PyTorch and Keras
+  memory      bytes, compile time and time to the first step, by type, rematerialisation and
+              micro-batches
+  scaling     images per second with batch, picture, depth, filters and number of losses
+  seeds       strategies for training several models at once
+  floor       the step beside the shortest time that this device's arithmetic and memory allow
+  start       from the start of the main command to its first step
+
+Writes DEVICE.json and DEVICE.md to `--out`; a part that is not measured keeps the numbers that the
+file holds. A framework that cannot be imported is left out, and the table says why.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+from speed_parts import tables, workers
+from speed_parts.workers import Settings
+
+PARTS = ("frameworks", "memory", "scaling", "seeds", "floor", "start")
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def find_device(name: str, python: str) -> str:
+  """Returns 'cpu' or 'gpu'; 'auto' is what JAX takes by itself."""
+  if name != "auto":
+    return name
+  command = [python, "-c", "import jax; print(jax.default_backend())"]
+  shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+  return "cpu" if shown.strip() == "cpu" else "gpu"
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+  """Returns the options."""
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("--parts", default=",".join(PARTS), help="names, separated by commas")
+  parser.add_argument("--frameworks", default="", help="names, separated by ';'; default: all")
+  parser.add_argument("--small", action="store_true", help="toy sizes: tests the benchmark itself")
+  parser.add_argument("--out", type=pathlib.Path, default=HERE / "results", help="folder")
+  parser.add_argument("--rounds", type=int, default=15, help="blocks of each cell")
+  parser.add_argument("--block", type=float, default=1.0, help="seconds of a block of steps")
+  parser.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"))
+  parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+  parser.add_argument("--torch-python", default=sys.executable, help="interpreter with PyTorch")
+  parser.add_argument("--tensorflow-python", default=sys.executable, help="interpreter with Keras")
+  parser.add_argument(
+    "--lock", default="", help="file; timings hold its lock alone, everything else with others"
+  )
+  arguments = parser.parse_args(argv)
+  arguments.parts = arguments.parts.split(",")
+  if unknown := set(arguments.parts) - set(PARTS):
+    parser.error(f"unknown parts {sorted(unknown)}: choose from {', '.join(PARTS)}")
+  return arguments
+
+
+def main(argv: list[str]) -> None:
+  """Measures, and writes the table after each part."""
+  arguments = parse(argv)
+  settings = Settings(
+    device=find_device(arguments.device, sys.executable),
+    threads=arguments.threads,
+    small=arguments.small,
+    rounds=2 if arguments.small else arguments.rounds,
+    block_seconds=0.02 if arguments.small else arguments.block,
+    lock=arguments.lock,
+    pythons={
+      "mlseg": sys.executable,
+      "torch": arguments.torch_python,
+      "tensorflow": arguments.tensorflow_python,
+    },
+    frameworks=tuple(filter(None, arguments.frameworks.split(";"))),
+  )
+  arguments.out.mkdir(parents=True, exist_ok=True)
+  path = arguments.out / f"{settings.device}{'-small' if settings.small else ''}.json"
+  results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"parts": {}}
+  for part in arguments.parts:
+    started = time.perf_counter()
+    measured = importlib.import_module(f"speed_parts.{part}").measure(settings)
+    results["parts"][part] = {
+      **measured,
+      "measured": time.strftime("%Y-%m-%d", time.gmtime()),
+      "machine": workers.describe_machine(settings),
+      "options": {"rounds": settings.rounds, "block_seconds": settings.block_seconds},
+      "took_seconds": round(time.perf_counter() - started),
+    }
+    results["parts"] = {name: results["parts"][name] for name in PARTS if name in results["parts"]}
+    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(tables.page(results), encoding="utf-8")
+    print(tables.section(part, results["parts"][part]), flush=True)
+
+
+if __name__ == "__main__":
+  main(sys.argv[1:])

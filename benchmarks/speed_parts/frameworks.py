@@ -1,0 +1,93 @@
+"""A training step and an evaluation of the same network in several frameworks, side by side."""
+
+from typing import Any
+
+from speed_parts import problem as problems
+from speed_parts import workers
+from speed_parts.problem import Problem
+from speed_parts.workers import Cell, Settings, Worker
+
+# By name in the table: the interpreter, the module and its options.
+FRAMEWORKS: dict[str, tuple[str, str, dict[str, Any]]] = {
+  "mlseg": ("mlseg", "in_mlseg", {}),
+  "Flax as one writes it": ("mlseg", "in_flax", {}),
+  "PyTorch, eager": ("torch", "in_torch", {"compile": False}),
+  "PyTorch, compiled": ("torch", "in_torch", {"compile": True}),
+  "Keras on TensorFlow": ("tensorflow", "in_keras", {"compile": False}),
+}
+OWN = "mlseg"
+MANY = "mlseg, many steps in one program"
+
+
+def measure(settings: Settings) -> dict[str, Any]:
+  """Returns the rows of the frameworks that can be imported, and why others cannot.
+
+  Raises:
+    ValueError: the frameworks do not have the same number of parameters, or one does not learn.
+  """
+  problem = problems.TOY if settings.small else problems.REFERENCE
+  rows, raw = [], {}
+  with workers.opened(settings, plans(settings, problem), alone=True) as opened:
+    with workers.machine(settings, alone=False):
+      for name, worker in opened.workers.items():
+        check(name, worker, problem)
+    facts = {name: worker.facts for name, worker in opened.workers.items()}
+    for run in ("train", "evaluate"):
+      cells = [Cell(name, worker, run) for name, worker in opened.workers.items()]
+      if run == "train" and OWN in opened.workers:
+        cells.insert(1, Cell(MANY, opened.workers[OWN], "many"))
+      raw[run] = workers.time_cells(settings, cells)
+      rows += make_rows(run, raw[run], problem.batch, facts)
+  return {
+    "problem": problem._asdict(),
+    "params": problems.num_params(problem),
+    "rows": rows,
+    "rounds": raw,
+    "facts": facts,
+    "skipped": opened.failed,
+  }
+
+
+def plans(settings: Settings, problem: Problem) -> workers.Plans:
+  """Returns what is opened: the frameworks that are asked for, or else all."""
+  chosen = {}
+  for name in settings.frameworks or FRAMEWORKS:
+    python, module, options = FRAMEWORKS[name]
+    if settings.small and options.get("compile") and not settings.frameworks:
+      continue  # takes longer to compile than all else at toy size
+    chosen[name] = (python, module, problem, options)
+  return chosen
+
+
+def check(name: str, worker: Worker, problem: Problem) -> None:
+  """Checks that a framework trains the network that all train, and that its loss falls."""
+  expected = problems.num_params(problem)
+  if worker.facts["params"] != expected:
+    raise ValueError(f"{name} has {worker.facts['params']} parameters instead of {expected}")
+  losses = [worker.run("train", 1)["value"] for _ in range(4)]
+  worker.facts["first_losses"] = [round(loss, 4) for loss in losses]
+  if not losses[-1] < losses[0]:
+    raise ValueError(f"{name} does not learn: its losses are {losses}")
+
+
+def make_rows(
+  run: str, times: dict[str, dict[str, Any]], images: int, facts: dict[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
+  """Returns a row for each framework, with quartiles of mlseg's speed over its, round by round."""
+  rows = []
+  for name, timed in times.items():
+    row = {"run": run, "framework": name}
+    seconds = timed["seconds"]
+    _, middle, _ = workers.quartiles(seconds)
+    row |= {"images_per_second": images / middle, "best": images / min(seconds)}
+    for own in (OWN, MANY):
+      if own in times and name not in (OWN, MANY):
+        pairs = zip(seconds, times[own]["seconds"], strict=True)
+        ratios = [theirs / ours for theirs, ours in pairs]
+        row["ratio" if own == OWN else "ratio_many"] = workers.quartiles(ratios)
+    known = facts.get(name, {})
+    compiled = known.get("compile_seconds") or known.get("first_step_seconds") or {}
+    if run in compiled:
+      row["compile_seconds"] = compiled[run]
+    rows.append(row)
+  return rows

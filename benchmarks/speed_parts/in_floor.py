@@ -1,0 +1,124 @@
+"""What the device can do, what a step needs, and what many models cost beside one."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+
+from mlseg import builders, loss_builders, main, seeds, train_step
+from speed_parts import in_mlseg
+from speed_parts import problem as problems
+from speed_parts.problem import Problem
+from speed_parts.worker import Session
+
+PyTree = Any
+Run = Callable[[int], None]
+PRECISIONS = {"float32": "highest", "tf32": "default", "bfloat16": "default"}
+
+
+def open_session(problem: Problem, options: dict[str, Any]) -> Session:
+  """Compiles matrix products, a copy, and the steps; the facts hold their sizes."""
+  side, length = options["side"], options["length"]
+  runs, facts = {}, {"operations": {}, "megabytes": {}}
+  for name in options["dtypes"]:
+    dtype = jnp.bfloat16 if name == "bfloat16" else jnp.float32
+    matrix = jnp.full((side, side), 1 / side, dtype)
+    product = jax.jit(lambda a, b, name=name: jnp.matmul(a, b, precision=PRECISIONS[name]))
+    runs[f"matmul {name}"] = _repeat(product, matrix, matrix)
+  facts["matmul_operations"] = 2 * side**3
+  vector = jnp.ones(length, jnp.float32)
+  runs["copy"] = _repeat(jax.jit(lambda a: a * 1.5), vector)
+  facts["copy_bytes"] = 2 * vector.nbytes
+  for name in ("float32", "bfloat16"):
+    training = in_mlseg.make_training(problem, dtype=name)
+    init = jax.jit(training.init, compiler_options=in_mlseg.init_options())
+    state = init(jax.random.key(problem.seed))
+    jaxpr = jax.make_jaxpr(training.step)(state, training.batch)
+    facts["operations"][name], facts["megabytes"][name] = count(jaxpr.jaxpr)
+    step = jax.jit(training.step, donate_argnums=0).lower(state, training.batch)
+    runs[f"step {name}"] = _train(step.compile(builders.compiler_options()), state, training.batch)
+  for number in options["members"]:
+    runs[f"models {number}"] = many_models(number, options)
+  facts["device"] = jax.devices()[0].device_kind
+  return Session(facts, runs)
+
+
+def _repeat(function: Callable[..., Any], *arguments: jax.Array) -> Run:
+  def run(times: int) -> None:
+    for _ in range(times):
+      result = function(*arguments)
+    jax.block_until_ready(result)
+
+  return run
+
+
+def _train(compiled: Any, state: PyTree, *rest: PyTree) -> Run:
+  held = [state]
+
+  def run(steps: int) -> None:
+    for _ in range(steps):
+      held[0], _ = compiled(held[0], *rest)
+    jax.block_until_ready(held[0])
+
+  return run
+
+
+def count(jaxpr: Any) -> tuple[float, float]:
+  """Returns the operations of convolutions and matrix products, and the MB of their operands.
+
+  Each operand is counted once, read or written, as it must at least be; what stands between the
+  products (batch norm, activations, the optimiser) could be fused into them.
+  """
+  operations, moved = 0.0, 0.0
+  for equation in _equations(jaxpr):
+    if equation.primitive.name not in ("conv_general_dilated", "dot_general"):
+      continue
+    left, right = (variable.aval for variable in equation.invars)
+    (out,) = (variable.aval for variable in equation.outvars)
+    if equation.primitive.name == "dot_general":
+      (contracted, _), _ = equation.params["dimension_numbers"]
+      inner = np.prod([left.shape[axis] for axis in contracted])
+    else:
+      spec = equation.params["dimension_numbers"].rhs_spec
+      # A kernel's shape but its outputs; of an image spread out with zeros few rows count.
+      inner = np.prod([right.shape[axis] for axis in spec[1:]])
+      inner /= np.prod(equation.params["lhs_dilation"])
+    operations += 2.0 * out.size * inner
+    moved += sum(a.size * a.dtype.itemsize for a in (left, right, out)) / 1e6
+  return operations, moved
+
+
+def _equations(jaxpr: Any) -> Iterator[Any]:
+  for equation in jaxpr.eqns:
+    yield equation
+    for inner in core.jaxprs_in_params(equation.params):
+      yield from _equations(inner)
+
+
+def many_models(number: int, options: dict[str, Any]) -> Run:
+  """Returns a run of training steps of the Dynamic Memory Fusion recipe, of so many models."""
+  config = main.parse(["", f"--config={options['config']}"])[0]
+  model = builders.make_model(config, 2)
+  losses = loss_builders.make_losses(config, 2)
+  method = builders.make_weighting(config, 14)
+  optimizer = builders.make_optimizer(config, 280)
+  loss_fn = loss_builders.make_loss_fn(model, losses, 2)
+  step = train_step.make_step(loss_fn, optimizer, method)
+  pictures = Problem(size=config.data.image_size, batch=config.batch_size)
+  images, masks = map(jnp.asarray, problems.make_data(pictures))
+  batch = loss_builders.Batch(images, masks)
+
+  def init(key: jax.Array) -> train_step.TrainState:
+    variables = model.init(key, images[:1])
+    return train_step.init_state(key, variables, optimizer, method, tuple(losses))
+
+  strategy = seeds.choose("auto", number, jax.default_backend(), 1)
+  keys = jax.random.split(jax.random.key(0), number)
+  states = jax.jit(jax.vmap(init), compiler_options=in_mlseg.init_options())(keys)
+  over = seeds.over_members(step, strategy)
+  program = jax.jit(over, donate_argnums=0).lower(states, batch)
+  compiled = program.compile(builders.compiler_options())
+  return _train(compiled, states, batch)

@@ -1,0 +1,157 @@
+"""The reference network in mlseg, trained by the functions that its own runs are trained by."""
+
+import resource
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mlseg import builders, loss_builders, models, train_step, weighting
+from speed_parts import problem as problems
+from speed_parts.problem import Problem
+from speed_parts.worker import Session
+
+PyTree = Any
+RUNS = ("train", "many", "evaluate")
+
+
+class Training(NamedTuple):
+  """The pure functions of a training.
+
+  Attributes:
+    init: `init(key) -> TrainState`.
+    step: `step(state, batch) -> (state, StepLog)`.
+    many: `many(state, batch, num_steps) -> (state, StepLog)`, as one program.
+    forward: `forward(variables, images) -> logits`.
+    batch: what the steps read, always the same.
+  """
+
+  init: Callable[[jax.Array], train_step.TrainState]
+  step: Callable[..., tuple[train_step.TrainState, train_step.StepLog]]
+  many: Callable[..., tuple[train_step.TrainState, train_step.StepLog]]
+  forward: Callable[[PyTree, jax.Array], jax.Array]
+  batch: loss_builders.Batch
+
+
+def make_module(problem: Problem, dtype: str = "float32", remat: bool = False) -> models.UNet:
+  """Returns the reference network."""
+  return models.UNet(
+    num_classes=problem.num_classes,
+    depth=problem.depth,
+    filters=problem.filters,
+    convs_per_level=2,
+    decoder_convs=2,
+    norm_momentum=problems.NORM_MOMENTUM,
+    upsampling="transposed2",
+    upsampling_norm=False,
+    remat=remat,
+    dtype=builders.DTYPES[dtype],
+  )
+
+
+def make_training(
+  problem: Problem,
+  dtype: str = "float32",
+  remat: bool = False,
+  losses: tuple[str, ...] = problems.LOSSES,
+  num_microbatches: int = 1,
+  vectorized: bool = False,
+) -> Training:
+  """Returns the training of the reference network under equally weighted losses."""
+  model = models.from_linen(make_module(problem, dtype, remat))
+  functions = {name: loss_builders.LOSSES[name] for name in losses}
+  loss_fn = loss_builders.make_loss_fn(model, functions, problem.num_classes)
+  optimizer, fixed = optax.adam(problems.LEARNING_RATE), weighting.fixed()
+  step = train_step.make_step(loss_fn, optimizer, fixed, num_microbatches=num_microbatches)
+  many = train_step.make_run(step, lambda batch, key, number: batch, not vectorized)
+  images, masks = problems.make_data(problem)
+
+  def init(key: jax.Array) -> train_step.TrainState:
+    variables = model.init(key, jnp.zeros_like(images[:1]))
+    return train_step.init_state(key, variables, optimizer, fixed, tuple(losses))
+
+  def forward(variables: PyTree, images: jax.Array) -> jax.Array:
+    return model.apply(variables, images, False)[0].logits
+
+  batch = loss_builders.Batch(jnp.asarray(images), jnp.asarray(masks))
+  return Training(init, step, many, forward, batch)
+
+
+def open_session(problem: Problem, options: dict[str, Any]) -> Session:
+  """Builds and compiles what `options['runs']` names, by default all of `RUNS`."""
+  keys = ("dtype", "remat", "losses", "num_microbatches")
+  training = make_training(problem, **{key: options[key] for key in keys if key in options})
+  init = jax.jit(training.init, compiler_options=init_options())
+  state = init(jax.random.key(problem.seed))
+  params = sum(leaf.size for leaf in jax.tree.leaves(state.variables["params"]))
+  batch, count = training.batch, jax.ShapeDtypeStruct((), jnp.int32)
+  programs = {
+    "train": (training.step, (0,), (state, batch)),
+    "many": (training.many, (0,), (state, batch, count)),
+    "evaluate": (training.forward, (), (state.variables, batch.images)),
+  }
+  compiled, seconds, memory = {}, {}, {}
+  for name in options.get("runs", RUNS):
+    function, donated, arguments = programs[name]
+    started = time.perf_counter()
+    lowered = jax.jit(function, donate_argnums=donated).lower(*arguments)
+    compiled[name] = lowered.compile(builders.compiler_options())
+    seconds[name] = time.perf_counter() - started
+    memory[name] = _memory(compiled[name])
+  held = [state]
+
+  def train(steps: int) -> float:
+    for _ in range(steps):
+      held[0], log = compiled["train"](held[0], batch)
+    return _total(held[0], log)
+
+  def many(steps: int) -> float:
+    held[0], log = compiled["many"](held[0], batch, np.int32(steps))
+    return _total(held[0], log)
+
+  def evaluate(steps: int) -> float:
+    for _ in range(steps):
+      logits = compiled["evaluate"](held[0].variables, batch.images)
+    return float(logits.sum())
+
+  def resident(steps: int) -> dict[str, int]:
+    """Returns the most bytes that the process has had in memory, and on a GPU's."""
+    del steps
+    sizes = {"resident": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+    stats = jax.devices()[0].memory_stats()
+    return sizes | {"device": stats["peak_bytes_in_use"]} if stats else sizes  # a CPU has none
+
+  runs = {"train": train, "many": many, "evaluate": evaluate}
+  runs = {name: run for name, run in runs.items() if name in compiled}
+  facts = {
+    "params": params,
+    "versions": {"jax": jax.__version__, "jaxlib": jax.lib.__version__},
+    "device": jax.devices()[0].device_kind,
+    "compile_seconds": seconds,
+    "memory": memory,
+  }
+  next(iter(runs.values()))(1)
+  facts["seconds_to_first_step"] = time.time() - options["started"]
+  return Session(facts, {**runs, "resident": resident})
+
+
+def init_options() -> dict[str, Any]:
+  """Returns XLA options for initial values, which on a CPU otherwise compile longer than a step."""
+  return {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
+
+
+def _total(state: train_step.TrainState, log: train_step.StepLog) -> float:
+  jax.block_until_ready(state)
+  return float(sum(log.losses.values()))
+
+
+def _memory(compiled: jax.stages.Compiled) -> dict[str, int]:
+  """Returns what XLA plans to use, in bytes; nothing where the platform does not say."""
+  analysis = compiled.memory_analysis()
+  names = ("argument", "output", "temp", "alias")
+  sizes = {name: getattr(analysis, f"{name}_size_in_bytes", None) for name in names}
+  return {name: size for name, size in sizes.items() if size is not None}

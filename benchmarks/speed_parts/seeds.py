@@ -1,0 +1,83 @@
+"""Strategies for several models, beside a Python loop over one compiled step."""
+
+import contextlib
+from typing import Any
+
+import numpy as np
+
+from speed_parts import problem as problems
+from speed_parts import workers
+from speed_parts.workers import Cell, Settings
+
+BASELINE = "a Python loop over one step"
+# By name in the table: the strategy and the devices that the models are spread over.
+STRATEGIES: dict[str, tuple[str, int]] = {
+  BASELINE: ("python", 1),
+  "vmap": ("vmap", 1),
+  "map": ("map", 1),
+  "loop, written out in one program": ("loop", 1),
+  "map over two devices": ("map", 2),
+}
+LARGEST_LOOP = 4  # models that are written out: XLA's time grows with them
+SIZES = ((2, 2), (4, 2), (8, 2), (2, 16), (4, 16))  # models, batch
+
+
+def measure(settings: Settings) -> dict[str, Any]:
+  """Returns a row for each strategy, number of models and batch.
+
+  Raises:
+    ValueError: the strategies do not train the same models.
+  """
+  problem = problems.TOY if settings.small else problems.REFERENCE
+  rows, raw = [], {}
+  for members, batch in ((2, 2),) if settings.small else SIZES:
+    with contextlib.ExitStack() as stack:
+      changed = problem._replace(batch=batch)
+      plans = {
+        name: ("mlseg", "in_seeds", changed, {**options, "members": members})
+        for name, options in strategies(settings, members).items()
+      }
+      opened = stack.enter_context(workers.opened(settings, plans))
+      if opened.failed:
+        raise ValueError(f"some strategies do not run: {opened.failed}")
+      facts = {name: worker.facts for name, worker in opened.workers.items()}
+      cells = [Cell(name, worker, "train") for name, worker in opened.workers.items()]
+      check([cell.worker.run("train", 1)["value"] for cell in cells])
+      timed = workers.time_cells(settings, cells)
+    for name, of_name in timed.items():
+      pairs = zip(of_name["seconds"], timed[BASELINE]["seconds"], strict=True)
+      rows.append(
+        {
+          "strategy": name,
+          "members": members,
+          "batch": batch,
+          "ratio": workers.quartiles([its / loop for its, loop in pairs]),
+          "milliseconds": 1e3 * workers.quartiles(of_name["seconds"])[1] / members,
+          "compile_cpu_seconds": facts[name]["compile_cpu_seconds"],
+        }
+      )
+      raw[f"{name}, {members} models, batch {batch}"] = of_name
+  return {"problem": problem._asdict(), "rows": rows, "rounds": raw}
+
+
+def strategies(settings: Settings, members: int) -> dict[str, dict[str, Any]]:
+  """Returns the options of each strategy that is measured for a number of models."""
+  chosen = {}
+  for name, (strategy, devices) in STRATEGIES.items():
+    if devices > 1 and settings.device != "cpu":
+      continue  # a CPU can be any number of devices; GPUs are as many as there are
+    if strategy == "loop" and members > LARGEST_LOOP:
+      continue
+    if settings.small and name not in (BASELINE, "vmap", "map over two devices"):
+      continue
+    chosen[name] = {"strategy": strategy, "devices": devices}
+  return chosen
+
+
+def check(losses: list[list[float]]) -> None:
+  """Checks that all strategies begin with the same models, which differ from each other."""
+  first = np.array(losses[0])
+  if not all(np.allclose(first, of_one, rtol=1e-4) for of_one in losses):
+    raise ValueError(f"the strategies do not give the same first losses: {losses}")
+  if np.ptp(first) == 0:
+    raise ValueError(f"all models are the same: {losses[0]}")

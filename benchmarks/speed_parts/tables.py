@@ -1,0 +1,161 @@
+"""From the numbers in the JSON file to Markdown; looks at nothing else."""
+
+from collections.abc import Callable
+from typing import Any
+
+Row = dict[str, Any]
+Column = tuple[str, Callable[[Row], str]]
+
+
+def number(value: float | None, digits: int = 3) -> str:
+  """Returns a number with a few significant digits, without an exponent; '' for None."""
+  if value is None:
+    return ""
+  text = f"{value:.{digits}g}"
+  return f"{float(text):,.0f}".replace(",", " ") if "e" in text else text
+
+
+def bytes_(value: float | None) -> str:
+  """Returns a number of bytes in MB."""
+  return "" if value is None else number(value / 1e6)
+
+
+def span(ratio: list[float] | None) -> str:
+  """Returns a median with the quartiles around it."""
+  if ratio is None:
+    return ""
+  low, middle, high = ratio
+  return f"**{middle:.2f}** ({low:.2f}–{high:.2f})"
+
+
+def of(name: str, show: Callable[[Any], str] = str) -> Callable[[Row], str]:
+  """Returns what shows an entry of a row; '' where the row has none."""
+  return lambda row: "" if row.get(name) is None else show(row[name])
+
+
+SPEED: list[Column] = [
+  ("images/s", of("images_per_second", number)),
+  ("best", of("best", number)),
+]
+COLUMNS: dict[str, list[Column]] = {
+  "frameworks": [
+    ("", of("framework")),
+    *SPEED,
+    ("mlseg is faster by", of("ratio", span)),
+    ("in one program by", of("ratio_many", span)),
+    ("compilation, s", of("compile_seconds", number)),
+  ],
+  "memory": [
+    ("", of("variant")),
+    ("images/s", of("images_per_second", number)),
+    ("arguments, MB", of("argument", bytes_)),
+    ("temporary, MB", of("temp", bytes_)),
+    ("process, MB", of("resident", bytes_)),
+    ("on the device, MB", of("device", bytes_)),
+    ("compilation, s", of("compile_seconds", number)),
+    ("to the first step, s", of("seconds_to_first_step", number)),
+  ],
+  "scaling": [
+    ("varied", of("varied")),
+    ("value", of("value")),
+    *SPEED,
+    ("parameters", of("params", lambda value: f"{value:,}")),
+  ],
+  "seeds": [
+    ("strategy", of("strategy")),
+    ("models", of("members")),
+    ("batch", of("batch")),
+    ("time per model and step", of("ratio", span)),
+    ("ms", of("milliseconds", number)),
+    ("compilation, CPU s", of("compile_cpu_seconds", number)),
+  ],
+  "floor": [
+    ("type", of("dtype")),
+    ("images/s", of("images_per_second", number)),
+    ("ms a step", of("milliseconds", number)),
+    ("GFLOP", of("gflop", number)),
+    ("GFLOP/s of a matrix product", of("matmul_gflops", number)),
+    ("MB moved at least", of("megabytes", number)),
+    ("GB/s of a copy", of("copy_gbs", number)),
+    ("floor, ms", of("floor_milliseconds", number)),
+    ("share of the floor", of("fraction", lambda value: f"{100 * value:.0f} %")),
+  ],
+  "start": [
+    ("", of("variant")),
+    ("to the first logged step, s", of("seconds", number)),
+    ("all, s", of("all_seconds", lambda values: ", ".join(number(v) for v in values))),
+  ],
+}
+TITLES = {
+  "frameworks": "The same network in several frameworks",
+  "memory": "Memory, compilation and the first step",
+  "scaling": "Scaling",
+  "seeds": "Several models at once",
+  "floor": "Beside the floor",
+  "start": "Start of the main command",
+}
+NOTES = {
+  "frameworks": "Blocks of steps of all frameworks alternate in random order. Median and best of"
+  " the blocks; ratios are taken within a round: median and quartiles, above 1 mlseg is faster.",
+  "memory": "Arguments and temporaries as XLA plans them;"
+  " of the process its largest resident size.",
+  "scaling": "Each row varies one number of the reference; the configurations alternate as above.",
+  "seeds": "Relative to a Python loop over one compiled step, beside it in the same round: median"
+  " and quartiles, below 1 is faster than the loop.",
+  "floor": "The floor is the larger of arithmetic at the speed of a large matrix product and of"
+  " reading and writing the operands of each convolution once at the speed of a copy.",
+  "start": "From the start of the process to the first line of its metrics, median.",
+}
+SPLITS = {"frameworks": ("run", {"train": "Training step", "evaluate": "Evaluation"})}
+
+
+def table(columns: list[Column], rows: list[Row]) -> str:
+  """Returns a Markdown table; columns that are empty in all rows are left out."""
+  shown = [(title, [show(row) for row in rows]) for title, show in columns]
+  shown = [(title, cells) for title, cells in shown if any(cells)]
+  lines = ["| " + " | ".join(title for title, _ in shown) + " |", "|" + "---|" * len(shown)]
+  for index in range(len(rows)):
+    lines.append("| " + " | ".join(cells[index] for _, cells in shown) + " |")
+  return "\n".join(lines) + "\n"
+
+
+def section(part: str, measured: Row) -> str:
+  """Returns the section of one part."""
+  lines = [f"## {TITLES[part]}\n", NOTES[part] + "\n", _conditions(measured) + "\n"]
+  key, groups = SPLITS.get(part, ("", {"": ""}))
+  for name, title in groups.items():
+    rows = [row for row in measured["rows"] if not key or row[key] == name]
+    if title:
+      lines.append(f"### {title}\n")
+    if rows:
+      lines.append(table(COLUMNS[part], rows))
+  lines += [f"{text}\n" for text in measured.get("remarks", [])]
+  for name, reason in measured.get("skipped", {}).items():
+    lines.append(f"Not measured: {name} ({reason}).\n")
+  return "\n".join(lines)
+
+
+def _conditions(measured: Row) -> str:
+  machine, options = measured["machine"], measured["options"]
+  parts = [machine["device"], f"{machine['threads']} threads", f"measured {measured['measured']}"]
+  if "rounds" in measured:
+    parts.append(f"{options['rounds']} rounds")
+  if "problem" in measured:
+    problem = measured["problem"]
+    parts.append(
+      f"U-Net of depth {problem['depth']} with {problem['filters']} filters,"
+      f" {problem['size']}×{problem['size']}, batch {problem['batch']}"
+    )
+  if "params" in measured:
+    parts.append(f"{measured['params']:,} parameters")
+  versions = {**machine["versions"]}
+  for facts in measured.get("facts", {}).values():
+    versions |= facts.get("versions", {})
+  parts.append(", ".join(f"{name} {version}" for name, version in versions.items()))
+  return "; ".join(parts) + "."
+
+
+def page(results: Row) -> str:
+  """Returns the whole page."""
+  head = "# Speed\n\nWritten by `python benchmarks/speed.py`; the numbers are in the JSON file.\n"
+  return "\n".join([head, *(section(part, row) for part, row in results["parts"].items())])

@@ -1,0 +1,101 @@
+"""The benchmark of speed runs at toy size, and its tables are made of what its file holds."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from speed_parts import in_flax, in_floor, in_mlseg, tables, workers
+from speed_parts import problem as problems
+
+
+def _run(benchmarks, folder, *options):
+  command = [sys.executable, str(benchmarks / "speed.py"), "--small", f"--out={folder}"]
+  done = subprocess.run(
+    [*command, "--device=cpu", *options], capture_output=True, text=True, check=False
+  )
+  assert done.returncode == 0, done.stderr
+  results = json.loads((folder / "cpu-small.json").read_text())
+  assert (folder / "cpu-small.md").read_text() == tables.page(results)
+  return results, done.stdout
+
+
+@pytest.mark.parametrize(
+  ("part", "rows", "measure"),
+  [
+    ("memory", 2, "temp"),
+    ("scaling", 2, "images_per_second"),
+    ("seeds", 3, "ratio"),
+    ("floor", 2, "fraction"),
+    ("start", 2, "seconds"),
+  ],
+)
+def test_a_part_measures_at_toy_size(benchmarks, tmp_path, part, rows, measure):
+  results, printed = _run(benchmarks, tmp_path, f"--parts={part}")
+  measured = results["parts"][part]
+  assert len(measured["rows"]) == rows, measured
+  for row in measured["rows"]:
+    assert np.all(np.array(row[measure]) > 0), row
+  assert printed.strip() == tables.section(part, measured).strip()
+
+
+def test_frameworks_that_cannot_be_imported_are_left_out_with_a_reason(benchmarks, tmp_path):
+  """A second run of another part keeps the first one's numbers."""
+  options = ("--parts=frameworks", "--frameworks=mlseg;Flax as one writes it;PyTorch, eager")
+  bare = tmp_path / "python"  # an interpreter without packages
+  bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
+  bare.chmod(0o755)
+  results, printed = _run(benchmarks, tmp_path, *options, f"--torch-python={bare}")
+  measured = results["parts"]["frameworks"]
+  assert [row["framework"] for row in measured["rows"] if row["run"] == "evaluate"] == [
+    "mlseg",
+    "Flax as one writes it",
+  ]
+  assert list(measured["skipped"]) == ["PyTorch, eager"]
+  assert "Not measured: PyTorch, eager (ModuleNotFoundError" in printed
+
+
+def test_the_reference_has_the_parameters_that_its_table_is_about():
+  before_norms = 2 * (16 + 32 + 64 + 128 + 256 + 128 + 64 + 32 + 16)  # biases that norms cancel
+  assert problems.num_params(problems.REFERENCE) + before_norms == 1_943_778
+
+
+def test_plain_flax_and_mlseg_are_the_same_network():
+  """In the same order of layers; the initial values are drawn from the same distributions."""
+  problem = problems.TOY
+  images, _ = problems.make_data(problem)
+  ours = in_mlseg.make_module(problem)
+  plain = in_flax.UNet(problem)
+  variables = jax.eval_shape(lambda: plain.init(jax.random.key(0), images, False))
+  shapes = sorted(leaf.shape for leaf in jax.tree.leaves(variables))
+  own = jax.eval_shape(lambda: ours.init(jax.random.key(0), images, False))
+  assert sorted(leaf.shape for leaf in jax.tree.leaves(own)) == shapes
+
+
+def test_operations_are_counted_from_shapes():
+  """A convolution, its dilated counterpart and a matrix product, by hand."""
+  images, kernel = jnp.zeros((2, 8, 8, 3)), jnp.zeros((3, 3, 3, 5))
+
+  def convolve(**options):
+    return jax.make_jaxpr(
+      lambda x, k: jax.lax.conv_general_dilated(
+        x, k, (1, 1), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC"), **options
+      )
+    )(images, kernel).jaxpr
+
+  outputs = 2 * 8 * 8 * 5
+  assert in_floor.count(convolve())[0] == 2 * outputs * 27
+  moved = 4e-6 * (images.size + kernel.size + outputs)
+  assert in_floor.count(convolve())[1] == pytest.approx(moved)
+  spread = in_floor.count(convolve(lhs_dilation=(2, 2)))[0]
+  assert spread == pytest.approx(2 * (2 * 15 * 15 * 5) * 27 / 4)
+  inner = jax.make_jaxpr(jax.jit(lambda x: x @ x))(jnp.zeros((4, 4))).jaxpr
+  assert in_floor.count(inner)[0] == 2 * 4**3
+
+
+def test_quartiles_of_few_values():
+  assert workers.quartiles([3.0]) == (3.0, 3.0, 3.0)
+  assert workers.quartiles([1.0, 2.0, 3.0]) == (1.5, 2.0, 2.5)
