@@ -252,6 +252,11 @@ def compiler_options() -> dict[str, Any]:
   return {name: value for name, value in options.items() if _compiles_with({name: value})}
 
 
+def init_options() -> dict[str, Any]:
+  """Returns XLA options for a program that runs once: on the CPU a fifth of the time to compile."""
+  return {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
+
+
 def _compiles_with(options: dict[str, Any]) -> bool:
   """Returns whether this version of XLA knows the options."""
   function = jax.jit(lambda x: jax.lax.optimization_barrier(2 * x) + 1, compiler_options=options)

@@ -1,6 +1,7 @@
 """Trains a config: `python -m mlseg.main --config=configs/dmf_busi.py [--config.KEY=VALUE ...]`."""
 
 import hashlib
+import os
 import pathlib
 import signal
 import sys
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from mlseg import runtime
 from mlseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -109,7 +111,7 @@ def run(work: Callable[["Reporter"], None], config: ConfigDict, num_models: int)
   # After the flags: a mistake in them should not wait for jax to load.
   import jax
 
-  from mlseg import distributed, runtime, train
+  from mlseg import distributed, train
   from mlseg.log import Reporter
   from mlseg.stopping import Stopped
 
@@ -143,4 +145,5 @@ def run(work: Callable[["Reporter"], None], config: ConfigDict, num_models: int)
 
 
 if __name__ == "__main__":
+  runtime.use_huge_pages(sys.orig_argv, os.environ)
   sys.exit(main(sys.argv))

@@ -194,7 +194,9 @@ def build_programs(
     own = np.array(numbers, np.int32)[np.minimum(places, len(numbers) - 1)]
     members = sharding.place((own, places >= len(numbers)), by_member)
     with jax.set_mesh(mesh):
-      compiled = jax.jit(init_all, out_shardings=shardings)
+      compiled = jax.jit(
+        init_all, out_shardings=shardings, compiler_options=builders.init_options()
+      )
       return compiled(members, sharding.place(image, everywhere))
 
   def program(function: Callable, data: PyTree) -> Any:

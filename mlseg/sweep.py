@@ -14,6 +14,7 @@ import hashlib
 import importlib.util
 import itertools
 import json
+import os
 import pathlib
 import re
 import sys
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from absl import flags
 from ml_collections import ConfigDict
 
-from mlseg import main
+from mlseg import main, runtime
 from mlseg.errors import UserError, require
 
 if TYPE_CHECKING:
@@ -246,4 +247,5 @@ def run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+  runtime.use_huge_pages(sys.orig_argv, os.environ)
   sys.exit(run(sys.argv))

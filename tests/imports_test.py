@@ -45,7 +45,7 @@ ALLOWED = {  # what a module of mlseg may import from mlseg, beside its own pack
   },
   "sweep": {
     "builders", "errors", "group", "log", "main", "report", "run_folder", "seeds", "sharding",
-    "together", "train",
+    "runtime", "together", "train",
   },
   "main": {"distributed", "errors", "log", "runtime", "stopping", "train"},
 }  # fmt: skip

@@ -125,7 +125,7 @@ def test_a_model_that_diverges_does_not_stop_those_beside_it(tmp_path):
     "--config.optimizer.learning_rate=1e38",
   )
   runs = [Run(bad, tmp_path / "bad"), Run(good, tmp_path / "good")]
-  with pytest.raises(train.DivergedError, match="seed 0 stopped at step .*cross_entropy"):
+  with pytest.raises(train.DivergedError, match=r"seed 0 stopped at .*cross_entropy"):
     train.train_together(runs, tmp_path / "checkpoints", Reporter(quiet=True))
   assert (tmp_path / "good" / "results.json").exists()
   assert not (tmp_path / "bad" / "results.json").exists()

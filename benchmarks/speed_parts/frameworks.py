@@ -10,10 +10,13 @@ from speed_parts.workers import Cell, Settings, Worker
 # By name in the table: the interpreter, the module and its options.
 FRAMEWORKS: dict[str, tuple[str, str, dict[str, Any]]] = {
   "mlseg": ("mlseg", "in_mlseg", {}),
-  "Flax as one writes it": ("mlseg", "in_flax", {}),
+  "Flax as one writes it": ("mlseg", "in_flax", {"huge_pages": False}),
   "PyTorch, eager": ("torch", "in_torch", {"compile": False}),
   "PyTorch, compiled": ("torch", "in_torch", {"compile": True}),
   "Keras on TensorFlow": ("tensorflow", "in_keras", {"compile": False}),
+  "PyTorch, eager, huge pages": ("torch", "in_torch", {"compile": False, "huge_pages": True}),
+  "PyTorch, compiled, huge pages": ("torch", "in_torch", {"compile": True, "huge_pages": True}),
+  "Keras, huge pages": ("tensorflow", "in_keras", {"compile": False, "huge_pages": True}),
 }
 OWN = "mlseg"
 MANY = "mlseg, many steps in one program"
@@ -53,7 +56,8 @@ def plans(settings: Settings, problem: Problem) -> workers.Plans:
   chosen = {}
   for name in settings.frameworks or FRAMEWORKS:
     python, module, options = FRAMEWORKS[name]
-    if settings.small and options.get("compile") and not settings.frameworks:
+    dear = options.get("compile") or options.get("huge_pages")
+    if settings.small and dear and not settings.frameworks:
       continue  # takes longer to compile than all else at toy size
     chosen[name] = (python, module, problem, options)
   return chosen

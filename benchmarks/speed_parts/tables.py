@@ -96,7 +96,9 @@ TITLES = {
 }
 NOTES = {
   "frameworks": "Blocks of steps of all frameworks alternate in random order. Median and best of"
-  " the blocks; ratios are taken within a round: median and quartiles, above 1 mlseg is faster.",
+  " the blocks; ratios are taken within a round: median and quartiles, above 1 mlseg is faster."
+  " On a CPU, mlseg has huge pages for its memory, as its command gives them to itself; the others"
+  " are shown as they come, and with the same settings.",
   "memory": "Arguments and temporaries as XLA plans them;"
   " of the process its largest resident size.",
   "scaling": "Each row varies one number of the reference; the configurations alternate as above.",

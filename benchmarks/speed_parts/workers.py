@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
+from mlseg.runtime import TUNABLES
 from speed_parts.problem import Problem
 
 HOLD_SECONDS = 50  # after which others may have the machine, between two rounds
@@ -88,13 +89,16 @@ class Worker:
     self, settings: Settings, python: str, module: str, problem: Problem, options: dict[str, Any]
   ):
     self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+    # As `mlseg.main` starts itself again on a CPU; others where a row says so.
+    options = dict(options)
+    huge_pages = options.pop("huge_pages", python == "mlseg") and settings.device == "cpu"
     self._process = subprocess.Popen(
       [settings.pythons[python], "-m", "speed_parts.worker"],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       stderr=self._errors,
       text=True,
-      env=environment(settings),
+      env=environment(settings, **({"GLIBC_TUNABLES": TUNABLES} if huge_pages else {})),
     )
     common = {"device": settings.device, "threads": settings.threads, "started": time.time()}
     request = {"module": module, "problem": problem._asdict(), "options": {**common, **options}}

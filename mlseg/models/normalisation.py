@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mlseg.models.materialise import materialised
+
 _AXES = (0, 1, 2)
 
 
@@ -57,7 +59,8 @@ def _backward(epsilon, residuals, cotangents):
   slope = -factor * inverse * scale_gradient / count
   offset = -factor * bias_gradient / count - slope * mean
   images_gradient = factor * gradient + slope * wide + offset
-  return images_gradient.astype(images.dtype), scale_gradient, bias_gradient
+  images_gradient = materialised(images_gradient.astype(images.dtype))
+  return images_gradient, scale_gradient, bias_gradient
 
 
 normalise_relu.defvjp(_forward, _backward)
