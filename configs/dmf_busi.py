@@ -47,7 +47,7 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
 
   config.seeds = ConfigDict()
   config.seeds.strategy = "auto"  # or vmap, map, loop: how several seeds are trained together
-  config.seeds.vectorize = 0  # with 'vmap', models at once; 0: all
+  config.seeds.vectorize = 0  # with 'vmap', most models at once; 0: what the memory holds
 
   config.mesh = ConfigDict()  # devices along each axis; 0: what fits
   config.mesh.seed = 0

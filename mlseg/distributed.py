@@ -139,11 +139,6 @@ def _wait_for_port(address: str, seconds: int) -> None:
     time.sleep(0.2)
 
 
-def is_main() -> bool:
-  """Returns whether this is the process that writes files and speaks to a person."""
-  return _process[0] == 0
-
-
 def describe_loss(error: BaseException) -> str | None:
   """Returns one line for a person if an error means that another process is gone, else None."""
   if isinstance(error, LostError):
@@ -174,7 +169,7 @@ def leave(code: int) -> NoReturn:
     sys.exit(code)
   sys.stdout.flush()
   sys.stderr.flush()
-  if is_main():
+  if _process[0] == 0:
     # Without process 0 JAX ends the others at once, from C++. Where all of them meet the same
     # error, each should have said so.
     time.sleep(_GRACE_SECONDS)

@@ -111,7 +111,7 @@ def run(work: Callable[["Reporter"], None], config: ConfigDict, num_models: int)
   # After the flags: a mistake in them should not wait for jax to load.
   import jax
 
-  from mlseg import distributed, train
+  from mlseg import distributed, sharding, train
   from mlseg.log import Reporter
   from mlseg.stopping import Stopped
 
@@ -119,7 +119,7 @@ def run(work: Callable[["Reporter"], None], config: ConfigDict, num_models: int)
     runtime.keep_compiled_programs()
     runtime.share_cpu(config.seeds.strategy, num_models)
     distributed.start()
-    work(Reporter(quiet=not distributed.is_main()))
+    work(Reporter(quiet=not sharding.is_main()))
   except UserError as error:
     print(f"mlseg: {error}", file=sys.stderr)
     code = 2
@@ -127,7 +127,7 @@ def run(work: Callable[["Reporter"], None], config: ConfigDict, num_models: int)
     print(f"mlseg: {error}", file=sys.stderr)
     code = 1
   except Stopped as stopped:
-    if distributed.is_main():
+    if sharding.is_main():
       print(f"mlseg: {stopped}")
     code = 0 if stopped.signum == signal.SIGTERM else 130
   except Exception as error:

@@ -199,9 +199,9 @@ def build_programs(
       )
       return compiled(members, sharding.place(image, everywhere))
 
-  def program(function: Callable, data: PyTree) -> Any:
+  def program(function: Callable, data: PyTree, vectorize: int) -> Any:
     """Returns the traced function of a state, its members, the data and a number."""
-    over = over_members(function, strategy, vectorize=config.seeds.vectorize)
+    over = over_members(function, strategy, vectorize=vectorize)
 
     def whole(state: TrainState, members: Member, data: PyTree, number: jax.Array) -> PyTree:
       if config.data.placement == "host":  # every model has data of its own
@@ -219,14 +219,18 @@ def build_programs(
   )
   count = jax.ShapeDtypeStruct((), jnp.int32, sharding=everywhere)
   batches, part = feed.shapes(config, cases, split, mesh, num_members)
-  traced_run = program(run_one, batches)
+  at_once = config.seeds.vectorize or num_members
+  traced_run = program(run_one, batches, at_once)
   options = builders.compiler_options()
 
   @functools.cache
   def training() -> Training:
     started = time.perf_counter()
-    compiled_run = traced_run.lower().compile(options)
-    compiled_validate = program(validate_one, part).lower().compile(options)
+    vectorize, compiled_run = at_once, traced_run.lower().compile(options)
+    while strategy == "vmap" and vectorize > 1 and not sharding.fits(compiled_run, mesh):
+      vectorize = -(-vectorize // 2)
+      compiled_run = program(run_one, batches, vectorize).lower().compile(options)
+    compiled_validate = program(validate_one, part, vectorize).lower().compile(options)
     return Training(compiled_run, compiled_validate, time.perf_counter() - started)
 
   def number(value: int) -> jax.Array:

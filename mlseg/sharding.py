@@ -158,6 +158,20 @@ def place(tree: PyTree, sharding: NamedSharding) -> PyTree:
   return jax.tree.map(put, tree)
 
 
+def fits(compiled: jax.stages.Compiled, mesh: Mesh) -> bool:
+  """Returns whether a program fits into the memory of a device, where that is known.
+
+  A tenth is left for what else is there: the data, snapshots of the state, the library's own.
+  """
+  device = next(d for d in mesh.devices.flat if d.process_index == jax.process_index())
+  limit = (device.memory_stats() or {}).get("bytes_limit")
+  needed: Any = compiled.memory_analysis()
+  if limit is None or needed is None:
+    return True
+  total = needed.temp_size_in_bytes + needed.argument_size_in_bytes + needed.output_size_in_bytes
+  return total - needed.alias_size_in_bytes <= 0.9 * limit
+
+
 def is_main() -> bool:
   """Returns whether this is the process that writes files and speaks."""
   return jax.process_index() == 0

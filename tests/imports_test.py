@@ -47,7 +47,7 @@ ALLOWED = {  # what a module of mlseg may import from mlseg, beside its own pack
     "builders", "errors", "group", "log", "main", "report", "run_folder", "seeds", "sharding",
     "runtime", "together", "train",
   },
-  "main": {"distributed", "errors", "log", "runtime", "stopping", "train"},
+  "main": {"distributed", "errors", "log", "runtime", "sharding", "stopping", "train"},
 }  # fmt: skip
 OUTSIDE = {  # where only these packages may be imported
   "weighting": {"jax", "numpy", "optax", "chex"},

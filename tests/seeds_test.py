@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlseg import main, seeds, train
+from mlseg import main, seeds, sharding, train
 from mlseg.errors import UserError
 from mlseg.group import Run
 from mlseg.log import Reporter
@@ -65,6 +65,20 @@ def test_the_strategy_is_chosen_by_platform_and_number():
     seeds.choose("pmap", 2, "cpu", 1)
 
 
+def test_as_many_models_at_once_as_the_memory_holds(tmp_path, monkeypatch):
+  asked = []
+
+  def fits(compiled, mesh):
+    asked.append(compiled.memory_analysis().temp_size_in_bytes)
+    return False
+
+  monkeypatch.setattr(sharding, "fits", fits)
+  config = _config("--config.num_seeds=4", "--config.seeds.strategy=vmap", "--config.num_epochs=1")
+  train.train(config, tmp_path, Reporter(quiet=True))
+  assert len(asked) == 2  # of 4 and 2 models; 1 must do
+  assert asked[0] > asked[1]
+
+
 def test_strategies_train_alike_and_each_seed_stops_for_itself(tmp_path):
   overrides = ["--config.num_seeds=3", "--config.num_epochs=5", "--config.patience=1"]
   for strategy in ("loop", "map", "vmap"):
@@ -115,6 +129,27 @@ def test_configs_side_by_side_train_as_each_by_itself(tmp_path, strategy):
   ]
   assert not np.allclose(weights[0], weights[1], rtol=1e-3)
   assert weights[2] == [1.0, 1.0, 1.0]
+
+
+def test_data_on_the_host_give_the_same_run(tmp_path):
+  overrides = [
+    "--config.num_seeds=2",
+    "--config.seeds.strategy=map",
+    "--config.losses=('soft_dice', 'boundary')",
+    "--config.weighting.name=fixed",
+    "--config.weighting.fixed=(1.0, 0.1)",
+    "--config.augmentation.flip_vertical=0.5",
+    "--config.augmentation.contrast=0.2",
+    "--config.log_every=3",
+  ]
+  for placement in ("device", "host"):
+    config = _config(*overrides, f"--config.data.placement={placement}")
+    train.train(config, tmp_path / placement, Reporter(quiet=True))
+  device, host = (_records(tmp_path / placement) for placement in ("device", "host"))
+  assert device.keys() == host.keys()
+  for key, line in device.items():
+    for kind in ("losses", "weights", "validation"):
+      assert host[key].get(kind) == line.get(kind)
 
 
 def test_a_model_that_diverges_does_not_stop_those_beside_it(tmp_path):

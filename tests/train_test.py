@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlseg import main, train
+from mlseg import main, models, train
 from mlseg.checkpoint import flatten
 from mlseg.errors import UserError
 from mlseg.log import Reporter
@@ -393,6 +393,28 @@ def test_the_host_waits_once_per_log_step(tmp_path, monkeypatch):
     counts[epochs] = len(waits)
     logged[epochs] = len((tmp_path / str(epochs) / "metrics.jsonl").read_text().splitlines())
   assert counts[3] - counts[1] <= logged[3] - logged[1]
+
+
+def test_nothing_is_traced_again_while_training(tmp_path, monkeypatch):
+  from_linen, traces = models.from_linen, []
+
+  def counting(module):
+    model = from_linen(module)
+
+    def apply(*args):
+      traces.append(args)
+      return model.apply(*args)
+
+    return model._replace(apply=apply)
+
+  monkeypatch.setattr(models, "from_linen", counting)
+  counts = {}
+  for epochs in (1, 3):
+    traces.clear()
+    config = _config("--config.data.image_size=16", f"--config.num_epochs={epochs}")
+    train.train(config, tmp_path / str(epochs), Reporter(quiet=True))
+    counts[epochs] = len(traces)
+  assert counts[3] == counts[1] > 0
 
 
 def test_figures_draw_a_run_with_gaps_and_several_seeds(tmp_path):

@@ -216,12 +216,16 @@ def _mean_over_parts(function, args: tuple, num_parts: int) -> PyTree:
 
 
 def _split(leaf: jax.Array, num_parts: int) -> jax.Array:
-  """Returns [B, ...] as [num_parts, B / num_parts, ...]."""
+  """Returns [B, ...] as [num_parts, B / num_parts, ...].
+
+  A part takes examples from all over the batch: where the batch is split over devices, each device
+  has its share of every part.
+  """
   if jnp.ndim(leaf) == 0 or leaf.shape[0] % num_parts:
     raise ValueError(
       f"num_microbatches: must divide the batch, got {num_parts} for shape {jnp.shape(leaf)}"
     )
-  return jnp.reshape(leaf, (num_parts, -1, *leaf.shape[1:]))
+  return jnp.reshape(leaf, (-1, num_parts, *leaf.shape[1:])).swapaxes(0, 1)
 
 
 def _zeros(like: jax.ShapeDtypeStruct) -> jax.Array:

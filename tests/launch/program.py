@@ -46,7 +46,7 @@ def _work(mode: str, process: int) -> int:
       raise OSError("no space left on device")
     time.sleep(0.02)
   for folder in (a.removeprefix("--workdir=") for a in sys.argv if a.startswith("--workdir=")):
-    if distributed.is_main():
+    if jax.process_index() == 0:
       (pathlib.Path(folder) / "results.json").write_text("{}")
   print("done", os.environ.get("SLURM_ARRAY_TASK_ID", ""), *sys.argv[1:], flush=True)
   return 0
