@@ -1,5 +1,6 @@
 """Checkpoints: orbax, with a digest that tells a damaged one from a good one."""
 
+import gc
 import pathlib
 import shutil
 import sys
@@ -163,14 +164,17 @@ class Checkpoints:
     parts = ocp.args.Composite(
       state=ocp.args.StandardRestore(like, strict=False), digest=ocp.args.JsonRestore()
     )
-    try:
-      with _abandoned_reads_are_quiet():
+    with _abandoned_reads_are_quiet():
+      try:
         _check_shapes(self._manager.item_metadata(step)["state"], like)
         content = self._manager.restore(step, args=parts)
         return "", dict(content["state"]), content["digest"]["words"]
-    except Exception as error:  # a damaged file can surface as any error of the storage layer
-      lines = str(error).strip().splitlines()
-      return (lines[0][:120] if lines else type(error).__name__), {}, []
+      except Exception as error:  # a damaged file can surface as any error of the storage layer
+        lines = str(error).strip().splitlines()
+        problem = lines[0][:120] if lines else type(error).__name__
+      time.sleep(0.2)  # the other reads end within milliseconds
+      gc.collect()  # those that never do are given up here, not in the middle of something else
+    return problem, {}, []
 
   def _unflatten(self, arrays: dict[str, jax.Array]) -> PyTree:
     leaves, structure = jax.tree.flatten(self._like)
@@ -209,15 +213,14 @@ def _abandoned_reads_are_quiet() -> Iterator[None]:
   show = sys.unraisablehook
 
   def hook(unraisable: Any) -> None:
-    if "Event loop is closed" not in str(unraisable.exc_value):
+    code = getattr(unraisable.object, "cr_code", None)
+    is_read = code is not None and "orbax" in code.co_filename
+    if not is_read and "Event loop is closed" not in str(unraisable.exc_value):
       show(unraisable)
 
   sys.unraisablehook = hook
   try:
     yield
-  except Exception:
-    time.sleep(0.2)  # the other reads end within milliseconds
-    raise
   finally:
     sys.unraisablehook = show
 

@@ -14,7 +14,7 @@ import pytest
 from tests.train_test import ROOT, SMOKE, _steps
 
 REFERENCE = "1,1,1,device"
-ALONE = ("1,1,1,host", "1,4,1,device", "1,2,2,device", "2,2,1,host")
+ALONE = ("1,4,1,device", "1,2,2,host", "2,2,1,host")
 IN_TWO = ("1,4,1,host", "1,1,4,device", "2,2,1,device")
 
 
@@ -27,7 +27,11 @@ def _free_port():
 def _start(arguments, *, num_processes, num_devices, cache):
   """Starts the processes of a job on this machine."""
   port = _free_port()
-  job = {"JAX_NUM_CPU_DEVICES": str(num_devices), "JAX_COMPILATION_CACHE_DIR": str(cache)}
+  job = {
+    "JAX_NUM_CPU_DEVICES": str(num_devices),
+    "JAX_COMPILATION_CACHE_DIR": str(cache),
+    "XLA_FLAGS": "--xla_backend_optimization_level=0",  # most of the time here is compilation
+  }
   processes = []
   for number in range(num_processes):
     if num_processes > 1:

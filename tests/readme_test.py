@@ -7,7 +7,7 @@ import shlex
 import numpy as np
 import pytest
 
-from mlseg import main
+from mlseg import main, sweep
 
 ROOT = pathlib.Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
@@ -35,6 +35,13 @@ def test_every_command_parses(command, monkeypatch):
   arguments = shlex.split(command.split("mlseg.main", 1)[1])
   config, _ = main.parse(["mlseg.main", *arguments])
   assert config.num_epochs >= 1
+
+
+def test_the_sweep_is_the_papers_table(monkeypatch):
+  monkeypatch.chdir(ROOT)
+  (line,) = [line for line in TEXT.splitlines() if line.startswith("python -m mlseg.sweep")]
+  points, _ = sweep.parse(["mlseg.sweep", *shlex.split(line.split("mlseg.sweep", 1)[1])])
+  assert len(points) * points[0].config.num_seeds == 130
 
 
 def test_the_weighting_example_runs():

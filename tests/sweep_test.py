@@ -1,6 +1,7 @@
 """A grid from the command line: its points, its parts, its table, and wrong use."""
 
 import json
+import re
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_a_grid_is_every_combination_of_variants_and_values():
   ],
 )
 def test_wrong_use_is_one_line(flags, said, capsys):
-  with pytest.raises(UserError, match=said.replace("(", r"\(")):
+  with pytest.raises(UserError, match=re.escape(said)):
     _parse(*flags)
   assert sweep.run(["mlseg.sweep", *flags]) == 2
   assert capsys.readouterr().err.count("\n") == 1
