@@ -85,7 +85,11 @@ def _default_workdir(config: ConfigDict) -> str:
 
 
 def main(argv: list[str]) -> int:
-  """Runs a command line; returns the exit code: 0 done or saved, 1 diverged, 2 wrong use."""
+  """Runs a command line; returns the exit code.
+
+  0 done, or saved after SIGTERM; 1 diverged; 2 wrong use; 75 another process of the job was lost;
+  130 saved after Ctrl-C.
+  """
   try:
     config, workdir = parse(argv)
   except UserError as error:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlseg import builders, loss_builders, losses, main
-from mlseg.data import distances
+from mlseg.data import distances, pipeline
 from mlseg.errors import UserError
 from mlseg.models import Outputs
 from tests.metrics.random_masks import random_labels
@@ -55,6 +55,24 @@ def test_batches_carry_the_maps_of_their_masks(flips):
   batch = jax.jit(loss_builders.make_batch_at(config))(data, jax.random.key(0), jnp.int32(1))
   expected = losses.signed_distances(jax.nn.one_hot(batch.masks, 2))
   np.testing.assert_allclose(batch.distances, expected, rtol=1e-6)
+
+
+def test_a_batch_is_the_pictures_of_its_step_from_the_device_and_from_a_chunk():
+  config = _config("--config.losses=('soft_dice',)", "--config.batch_size=3")
+  images = jnp.arange(50 * 4, dtype=jnp.uint8).reshape(50, 2, 2, 1)
+  masks = (images[..., 0] > 100).astype(jnp.uint8)
+  train = jnp.array([3, 5, 8, 9, 12, 20, 21, 22, 30, 31, 40], jnp.int32)
+  key, batch_at = jax.random.key(0), loss_builders.make_batch_at(config)
+  order = loss_builders.order_key(key)
+  index = np.stack([pipeline.batch_indices(train, order, jnp.int32(n), 3) for n in range(6)])
+  chunk = loss_builders.Chunk(images[index[2:]], masks[index[2:]], None, jnp.int32(2))
+  for data, first in ((loss_builders.Data(images, masks, train), 0), (chunk, 2)):
+    steps = jnp.arange(first, 6)
+    batches = jax.lax.map(lambda step, data=data: batch_at(data, key, step), steps)
+    expected = np.asarray(images)[index[first:]] / 255.0
+    np.testing.assert_allclose(batches.images, expected, rtol=1e-6)
+    np.testing.assert_array_equal(batches.masks, np.asarray(masks)[index[first:]])
+    assert batches.images.dtype == jnp.float32
 
 
 @pytest.mark.parametrize("option", ["rotation=9.0", "shear=9.0", "scale=0.1"])

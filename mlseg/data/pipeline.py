@@ -34,25 +34,3 @@ def batch_indices(cases: jax.Array, key: jax.Array, step: jax.Array, batch_size:
 def epoch_order(cases: jax.Array, key: jax.Array, epoch: jax.Array) -> jax.Array:
   """Returns the cases [n] in the order in which an epoch takes them."""
   return jax.random.permutation(jax.random.fold_in(key, epoch), cases)
-
-
-def batch_at(
-  images: jax.Array,
-  masks: jax.Array,
-  cases: jax.Array,
-  key: jax.Array,
-  step: jax.Array,
-  batch_size: int,
-) -> tuple[jax.Array, jax.Array]:
-  """Returns the batch of a step: images [B, H, W, I] float32 in [0, 1] and masks [B, H, W] uint8.
-
-  Args:
-    images: [N, H, W, I] uint8, the whole data set.
-    masks: [N, H, W] uint8.
-    cases: [n] int32, those to train on.
-    key: of the run.
-    step: [] int32, from 0.
-    batch_size: B.
-  """
-  index = batch_indices(cases, key, step, batch_size)
-  return to_float(images[index]), masks[index]

@@ -33,18 +33,3 @@ def test_every_epoch_and_every_key_has_its_own_order():
 def test_over_many_epochs_every_case_is_used():
   used = np.concatenate([np.concatenate(_epoch(epoch)) for epoch in range(10)])
   assert set(used.tolist()) == set(CASES.tolist())
-
-
-def test_a_batch_is_those_pictures_in_0_to_1_also_in_a_loop():
-  images = jnp.arange(50 * 4, dtype=jnp.uint8).reshape(50, 2, 2, 1)
-  masks = (images[..., 0] > 100).astype(jnp.uint8)
-
-  def one(step):
-    return pipeline.batch_at(images, masks, CASES, jax.random.key(0), step, 3)
-
-  batches = jax.lax.map(one, jnp.arange(6))
-  for step in range(6):
-    index = pipeline.batch_indices(CASES, jax.random.key(0), step, 3)
-    np.testing.assert_allclose(batches[0][step], np.asarray(images)[index] / 255.0, rtol=1e-6)
-    np.testing.assert_array_equal(batches[1][step], np.asarray(masks)[index])
-    assert batches[0].dtype == jnp.float32
