@@ -1,7 +1,7 @@
 r"""How fast training is, beside other frameworks, and what it costs in memory: one table.
 
-    python benchmarks/speed.py                          # all parts; about half an hour on two cores
-    python benchmarks/speed.py --small --out=/tmp/out   # the same at toy size, in a minute
+    python benchmarks/speed.py                          # all parts; over half an hour on two cores
+    python benchmarks/speed.py --small --out=/tmp/out   # the same at toy size, in minutes
     python benchmarks/speed.py --parts=frameworks --torch-python=A/bin/python \
         --tensorflow-python=B/bin/python                # frameworks that live elsewhere
 
