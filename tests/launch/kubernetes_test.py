@@ -31,11 +31,11 @@ def test_the_schema_would_find_a_mistake():
     kubernetes_validate.validate(wrong, kubernetes_validate.latest_version(), strict=True)
 
 
-def test_shellcheck_finds_nothing_in_the_command(tmp_path):
+def test_shellcheck_finds_nothing_in_the_command(tmp_path, shellcheck):
   shell, option, script, _ = CONTAINER["command"]
   assert (shell, option) == ("bash", "-c")
   (tmp_path / "command.sh").write_text(f"#!/usr/bin/env bash\n{script}")
-  found = subprocess.run(["shellcheck", tmp_path / "command.sh"], capture_output=True, text=True)
+  found = subprocess.run([shellcheck, tmp_path / "command.sh"], capture_output=True, text=True)
   assert not found.stdout + found.stderr
 
 

@@ -27,8 +27,8 @@ def _run(*command, timeout=120, **environ):
   )
 
 
-def test_shellcheck_finds_nothing():
-  found = _run("shellcheck", "--external-sources", *SCRIPTS)
+def test_shellcheck_finds_nothing(shellcheck):
+  found = _run(shellcheck, "--external-sources", *SCRIPTS)
   assert not found.stdout + found.stderr
 
 
