@@ -13,6 +13,7 @@ Parts:
   seeds       strategies for training several models at once
   floor       the step beside the shortest time that this device's arithmetic and memory allow
   start       from the start of the main command to its first step
+  sweep       eight seeds in one command, beside eight commands
 
 Writes DEVICE.json and DEVICE.md to `--out`; a part that is not measured keeps the numbers that the
 file holds. A framework that cannot be imported is left out, and the table says why.
@@ -30,7 +31,7 @@ import time
 from speed_parts import tables, workers
 from speed_parts.workers import Settings
 
-PARTS = ("frameworks", "memory", "scaling", "seeds", "floor", "start")
+PARTS = ("frameworks", "memory", "scaling", "seeds", "floor", "start", "sweep")
 HERE = pathlib.Path(__file__).resolve().parent
 
 

@@ -8,12 +8,13 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.sharding import NamedSharding, PartitionSpec
 
 from mlseg import sharding
 from mlseg.errors import UserError
@@ -76,13 +77,6 @@ def digest(arrays: dict[str, jax.Array], num_members: int) -> jax.Array:
   return total
 
 
-class Snapshot(NamedTuple):
-  """A state as it is saved."""
-
-  arrays: dict[str, jax.Array]  # by name, [members, ...] each
-  digest: Any  # [2] uint32
-
-
 class Checkpoints:
   """The checkpoints of a group of models, newest last; the last two are kept.
 
@@ -105,24 +99,20 @@ class Checkpoints:
     self._num_members = num_members
     options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
     # Named here, or a fresh process could not read the shapes of what another one saved.
-    handlers = {"state": ocp.StandardCheckpointHandler(), "digest": ocp.JsonCheckpointHandler()}
+    handlers = {name: ocp.StandardCheckpointHandler() for name in ("state", "digest")}
     self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handlers)
     self._snapshot = jax.jit(self._copied_with_digest)
 
   def _copied_with_digest(self, arrays: dict[str, jax.Array]) -> tuple[dict, jax.Array]:
     return jax.tree.map(jnp.copy, arrays), digest(arrays, self._num_members)
 
-  def snapshot(self, state: PyTree) -> Snapshot:
-    """Returns a copy of a state, which stays when the next step takes the state's memory."""
-    return Snapshot(*self._snapshot(flatten(state)))
-
-  def save(self, step: int, snapshot: Snapshot) -> None:
-    """Starts to save a snapshot, its digest on the host already, under the step's number."""
+  def save(self, step: int, state: PyTree) -> None:
+    """Starts to save a copy of a state, whose memory the next step may take, under its number."""
     if step in self._manager.all_steps():
       return
+    arrays, words = self._snapshot(flatten(state))
     content = ocp.args.Composite(
-      state=ocp.args.StandardSave(snapshot.arrays),
-      digest=ocp.args.JsonSave({"words": snapshot.digest.tolist()}),
+      state=ocp.args.StandardSave(arrays), digest=ocp.args.StandardSave({"words": words})
     )
     self._manager.save(step, args=content)
 
@@ -146,7 +136,7 @@ class Checkpoints:
       else:
         # A copy: the state is donated, and its memory must not be the storage layer's.
         arrays, found = self._snapshot(arrays)
-        if jax.device_get(found).tolist() == words:
+        if np.array_equal(*jax.device_get((found, words))):
           return self._unflatten(arrays)
         problem = "its content does not match its digest"
       aside = self._set_aside(step)
@@ -158,11 +148,13 @@ class Checkpoints:
       )
     return None
 
-  def _read(self, step: int) -> tuple[str, dict[str, jax.Array], list[int]]:
+  def _read(self, step: int) -> tuple[str, dict[str, jax.Array], Any]:
     """Returns what is wrong with a checkpoint, or '', its arrays, and the digest it came with."""
-    like = dict(zip(self._names, map(_as_saved, jax.tree.leaves(self._like)), strict=True))
+    leaves = jax.tree.leaves(self._like)
+    like = dict(zip(self._names, map(_as_saved, leaves), strict=True))
+    words = {"words": jax.ShapeDtypeStruct((2,), jnp.uint32, sharding=_everywhere(leaves[0]))}
     parts = ocp.args.Composite(
-      state=ocp.args.StandardRestore(like, strict=False), digest=ocp.args.JsonRestore()
+      state=ocp.args.StandardRestore(like, strict=False), digest=ocp.args.StandardRestore(words)
     )
     with _abandoned_reads_are_quiet():
       try:
@@ -174,7 +166,7 @@ class Checkpoints:
         problem = lines[0][:120] if lines else type(error).__name__
       time.sleep(0.2)  # the other reads end within milliseconds
       gc.collect()  # those that never do are given up here, not in the middle of something else
-    return problem, {}, []
+    return problem, {}, None
 
   def _unflatten(self, arrays: dict[str, jax.Array]) -> PyTree:
     leaves, structure = jax.tree.flatten(self._like)
@@ -223,6 +215,14 @@ def _abandoned_reads_are_quiet() -> Iterator[None]:
     yield
   finally:
     sys.unraisablehook = show
+
+
+def _everywhere(leaf: Any) -> Any:
+  """Returns the place of what all devices of a leaf's mesh hold; None where it has no mesh."""
+  where = getattr(leaf, "sharding", None)
+  if not isinstance(where, NamedSharding):
+    return where
+  return NamedSharding(where.mesh, PartitionSpec())
 
 
 def _as_saved(leaf: Any) -> jax.ShapeDtypeStruct:

@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 
 from mlseg.data.splits import Split
 from mlseg.loss_builders import loss_names
-from mlseg.programs import Brief, Validation
+from mlseg.member import Validation
+from mlseg.programs import Brief
 from mlseg.run_folder import MetricsFile
 from mlseg.train_step import StepLog
 

@@ -161,7 +161,7 @@ def place(tree: PyTree, sharding: NamedSharding) -> PyTree:
 def fits(compiled: jax.stages.Compiled, mesh: Mesh) -> bool:
   """Returns whether a program fits into the memory of a device, where that is known.
 
-  A tenth is left for what else is there: the data, snapshots of the state, the library's own.
+  A tenth is left for what else is there: the data, copies of the state, the library's own.
   """
   device = next(d for d in mesh.devices.flat if d.process_index == jax.process_index())
   limit = (device.memory_stats() or {}).get("bytes_limit")

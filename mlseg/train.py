@@ -18,7 +18,7 @@ from mlseg.errors import UserError
 from mlseg.feed import make_feed
 from mlseg.group import Group, Model, Run
 from mlseg.log import Reporter
-from mlseg.programs import Programs, build_programs, stack_members
+from mlseg.programs import Brief, Programs
 from mlseg.run_folder import write_file
 from mlseg.stopping import Stopped, stop_signals
 from mlseg.train_step import TrainState
@@ -88,7 +88,7 @@ def train_together(
   in_parts = config.batch_size // config.num_microbatches
   layout = sharding.plan(jax.device_count(), len(groups[0].models), in_parts, **config.mesh)
   results.say_header(reporter, config, cases, parts[numbers[0]], runs[0].workdir)
-  programs = build_programs(
+  programs = Programs(
     configs,
     cases,
     parts[numbers[0]],
@@ -177,70 +177,51 @@ def _train_group(
   Returns:
     The state, and by run and seed what is to be said of each model that diverged.
   """
-  # ---- The state, new or restored
-  config, count = group.runs[0].config, len(group.models)
-  checkpoints = Checkpoints(folder, programs.state, count)
-  state: TrainState | None = checkpoints.restore(reporter.say)
-  if state is None:
-    state = programs.init([model.seed for model in group.models])
-  else:
-    state = _fill(state, programs, count)
-  brief = jax.device_get(programs.brief(state))
-  step = int(brief.step[:count].max())
-  if step:
-    reporter.say(f"{group.title}: goes on from step {step} of {programs.num_steps}")
-  if sharding.is_main():
-    group.rewind(step)
+  config, per_epoch = group.runs[0].config, programs.steps_per_epoch
+  checkpoints = Checkpoints(folder, programs.state, len(group.models))
+  state, brief = _start(group, programs, checkpoints, reporter)
   parts = [model.split for model in group.models]
-  members = stack_members(programs, parts, [model.run for model in group.models])
+  members = programs.members(parts, [model.run for model in group.models])
   feed = make_feed(config, cases, parts, programs.keys(state), programs.mesh)
-
-  # ---- Steps: the host waits for the devices once per log step, in `device_get`, and nowhere else
-  stopped = brief.stopped[:count]
+  stopped = np.asarray(brief.stopped)[: len(group.models)]
+  step = _step(group, brief)
   finished = step == programs.num_steps or stopped.all()
   if not finished:
-    reporter.say(f"{group.title}: compiled in {programs.training().seconds:.1f} s")
+    reporter.say(f"{group.title}: compiled in {programs.training.seconds:.1f} s")
+
+  # ---- Steps: the host waits for the devices when they have come to a log step, and nowhere else
   with reporter.bar(group.title, programs.num_steps, step):
     epoch_start = step, time.perf_counter()
     while not finished:
-      in_epoch = step % programs.steps_per_epoch
-      if not in_epoch:
+      if not step % per_epoch:
         epoch_start = step, time.perf_counter()
-      to_log = config.log_every - in_epoch % config.log_every
-      num_steps = min(to_log, programs.steps_per_epoch - in_epoch)
-      batches, number = feed.batches(step), programs.number(num_steps)
-      state, log = programs.training().run(state, members, batches, number)
+      batches, num_steps = feed.batches(step), _steps_to_log(config, step % per_epoch, per_epoch)
+      state, log = programs.training.run(state, members, batches, programs.number(num_steps))
       step += num_steps
       if step < programs.num_steps:
         feed.prepare(step)
-      epoch, rest = divmod(step, programs.steps_per_epoch)
+      epoch, rest = divmod(step, per_epoch)
       validation = None
       if not rest:
         part, number = feed.validation(), programs.number(epoch)
-        state, validation = programs.training().validate(state, members, part, number)
-      saves = not rest and (epoch % config.checkpoint_every == 0 or step == programs.num_steps)
-      snapshot = checkpoints.snapshot(state) if saves else None
+        state, validation = programs.training.validate(state, members, part, number)
+      log, validation, brief = jax.device_get((log, validation, programs.brief(state)))
+
+      # ---- What was reported
       active = np.flatnonzero(~stopped).tolist()
-      log, validation, brief, digest = jax.device_get(
-        (log, validation, programs.brief(state), snapshot and snapshot.digest)
-      )
       speed = _speed(config, step, epoch_start) * len(active)
       logged = log, validation, brief
-      at = step / programs.steps_per_epoch
-      records = [group.record(n, step, at, speed, logged) for n in active]
+      records = [group.record(n, step, step / per_epoch, speed, logged) for n in active]
       if sharding.is_main():
         group.append(active, records)
       reporter.step(records)
       if validation is not None:
         reporter.epoch(group.title, records, config.num_epochs)
-      stopped = brief.stopped[:count]
+      stopped = brief.stopped[: len(group.models)]
       finished = step == programs.num_steps or stopped.all()
       signum = sharding.largest(stop[0] if stop else 0)  # one process is told, and all of them stop
-      if snapshot is None and (signum or finished):
-        snapshot = checkpoints.snapshot(state)
-        digest = jax.device_get(snapshot.digest)
-      if snapshot is not None:
-        checkpoints.save(step, snapshot._replace(digest=digest))
+      if finished or signum or (not rest and epoch % config.checkpoint_every == 0):
+        checkpoints.save(step, state)
       if signum:
         checkpoints.close()
         raise Stopped(signum, step)
@@ -248,6 +229,46 @@ def _train_group(
   for line in group.skipped(brief):
     reporter.say(line)
   return state, group.diverged(brief)
+
+
+def _start(
+  group: Group, programs: Programs, checkpoints: Checkpoints, reporter: Reporter
+) -> tuple[TrainState, Brief]:
+  """Returns the state that a group begins with, new or restored; lines beyond it are dropped."""
+  state: TrainState | None = checkpoints.restore(reporter.say)
+  if state is None:
+    state = programs.init([model.seed for model in group.models])
+  else:
+    state = _fill(state, programs, len(group.models))
+  brief = jax.device_get(programs.brief(state))
+  step = _step(group, brief)
+  if step:
+    reporter.say(f"{group.title}: goes on from step {step} of {programs.num_steps}")
+  if sharding.is_main():
+    group.rewind(step)
+  return state, brief
+
+
+def _fill(state: TrainState, programs: Programs, count: int) -> TrainState:
+  """Returns a restored state in which the models that only fill up the mesh are stopped."""
+  stopped = jax.device_get(programs.brief(state).stopped)
+  stopped = stopped | (np.arange(len(stopped)) >= count)
+  return state._replace(stopped=sharding.place(stopped, sharding.by_member(programs.mesh)))
+
+
+def _step(group: Group, brief: Brief) -> int:
+  """Returns how many steps a group has done; a model that stopped may have done fewer."""
+  return int(np.asarray(brief.step)[: len(group.models)].max())
+
+
+def _steps_to_log(config: ConfigDict, in_epoch: int, per_epoch: int) -> int:
+  """Returns how many steps there are to the next log step, at most to the end of the epoch."""
+  return min(config.log_every - in_epoch % config.log_every, per_epoch - in_epoch)
+
+
+def _speed(config: ConfigDict, step: int, start: tuple[int, float]) -> float:
+  """Returns images per second since the start of the epoch, validation and checkpoint included."""
+  return (step - start[0]) * config.batch_size / (time.perf_counter() - start[1])
 
 
 def _strategy(runs: Sequence[Run]) -> str:
@@ -261,15 +282,3 @@ def _strategy(runs: Sequence[Run]) -> str:
   if len(runs) > 1 and chosen == "loop":
     raise UserError("config.seeds.strategy 'loop' is for the seeds of one config, not for several")
   return chosen
-
-
-def _fill(state: TrainState, programs: Programs, count: int) -> TrainState:
-  """Returns a restored state in which the models that only fill up the mesh are stopped."""
-  stopped = jax.device_get(programs.brief(state).stopped)
-  stopped = stopped | (np.arange(len(stopped)) >= count)
-  return state._replace(stopped=sharding.place(stopped, sharding.by_member(programs.mesh)))
-
-
-def _speed(config: ConfigDict, step: int, start: tuple[int, float]) -> float:
-  """Returns images per second since the start of the epoch, validation and checkpoint included."""
-  return (step - start[0]) * config.batch_size / (time.perf_counter() - start[1])

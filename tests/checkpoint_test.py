@@ -31,7 +31,7 @@ def _open(folder):
 
 
 def _save_to(checkpoints, step):
-  checkpoints.save(step, jax.device_get(checkpoints.snapshot(_state(step))))
+  checkpoints.save(step, _state(step))
 
 
 def _save(folder, *steps):

@@ -33,11 +33,12 @@ ALLOWED = {  # what a module of mlseg may import from mlseg, beside its own pack
   "builders": {"errors", "loss_builders", "models", "weighting", "data"},
   "together": {"builders", "loss_builders", "weighting"},
   "feed": {"data", "loss_builders", "sharding"},
-  "group": {"data", "loss_builders", "programs", "run_folder", "train_step"},
-  "programs": {
-    "builders", "data", "errors", "evaluate", "feed", "loss_builders", "metrics", "seeds",
-    "sharding", "together", "train_step",
+  "group": {"data", "loss_builders", "member", "programs", "run_folder", "train_step"},
+  "member": {
+    "builders", "data", "errors", "evaluate", "loss_builders", "metrics", "models", "sharding",
+    "together", "train_step",
   },
+  "programs": {"builders", "data", "feed", "member", "seeds", "sharding", "train_step"},
   "results": {"data", "log", "metrics", "programs", "report", "run_folder", "sharding"},
   "train": {
     "builders", "checkpoint", "data", "errors", "feed", "group", "log", "programs", "results",

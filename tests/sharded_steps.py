@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlseg import builders, distributed, loss_builders, main, programs, sharding
+from mlseg import builders, distributed, loss_builders, main, sharding
 from mlseg.checkpoint import flatten
 from mlseg.data.cases import Cases
 from mlseg.feed import make_feed
+from mlseg.programs import Programs
 
 NUM_STEPS = 20
 CONFIG = pathlib.Path(__file__).parent.parent / "configs" / "smoke.py"
@@ -49,11 +50,9 @@ def steps(layout: sharding.Layout, placement: str) -> dict[str, np.ndarray]:
   split = builders.make_split(config, cases, None, 0)
   mesh = sharding.make_mesh(layout)
   count = layout.seed
-  built = programs.build_programs(
-    [config], cases, split, strategy="map", num_members=count, mesh=mesh
-  )
+  built = Programs([config], cases, split, strategy="map", num_members=count, mesh=mesh)
   state = built.init(list(range(count)))
-  members = programs.stack_members(built, [split] * count, [0] * count)
+  members = built.members([split] * count, [0] * count)
   feed = make_feed(config, cases, [split] * count, built.keys(state), mesh)
   model = builders.make_model(config, 2)
   loss_fn = loss_builders.make_loss_fn(model, loss_builders.make_losses(config, 2), 2)
@@ -83,7 +82,7 @@ def steps(layout: sharding.Layout, placement: str) -> dict[str, np.ndarray]:
     data = feed.batches(step)
     with jax.set_mesh(mesh):
       gradients = gradients_at(state, members, data)
-    state, log = built.training().run(state, members, data, built.number(1))
+    state, log = built.training.run(state, members, data, built.number(1))
     seen = {
       "gradients": gradients,
       "losses": jax.tree.map(lambda x: x[0], log.losses),

@@ -85,6 +85,12 @@ COLUMNS: dict[str, list[Column]] = {
     ("to the first logged step, s", of("seconds", number)),
     ("all, s", of("all_seconds", lambda values: ", ".join(number(v) for v in values))),
   ],
+  "sweep": [
+    ("", of("variant")),
+    ("from start to end, s", of("seconds", number)),
+    ("of single commands", of("share", lambda value: f"**{value:.2f}**")),
+    ("each, s", of("all_seconds", lambda values: ", ".join(number(v) for v in values))),
+  ],
 }
 TITLES = {
   "frameworks": "The same network in several frameworks",
@@ -93,6 +99,7 @@ TITLES = {
   "seeds": "Several models at once",
   "floor": "Beside the floor",
   "start": "Start of the main command",
+  "sweep": "Several seeds in one command",
 }
 NOTES = {
   "frameworks": "Blocks of steps of all frameworks alternate in random order. Median and best of"
@@ -107,6 +114,9 @@ NOTES = {
   "floor": "The floor is the larger of arithmetic at the speed of a large matrix product and of"
   " reading and writing the operands of each convolution once at the speed of a copy.",
   "start": "From the start of the process to the first line of its metrics, median.",
+  "sweep": "Wall time from the start of a process to its end, compilation, evaluation and figures"
+  " included. Each way begins without compiled programs; commands of one seed after the first find"
+  " those of the first.",
 }
 SPLITS = {"frameworks": ("run", {"train": "Training step", "evaluate": "Evaluation"})}
 

@@ -1,0 +1,58 @@
+"""Several seeds in one command, beside as many commands of one seed: time from start to table."""
+
+import subprocess
+import tempfile
+import time
+from typing import Any
+
+from speed_parts import workers
+from speed_parts.workers import Settings
+
+BASELINE = "one command for each seed"
+STRATEGIES = {"one command": "auto", "one command, loop": "loop"}
+
+
+def measure(settings: Settings) -> dict[str, Any]:
+  """Returns a row for each way; all begin without compiled programs and keep their own."""
+  config, seeds, epochs = ("smoke", 2, 1) if settings.small else ("dmf_busi", 8, 2)
+  flags = [f"--config=configs/{config}.py", f"--config.num_epochs={epochs}"]
+  together = {
+    name: [[*flags, f"--config.num_seeds={seeds}", f"--config.seeds.strategy={strategy}"]]
+    for name, strategy in STRATEGIES.items()
+  }
+  singles = [[*flags, f"--config.seed={seed}", "--config.num_seeds=1"] for seed in range(seeds)]
+  ways = {BASELINE: singles, **together}
+  seconds = {}
+  for name in workers.in_turns(settings, list(ways)):
+    with tempfile.TemporaryDirectory() as cache:
+      seconds[name] = [run(settings, options, cache) for options in ways[name]]
+  total = sum(seconds[BASELINE])
+  rows = [
+    {"variant": name, "seconds": sum(values), "share": sum(values) / total, "all_seconds": values}
+    for name, values in seconds.items()
+  ]
+  command = f"`python -m mlseg.main {' '.join(flags)}`, {seeds} seeds, measured once."
+  return {"rows": rows, "remarks": [command]}
+
+
+def run(settings: Settings, options: list[str], cache: str) -> float:
+  """Runs the main command to its end and returns the seconds that it took.
+
+  Raises:
+    RuntimeError: it failed.
+  """
+  with tempfile.TemporaryDirectory() as folder:
+    command = [settings.pythons["mlseg"], "-m", "mlseg.main", f"--workdir={folder}/run", *options]
+    started = time.perf_counter()
+    done = subprocess.run(
+      command,
+      cwd=workers.BENCHMARKS.parent,
+      env=workers.environment(settings, JAX_COMPILATION_CACHE_DIR=cache),
+      capture_output=True,
+      text=True,
+      check=False,
+    )
+    seconds = time.perf_counter() - started
+  if done.returncode:
+    raise RuntimeError(f"{' '.join(command)}: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+  return seconds
