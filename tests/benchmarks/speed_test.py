@@ -31,7 +31,7 @@ def _run(benchmarks, folder, *options):
     ("seeds", 3, "ratio"),
     ("floor", 2, "fraction"),
     ("start", 2, "seconds"),
-    ("sweep", 3, "share"),
+    ("sweep", 2, "share"),
   ],
 )
 def test_a_part_measures_at_toy_size(benchmarks, tmp_path, part, rows, measure):
