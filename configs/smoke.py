@@ -78,6 +78,7 @@ def get_config() -> ConfigDict:
   config.loss_options.focal = ConfigDict({"gamma": 2.0, "alpha": 0.25})
   config.loss_options.tversky = ConfigDict({"alpha": 0.7, "beta": 0.3})
   config.loss_options.class_balanced_dice = ConfigDict({"class_weights": "paper"})
+  config.loss_options.weighted_cross_entropy = ConfigDict({"class_weights": ()})  # 'balanced'
 
   config.metrics = ConfigDict()  # of the test; those of overlap are always there
   config.metrics.surface = True  # distances between surfaces

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from mlseg import losses, models, sharding
@@ -40,6 +41,7 @@ NAMES = (
   "tversky",
   "weighted_cross_entropy",
 )
+_WEIGHTED = "weighted_cross_entropy"
 LOSSES: dict[str, Loss] = {name: getattr(losses, name) for name in NAMES}
 
 
@@ -77,10 +79,33 @@ def uses_distances(config: ConfigDict) -> bool:
   return "boundary" in loss_names(config) and not warped
 
 
+def open_class_weights(
+  config: ConfigDict, masks: np.ndarray, num_classes: int, names: Sequence[str]
+) -> np.ndarray | None:
+  """Returns the class weights that a config leaves to the training set, [C] float32.
+
+  None where no loss asks for them.
+
+  Args:
+    config: the recipe.
+    masks: [n, H, W] of the training set, classes.
+    num_classes: C.
+    names: of the losses.
+
+  Raises:
+    UserError: a class has no pixel.
+  """
+  if _WEIGHTED not in names or config.loss_options.get(_WEIGHTED, {}).get("class_weights") != ():
+    return None
+  pixels = np.bincount(masks.ravel(), minlength=num_classes)
+  with user_errors(f"config.loss_options.{_WEIGHTED}"):
+    return np.array(losses.balanced_class_weights(pixels.tolist()), np.float32)
+
+
 def make_losses(
   config: ConfigDict,
   num_classes: int,
-  class_pixels: Sequence[int] = (),
+  class_weights: jax.Array | None = None,
   names: Sequence[str] | None = None,
 ) -> dict[str, Loss]:
   """Returns the losses by name, the auxiliary one last: functions of (logits, one-hot masks).
@@ -88,7 +113,7 @@ def make_losses(
   Args:
     config: the recipe.
     num_classes: C.
-    class_pixels: of each class in the training set, for class weights that the config leaves open.
+    class_weights: [C], from `open_class_weights`; a model's own, so they may be traced.
     names: of the losses, where other configs of the same program have more than this one.
   """
   names = list(names or loss_names(config))
@@ -104,8 +129,8 @@ def make_losses(
   for name in names:
     options = dict(config.loss_options.get(name, {}))
     with user_errors(f"config.loss_options.{name}"):
-      if name == "weighted_cross_entropy" and options.get("class_weights") == () and class_pixels:
-        options["class_weights"] = losses.balanced_class_weights(class_pixels)
+      if name == _WEIGHTED and options.get("class_weights") == () and class_weights is not None:
+        options["class_weights"] = class_weights
       functions[name] = functools.partial(LOSSES[name], **options)
       jax.eval_shape(functions[name], shape, shape)  # checks the options' names and values
   return functions

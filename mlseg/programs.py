@@ -50,8 +50,7 @@ class Programs:
   Args:
     configs: the recipes, which `together.common_part` says to be of one program.
     cases: the data set.
-    split: of the first seed, for the sizes of its parts, which are the same for all seeds, and for
-      class weights that the config leaves open.
+    split: of the first seed, for the sizes of its parts, which are the same for all seeds.
     strategy: how the models are gone through: 'vmap', 'map' or 'loop'.
     num_members: models of the group, those included that only fill up the mesh; a multiple of the
       mesh's 'seed' axis.
@@ -81,10 +80,10 @@ class Programs:
     num_members: int,
     mesh: Mesh,
   ):
-    self._functions = make_functions(configs, cases, split, strategy)
+    self._functions = make_functions(configs, len(split.train), len(cases.class_names))
     self._config, self._strategy = configs[0], strategy
     self._num_members, self.mesh = num_members, mesh
-    self._image = cases.images[:1]
+    self._cases = cases
     self.steps_per_epoch = self._functions.steps_per_epoch
     self.num_steps = self._functions.num_steps
     self._everywhere = sharding.everywhere(mesh)
@@ -95,7 +94,7 @@ class Programs:
     seed_shapes = jax.ShapeDtypeStruct((num_members,), jnp.int32)
     flag_shapes = jax.ShapeDtypeStruct((num_members,), bool)
     with jax.set_mesh(mesh):
-      shapes = jax.eval_shape(self._init_all, (seed_shapes, flag_shapes), self._image)
+      shapes = jax.eval_shape(self._init_all, (seed_shapes, flag_shapes), self._cases.images[:1])
     self.state = jax.tree.map(_placed, shapes, sharding.state_shardings(shapes, mesh))
     sizes = [leaf.size for leaf in jax.tree.leaves(shapes.variables["params"])]
     self.num_params = sum(sizes) // num_members
@@ -109,10 +108,11 @@ class Programs:
     self.predict = self._on_host_arrays(self._functions.predict)
 
     # ---- The other arguments of training, and its first trace
-    self._members = jax.tree.map(self._member_shape, self._member(split, 0))
+    self._members = jax.tree.map(self._member_shape, self._make_member(split, 0))
     self._batches, self._part = feed.shapes(configs[0], cases, split, mesh, num_members)
     self._at_once = configs[0].seeds.vectorize or num_members
-    self._traced_run = self._trace(self._functions.run, self._batches, self._at_once)
+    self._run = functools.partial(self._functions.run, skip_stopped=strategy != "vmap")
+    self._traced_run = self._trace(self._run, self._batches, self._at_once)
 
   def init(self, numbers: Sequence[int]) -> TrainState:
     """Returns the start of models with these seeds; further ones are stopped from the start."""
@@ -124,7 +124,7 @@ class Programs:
       compiled = jax.jit(
         self._init_all, out_shardings=shardings, compiler_options=builders.init_options()
       )
-      return compiled(members, sharding.place(self._image, self._everywhere))
+      return compiled(members, sharding.place(self._cases.images[:1], self._everywhere))
 
   @functools.cached_property
   def training(self) -> Training:
@@ -134,7 +134,7 @@ class Programs:
     vectorize, run = self._at_once, self._traced_run.lower().compile(options)
     while self._strategy == "vmap" and vectorize > 1 and not sharding.fits(run, self.mesh):
       vectorize = -(-vectorize // 2)
-      run = self._trace(self._functions.run, self._batches, vectorize).lower().compile(options)
+      run = self._trace(self._run, self._batches, vectorize).lower().compile(options)
     validate = self._trace(self._functions.validate, self._part, vectorize).lower().compile(options)
     return Training(run, validate, time.perf_counter() - started)
 
@@ -161,13 +161,12 @@ class Programs:
       places: which config each model is of.
     """
     chosen = np.minimum(np.arange(self._num_members), len(splits) - 1)
-    own = [self._member(splits[n], places[n]) for n in chosen]
+    own = [self._make_member(splits[n], places[n]) for n in chosen]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *own)
     return sharding.place(stacked, self._by_member)
 
-  def _member(self, split: Split, place: int) -> Member:
-    extra = {name: values[place] for name, values in self._functions.extra.items()}
-    return Member(split.train.astype(np.int32), split.validation.astype(np.int32), extra)
+  def _make_member(self, split: Split, place: int) -> Member:
+    return self._functions.make_member(self._cases.masks, split, place)
 
   def _member_shape(self, leaf: Any) -> jax.ShapeDtypeStruct:
     shape = self._num_members, *leaf.shape

@@ -6,10 +6,14 @@ import inspect
 import json
 import pathlib
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from mlseg import builders, loss_builders, losses, weighting
+from mlseg.errors import UserError
 
 CONFIGS = sorted((pathlib.Path(__file__).parent.parent / "configs").glob("*.py"))
 PAPER_ROWS = 13
@@ -108,11 +112,21 @@ def test_the_options_of_losses_in_the_recipe_are_the_defaults_of_the_losses():
         assert parameters[option].default == value, (name, option)
   for name, loss in loss_builders.LOSSES.items():
     config.losses = (name,)
-    assert loss_builders.make_losses(config, 2, (9, 1))[name].func is loss
+    assert loss_builders.make_losses(config, 2, jnp.ones(2))[name].func is loss
 
 
 def test_class_weights_that_a_recipe_leaves_open_come_from_the_training_set():
   config = _module(CONFIGS[0].with_name("dmf_busi.py")).get_config("fixed")
-  config.losses = ("weighted_cross_entropy",)
-  loss = loss_builders.make_losses(config, 2, (300, 100))["weighted_cross_entropy"]
-  assert loss.keywords == {"class_weights": (200 / 300, 2.0)}
+  masks = np.repeat(np.array([0, 1], np.uint8), [300, 100]).reshape(1, 20, 20)
+  assert loss_builders.open_class_weights(config, masks, 2, config.losses) is None
+  names = ["weighted_cross_entropy"]
+  weights = loss_builders.open_class_weights(config, masks, 2, names)
+  np.testing.assert_allclose(weights, [200 / 300, 2.0], rtol=1e-6)
+  config.losses = tuple(names)
+  loss = loss_builders.make_losses(config, 2, jnp.array(weights))["weighted_cross_entropy"]
+  logits = jax.random.normal(jax.random.key(0), (1, 20, 20, 2))
+  targets = jax.nn.one_hot(masks, 2)
+  expected = -(jax.nn.log_softmax(logits) * targets * weights).sum(-1).mean((1, 2))
+  np.testing.assert_allclose(loss(logits, targets), expected, rtol=1e-5)
+  with pytest.raises(UserError, match="weighted_cross_entropy: counts"):
+    loss_builders.open_class_weights(config, np.zeros((1, 2, 2), np.uint8), 2, names)

@@ -80,7 +80,11 @@ def test_as_many_models_at_once_as_the_memory_holds(tmp_path, monkeypatch):
 
 
 def test_strategies_train_alike(tmp_path):
-  overrides = ["--config.num_seeds=3", "--config.num_epochs=2"]
+  overrides = [
+    "--config.num_seeds=3",
+    "--config.num_epochs=2",
+    "--config.losses=('soft_dice', 'weighted_cross_entropy')",  # whose weights differ by seed
+  ]
   for strategy in ("loop", "map", "vmap"):
     config = _config(*overrides, f"--config.seeds.strategy={strategy}")
     train.train(config, tmp_path / strategy, Reporter(quiet=True))

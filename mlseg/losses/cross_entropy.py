@@ -126,7 +126,7 @@ def weighted_cross_entropy(
   logits: jax.Array,
   masks: jax.Array,
   *,
-  class_weights: float | Sequence[float] = 1.0,
+  class_weights: float | Sequence[float] | jax.Array = 1.0,
   valid: jax.Array | None = None,
 ) -> jax.Array:
   """Returns the cross-entropy with a weight per class: -(1/N) sum_i sum_c w_c g_ic log p_ic.
@@ -138,7 +138,8 @@ def weighted_cross_entropy(
   Args:
     logits: [B, H, W, C], any floating dtype.
     masks: [B, H, W, C], one-hot.
-    class_weights: w, one number per class, or one for all.
+    class_weights: w, one number per class, or one for all; an array [C] may be traced, so its
+      values are not checked.
     valid: [B, H, W], nonzero where a pixel counts; None: all count.
 
   Returns:
@@ -156,9 +157,13 @@ def weighted_cross_entropy(
     1.3863
   """
   check_shapes(logits, masks, valid)
-  weights = per_class("class_weights", class_weights, logits.shape[-1])
+  num_classes = logits.shape[-1]
+  if not isinstance(class_weights, jax.Array):
+    class_weights = jnp.array(per_class("class_weights", class_weights, num_classes))
+  elif class_weights.shape != (num_classes,):
+    raise ValueError(f"class_weights: must be [{num_classes}], got {class_weights.shape}")
   log_p = log_probabilities(logits)
-  terms = masks.astype(log_p.dtype) * log_p * jnp.asarray(weights, log_p.dtype)
+  terms = masks.astype(log_p.dtype) * log_p * class_weights.astype(log_p.dtype)
   return pixel_mean(-terms.sum(axis=-1), valid)
 
 
