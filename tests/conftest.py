@@ -7,10 +7,18 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Most of the time here is compilation of programs that run once.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
+import jax
 import pytest
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = pathlib.Path(os.environ.get("MLSEG_SHARED", _ROOT.parent / "shared"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+  """Gives compiled programs up: each has memory mappings, of which a process may have 65,530."""
+  yield
+  jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
