@@ -71,14 +71,14 @@ def test_nothing_saved_gives_none(tmp_path):
   checkpoints.close()
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "remove"])
+@pytest.mark.parametrize("damage", ["flips", "truncate", "empty", "remove"])
 def test_a_damaged_checkpoint_is_said_and_the_previous_one_used(tmp_path, damage):
   folder = tmp_path / "c"
   _save(folder, 1, 2)
   victim = _largest(folder / "2")
   content = bytearray(victim.read_bytes())
-  if damage == "flip":
-    content[len(content) // 2] ^= 0xFF
+  if damage == "flips":
+    content[: len(content) // 2] = bytes(byte ^ 0xFF for byte in content[: len(content) // 2])
   elif damage == "truncate":
     content = content[: len(content) // 2]
   elif damage == "empty":
@@ -99,6 +99,20 @@ def test_a_damaged_checkpoint_is_said_and_the_previous_one_used(tmp_path, damage
   again = _open(folder)
   _equal(again.restore(said.append), _state(2))
   again.close()
+
+
+@pytest.mark.parametrize("part", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_a_flipped_byte_is_found_or_is_one_that_nobody_reads(tmp_path, part):
+  folder = tmp_path / "c"
+  _save(folder, 1, 2)
+  victim = _largest(folder / "2")
+  content = bytearray(victim.read_bytes())
+  content[int(part * len(content))] ^= 0xFF
+  victim.write_bytes(bytes(content))
+  said = []
+  checkpoints = _open(folder)
+  _equal(checkpoints.restore(said.append), _state(2 - len(said)))
+  checkpoints.close()
 
 
 def test_content_that_is_readable_but_wrong_is_found_by_its_digest(tmp_path):
