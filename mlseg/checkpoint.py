@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 
 from mlseg import sharding
 from mlseg.errors import UserError
@@ -220,9 +220,7 @@ def _abandoned_reads_are_quiet() -> Iterator[None]:
 def _everywhere(leaf: Any) -> Any:
   """Returns the place of what all devices of a leaf's mesh hold; None where it has no mesh."""
   where = getattr(leaf, "sharding", None)
-  if not isinstance(where, NamedSharding):
-    return where
-  return NamedSharding(where.mesh, PartitionSpec())
+  return sharding.everywhere(where.mesh) if isinstance(where, NamedSharding) else where
 
 
 def _as_saved(leaf: Any) -> jax.ShapeDtypeStruct:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from mlseg.errors import UserError, require
 
@@ -98,7 +98,7 @@ def make_mesh(layout: Layout) -> Mesh:
   return Mesh(np.array(devices).reshape(layout), AXES)
 
 
-def everywhere(mesh: Mesh) -> NamedSharding:
+def everywhere(mesh: Mesh | AbstractMesh) -> NamedSharding:
   """Returns the sharding of what every device holds whole."""
   return NamedSharding(mesh, PartitionSpec())
 

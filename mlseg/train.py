@@ -18,6 +18,7 @@ from mlseg.errors import UserError
 from mlseg.feed import make_feed
 from mlseg.group import Group, Model, Run
 from mlseg.log import Reporter
+from mlseg.member import Member
 from mlseg.programs import Brief, Programs
 from mlseg.run_folder import write_file
 from mlseg.stopping import Stopped, stop_signals
@@ -96,6 +97,10 @@ def train_together(
     num_members=-(-len(groups[0].models) // layout.seed) * layout.seed,
     mesh=sharding.make_mesh(layout),
   )
+  members = [
+    programs.members([m.split for m in group.models], [m.run for m in group.models])
+    for group in groups
+  ]
   reporter.say(f"model   {config.model.name}, {programs.num_params:,} parameters")
   results.say_layout(reporter, strategy, len(models), len(runs), layout)
 
@@ -112,9 +117,9 @@ def train_together(
     # ---- Train every group; of each model keep the variables of its best validation epoch
     best: dict[tuple[int, int], Any] = {}
     diverged: dict[tuple[int, int], str] = {}
-    for group in groups:
+    for group, own_members in zip(groups, members, strict=True):
       folder = checkpoints / group.folder
-      state, said = _train_group(group, programs, cases, folder, stop, reporter)
+      state, said = _train_group(group, own_members, programs, cases, folder, stop, reporter)
       for n, model in enumerate(group.models):
         best[model.run, model.seed] = programs.best(state, n)
       diverged |= said
@@ -166,6 +171,7 @@ def _finish(
 
 def _train_group(
   group: Group,
+  members: Member,
   programs: Programs,
   cases: Cases,
   folder: pathlib.Path,
@@ -181,7 +187,6 @@ def _train_group(
   checkpoints = Checkpoints(folder, programs.state, len(group.models))
   state, brief = _start(group, programs, checkpoints, reporter)
   parts = [model.split for model in group.models]
-  members = programs.members(parts, [model.run for model in group.models])
   feed = make_feed(config, cases, parts, programs.keys(state), programs.mesh)
   stopped = np.asarray(brief.stopped)[: len(group.models)]
   step = _step(group, brief)

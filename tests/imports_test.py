@@ -41,8 +41,8 @@ ALLOWED = {  # what a module of mlseg may import from mlseg, beside its own pack
   "programs": {"builders", "data", "feed", "member", "seeds", "sharding", "train_step"},
   "results": {"data", "log", "metrics", "programs", "report", "run_folder", "sharding"},
   "train": {
-    "builders", "checkpoint", "data", "errors", "feed", "group", "log", "programs", "results",
-    "run_folder", "seeds", "sharding", "stopping", "train_step",
+    "builders", "checkpoint", "data", "errors", "feed", "group", "log", "member", "programs",
+    "results", "run_folder", "seeds", "sharding", "stopping", "train_step",
   },
   "sweep": {
     "builders", "errors", "group", "log", "main", "report", "run_folder", "seeds", "sharding",

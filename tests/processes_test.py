@@ -30,7 +30,6 @@ def _start(arguments, *, num_processes, num_devices, cache):
   job = {
     "JAX_NUM_CPU_DEVICES": str(num_devices),
     "JAX_COMPILATION_CACHE_DIR": str(cache),
-    "XLA_FLAGS": "--xla_backend_optimization_level=0",  # most of the time here is compilation
   }
   processes = []
   for number in range(num_processes):

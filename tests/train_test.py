@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlseg import main, models, train
+from mlseg import builders, main, models, train
 from mlseg.checkpoint import flatten
 from mlseg.errors import UserError
 from mlseg.log import Reporter
@@ -243,6 +243,29 @@ def test_seeds_train_one_after_another_and_are_summed_up(tmp_path):
   # A seed's run does not depend on those beside it.
   alone = train.train(_config("--config.seed=1", *overrides), tmp_path / "alone", Reporter())
   assert alone["metrics"]["dice"]["per_seed"] == dice["per_seed"][1:]
+
+
+def test_a_class_that_a_later_seed_never_sees_is_said_before_anything_is_written(
+  tmp_path, monkeypatch
+):
+  make_cases, make_split = builders.make_cases, builders.make_split
+  blank = np.arange(40)
+
+  def cases(configs):
+    found = make_cases(configs)
+    found.masks[blank] = 0
+    return found
+
+  def split(config, cases, duplicates, seed):
+    found = make_split(config, cases, duplicates, seed)
+    return found._replace(train=np.resize(blank, len(found.train))) if seed == 1 else found
+
+  monkeypatch.setattr(builders, "make_cases", cases)
+  monkeypatch.setattr(builders, "make_split", split)
+  config = _config("--config.num_seeds=2", "--config.losses=('weighted_cross_entropy',)")
+  with pytest.raises(UserError, match="weighted_cross_entropy: counts"):
+    train.train(config, tmp_path / "run", Reporter())
+  assert not (tmp_path / "run").exists()
 
 
 def test_the_options_beside_the_recipe_train_too(tmp_path):
