@@ -31,6 +31,8 @@ NAMES = (
   "focal_tversky",
   "generalized_dice",
   "geometry",
+  "hard_dice",
+  "hard_iou",
   "hausdorff_distance_transform",
   "lovasz_hinge",
   "lovasz_softmax",

@@ -52,7 +52,6 @@ class Functions(NamedTuple):
     validate: `validate(mapped, (data, epoch)) -> (state, Validation)`, which also keeps the best
       variables, and stops a model whose patience is at its end.
     test: `test(variables, images, masks) -> Evaluation`, without losses.
-    predict: `predict(variables, images) -> classes [B, H, W]`.
     steps_per_epoch: full batches in the training set.
     num_steps: steps of the whole run.
   """
@@ -62,7 +61,6 @@ class Functions(NamedTuple):
   run: Callable[..., tuple[TrainState, StepLog]]
   validate: Callable[[Mapped, Shared], tuple[TrainState, Validation]]
   test: Callable[[PyTree, jax.Array, jax.Array], Evaluation]
-  predict: Callable[[PyTree, jax.Array], jax.Array]
   steps_per_epoch: int
   num_steps: int
 
@@ -139,7 +137,6 @@ def make_functions(configs: Sequence[ConfigDict], num_cases: int, num_classes: i
     run=run,
     validate=validate,
     test=make_evaluate(logits, {}, num_classes, config.batch_size),
-    predict=lambda variables, images: logits(variables, images).argmax(-1),
     steps_per_epoch=steps_per_epoch,
     num_steps=num_steps,
   )

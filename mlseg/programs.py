@@ -64,7 +64,6 @@ class Programs:
     brief: `brief(state) -> Brief`.
     keys: `keys(state) -> [M]`, on every process.
     test: `test(variables, images, masks) -> Evaluation`.
-    predict: `predict(variables, images) -> classes [B, H, W]`.
 
   Raises:
     UserError: the config is not right.
@@ -105,7 +104,6 @@ class Programs:
     self.keys = everywhere(lambda state: state.key)
     self._take = everywhere(lambda best, n: jax.tree.map(lambda x: x[n], best))
     self.test = self._on_host_arrays(self._functions.test)
-    self.predict = self._on_host_arrays(self._functions.predict)
 
     # ---- The other arguments of training, and its first trace
     self._members = jax.tree.map(self._member_shape, self._make_member(split, 0))

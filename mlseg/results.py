@@ -28,13 +28,14 @@ from mlseg.report import plots
 from mlseg.run_folder import to_json, write_file
 from mlseg.sharding import Layout
 
-NUM_EXAMPLES = 6
+MAX_EXAMPLES = 200  # of a run, to keep its folder small
 
 
 class SeedScores(NamedTuple):
   """What testing one seed gives."""
 
   counts: np.ndarray  # [N, C, 4]: true and false positives, false and true negatives
+  predictions: np.ndarray  # [N, H, W] uint8, classes
   surfaces: SurfaceTable | None  # None: the config asks for none
 
 
@@ -91,12 +92,13 @@ def test_seed(
   All processes predict; the main one measures surfaces.
   """
   result = programs.test(variables, cases.images[test], cases.masks[test])
+  counts, predictions = np.asarray(result.counts), np.asarray(result.predictions)
   options = config.metrics
   if not options.surface or not sharding.is_main():
-    return SeedScores(np.asarray(result.counts), None)
+    return SeedScores(counts, predictions, None)
   with reporter.bar("surface metrics", len(test), 0):
     surfaces = per_case_surface(
-      np.asarray(result.predictions),
+      predictions,
       cases.masks[test],
       len(cases.class_names),
       spacing=options.spacing,
@@ -104,7 +106,7 @@ def test_seed(
       num_processes=options.num_processes or None,
       progress=lambda done, total: reporter.advance(done),
     )
-  return SeedScores(np.asarray(result.counts), surfaces)
+  return SeedScores(counts, predictions, surfaces)
 
 
 def summarize_seeds(config: ConfigDict, tested: dict[int, SeedScores]) -> dict[str, Any]:
@@ -129,9 +131,8 @@ def write(
   parts: dict[int, Split],
   tested: dict[int, SeedScores],
   summary: dict[str, Any],
-  examples: dict[str, np.ndarray],
 ) -> None:
-  """Writes `cases.csv`, `results.json`, `examples.npz` and the run's figures.
+  """Writes `cases.csv`, `examples.npz`, the run's figures, and last `results.json`.
 
   Args:
     workdir: the run's folder.
@@ -139,7 +140,6 @@ def write(
     parts: the split of each seed.
     tested: per seed what `test_seed` gave.
     summary: from `summarize_seeds`.
-    examples: from `make_examples`.
   """
   rows = [
     row
@@ -147,11 +147,13 @@ def write(
     for row in _case_rows(cases, parts[seed].test, result, seed)
   ]
   write_file(workdir / "cases.csv", _to_csv(rows))
-  write_file(workdir / "results.json", to_json(summary, indent=2) + "\n")
+  seed, result = next(iter(tested.items()))
   buffer = io.BytesIO()
+  examples = _examples(cases, parts[seed].test, result)
   np.savez_compressed(buffer, allow_pickle=False, **examples)
   write_file(workdir / "examples.npz", buffer.getvalue())
   plots.plot_run(workdir)
+  write_file(workdir / "results.json", to_json(summary, indent=2) + "\n")  # says: complete
 
 
 def _over_seeds(values: list[float]) -> dict[str, Any]:
@@ -196,18 +198,35 @@ def _to_csv(rows: list[dict[str, Any]]) -> str:
   return text.getvalue()
 
 
-def make_examples(
-  programs: Programs, cases: Cases, test: np.ndarray, counts: np.ndarray, variables: Any
-) -> dict[str, np.ndarray]:
-  """Returns what `examples.npz` holds: test cases from the best to the worst Dice."""
-  scores = dice(counts)[:, 1:].mean(-1)
-  order = np.argsort(-scores, kind="stable")
-  places = np.linspace(0, len(order) - 1, min(NUM_EXAMPLES, len(order))).round().astype(int)
-  chosen = test[order[places]]
+def _examples(cases: Cases, test: np.ndarray, result: SeedScores) -> dict[str, np.ndarray]:
+  """Returns what `examples.npz` holds: the test cases, or as many of them, evenly spaced.
+
+  The choice does not depend on the model, so that runs can be looked at side by side.
+  """
+  places = np.linspace(0, len(test) - 1, min(MAX_EXAMPLES, len(test))).round().astype(int)
+  chosen = test[places]
   return {
     "images": cases.images[chosen],
     "masks": cases.masks[chosen],
-    "predictions": np.asarray(programs.predict(variables, cases.images[chosen]), np.uint8),
+    "predictions": result.predictions[places],
     "ids": np.array([cases.ids[i] for i in chosen]),
-    "dice": scores[order[places]],
+    "dice": dice(result.counts)[places, 1:].mean(-1),
   }
+
+
+def data_csv(cases: Cases, groups: np.ndarray) -> str:
+  """Returns the text of `data.csv`: per case diagnosis, group, and pixels of each class.
+
+  Args:
+    cases: the data set.
+    groups: [N], the same number for cases that a split keeps together.
+  """
+  places = range(len(cases.class_names))
+  pixels = np.stack([(cases.masks == c).sum((1, 2)) for c in places], axis=-1)
+  return _to_csv(
+    [
+      {"id": name, "label": cases.label_names[cases.labels[n]], "group": int(groups[n])}
+      | {f"pixels_{cases.class_names[c]}": int(pixels[n, c]) for c in places}
+      for n, name in enumerate(cases.ids)
+    ]
+  )

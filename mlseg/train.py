@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mlseg import builders, results, run_folder, seeds, sharding
+from mlseg import builders, model_file, results, run_folder, seeds, sharding
 from mlseg.checkpoint import Checkpoints
 from mlseg.data import splits
 from mlseg.data.cases import Cases
@@ -111,6 +111,7 @@ def train_together(
         stack.enter_context(run_folder.opened(run.workdir))
         run_folder.claim(run.workdir, description)
         write_file(run.workdir / "split.json", results.split_json(cases, pairs, parts))
+        write_file(run.workdir / "data.csv", results.data_csv(cases, duplicates))
     sharding.wait_for_all("folders")
     stop = stack.enter_context(stop_signals())
 
@@ -153,13 +154,10 @@ def _finish(
     seed: results.test_seed(programs, config, cases, parts[seed].test, variables, reporter)
     for seed, variables in best.items()
   }
-  first = next(iter(best))
-  examples = results.make_examples(
-    programs, cases, parts[first].test, tested[first].counts, best[first]
-  )
   summary = results.summarize_seeds(config, tested)
   if sharding.is_main():
-    results.write(workdir, cases, parts, tested, summary, examples)
+    model_file.write(workdir, best)
+    results.write(workdir, cases, parts, tested, summary)
   reporter.results(
     f"{config.name}:{config.variant}, test set, per image unless pooled; percent, distances in"
     " pixels",

@@ -18,6 +18,7 @@ ALLOWED = {  # what a module of mlseg may import from mlseg, beside its own pack
   "report": {"errors"},
   "log": {"errors"},
   "run_folder": {"errors"},
+  "model_file": {"errors", "run_folder"},
   "checkpoint": {"errors", "sharding"},
   "sharding": {"errors"},
   "seeds": {"errors"},
@@ -41,8 +42,9 @@ ALLOWED = {  # what a module of mlseg may import from mlseg, beside its own pack
   "programs": {"builders", "data", "feed", "member", "seeds", "sharding", "train_step"},
   "results": {"data", "log", "metrics", "programs", "report", "run_folder", "sharding"},
   "train": {
-    "builders", "checkpoint", "data", "errors", "feed", "group", "log", "member", "programs",
-    "results", "run_folder", "seeds", "sharding", "stopping", "train_step",
+    "builders", "checkpoint", "data", "errors", "feed", "group", "log", "member",
+    "model_file", "programs", "results", "run_folder", "seeds", "sharding", "stopping",
+    "train_step",
   },
   "sweep": {
     "builders", "errors", "group", "log", "main", "report", "run_folder", "seeds", "sharding",

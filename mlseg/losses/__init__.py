@@ -24,6 +24,7 @@ from mlseg.losses.cross_entropy import (
 )
 from mlseg.losses.deep_supervision import deep_supervision
 from mlseg.losses.distance_transform import distance_to, signed_distances
+from mlseg.losses.hard_overlap import hard_dice, hard_iou
 from mlseg.losses.imbalance import (
   dynamic_weighted_cross_entropy,
   dynamically_weighted_balanced,
@@ -50,6 +51,8 @@ __all__ = [
   "focal_tversky",
   "generalized_dice",
   "geometry",
+  "hard_dice",
+  "hard_iou",
   "has_partner",
   "hausdorff_distance_transform",
   "label_vectors",

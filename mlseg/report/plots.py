@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+_NUM_PANELS = 6  # of examples of a run
 # Colours that stay apart for the colour-blind (Okabe and Ito).
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
@@ -35,7 +36,7 @@ def plot_run(workdir: pathlib.Path) -> list[pathlib.Path]:
   figures = {
     "losses.png": curves(records, "losses", "loss"),
     "weights.png": curves(records, "weights", "weight"),
-    "predictions.png": predictions(examples),
+    "predictions.png": predictions(_best_to_worst(examples)),
   }
   return [_save(figure, folder / name) for name, figure in figures.items()]
 
@@ -105,6 +106,14 @@ def predictions(examples: dict[str, np.ndarray]) -> Figure:
   for axis, title in zip(axes[0], titles, strict=True):
     axis.set_title(title, fontsize=8)
   return figure
+
+
+def _best_to_worst(examples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Returns a few of the examples, evenly spaced in the order of their Dice."""
+  order = np.argsort(-examples["dice"], kind="stable")
+  count = min(_NUM_PANELS, len(order))
+  chosen = order[np.linspace(0, len(order) - 1, count).round().astype(int)]
+  return {name: values[chosen] for name, values in examples.items()}
 
 
 def _cycle() -> list[str]:

@@ -79,6 +79,15 @@ def focal_tversky(x, g, alpha=0.3, beta=0.7, gamma=4 / 3):
   return ((1 - tversky_index(x, g, alpha, beta)) ** (1 / gamma)).mean()
 
 
+def hard(formula, **options):
+  """Returns a formula of the overlap, of the classes of the largest logits."""
+
+  def most_likely(x):
+    return np.eye(x.shape[-1])[x.argmax(-1)]
+
+  return lambda x, g: formula(x, g, activation=most_likely, **options)
+
+
 def dice_per_class(x, g, activation=softmax):
   p = activation(x)
   return (2 * (p * g).sum((0, 1)) + SMOOTH) / (p.sum((0, 1)) + g.sum((0, 1)) + SMOOTH)

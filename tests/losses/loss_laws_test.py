@@ -84,6 +84,16 @@ LOSSES = {
     _with(formulas.dice, activation=formulas.sigmoid),
     min_classes=1,
   ),
+  # Equal logits are the first class to them, right or wrong.
+  "hard_iou": Law(
+    losses.hard_iou, formulas.hard(formulas.tversky, alpha=1, beta=1), is_ordered=False
+  ),
+  "hard_iou_foreground": Law(
+    _with(losses.hard_iou, include_background=False),
+    formulas.hard(formulas.tversky, alpha=1, beta=1, first=1),
+    is_ordered=False,
+  ),
+  "hard_dice": Law(losses.hard_dice, formulas.hard(formulas.dice), is_ordered=False),
   "tversky": Law(losses.tversky, formulas.tversky),
   "tversky_multilabel_foreground": Law(
     _with(losses.tversky, activation="sigmoid", include_background=False),
