@@ -19,6 +19,12 @@ class Run(NamedTuple):
 
   config: ConfigDict
   workdir: pathlib.Path
+  title: str = ""  # what a person calls it, where that is not the config's name and variant
+
+  @property
+  def name(self) -> str:
+    """What a person calls it."""
+    return self.title or f"{self.config.name}:{self.config.variant}"
 
 
 class Model(NamedTuple):
@@ -49,8 +55,7 @@ class Group(NamedTuple):
   def name(self, place: int) -> str:
     """Returns what a person calls a model."""
     model = self.models[place]
-    config = self.runs[model.run].config
-    prefix = f"{config.name}:{config.variant}, " if len(self.runs) > 1 else ""
+    prefix = f"{self.runs[model.run].name}, " if len(self.runs) > 1 else ""
     return f"{prefix}seed {model.seed}"
 
   def record(

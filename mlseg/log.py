@@ -1,9 +1,10 @@
 """What a run says on the console: lines, one progress bar, and the table at its end."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -11,6 +12,34 @@ from rich.table import Table
 
 # What is a length, not a share.
 DISTANCES = ("hausdorff", "hausdorff95", "average_symmetric_surface_distance")
+
+
+class Whole(NamedTuple):
+  """A larger work of several parts, in numbers of models."""
+
+  done: int  # trained before the part at hand
+  part: int
+  total: int
+  start: tuple[float, float] | None  # the share that was done when the first part began, and when
+
+  def share(self, fraction: float) -> float:
+    """Returns how much of all is done, with this fraction of the part."""
+    return (self.done + self.part * fraction) / self.total
+
+  def describe(self, fraction: float, now: float) -> str:
+    """Returns in a line how much is done, and how long the rest takes at the speed so far.
+
+    Example:
+      >>> Whole(10, 10, 40, start=(0.25, 100.0)).describe(0.5, now=1000.0)
+      'all     38 % of 40 models, 1 h 15 min left'
+    """
+    share = self.share(fraction)
+    text = f"all     {100 * share:.0f} % of {self.total} models"
+    if self.start is None or share <= self.start[0]:
+      return text
+    left = (1 - share) * (now - self.start[1]) / (share - self.start[0])
+    hours, minutes = divmod(round(left / 60), 60)
+    return f"{text}, {hours} h {minutes:02d} min left" if hours else f"{text}, {minutes} min left"
 
 
 class Reporter:
@@ -26,14 +55,28 @@ class Reporter:
     self.console = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), quiet=quiet)
     self._progress: Progress | None = None
     self._task: Any = None
+    self._whole: Whole | None = None
 
   def say(self, text: str) -> None:
     """Prints a line, above the bar if there is one."""
     self.console.print(text, markup=False)
 
+  def begin_part(self, done: int, part: int, total: int) -> None:
+    """Says that what follows is part of a larger work; its progress is shown with each epoch.
+
+    Args:
+      done: models that are trained, of all.
+      part: models that are trained now.
+      total: all models.
+    """
+    self._whole = Whole(done, part, total, None if self._whole is None else self._whole.start)
+
   @contextmanager
   def bar(self, title: str, total: int, done: int) -> Iterator[None]:
     """Shows a bar of `total` steps while the block runs."""
+    if self._whole is not None and self._whole.start is None:
+      start = self._whole.share(done / total), time.monotonic()
+      self._whole = self._whole._replace(start=start)
     columns = [
       TextColumn("{task.description}"),
       BarColumn(bar_width=20),
@@ -81,6 +124,8 @@ class Reporter:
       f"{title}  epoch {records[0]['epoch']:>3g}/{epochs}  {describe(_mean(records))}"
       f"  validation dice {sum(scores) / len(scores):.4f}{span}"
     )
+    if self._whole is not None:
+      self.say(self._whole.describe(records[0]["epoch"] / epochs, time.monotonic()))
 
   def results(self, title: str, results: dict[str, Any]) -> None:
     """Prints the table of test metrics, mean ± standard deviation over seeds.

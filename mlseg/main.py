@@ -104,11 +104,11 @@ def _train(config: ConfigDict, workdir: pathlib.Path, reporter: "Reporter") -> N
   train.train(config, workdir, reporter)
 
 
-def run(work: Callable[["Reporter"], None], config: ConfigDict, num_models: int) -> int:
+def run(work: Callable[["Reporter"], int | None], config: ConfigDict, num_models: int) -> int:
   """Does a command's work, in as many processes as the job has; returns the exit code.
 
   Args:
-    work: a function of the console.
+    work: a function of the console; returns the exit code, None for 0.
     config: the recipe, which says how models are trained.
     num_models: that are trained.
   """
@@ -123,7 +123,7 @@ def run(work: Callable[["Reporter"], None], config: ConfigDict, num_models: int)
     runtime.keep_compiled_programs()
     runtime.share_cpu(config.seeds.strategy, num_models)
     distributed.start()
-    work(Reporter(quiet=not sharding.is_main()))
+    code = work(Reporter(quiet=not sharding.is_main())) or 0
   except UserError as error:
     print(f"mlseg: {error}", file=sys.stderr)
     code = 2
@@ -140,8 +140,6 @@ def run(work: Callable[["Reporter"], None], config: ConfigDict, num_models: int)
       raise
     print(f"mlseg: {loss}", file=sys.stderr)
     distributed.leave(distributed.EXIT_LOST)
-  else:
-    code = 0
   if code in (1, 2) and jax.distributed.is_initialized():
     distributed.leave(code)
   distributed.shutdown()

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ from ml_collections import ConfigDict
 from mlseg import sharding
 from mlseg.data.cases import Cases
 from mlseg.data.splits import Split
+from mlseg.group import Run
 from mlseg.log import Reporter
 from mlseg.metrics import (
   dice,
@@ -39,13 +41,14 @@ class SeedScores(NamedTuple):
   surfaces: SurfaceTable | None  # None: the config asks for none
 
 
-def say_header(
-  reporter: Reporter, config: ConfigDict, cases: Cases, split: Split, workdir: pathlib.Path
-) -> None:
+def say_header(reporter: Reporter, runs: Sequence[Run], cases: Cases, split: Split) -> None:
   """Prints what is about to be trained on what."""
+  config = runs[0].config
+  names = ", ".join(run.name for run in runs)
+  where = runs[0].workdir if len(runs) == 1 else runs[0].workdir.parent
   sizes = " / ".join(str(len(part)) for part in split)
   height, width = cases.images.shape[1:3]
-  reporter.say(f"run     {config.name}:{config.variant} in {workdir}")
+  reporter.say(f"run     {names} in {where}")
   reporter.say(
     f"data    {config.data.name}, {len(cases.ids)} images of {height}×{width},"
     f" {sizes} for training / validation / test ({config.data.split} split)"

@@ -1,249 +1,177 @@
-"""Trains a grid of configs, each with its seeds, and prints one table.
+"""Trains a grid of configs, each with its seeds, and prints its tables.
 
+    python -m mlseg.sweep --study=configs/studies/dmf_busi.py
+    python -m mlseg.sweep --study=configs/studies/dmf_busi.py --cells='grouped/*' --table
     python -m mlseg.sweep --config=configs/dmf_busi.py --variants=all --config.num_seeds=10
     python -m mlseg.sweep --config=configs/dmf_busi.py --grid=optimizer.learning_rate=1e-4,1e-3
-    python -m mlseg.sweep --config=... --variants=all --workdir=DIR --task=2 --num_tasks=4
-    python -m mlseg.sweep --config=... --variants=all --workdir=DIR --table
+    python -m mlseg.sweep --study=... --workdir=DIR --task=2 --num_tasks=4
 
 Configs that differ in learning rate, losses, weighting or auxiliary loss only are trained side by
 side in one program. Each leaves the folder that `mlseg.main` leaves, in one of its own below
---workdir; what is complete there is not trained again.
+--workdir; what is complete there is not trained again, and what was interrupted goes on. A cell
+that fails is reported, and does not stop the others: the exit code is then 1.
+
+--workdir gets rows.csv (a row per cell and seed), dice.csv (a row per test case and seed),
+comparisons.csv (tests against the study's reference), table.md and study.json, which
+`python -m mlseg.report DIR --out=...` makes a page of.
 """
 
+import fnmatch
 import hashlib
-import importlib.util
-import itertools
-import json
 import os
 import pathlib
 import re
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from absl import flags
-from ml_collections import ConfigDict
 
-from mlseg import main, runtime
+from mlseg import grid, main, runtime
 from mlseg.errors import UserError, require
 
 if TYPE_CHECKING:
-  from mlseg.group import Run
   from mlseg.log import Reporter
-
-# Models of one program on a CPU, where more at once gain no speed and take memory.
-_CPU_MODELS = 16
 
 
 class Options(NamedTuple):
-  """What a command line asks for beside the points of its grid."""
+  """What a command line asks for beside the cells of its grid."""
 
   workdir: pathlib.Path
-  task: int
-  num_tasks: int
+  mine: tuple[grid.Cell, ...]  # the cells that this command trains
   together: int
   table: bool
 
 
-class Point(NamedTuple):
-  """One config of the grid, and the name of its folder and row."""
-
-  name: str
-  config: ConfigDict
-
-
-def parse(argv: list[str]) -> tuple[list[Point], Options]:
+def parse(argv: list[str]) -> tuple[grid.Grid, Options]:
   """Returns the grid and the options of a command line.
 
   Raises:
-    UserError: a flag, a config file, a key or a value is not right.
+    UserError: a flag, a study, a config file, a key or a value is not right.
   """
-  values = flags.FlagValues()
-  define: dict[str, Any] = {"flag_values": values}
-  flags.DEFINE_string("config", None, "The recipe: a file of configs/.", **define)
-  flags.DEFINE_string("variants", None, "Variants of the recipe, with commas; or 'all'.", **define)
-  flags.DEFINE_multi_string("grid", [], "KEY=V1,V2,...: values of a key; repeatable.", **define)
-  flags.DEFINE_string("workdir", None, "The folder of all. Default: runs/sweep-HASH.", **define)
-  flags.DEFINE_integer("task", 0, "Which part of the grid, from 0.", **define)
-  flags.DEFINE_integer("num_tasks", 1, "In how many parts the grid is trained.", **define)
-  flags.DEFINE_integer(
-    "together", 0, f"Most models of one program; 0: {_CPU_MODELS} on a CPU, else all.", **define
-  )
-  flags.DEFINE_bool("table", False, "Train nothing; print the table of what is there.", **define)
-  help_wanted = flags.DEFINE_bool("help", False, "Show this help.", **define)
+  values = _flags()
   overrides = [word for word in argv[1:] if re.match("--?config[.]", word)]
   try:
     rest = values([word for word in argv if word not in overrides])
   except flags.Error as error:
     raise UserError(" ".join(str(error).split())) from error
-  if help_wanted.value:
+  if values.help:
     print(f"{__doc__}\n{values.main_module_help() or values}")
     raise SystemExit(0)
   if len(rest) > 1:
     raise UserError(f"unexpected argument {rest[1]!r}: options are given as --name=value")
-  if values.config is None:
-    raise UserError("--config is missing: give a recipe, for instance configs/dmf_busi.py")
   require(values.num_tasks >= 1, "--num_tasks must be at least 1", values.num_tasks)
   rule = f"--task must be from 0 to {values.num_tasks - 1}, one below --num_tasks"
   require(0 <= values.task < values.num_tasks, rule, values.task)
   require(values.together >= 0, "--together must not be negative", values.together)
-  points = _points(values.config, values.variants, values.grid, overrides)
-  digest = hashlib.sha256(
-    "\n".join([values.config, *(p.name for p in points), *overrides]).encode()
-  )
-  workdir = pathlib.Path(values.workdir or f"runs/sweep-{digest.hexdigest()[:8]}")
-  options = Options(workdir, values.task, values.num_tasks, values.together, values.table)
-  return points, options
+  whole, name = _grid(values, overrides)
+  chosen = [c for c in whole.cells if values.cells is None or fnmatch.fnmatch(c.name, values.cells)]
+  if not chosen:
+    raise UserError(f"--cells={values.cells} is none of {', '.join(c.name for c in whole.cells)}")
+  mine = tuple(chosen[values.task :: values.num_tasks])
+  workdir = pathlib.Path(values.workdir or f"runs/{name}")
+  return whole, Options(workdir, mine, values.together, values.table)
 
 
-def _points(
-  path: str, variants: str | None, grid: Sequence[str], overrides: Sequence[str]
-) -> list[Point]:
-  """Returns every combination of variants and values, in order."""
-  names = [""] if variants is None else _variants(path, variants)
-  axes = [_axis(text) for text in grid]
-  points: dict[str, Point] = {}
-  for variant, settings in itertools.product(names, itertools.product(*axes)):
-    given = [f"--config.{key}={value}" for key, value in settings]
-    recipe = f"{path}:{variant}" if variant else path
-    config, _ = main.parse(["mlseg.sweep", f"--config={recipe}", *overrides, *given])
-    words = [config.variant, *(f"{key.split('.')[-1]}={value}" for key, value in settings)]
-    name = re.sub(r"[^\w+.=()-]", "_", ",".join(words).replace(",", "__"))
-    if name in points:
-      raise UserError(f"the grid has {name!r} twice")
-    points[name] = Point(name, config)
-  return list(points.values())
+def _flags() -> flags.FlagValues:
+  values = flags.FlagValues()
+  define: dict[str, Any] = {"flag_values": values}
+  flags.DEFINE_string("study", None, "What to train: a file of configs/studies/.", **define)
+  flags.DEFINE_string("config", None, "Without a study, the recipe: a file of configs/.", **define)
+  flags.DEFINE_string("variants", None, "Variants of the recipe, with commas; or 'all'.", **define)
+  flags.DEFINE_multi_string("grid", [], "KEY=V1,V2,...: values of a key; repeatable.", **define)
+  flags.DEFINE_string("cells", None, "Train only cells with such names, as 'grouped/*'.", **define)
+  where = "The folder of all. Default: runs/STUDY, or runs/sweep-HASH."
+  flags.DEFINE_string("workdir", None, where, **define)
+  flags.DEFINE_integer("task", 0, "Which part of the grid, from 0.", **define)
+  flags.DEFINE_integer("num_tasks", 1, "In how many parts the grid is trained.", **define)
+  most = "Most models of one program; 0: 16 on a CPU, else all."
+  flags.DEFINE_integer("together", 0, most, **define)
+  flags.DEFINE_bool("table", False, "Train nothing; print the tables of what is there.", **define)
+  flags.DEFINE_bool("help", False, "Show this help.", **define)
+  return values
 
 
-def _variants(path: str, text: str) -> list[str]:
-  """Returns the variants of a recipe that were asked for."""
-  if text != "all":
-    return text.split(",")
-  spec = importlib.util.spec_from_file_location("mlseg_recipe", path)
-  if spec is None or spec.loader is None or not pathlib.Path(path).is_file():
-    raise UserError(f"--variants=all: there is no recipe {path}")
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  if not hasattr(module, "VARIANTS"):
-    raise UserError(f"--variants=all: {path} has no VARIANTS; name them instead")
-  return list(module.VARIANTS)
+def _grid(values: flags.FlagValues, overrides: list[str]) -> tuple[grid.Grid, str]:
+  """Returns the grid that flags ask for, and the default name of its folder."""
+  if values.study is not None:
+    if values.config is not None or values.variants is not None or values.grid:
+      raise UserError(
+        "--study names recipe and axes: --config, --variants, --grid do not go with it"
+      )
+    whole, words = grid.of_study(values.study, overrides), overrides
+    name = whole.name
+  else:
+    if values.config is None:
+      raise UserError(
+        "--study or --config is missing: give a study or a recipe, for instance"
+        " --config=configs/dmf_busi.py"
+      )
+    whole = grid.of_flags(values.config, values.variants, values.grid, overrides)
+    name, words = "sweep", [values.config, *(cell.name for cell in whole.cells), *overrides]
+  digest = hashlib.sha256("\n".join(words).encode()).hexdigest()[:8]
+  return whole, f"{name}-{digest}" if words else name
 
 
-def _axis(text: str) -> list[tuple[str, str]]:
-  """Returns the settings (key, value) of one --grid; a comma within brackets does not part values.
+def sweep(whole: grid.Grid, options: Options, reporter: "Reporter") -> int:
+  """Trains this command's part of a grid, and writes and prints the tables of all that is there.
 
-  Example:
-    >>> _axis("weighting.fixed=(1,2,1),(1,1,1)")
-    [('weighting.fixed', '(1,2,1)'), ('weighting.fixed', '(1,1,1)')]
-  """
-  key, equals, values = text.partition("=")
-  if not key or not equals or not values:
-    raise UserError(f"--grid must be KEY=VALUE,VALUE,..., not {text!r}")
-  return [(key, value) for value in re.split(r",(?![^(]*\))", values)]
-
-
-def sweep(points: Sequence[Point], options: Options, reporter: "Reporter") -> None:
-  """Trains this task's part of a grid, and writes and prints the table of all that is there.
+  Returns:
+    The exit code: 1 where cells failed; all others are complete.
 
   Raises:
     UserError: a config, the data or a folder is not right.
     Stopped: SIGTERM or SIGINT came; the state is saved.
-    DivergedError: models did not stay finite; all others are complete.
   """
-  from mlseg import sharding, train
-  from mlseg.group import Run
+  from mlseg import cells, sharding
 
-  runs = [Run(point.config, options.workdir / point.name) for point in points]
-  diverged = []
+  failures = {}
   if not options.table:
-    mine = runs[options.task :: options.num_tasks]
-    for group in _groups([run for run in mine if not _complete(run)], options.together):
-      try:
-        train.train_together(group, _checkpoints(group, options.workdir), reporter)
-      except train.DivergedError as error:
-        reporter.say(str(error))
-        diverged.append(str(error))
-  if sharding.is_main():
-    _write_table(points, options.workdir, reporter)
-  if diverged:
-    raise train.DivergedError("; ".join(diverged))
-
-
-def _groups(runs: "Sequence[Run]", together: int) -> "list[list[Run]]":
-  """Returns the runs, those together that one program trains."""
-  import jax
-
-  from mlseg import builders, seeds
-  from mlseg.together import common_part
-
-  most = together or (_CPU_MODELS if jax.default_backend() == "cpu" else sys.maxsize)
-  groups: dict[str, list[list[Run]]] = {}
-  for run in runs:
-    config = run.config
-    builders.check_config(config)
-    chosen = seeds.choose(
-      config.seeds.strategy,
-      config.num_seeds * len(runs),
-      jax.default_backend(),
-      jax.device_count(),
+    failures = cells.train_cells(
+      whole.cells, options.mine, options.workdir, options.together, reporter
     )
-    key = str(run.workdir) if chosen == "loop" else common_part(config)
-    alike = groups.setdefault(key, [[]])
-    if alike[-1] and (len(alike[-1]) + 1) * config.num_seeds > most:
-      alike.append([])
-    alike[-1].append(run)
-  return [group for alike in groups.values() for group in alike]
+  if sharding.is_main():
+    _write_tables(whole, options.workdir, failures, reporter)
+  for name, reason in failures.items():
+    print(f"mlseg: {name} failed: {reason}", file=sys.stderr)
+  return 1 if failures else 0
 
 
-def _checkpoints(group: "Sequence[Run]", workdir: pathlib.Path) -> pathlib.Path:
-  """Returns the folder of a group's checkpoints: a run's own, or one for these very runs."""
-  if len(group) == 1:
-    return group[0].workdir / "checkpoints"
-  names = "\n".join(run.workdir.name for run in group)
-  return workdir / "checkpoints" / hashlib.sha256(names.encode()).hexdigest()[:8]
-
-
-def _complete(run: "Run") -> bool:
-  """Returns whether a run of this very config has its results."""
-  try:
-    there = json.loads((run.workdir / "results.json").read_text())["config"]
-  except (OSError, ValueError, KeyError, TypeError):
-    return False
-  return there == json.loads(json.dumps(run.config.to_dict()))
-
-
-def _write_table(points: Sequence[Point], workdir: pathlib.Path, reporter: "Reporter") -> None:
-  """Writes `table.csv` and `table.md`, and prints the latter."""
-  from mlseg.report import sweep_table
+def _write_tables(
+  whole: grid.Grid, workdir: pathlib.Path, failures: dict[str, str], reporter: "Reporter"
+) -> None:
+  """Writes the files of a study, and prints its tables."""
+  from mlseg import study_files
+  from mlseg.cells import is_complete
+  from mlseg.report import study, tables
   from mlseg.run_folder import write_file
 
-  results = {point.name: workdir / point.name / "results.json" for point in points}
-  rows = sweep_table.rows(results)
-  if not rows:
+  complete = [cell for cell in whole.cells if is_complete(cell, workdir)]
+  if not complete:
     reporter.say(f"no run is complete in {workdir}")
     return
-  write_file(workdir / "table.csv", sweep_table.to_csv(rows))
-  write_file(workdir / "table.md", sweep_table.to_markdown(rows))
-  reporter.say(sweep_table.to_markdown(rows))
-  missing = [name for name, path in results.items() if not path.exists()]
-  if missing:
-    reporter.say(f"not complete: {', '.join(missing)}")
-  reporter.say(f"table.csv and table.md are in {workdir}")
+  study_files.write(whole, complete, workdir, failures)
+  text = "\n".join(
+    f"## {table.title}\n\n{tables.to_markdown(table)}\n{table.note}\n"
+    for table in study.tables(workdir)
+  )
+  write_file(workdir / "table.md", text)
+  reporter.say(text)
+  reporter.say(f"rows.csv, dice.csv, comparisons.csv and table.md are in {workdir}")
 
 
 def run(argv: list[str]) -> int:
   """Runs a command line; returns the exit code, as `mlseg.main` does."""
   try:
-    points, options = parse(argv)
+    whole, options = parse(argv)
   except UserError as error:
     print(f"mlseg: {error}", file=sys.stderr)
     return 2
-  mine = points[options.task :: options.num_tasks]
-  if not mine:
-    print(f"mlseg: task {options.task} has nothing to do: the grid has {len(points)} points")
+  if not options.mine:
+    print(f"mlseg: this task has nothing to do: the grid has {len(whole.cells)} cells")
     return 0
-  models = sum(point.config.num_seeds for point in mine)
-  return main.run(lambda reporter: sweep(points, options, reporter), mine[0].config, models)
+  models = sum(cell.config.num_seeds for cell in options.mine)
+  first = options.mine[0].config
+  return main.run(lambda reporter: sweep(whole, options, reporter), first, models)
 
 
 if __name__ == "__main__":

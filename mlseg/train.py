@@ -17,7 +17,7 @@ from mlseg.data.cases import Cases
 from mlseg.errors import UserError
 from mlseg.feed import make_feed
 from mlseg.group import Group, Model, Run
-from mlseg.log import Reporter
+from mlseg.log import Reporter, shown
 from mlseg.member import Member
 from mlseg.programs import Brief, Programs
 from mlseg.run_folder import write_file
@@ -26,7 +26,15 @@ from mlseg.train_step import TrainState
 
 
 class DivergedError(Exception):
-  """Too many steps in a row had a loss or gradient that was not finite."""
+  """Too many steps in a row had a loss or gradient that was not finite.
+
+  Attributes:
+    said: by run and seed, what is to be said of each model.
+  """
+
+  def __init__(self, said: dict[tuple[int, int], str]):
+    super().__init__("; ".join(said.values()))
+    self.said = said
 
 
 def train(config: ConfigDict, workdir: pathlib.Path, reporter: Reporter) -> dict[str, Any]:
@@ -88,7 +96,7 @@ def train_together(
   # ---- Devices and programs
   in_parts = config.batch_size // config.num_microbatches
   layout = sharding.plan(jax.device_count(), len(groups[0].models), in_parts, **config.mesh)
-  results.say_header(reporter, config, cases, parts[numbers[0]], runs[0].workdir)
+  results.say_header(reporter, runs, cases, parts[numbers[0]])
   programs = Programs(
     configs,
     cases,
@@ -125,7 +133,7 @@ def train_together(
         best[model.run, model.seed] = programs.best(state, n)
       diverged |= said
       if diverged and len(runs) == 1:
-        raise DivergedError("; ".join(diverged.values()))
+        raise DivergedError(diverged)
 
     # ---- Test, and write what a run leaves
     summaries = []
@@ -136,7 +144,7 @@ def train_together(
       summaries.append(_finish(run, programs, cases, parts, own, reporter))
     sharding.wait_for_all("end")
   if diverged:
-    raise DivergedError("; ".join(diverged.values()))
+    raise DivergedError(diverged)
   return summaries
 
 
@@ -149,7 +157,7 @@ def _finish(
   reporter: Reporter,
 ) -> dict[str, Any]:
   """Tests the seeds of a run and writes its rows, results and figures; returns the results."""
-  config, workdir = run
+  config, workdir = run.config, run.workdir
   tested = {
     seed: results.test_seed(programs, config, cases, parts[seed].test, variables, reporter)
     for seed, variables in best.items()
@@ -158,10 +166,11 @@ def _finish(
   if sharding.is_main():
     model_file.write(workdir, best)
     results.write(workdir, cases, parts, tested, summary)
+  if run.title:  # one of many, which a table will show
+    reporter.say(f"{run.name}: test dice {shown(summary['metrics']['dice'])} %, in {workdir}")
+    return summary
   reporter.results(
-    f"{config.name}:{config.variant}, test set, per image unless pooled; percent, distances in"
-    " pixels",
-    summary,
+    f"{run.name}, test set, per image unless pooled; percent, distances in pixels", summary
   )
   reporter.say(f"rows, results and figures are in {workdir}")
   return summary

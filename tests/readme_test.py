@@ -40,8 +40,8 @@ def test_every_command_parses(command, monkeypatch):
 def test_the_sweep_is_the_papers_table(monkeypatch):
   monkeypatch.chdir(ROOT)
   (line,) = [line for line in TEXT.splitlines() if line.startswith("python -m mlseg.sweep")]
-  points, _ = sweep.parse(["mlseg.sweep", *shlex.split(line.split("mlseg.sweep", 1)[1])])
-  assert len(points) * points[0].config.num_seeds == 130
+  whole, _ = sweep.parse(["mlseg.sweep", *shlex.split(line.split("mlseg.sweep", 1)[1])])
+  assert len(whole.cells) * whole.cells[0].config.num_seeds == 130
 
 
 def test_the_weighting_example_runs():

@@ -17,22 +17,23 @@ def _parse(*flags):
 
 
 def test_all_variants_are_the_rows_of_the_papers_table():
-  points, options = _parse(DMF, "--variants=all", "--config.num_seeds=10")
-  assert len(points) == 13
-  assert points[0].name == "variance+tversky"
-  assert points[-1].name == "fixed"
-  assert {point.config.num_seeds for point in points} == {10}
+  whole, options = _parse(DMF, "--variants=all", "--config.num_seeds=10")
+  assert len(whole.cells) == 13
+  assert whole.cells[0].name == "variance+tversky"
+  assert whole.cells[-1].name == "fixed"
+  assert {cell.config.num_seeds for cell in whole.cells} == {10}
   assert options.workdir == _parse(DMF, "--variants=all", "--config.num_seeds=10")[1].workdir
   assert options.workdir != _parse(DMF, "--variants=all", "--config.num_seeds=9")[1].workdir
 
 
 def test_a_grid_is_every_combination_of_variants_and_values():
-  points, _ = _parse(
+  whole, _ = _parse(
     DMF,
     "--variants=fixed,mad+none",
     "--grid=optimizer.learning_rate=1e-3,1e-4",
     "--grid=weighting.fixed=(1.0,2.0,1.0),(1.0,1.0,1.0)",
   )
+  points = whole.cells
   assert len(points) == 8
   assert points[0].name == "fixed__learning_rate=1e-3__fixed=(1.0__2.0__1.0)"
   assert points[1].config.weighting.fixed == (1.0, 1.0, 1.0)
@@ -43,7 +44,7 @@ def test_a_grid_is_every_combination_of_variants_and_values():
 @pytest.mark.parametrize(
   ("flags", "said"),
   [
-    ([], "--config is missing"),
+    ([], "--study or --config is missing"),
     ([DMF, "--variants=mad+dice"], "unknown variant 'mad+dice'"),
     ([SMOKE, "--variants=all"], "has no VARIANTS"),
     ([DMF, "--grid=optimizer.learning_rate"], "--grid must be KEY=VALUE,VALUE"),
@@ -76,19 +77,20 @@ def test_tasks_train_the_grid_in_parts_and_the_table_has_what_is_there(tmp_path,
     f"--workdir={tmp_path}",
   ]
   assert sweep.run([*command, "--task=0", "--num_tasks=2"]) == 0
-  assert "not complete: variance+class_balanced_dice__name=fixed__initial=1.0" in (
+  assert "Not complete: variance+class_balanced_dice__name=fixed__initial=1.0" in (
     capsys.readouterr().out.replace("\n", " ")
   )
   assert sweep.run([*command, "--task=1", "--num_tasks=2"]) == 0
   capsys.readouterr()
   assert sweep.run([*command, "--table"]) == 0
   output = capsys.readouterr().out
-  assert "not complete" not in output
+  assert "Not complete" not in output
   assert "compiled" not in output
-  rows = [line for line in (tmp_path / "table.md").read_text().splitlines() if "name=" in line]
+  rows = [line for line in (tmp_path / "table.md").read_text().splitlines() if "| 1 |" in line]
   assert len(rows) == 4
   for row in rows:
-    name, seeds, dice = [cell.strip() for cell in row.split("|")][1:4]
+    label, seeds, dice = [cell.strip() for cell in row.split("|")][1:4]
+    name, dice = label.replace(",", "__"), dice.strip("*")
     results = json.loads((tmp_path / name / "results.json").read_text())
     assert seeds == "1"
     assert dice == f"{100 * results['metrics']['dice']['mean']:.2f}"

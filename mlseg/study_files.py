@@ -1,0 +1,173 @@
+"""What a study leaves beside its cells: rows by cell and seed, scores by case, and tests."""
+
+import csv
+import io
+import json
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mlseg.grid import Cell, Grid
+from mlseg.metrics.statistics import Comparison, compare
+from mlseg.run_folder import to_json, write_file
+
+Row = dict[str, Any]
+
+
+def write(grid: Grid, complete: Sequence[Cell], workdir: pathlib.Path, failures: Mapping) -> None:
+  """Writes `study.json`, `rows.csv`, `dice.csv` and `comparisons.csv`.
+
+  Args:
+    grid: all cells.
+    complete: those that have results.
+    workdir: the folder of all.
+    failures: by the name of a cell that failed, why.
+  """
+  axes = list(grid.cells[0].labels)
+  done = {cell.name for cell in complete}
+  content = {
+    "name": grid.name,
+    "axes": axes,
+    "reference": grid.reference,
+    "published": grid.published,
+    "cells": [
+      {"name": cell.name, "labels": cell.labels, "complete": cell.name in done}
+      | ({"failed": failures[cell.name]} if cell.name in failures else {})
+      for cell in grid.cells
+    ],
+  }
+  scores = dice_rows(complete, workdir)
+  write_file(workdir / "study.json", to_json(content, indent=1) + "\n")
+  write_file(workdir / "rows.csv", to_csv(seed_rows(complete, workdir)))
+  write_file(workdir / "dice.csv", to_csv(scores))
+  write_file(workdir / "comparisons.csv", to_csv(comparison_rows(scores, axes, grid.reference)))
+
+
+def seed_rows(cells: Iterable[Cell], workdir: pathlib.Path) -> list[Row]:
+  """Returns a row per cell and seed: labels, seed, and every metric of `results.json`."""
+  rows = []
+  for cell in cells:
+    content = json.loads((workdir / cell.name / "results.json").read_text())
+    for place, seed in enumerate(content["seeds"]):
+      scores = {name: entry["per_seed"][place] for name, entry in content["metrics"].items()}
+      rows.append({**cell.labels, "seed": seed, **scores})
+  return rows
+
+
+def dice_rows(cells: Sequence[Cell], workdir: pathlib.Path) -> list[Row]:
+  """Returns a row per test case and seed, with the Dice of each label of the last axis.
+
+  The Dice is the mean over classes without the background. Cells whose other labels differ have
+  rows of their own.
+  """
+  table: dict[tuple[str, ...], Row] = {}
+  for cell in cells:
+    *outer, last = cell.labels
+    folder = workdir / cell.name
+    group_of = {row["id"]: row["group"] for row in read_csv(folder / "data.csv")}
+    for (seed, name), value in _foreground_dice(folder / "cases.csv").items():
+      key = (*(cell.labels[axis] for axis in outer), seed, name)
+      start: Row = {axis: cell.labels[axis] for axis in outer}
+      start |= {"seed": int(seed), "id": name, "group": group_of[name]}
+      table.setdefault(key, start)[cell.labels[last]] = value
+  return list(table.values())
+
+
+def _foreground_dice(path: pathlib.Path) -> dict[tuple[str, str], float]:
+  """Returns by seed and case the mean Dice over classes without the first, the background."""
+  values: dict[tuple[str, str], list[float]] = {}
+  for row in read_csv(path):
+    values.setdefault((row["seed"], row["id"]), []).append(float(row["dice"]))
+  return {key: float(np.mean(dice[1:])) for key, dice in values.items()}
+
+
+def comparison_rows(scores: Sequence[Row], axes: Sequence[str], reference: str | None) -> list[Row]:
+  """Returns a row per label of the last axis, compared with the reference in the same cases.
+
+  Two ways to see it. Over cases: the models as they are, on other pictures; a unit is a group of
+  near-duplicates, with the mean of its cases over the seeds that test them; Wilcoxon's signed-rank
+  test. Over seeds: other starts, orders and splits too; a unit is the mean of a seed's test cases;
+  the paired t-test. Holm's correction is over the labels.
+
+  Args:
+    scores: from `dice_rows`, numbers as text or not.
+    axes: of the grid.
+    reference: a label of the last axis; None: no comparison.
+  """
+  outer, fixed = list(axes[:-1]), {*axes, "seed", "id", "group"}
+  tables: dict[tuple[str, ...], list[Row]] = {}
+  for row in scores:
+    tables.setdefault(tuple(row[axis] for axis in outer), []).append(row)
+  rows = []
+  for key, table in tables.items():
+    names = dict.fromkeys(name for row in table for name in row if name not in fixed)
+    labels = [name for name in names if all(row.get(name, "") != "" for row in table)]
+    if reference not in labels or len(labels) < 2:
+      continue
+    by_case = _compare(table, labels, "group", reference)
+    by_seed = _compare(table, labels, "seed", reference)
+    over_seeds = {test.first: _seed_part(test) for test in by_seed}  # none of a single seed
+    for test in by_case:
+      place = dict(zip(outer, key, strict=True)) | {axes[-1]: test.first}
+      rows.append(place | _case_part(test) | over_seeds.get(test.first, {}))
+  return rows
+
+
+def _compare(
+  table: Sequence[Row], labels: Sequence[str], unit: str, reference: str | None
+) -> list[Comparison]:
+  """Returns the comparisons with the mean Dice of each unit; none where there is one unit."""
+  units: dict[str, list[Row]] = {}
+  for row in table:
+    units.setdefault(str(row[unit]), []).append(row)
+  if len(units) < 2:
+    return []
+  means = {
+    label: [float(np.mean([float(row[label]) for row in rows])) for rows in units.values()]
+    for label in labels
+  }
+  return compare(means, reference=reference)
+
+
+def _case_part(comparison: Comparison) -> Row:
+  tests = comparison.tests
+  return {
+    "num_groups": tests.num_cases,
+    "difference": tests.mean_difference,
+    "low": tests.low,
+    "high": tests.high,
+    "rank_biserial": tests.rank_biserial,
+    "p_cases": tests.p_wilcoxon,
+    "p_cases_holm": comparison.p_wilcoxon_holm,
+  }
+
+
+def _seed_part(comparison: Comparison) -> Row:
+  tests = comparison.tests
+  return {
+    "num_seeds": tests.num_cases,
+    "difference_seeds": tests.mean_difference,
+    "low_seeds": tests.low,
+    "high_seeds": tests.high,
+    "p_seeds": tests.p_t,
+    "p_seeds_holm": comparison.p_t_holm,
+  }
+
+
+def read_csv(path: pathlib.Path) -> list[dict[str, str]]:
+  """Returns the rows of a file, values as text."""
+  with path.open(newline="") as file:
+    return list(csv.DictReader(file))
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+  """Returns rows as CSV; what a row has not stays empty."""
+  names = list(dict.fromkeys(name for row in rows for name in row))
+  text = io.StringIO()
+  writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
+  writer.writeheader()
+  for row in rows:
+    writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+  return text.getvalue()
