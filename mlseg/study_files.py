@@ -59,20 +59,41 @@ def seed_rows(cells: Iterable[Cell], workdir: pathlib.Path) -> list[Row]:
 def dice_rows(cells: Sequence[Cell], workdir: pathlib.Path) -> list[Row]:
   """Returns a row per test case and seed, with the Dice of each label of the last axis.
 
-  The Dice is the mean over classes without the background. Cells whose other labels differ have
-  rows of their own.
+  The Dice is the mean over classes without the background. 'leak' is 1 where the seed was trained
+  on a near-duplicate of the case. Cells whose other labels differ have rows of their own.
   """
   table: dict[tuple[str, ...], Row] = {}
   for cell in cells:
     *outer, last = cell.labels
     folder = workdir / cell.name
     group_of = {row["id"]: row["group"] for row in read_csv(folder / "data.csv")}
+    leaks = _leaks(folder / "split.json")
     for (seed, name), value in _foreground_dice(folder / "cases.csv").items():
       key = (*(cell.labels[axis] for axis in outer), seed, name)
       start: Row = {axis: cell.labels[axis] for axis in outer}
-      start |= {"seed": int(seed), "id": name, "group": group_of[name]}
+      start |= {
+        "seed": int(seed),
+        "id": name,
+        "group": group_of[name],
+        "leak": int((seed, name) in leaks),
+      }
       table.setdefault(key, start)[cell.labels[last]] = value
   return list(table.values())
+
+
+def _leaks(path: pathlib.Path) -> set[tuple[str, str]]:
+  """Returns seed and name of the test cases that have a near-duplicate in the training part."""
+  content = json.loads(path.read_text())
+  twins: dict[str, set[str]] = {}
+  for first, second, _ in content["near_duplicates"]:
+    twins.setdefault(first, set()).add(second)
+    twins.setdefault(second, set()).add(first)
+  return {
+    (seed, name)
+    for seed, parts in content["seeds"].items()
+    for name in parts["test"]
+    if not twins.get(name, set()).isdisjoint(parts["train"])
+  }
 
 
 def _foreground_dice(path: pathlib.Path) -> dict[tuple[str, str], float]:
@@ -96,7 +117,7 @@ def comparison_rows(scores: Sequence[Row], axes: Sequence[str], reference: str |
     axes: of the grid.
     reference: a label of the last axis; None: no comparison.
   """
-  outer, fixed = list(axes[:-1]), {*axes, "seed", "id", "group"}
+  outer, fixed = list(axes[:-1]), {*axes, "seed", "id", "group", "leak"}
   tables: dict[tuple[str, ...], list[Row]] = {}
   for row in scores:
     tables.setdefault(tuple(row[axis] for axis in outer), []).append(row)
