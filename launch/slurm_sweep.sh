@@ -1,16 +1,15 @@
 #!/usr/bin/env bash
 # Trains a grid of runs on Slurm, as an array of jobs that share the work.
 #
-#   sbatch --array=0-7 launch/slurm_sweep.sh --config=configs/dmf_busi.py --variants=all \
-#       --grid=seed=0,1,2 --workdir=runs/sweep
+#   sbatch --array=0-7 launch/slurm_sweep.sh --study=configs/studies/dmf_busi.py \
+#       --workdir=runs/study
 #
 # The arguments are those of `python -m mlseg.sweep`; which runs a task trains follows from its
 # number. Number the array from 0 without gaps; there may be fewer tasks than runs. Submit from the
 # repository's folder, with the Python environment active. When all are done, or earlier for what
 # is there, the same arguments print the table:
 #
-#   python -m mlseg.sweep --config=configs/dmf_busi.py --variants=all --grid=seed=0,1,2 \
-#       --workdir=runs/sweep --table
+#   python -m mlseg.sweep --study=configs/studies/dmf_busi.py --workdir=runs/study --table
 #
 # To change, here or by options of sbatch before the script's name, which win:
 #   --partition, --account   remove one # below and fill in

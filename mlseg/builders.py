@@ -13,7 +13,7 @@ import optax
 from ml_collections import ConfigDict
 
 from mlseg import models, weighting
-from mlseg.data import cases, distances, splits
+from mlseg.data import cases, distances, folder, splits
 from mlseg.errors import UserError, require, unknown, user_errors
 from mlseg.loss_builders import uses_distances
 from mlseg.models import unet
@@ -41,6 +41,10 @@ def check_config(config: ConfigDict) -> None:
     require(config[name] >= 0, f"config.{name} must not be negative", config[name])
   if config.data.placement not in PLACEMENTS:
     raise unknown("config.data.placement", config.data.placement, PLACEMENTS)
+  if config.data.name == cases.FOLDER and "folder" not in config.data:
+    raise UserError(
+      "config.data.name 'folder' needs the section config.data.folder: use configs/folder.py"
+    )
   rule = "config.seeds.vectorize must not be negative"
   require(config.seeds.vectorize >= 0, rule, config.seeds.vectorize)
   options = config.metrics
@@ -61,6 +65,8 @@ def make_cases(configs: Sequence[ConfigDict]) -> cases.Cases:
     configs: the recipes, of one data set.
   """
   options = configs[0].data
+  with user_errors("config.data.folder"):
+    files = folder.Options(**dict(options.folder)) if options.name == cases.FOLDER else None
   loaded = cases.load(
     options.name,
     root=options.root,
@@ -68,11 +74,21 @@ def make_cases(configs: Sequence[ConfigDict]) -> cases.Cases:
     diameter=options.diameter,
     sigma_space=options.sigma_space,
     sigma_intensity=options.sigma_intensity,
+    options=files,
   )
   if not any(map(uses_distances, configs)):
     return loaded
   maps = distances.signed_distances(loaded.masks, len(loaded.class_names))
   return loaded._replace(distances=maps)
+
+
+def find_near_duplicates(config: ConfigDict, data: cases.Cases) -> list[tuple[int, int, int]]:
+  """Returns the pairs of pictures that a split keeps together, and in how many bits they differ."""
+  if config.data.name != cases.FOLDER:
+    return splits.near_duplicates(data.hashes)
+  bits, most = config.data.folder.duplicate_bits, data.hashes.shape[1]
+  require(-1 <= bits <= most, f"config.data.folder.duplicate_bits must be -1 to {most}", bits)
+  return splits.near_duplicates(data.hashes, bits)
 
 
 def make_split(

@@ -127,14 +127,19 @@ class Reporter:
     if self._whole is not None:
       self.say(self._whole.describe(records[0]["epoch"] / epochs, time.monotonic()))
 
-  def results(self, title: str, results: dict[str, Any]) -> None:
+  def results(self, title: str, results: dict[str, Any], foreground: str) -> None:
     """Prints the table of test metrics, mean ± standard deviation over seeds.
 
     Shares are in percent, distances as they are.
+
+    Args:
+      title: of the table.
+      results: what `results.json` holds.
+      foreground: what the classes without the background are called.
     """
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("metric")
-    for name in ("lesion", "mean of classes", "lesion, pooled"):
+    for name in (foreground, "mean of classes", f"{foreground}, pooled"):
       table.add_column(name, justify="right")
     metrics = results["metrics"]
     for name in [n for n in metrics if f"{n}_pooled" in metrics and "background" not in n]:

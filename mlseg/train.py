@@ -82,8 +82,8 @@ def train_together(
   config = configs[0]
   strategy = _strategy(runs)
   cases = builders.make_cases(configs)
-  pairs = splits.near_duplicates(cases.hashes)
-  duplicates = splits.groups(len(cases.ids), pairs)
+  pairs = builders.find_near_duplicates(config, cases)
+  duplicates = splits.groups(len(cases.ids), pairs, cases.patients)
   numbers = [config.seed + n for n in range(config.num_seeds)]
   parts = {seed: builders.make_split(config, cases, duplicates, seed) for seed in numbers}
   models = [Model(n, seed, parts[seed]) for n in range(len(runs)) for seed in numbers]
@@ -169,9 +169,9 @@ def _finish(
   if run.title:  # one of many, which a table will show
     reporter.say(f"{run.name}: test dice {shown(summary['metrics']['dice'])} %, in {workdir}")
     return summary
-  reporter.results(
-    f"{run.name}, test set, per image unless pooled; percent, distances in pixels", summary
-  )
+  title = f"{run.name}, test set, per image unless pooled; percent, distances in pixels"
+  names = cases.class_names[1:]
+  reporter.results(title, summary, names[0] if len(names) == 1 else "foreground")
   reporter.say(f"rows, results and figures are in {workdir}")
   return summary
 

@@ -13,6 +13,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from mlseg import builders, loss_builders, losses, weighting
+from mlseg.data import folder
 from mlseg.errors import UserError
 
 CONFIGS = sorted((pathlib.Path(__file__).parent.parent / "configs").glob("*.py"))
@@ -51,8 +52,10 @@ def test_config_is_complete_and_builds(path, variant):
   config = module.get_config(variant) if variant else module.get_config()
   reference = dict(_leaves(_module(CONFIGS[0].with_name("dmf_busi.py")).get_config()))
   leaves = dict(_leaves(config))
+  own = {f"data.folder.{name}" for name in folder.Options._fields}
   # Options of methods and losses that a recipe does not mean to use keep their defaults unsaid.
-  assert _without_options(leaves) == _without_options(reference)
+  expected = _without_options(reference) | (own if config.data.name == "folder" else set())
+  assert _without_options(leaves) == expected
   assert not [name for name, value in leaves.items() if isinstance(value, list)]
   json.dumps(config.to_dict())
   builders.check_config(config)
@@ -64,15 +67,26 @@ def test_config_is_complete_and_builds(path, variant):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-def test_config_imports_only_ml_collections_and_says_its_command(path):
+def test_config_imports_no_project_and_says_its_command(path):
   tree = ast.parse(path.read_text())
   imported = {
     node.module.split(".")[0] if isinstance(node, ast.ImportFrom) else node.names[0].name
     for node in ast.walk(tree)
     if isinstance(node, ast.Import | ast.ImportFrom)
   }
-  assert imported == {"ml_collections"}
+  assert {"ml_collections"} <= imported <= {"ml_collections", "pathlib", "runpy"}
   assert f"python -m mlseg.main --config=configs/{path.name}" in ast.get_docstring(tree)
+
+
+@pytest.mark.parametrize("name", ["dmf_busc", "dmf_bus_synthetic", "folder"])
+def test_a_recipe_for_other_data_changes_the_data_only(name):
+  module, base = (_module(CONFIGS[0].with_name(f"{n}.py")) for n in (name, "dmf_busi"))
+  assert module.VARIANTS == base.VARIANTS
+  for variant in module.VARIANTS:
+    config, reference = (dict(_leaves(m.get_config(variant))) for m in (module, base))
+    different = {key for key, value in reference.items() if config[key] != value}
+    assert different == {"name", "data.name"}
+    assert config["variant"] == variant
 
 
 def test_the_variants_are_the_rows_of_the_papers_table():

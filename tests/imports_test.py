@@ -16,6 +16,7 @@ ALLOWED = {  # what a module of mlseg may import from mlseg, beside its own pack
   "weighting": set(),
   "data": {"errors"},
   "report": {"errors"},
+  "pictures": {"errors"},
   "log": {"errors"},
   "run_folder": {"errors"},
   "model_file": {"errors", "run_folder"},
@@ -40,16 +41,29 @@ ALLOWED = {  # what a module of mlseg may import from mlseg, beside its own pack
     "together", "train_step",
   },
   "programs": {"builders", "data", "feed", "member", "seeds", "sharding", "train_step"},
-  "results": {"data", "log", "metrics", "programs", "report", "run_folder", "sharding"},
+  "results": {"data", "group", "log", "metrics", "programs", "report", "run_folder", "sharding"},
   "train": {
     "builders", "checkpoint", "data", "errors", "feed", "group", "log", "member",
     "model_file", "programs", "results", "run_folder", "seeds", "sharding", "stopping",
     "train_step",
   },
-  "sweep": {
-    "builders", "errors", "group", "log", "main", "report", "run_folder", "seeds", "sharding",
-    "runtime", "together", "train",
+  "grid": {"errors", "main"},
+  "cells": {
+    "builders", "errors", "grid", "group", "log", "run_folder", "seeds", "sharding", "stopping",
+    "together", "train",
   },
+  "study_files": {"grid", "metrics", "run_folder"},
+  "sweep": {
+    "cells", "errors", "grid", "log", "main", "report", "run_folder", "runtime", "sharding",
+    "study_files",
+  },
+  "trained": {"builders", "errors", "model_file", "models"},
+  "inference": {"data", "models"},
+  "region_table": set(),
+  "predictor": {
+    "builders", "errors", "inference", "log", "pictures", "region_table", "run_folder", "trained",
+  },
+  "predict": {"errors", "log", "pictures", "predictor", "runtime"},
   "main": {"distributed", "errors", "log", "runtime", "sharding", "stopping", "train"},
 }  # fmt: skip
 OUTSIDE = {  # where only these packages may be imported
@@ -61,6 +75,8 @@ ONLY_IN = {  # packages that only these modules may import
   "tensorflow_datasets": {"data"},
   "matplotlib": {"report"},
   "rich": {"log"},
+  "tifffile": {"pictures"},
+  "pydicom": {"pictures"},
 }
 STANDARD = set(__import__("sys").stdlib_module_names)
 FILES = sorted(ROOT.rglob("*.py"))

@@ -40,7 +40,7 @@ WRONG = {
     [SMOKE, "--config.weighting.name=fixed", "--config.weighting.fixed=(1.0,)"],
     "one weight per entry of config.losses, not (1.0,)",
   ),
-  "data set": ([SMOKE, "--config.data.name=bussi"], "unknown dataset 'bussi': choose from busi"),
+  "data set": ([SMOKE, "--config.data.name=bussi"], "unknown dataset 'bussi': choose from bus_s"),
   "data folder": ([SMOKE, "--config.data.root=nowhere"], "nowhere"),
   "split": ([SMOKE, "--config.data.split=rnd"], "unknown split 'rnd': choose from"),
   "batch": (

@@ -1,24 +1,21 @@
 """BUSI, breast ultrasound images with lesion masks, as a tfds builder over the original folder."""
 
-import io
 import pathlib
 import re
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
-import cv2
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from mlseg.data.pictures import encode, natural_key, read_picture, to_colour, to_grey
 from mlseg.data.preprocessing import resize_image, resize_mask
 from mlseg.errors import UserError
 
 LABELS = ("benign", "malignant", "normal")
 FOLDER = "Dataset_BUSI_with_GT"
 NAME = re.compile(r"(?P<case>[^.].*?)(?P<mask>_mask(_\d+)?)?\.png")  # no hidden files
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _CITATION = """\
 @article{aldhabyani2020busi,
@@ -101,8 +98,8 @@ class Busi(tfds.core.GeneratorBasedBuilder):
       height, width = mask.shape
       if size:
         image, mask = resize_image(to_grey(image), size), resize_mask(mask, size)
-      elif image.ndim == 2:
-        image = np.repeat(image[..., None], 3, -1)
+      else:
+        image = to_colour(image)
       yield (
         number,
         {
@@ -158,54 +155,6 @@ def _cases_of(folder: pathlib.Path) -> dict[str, tuple[pathlib.Path, list[pathli
   return {case: (path, masks[case]) for case, path in images.items()}
 
 
-def natural_key(path: pathlib.Path) -> list[Any]:
-  """Returns what sorts names by the numbers in them.
-
-  Example:
-    >>> paths = [pathlib.Path("benign (10).png"), pathlib.Path("benign (9).png")]
-    >>> [path.stem for path in sorted(paths, key=natural_key)]
-    ['benign (9)', 'benign (10)']
-  """
-  return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
-
-
-def read_picture(path: pathlib.Path) -> np.ndarray:
-  """Returns a picture [H, W] or [H, W, 3], uint8; 1-bit pictures become 0 and 255.
-
-  Raises:
-    UserError: the file is empty, cut short or not a picture.
-  """
-  data = path.read_bytes()
-  if not data:
-    raise UserError(f"{path}: the file is empty")
-  if data.startswith(PNG_SIGNATURE) and not _is_whole_png(data):
-    raise UserError(f"{path}: is cut short or damaged")
-  try:
-    with Image.open(io.BytesIO(data)) as picture:
-      picture.load()  # PIL refuses most of what is cut short, where OpenCV fills it up
-      grey = picture.mode in ("1", "L")
-      return np.asarray(picture.convert("L" if grey else "RGB"))
-  except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-    raise UserError(f"{path}: is not a readable picture ({error})") from error
-
-
-def _is_whole_png(data: bytes) -> bool:
-  """Returns whether every chunk is there with its checksum, up to the one that ends a PNG.
-
-  PIL reads a file without its last 20 bytes, and some with a damaged byte, as if all were well.
-  """
-  start = len(PNG_SIGNATURE)
-  while start + 12 <= len(data):  # a chunk: length, name, content, checksum
-    end = start + 8 + int.from_bytes(data[start : start + 4])
-    checksum = int.from_bytes(data[end : end + 4])
-    if end + 4 > len(data) or zlib.crc32(data[start + 4 : end]) != checksum:
-      return False
-    if data[start + 4 : start + 8] == b"IEND":
-      return True
-    start = end + 4
-  return False
-
-
 def read_mask(paths: list[pathlib.Path], image_path: pathlib.Path) -> np.ndarray:
   """Returns the union of masks [H, W], 0 or 255.
 
@@ -222,15 +171,3 @@ def read_mask(paths: list[pathlib.Path], image_path: pathlib.Path) -> np.ndarray
       raise UserError(f"{path}: is {size}, but its picture {image_path.name} is {height}×{width}")
     union |= to_grey(mask) > 127
   return union.astype(np.uint8) * 255
-
-
-def to_grey(image: np.ndarray) -> np.ndarray:
-  """Returns [H, W] uint8 from [H, W] or RGB [H, W, 3], by the luma of ITU-R BT.601."""
-  return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-
-
-def encode(image: np.ndarray, smallest: bool) -> bytes:
-  """Returns a picture [H, W] or RGB [H, W, 3] as PNG, as small as it gets or as fast as it gets."""
-  content = io.BytesIO()
-  Image.fromarray(image).save(content, "PNG", optimize=smallest, compress_level=1)
-  return content.getvalue()

@@ -1,30 +1,30 @@
 """A data set in memory: every picture and mask, preprocessed once and cached."""
 
 import contextlib
-import hashlib
-import io
 import json
-import os
 import pathlib
 import tempfile
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mlseg.data import busi, prepare, preprocessing, splits
+from mlseg.data import cache as caches
+from mlseg.data import folder, prepare, preprocessing, splits
+from mlseg.data.pictures import natural_key, to_colour, to_grey
 from mlseg.errors import UserError, unknown
 
 EMBEDDED = pathlib.Path(__file__).parent / "embedded"
 EMBEDDED_SIZE = 128
+FOLDER = "folder"  # the name of any folder of pictures and masks
+NAMES = (*prepare.DATASETS, FOLDER)
 
 
 class Cases(NamedTuple):
   """N pictures with their masks."""
 
-  images: np.ndarray  # [N, H, W, 1] uint8
+  images: np.ndarray  # [N, H, W, I] uint8, grey (I = 1) or RGB (I = 3)
   masks: np.ndarray  # [N, H, W] uint8, the index of a class
   labels: np.ndarray  # [N] int32, the index of a diagnosis
   hashes: np.ndarray  # [N, bits] bool, perceptual, of the pictures before any filter
@@ -33,6 +33,14 @@ class Cases(NamedTuple):
   label_names: tuple[str, ...]  # of the diagnoses
   fingerprint: str  # of the arrays and the ids
   distances: np.ndarray | None = None  # [N, H, W, C] float32, to the boundary of each class
+  patients: np.ndarray | None = None  # [N] int32, the same number for cases of one patient
+
+
+class _Names(NamedTuple):
+  """What the numbers in the arrays of a data set stand for."""
+
+  classes: tuple[str, ...]
+  labels: tuple[str, ...]
 
 
 def load(
@@ -43,6 +51,7 @@ def load(
   diameter: int = 5,
   sigma_space: float = 2.0,
   sigma_intensity: float = 25.0,
+  options: folder.Options | None = None,
   cache: pathlib.Path | None = None,
 ) -> Cases:
   """Returns a data set: the embedded one, or that of an original folder.
@@ -52,86 +61,131 @@ def load(
   cache cannot be written, a warning says so.
 
   Args:
-    name: 'busi'.
-    root: folder of the originals; None for the embedded 128×128 pictures.
+    name: 'busi', 'busc', 'bus_synthetic', or 'folder' for any other.
+    root: folder of the originals; None for the embedded 128×128 pictures of BUSI.
     image_size: side of the pictures, pixels.
     diameter: of the bilateral filter, pixels; 0 for none. See `preprocessing.bilateral_filter`.
     sigma_space: of the filter, pixels.
     sigma_intensity: of the filter, grey values.
+    options: for 'folder', which files are what.
     cache: folder of what was computed; None: $MLSEG_CACHE or ~/.cache/mlseg.
 
   Raises:
     UserError: an unknown name, a missing or wrong folder, or a size that the source has not got.
   """
-  if name not in prepare.BUILDERS:
-    raise unknown("dataset", name, prepare.BUILDERS)
+  _check(name, root, image_size)
+  cache = cache or caches.folder()
+  filtering: dict[str, Any] = {
+    "diameter": diameter, "sigma_space": sigma_space, "sigma_intensity": sigma_intensity
+  }  # fmt: skip
+  preprocessing.bilateral_filter(np.zeros((8, 8), np.uint8), **filtering)  # checks the values
+  if name == FOLDER:
+    if root is None or options is None:
+      raise UserError("config.data.name 'folder' needs the section config.data.folder")
+    arrays, names = _from_folder(pathlib.Path(root), options, image_size, filtering, cache)
+  else:
+    arrays, names = _from_builder(name, root, image_size, filtering, cache)
+  ids = tuple(str(case) for case in arrays.pop("ids"))
+  content = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays.values())
+  return Cases(
+    **arrays,
+    ids=ids,
+    class_names=names.classes,
+    label_names=names.labels,
+    fingerprint=caches.digest(" ".join(ids).encode() + content),
+  )
+
+
+def _check(name: str, root: str | None, image_size: int) -> None:
+  """Raises a UserError where there is no such data set."""
+  if name not in NAMES:
+    raise unknown("dataset", name, NAMES)
   if image_size < 8:
     raise UserError(f"config.data.image_size must be at least 8, not {image_size}")
+  wanted = prepare.DATASETS[name].download if name in prepare.DATASETS else "folder of the data"
+  is_embedded = (EMBEDDED / name).is_dir()
+  if root is None and not is_embedded:
+    raise UserError(f"config.data.name {name!r} needs the {wanted}: --config.data.root=DIR")
   if root is None and image_size > EMBEDDED_SIZE:
     raise UserError(
       f"config.data.image_size {image_size} is larger than the embedded {EMBEDDED_SIZE}×"
       f"{EMBEDDED_SIZE} pictures: give the originals with --config.data.root=DIR"
     )
   if root is not None and not pathlib.Path(root).is_dir():
+    without = f"; without it the embedded {EMBEDDED_SIZE}×{EMBEDDED_SIZE} set is used"
     raise UserError(
-      f"data folder {root} does not exist: --config.data.root needs the original"
-      f" {busi.FOLDER}; without it the embedded {EMBEDDED_SIZE}×{EMBEDDED_SIZE} set is used"
+      f"data folder {root} does not exist: --config.data.root needs the {wanted}"
+      f"{without if is_embedded else ''}"
     )
-  cache = cache or pathlib.Path(os.environ.get("MLSEG_CACHE", "~/.cache/mlseg")).expanduser()
-  filtering: dict[str, Any] = {
-    "diameter": diameter, "sigma_space": sigma_space, "sigma_intensity": sigma_intensity
-  }  # fmt: skip
-  preprocessing.bilateral_filter(np.zeros((8, 8), np.uint8), **filtering)  # checks the values
+
+
+def _from_folder(
+  root: pathlib.Path,
+  options: folder.Options,
+  size: int,
+  filtering: dict[str, Any],
+  cache: pathlib.Path,
+) -> tuple[dict[str, np.ndarray], _Names]:
+  """Returns the arrays of any folder, and what their numbers stand for."""
+  cases = folder.find_cases(root, options)
+  labels, label_names = folder.numbers([case.label or "unknown" for case in cases])
+  states = caches.states(folder.files(cases, root, options), root)
+  recipe = {"v": 1, "files": states, "size": size, "options": options._asdict(), **filtering}
+
+  def make() -> dict[str, np.ndarray]:
+    pictures = _preprocess(folder.read(cases, options), size, filtering, options.channels)
+    return _arrays(pictures, labels, [case.id for case in cases])
+
+  key = caches.digest(json.dumps(recipe))[:16]
+  arrays = caches.cached(cache / f"{FOLDER}-{size}-{key}.npz", make)
+  if any(case.patient for case in cases):
+    # A case without a patient is one of its own.
+    texts = [case.patient or f"\0{case.id}" for case in cases]
+    arrays["patients"] = folder.numbers(texts)[0]
+  return arrays, _Names(tuple(str(name) for name, _ in options.classes), label_names)
+
+
+def _from_builder(
+  name: str, root: str | None, size: int, filtering: dict[str, Any], cache: pathlib.Path
+) -> tuple[dict[str, np.ndarray], _Names]:
+  """Returns the arrays of a data set with a builder, and what their numbers stand for."""
   embedded = EMBEDDED / name / "size128" / "1.0.0"
-  files = _states(embedded.iterdir() if root is None else _originals(pathlib.Path(root)))
-  key = _digest(json.dumps({"v": 1, "files": files, "size": image_size, **filtering}))
+  files = caches.states(
+    embedded.iterdir() if root is None else _originals(name, pathlib.Path(root))
+  )
+  key = caches.digest(json.dumps({"v": 1, "files": files, "size": size, **filtering}))[:16]
 
   def make() -> dict[str, np.ndarray]:
     if root is None:
-      return _preprocess(_read(embedded), image_size, filtering)
-    with _prepared(name, pathlib.Path(root), cache / f"originals-{_digest(str(files))[:16]}") as at:
-      return _preprocess(_read(at), image_size, filtering)
+      return _of_rows(_read(name, embedded), size, filtering)
+    place = cache / f"originals-{caches.digest(str(files))[:16]}"
+    with _prepared(name, pathlib.Path(root), place) as at:
+      return _of_rows(_read(name, at), size, filtering)
 
-  arrays = _cached(cache / f"{name}-{image_size}-{key[:16]}.npz", make)
-  label_names = busi.LABELS[:2]
-  ids = tuple(str(case) for case in arrays.pop("ids"))
-  content = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays.values())
-  return Cases(
-    **arrays,
-    ids=ids,
-    class_names=("background", "lesion"),
-    label_names=label_names,
-    fingerprint=_digest(" ".join(ids).encode() + content),
-  )
+  arrays = caches.cached(cache / f"{name}-{size}-{key}.npz", make)
+  labels = prepare.DATASETS[name].labels
+  present = tuple(labels[n] for n in np.unique(arrays["labels"]))
+  arrays["labels"] = np.searchsorted(np.unique(arrays["labels"]), arrays["labels"]).astype(np.int32)
+  return arrays, _Names(("background", "lesion"), present)
 
 
-def _digest(content: str | bytes) -> str:
-  return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
-
-
-def _originals(root: pathlib.Path) -> Iterator[pathlib.Path]:
+def _originals(name: str, root: pathlib.Path) -> Iterator[pathlib.Path]:
   """Yields the files of the data set, and no others that the folder may hold."""
-  for cases in busi.find_cases(root).values():
+  for cases in prepare.DATASETS[name].find_cases(root).values():
     for image_path, mask_paths in cases.values():
       yield from (image_path, *mask_paths)
-
-
-def _states(paths: Iterable[pathlib.Path]) -> list[tuple[str, int, int]]:
-  """Returns what tells one state of files from another without reading them."""
-  stats = [(f"{path.parent.name}/{path.name}", path.stat()) for path in sorted(paths)]
-  return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 
 
 @contextlib.contextmanager
 def _prepared(name: str, root: pathlib.Path, place: pathlib.Path) -> Iterator[pathlib.Path]:
   """Yields the tfds folder of the originals, made where they are new, for as long as it is read."""
-  version = pathlib.Path(name, "original", str(prepare.BUILDERS[name].VERSION))
+  version = pathlib.Path(name, "original", str(prepare.DATASETS[name].builder.VERSION))
   with contextlib.ExitStack() as stack:
     if not (place / version).is_dir():
       try:
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary = tempfile.TemporaryDirectory(dir=place.parent, prefix=".preparing-")
-      except OSError:  # `_cached` says that the cache cannot be written
+      except OSError:  # `caches.cached` says that the cache cannot be written
         temporary = tempfile.TemporaryDirectory(prefix="mlseg-")
       made = pathlib.Path(stack.enter_context(temporary))
       prepare.prepare(name, root, made, "original")
@@ -145,53 +199,55 @@ def _prepared(name: str, root: pathlib.Path, place: pathlib.Path) -> Iterator[pa
     yield place / version
 
 
-def _read(folder: pathlib.Path) -> list[dict[str, Any]]:
+def _read(name: str, at: pathlib.Path) -> list[dict[str, Any]]:
   """Returns the cases with a lesion, in the order of the names."""
-  builder = tfds.builder_from_directory(folder)
+  builder = tfds.builder_from_directory(at)
   rows = []
-  for label, label_name in enumerate(busi.LABELS[:2]):
+  for label, label_name in enumerate(prepare.DATASETS[name].labels):
+    if label_name not in builder.info.splits:
+      continue
     source = builder.as_data_source(split=label_name)
     found = [{**dict(row), "id": row["id"].decode(), "label": label} for row in source]
-    rows += sorted(found, key=lambda row: busi.natural_key(pathlib.Path(row["id"])))
+    rows += sorted(found, key=lambda row: natural_key(pathlib.PurePosixPath(row["id"])))
   return rows
 
 
-def _preprocess(
+def _of_rows(
   rows: list[dict[str, Any]], size: int, filtering: dict[str, Any]
 ) -> dict[str, np.ndarray]:
+  """Returns the arrays of the cases that a builder gave."""
+  pictures = (
+    {
+      "image": row["image"][..., 0] if row["image"].shape[-1] == 1 else row["image"],
+      "mask": (row["mask"][..., 0] > 0).astype(np.uint8),
+    }
+    for row in rows
+  )
+  labels = np.array([row["label"] for row in rows], np.int32)
+  return _arrays(_preprocess(pictures, size, filtering, 1), labels, [row["id"] for row in rows])
+
+
+def _preprocess(
+  pictures: Iterable[dict[str, Any]], size: int, filtering: dict[str, Any], channels: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Returns images [N, size, size, channels], masks [N, size, size] and hashes [N, bits]."""
   images, masks, hashes = [], [], []
-  for row in rows:
-    image = row["image"]
-    grey = busi.to_grey(image[..., 0] if image.shape[-1] == 1 else image)
-    # Both sources are hashed at one size, so that they agree on what is a duplicate.
+  for picture in pictures:
+    grey = to_grey(picture["image"])
+    # All sources are hashed at one size, so that they agree on what is a duplicate.
     hashes.append(splits.perceptual_hash(preprocessing.resize_image(grey, EMBEDDED_SIZE)))
-    images.append(
-      preprocessing.bilateral_filter(preprocessing.resize_image(grey, size), **filtering)
-    )
-    masks.append(preprocessing.resize_mask(row["mask"][..., 0], size) > 0)
+    image = grey if channels == 1 else to_colour(picture["image"])
+    small = preprocessing.resize_image(image, size)
+    images.append(preprocessing.bilateral_filter(small, **filtering))
+    masks.append(preprocessing.resize_mask(picture["mask"], size))
+  shape = len(images), size, size, channels
+  return np.stack(images).reshape(shape), np.stack(masks), np.stack(hashes)
+
+
+def _arrays(
+  preprocessed: tuple[np.ndarray, np.ndarray, np.ndarray], labels: np.ndarray, ids: list[str]
+) -> dict[str, np.ndarray]:
+  images, masks, hashes = preprocessed
   return {
-    "images": np.stack(images)[..., None],
-    "masks": np.stack(masks).astype(np.uint8),
-    "labels": np.array([row["label"] for row in rows], np.int32),
-    "hashes": np.stack(hashes),
-    "ids": np.array([row["id"] for row in rows]),
-  }
-
-
-def _cached(path: pathlib.Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-  """Returns the arrays of a cache file, made and written where it is missing or damaged."""
-  try:
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-      return {name: file[name] for name in file.files}
-  except Exception:  # missing, cut short, or something else: zip and numpy raise many things
-    arrays = make()
-  content = io.BytesIO()
-  np.savez(content, **arrays)  # type: ignore[arg-type]
-  temporary = path.with_name(f".{path.name}.{os.getpid()}")
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_bytes(content.getvalue())
-    temporary.replace(path)
-  except OSError as error:
-    warnings.warn(f"the cache {path.parent} cannot be written: {error.strerror}", stacklevel=2)
-  return arrays
+    "images": images, "masks": masks, "labels": labels, "hashes": hashes, "ids": np.array(ids)
+  }  # fmt: skip

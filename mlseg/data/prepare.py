@@ -2,8 +2,9 @@
 
     python -m mlseg.data.prepare --dataset=busi --root=DIR --out=DIR [--config=size128]
 
-The embedded default data set was made by this command. The same originals give the same pictures
-on every machine, and the same bytes under the same versions of Pillow, OpenCV and array-record.
+`--dataset` is busi, busc or bus_synthetic. The embedded default data set was made by this command.
+The same originals give the same pictures on every machine, and the same bytes under the same
+versions of Pillow, OpenCV and array-record.
 """
 
 import contextlib
@@ -12,16 +13,37 @@ import pathlib
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow_datasets as tfds
 from absl import flags
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
-from mlseg.data.busi import Busi
+from mlseg.data import bus_synthetic, busc, busi, paired
 from mlseg.errors import UserError, unknown
 
-BUILDERS = {"busi": Busi}
+
+class Dataset(NamedTuple):
+  """A data set with a builder."""
+
+  builder: type[tfds.core.GeneratorBasedBuilder]
+  find_cases: Callable[[pathlib.Path], paired.Cases]  # per label and case the picture and its masks
+  labels: tuple[str, ...]  # of the cases to train on: splits of the builder, where they are there
+  download: str  # what the original folder is, in words
+
+
+DATASETS = {
+  "busi": Dataset(busi.Busi, busi.find_cases, busi.LABELS[:2], f"original {busi.FOLDER}"),
+  "busc": Dataset(busc.Busc, busc.find_cases, busc.LABELS, "unpacked download of BUSC"),
+  "bus_synthetic": Dataset(
+    bus_synthetic.BusSynthetic,
+    bus_synthetic.find_cases,
+    bus_synthetic.LABELS,
+    "unpacked download of BUS synthetic",
+  ),
+}
 
 
 def prepare(dataset: str, root: pathlib.Path, out: pathlib.Path, config: str) -> pathlib.Path:
@@ -30,17 +52,17 @@ def prepare(dataset: str, root: pathlib.Path, out: pathlib.Path, config: str) ->
   It is written beside its place under a temporary name, and renamed when it is whole.
 
   Args:
-    dataset: 'busi'.
+    dataset: 'busi', 'busc' or 'bus_synthetic'.
     root: the original folder.
     out: where data sets are; the result is `out/DATASET/CONFIG/VERSION`.
-    config: of the builder: 'original' or 'size128'.
+    config: of the builder: 'original', or 'size128' of BUSI.
 
   Raises:
     UserError: an unknown name, or something wrong with the originals.
   """
-  if dataset not in BUILDERS:
-    raise unknown("dataset", dataset, BUILDERS)
-  builder_class = BUILDERS[dataset]
+  if dataset not in DATASETS:
+    raise unknown("dataset", dataset, DATASETS)
+  builder_class = DATASETS[dataset].builder
   if config not in builder_class.builder_configs:
     raise unknown("config", config, builder_class.builder_configs)
   if not root.is_dir():

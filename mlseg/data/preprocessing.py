@@ -7,13 +7,13 @@ from mlseg.errors import UserError
 
 
 def resize_image(image: np.ndarray, size: int) -> np.ndarray:
-  """Returns a grey picture [H, W] as [size, size], each new pixel the mean of the area it covers.
+  """Returns a picture [H, W] or [H, W, 3] as [size, size, ...], pixels as means of their areas.
 
   Example:
     >>> resize_image(np.array([[0, 100], [100, 200]], np.uint8), 1).tolist()
     [[100]]
   """
-  if image.shape == (size, size):
+  if image.shape[:2] == (size, size):
     return image
   return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
 
@@ -34,13 +34,13 @@ def bilateral_filter(
   Gaussian of their difference in intensity.
 
   Args:
-    image: [H, W] uint8.
+    image: [H, W] or RGB [H, W, 3] uint8; of colours, the sum of the channels' differences counts.
     diameter: of the neighbourhood, pixels; 0 for no filter.
     sigma_space: of the distance, pixels.
     sigma_intensity: of the difference, grey values of 0 to 255.
 
   Returns:
-    [H, W] uint8.
+    uint8, as the image.
 
   Raises:
     UserError: a parameter is out of its range.

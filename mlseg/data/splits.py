@@ -64,15 +64,28 @@ def near_duplicates(hashes: np.ndarray, threshold: int = THRESHOLD) -> list[tupl
   return sorted(pairs, key=lambda pair: (pair[2], pair[:2]))
 
 
-def groups(num_cases: int, pairs: list[tuple[int, int, int]]) -> np.ndarray:
-  """Returns [N] int32, the same number for cases that a chain of pairs connects.
+def groups(
+  num_cases: int, pairs: list[tuple[int, int, int]], patients: np.ndarray | None = None
+) -> np.ndarray:
+  """Returns [N] int32, the same number for cases that a chain of pairs or patients connects.
+
+  Args:
+    num_cases: N.
+    pairs: from `near_duplicates`.
+    patients: [N], the same number for cases of one patient; None where they are not known.
 
   Example:
     >>> groups(4, [(0, 2, 5), (2, 3, 1)]).tolist()
     [0, 1, 0, 0]
+    >>> groups(4, [(0, 2, 5)], np.array([7, 8, 9, 9])).tolist()
+    [0, 1, 0, 0]
   """
+  links = [(i, j) for i, j, _ in pairs]
+  if patients is not None:
+    _, first, inverse = np.unique(patients, return_index=True, return_inverse=True)
+    links += [(int(i), j) for j, i in enumerate(first[inverse]) if i != j]
   group = np.arange(num_cases, dtype=np.int32)
-  for i, j, _ in pairs:
+  for i, j in links:
     low, high = sorted((group[i], group[j]))
     group[group == high] = low
   return group
@@ -90,6 +103,8 @@ def split(
 
   'grouped' keeps every group on one side: groups of several cases are drawn first, each to a part
   with the chance of the room that is left there, then single cases fill every part to its size.
+  Where there are too few single cases for that, the sizes come as near to the fractions as whole
+  groups allow, and seeds exchange groups of the same size and labels.
   'random' draws cases one by one, the naive split of the paper, which leaks.
 
   Args:
@@ -115,20 +130,76 @@ def split(
   room = _sizes(labels, fractions)
   members = _shuffled_groups(group if method == "grouped" else None, num_cases, rng)
   values = np.unique(labels)
+  needs = np.stack([[(labels[cases] == value).sum() for value in values] for cases in members])
+  if _fills_any_room(needs):
+    part_of_group = _draw(needs, room, fractions, rng)
+  else:
+    part_of_group = _pack(needs, room, fractions)
   part_of = np.full(num_cases, -1)
-  for cases in members:
-    need = np.array([(labels[cases] == value).sum() for value in values])
+  for cases, part in zip(members, part_of_group, strict=True):
+    part_of[cases] = part
+  return Split(*(np.flatnonzero(part_of == part).astype(np.int32) for part in range(3)))
+
+
+def _fills_any_room(needs: np.ndarray) -> bool:
+  """Returns whether there are single cases enough to fill what groups leave, whatever the draw.
+
+  A group of one label fits into one of three parts unless each has less room than it needs.
+
+  Args:
+    needs: [groups, labels], cases of each group.
+  """
+  is_single = needs.sum(1) == 1
+  largest = needs.max(0)
+  return bool((needs[is_single].sum(0) >= 3 * (largest - 1)).all())
+
+
+def _draw(
+  needs: np.ndarray, room: np.ndarray, fractions: tuple[float, ...], rng: np.random.Generator
+) -> list[int]:
+  """Returns the part of each group, drawn with the chance of the room that is left in the parts."""
+  room, drawn = room.copy(), []
+  for need in needs:
     fits = [part for part in range(3) if (room[part] >= need).all()]
     if not fits:
-      raise UserError(
-        f"config.data.fractions {fractions} leave no part with room for a group of {len(cases)}"
-        " near-duplicates; use larger parts or split='random'"
-      )
+      raise _no_room(fractions, int(need.sum()))
     chances = np.array([room[part][need > 0].sum() for part in fits], float)
     part = rng.choice(fits, p=chances / chances.sum())
-    part_of[cases] = part
+    drawn.append(int(part))
     room[part] -= need
-  return Split(*(np.flatnonzero(part_of == part).astype(np.int32) for part in range(3)))
+  return drawn
+
+
+def _pack(needs: np.ndarray, room: np.ndarray, fractions: tuple[float, ...]) -> list[int]:
+  """Returns the part of each group: of those with room, the one that is emptiest for its size.
+
+  Where no part has room, the one with most is taken. How many groups of each kind a part gets does
+  not depend on the groups' order.
+
+  Args:
+    needs: [groups, labels], larger groups first.
+    room: [3, labels], the sizes wished for.
+    fractions: for messages.
+  """
+  order = sorted(range(len(needs)), key=lambda n: (-needs[n].sum(), *needs[n].tolist()))
+  filled, part_of = np.zeros(room.shape), [0] * len(needs)
+  for n in order:
+    left = room - filled
+    fits = (left >= needs[n]).all(1)
+    weights = np.where(fits[:, None], left / np.maximum(room, 1), -1.0) if fits.any() else left
+    part = int((weights * needs[n]).sum(1).argmax())
+    part_of[n] = part
+    filled[part] += needs[n]
+  if not filled.sum(1).all():
+    raise _no_room(fractions, int(needs.sum(1).max()))
+  return part_of
+
+
+def _no_room(fractions: tuple[float, ...], size: int) -> UserError:
+  return UserError(
+    f"config.data.fractions {fractions} leave no part with room for a group of {size} cases that"
+    " belong together (near-duplicates, or one patient's); use larger parts or split='random'"
+  )
 
 
 def _sizes(labels: np.ndarray, fractions: tuple[float, float, float]) -> np.ndarray:

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mlseg.data import cache as caches
 from mlseg.data import cases, preprocessing
 from mlseg.data.busi import FOLDER
 from mlseg.errors import UserError
@@ -29,6 +30,13 @@ def test_the_embedded_set(embedded):
   assert len(set(embedded.ids)) == 647
   assert embedded.label_names == ("benign", "malignant")
   assert embedded.class_names == ("background", "lesion")
+
+
+def test_the_fingerprint_of_the_embedded_set_stays(embedded):
+  """A run that was started on these data goes on only with the same fingerprint."""
+  assert embedded.fingerprint == (
+    "6202556a24d5021208f42980c60cbd5def91f4623ae7fa41c0631ac2ea7dc4f9"
+  )
 
 
 def test_the_filter_is_opencvs_and_can_be_off(embedded, tmp_path):
@@ -127,8 +135,8 @@ def test_what_another_process_prepared_meanwhile_stays(tmp_path, monkeypatch):
 
   def with_a_rival(name, source, out, config):
     target = prepare(name, source, out, config)
-    files = cases._states(cases._originals(pathlib.Path(root)))
-    place = cache / f"originals-{cases._digest(str(files))[:16]}"
+    files = caches.states(cases._originals("busi", pathlib.Path(root)))
+    place = cache / f"originals-{caches.digest(str(files))[:16]}"
     prepare(name, source, place, config)
     (place / "rival").write_text("was here first")
     return target
@@ -150,7 +158,10 @@ def test_the_originals_give_the_embedded_set(shared, embedded, tmp_path):
 @pytest.mark.parametrize(
   ("options", "message"),
   [
-    ({"name": "bussi"}, "unknown dataset 'bussi': choose from busi"),
+    ({"name": "bussi"}, "unknown dataset 'bussi': choose from bus_synthetic, busc, busi, folder"),
+    ({"name": "busc"}, "'busc' needs the unpacked download of BUSC: --config.data.root=DIR"),
+    ({"name": "folder"}, "'folder' needs the folder of the data: --config.data.root=DIR"),
+    ({"name": "folder", "root": "."}, "'folder' needs the section config.data.folder"),
     ({"root": "nowhere"}, "data folder nowhere does not exist"),
     ({"image_size": 256}, "give the originals with --config.data.root"),
     ({"image_size": 4}, "at least 8"),

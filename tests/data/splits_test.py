@@ -51,6 +51,14 @@ def test_groups_are_what_chains_of_pairs_connect():
   assert len(set(group.tolist())) == 3
 
 
+def test_groups_are_connected_by_patients_too():
+  patients = np.array([3, 1, 3, 2, 1, 0])
+  group = splits.groups(6, [(3, 5, 0), (0, 4, 9)], patients)
+  assert group[0] == group[1] == group[2] == group[4]
+  assert group[3] == group[5] != group[0]
+  np.testing.assert_array_equal(splits.groups(6, [], np.arange(6)[::-1]), np.arange(6))
+
+
 @pytest.mark.parametrize("method", splits.METHODS)
 @pytest.mark.parametrize("seed", range(10))
 def test_sizes_and_strata_are_the_same_for_every_seed(data, pairs, method, seed):
@@ -88,6 +96,46 @@ def test_groups_go_to_every_part(data, pairs):
     split = splits.split(data.labels, group, seed=seed)
     shares += [many[part].sum() / many.sum() / 20 for part in split]
   np.testing.assert_allclose(shares, (0.7, 0.15, 0.15), atol=0.05)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(2, 40), min_size=20, max_size=60), st.integers(1, 3))
+def test_patients_of_many_cases_are_split_with_sizes_near_the_fractions(counts, num_labels):
+  patients = np.repeat(np.arange(len(counts)), counts)
+  labels = patients % num_labels
+  group = splits.groups(len(patients), [], patients)
+  sizes = set()
+  for seed in range(3):
+    split = splits.split(labels, group, seed=seed)
+    assert sorted(np.concatenate(split).tolist()) == list(range(len(patients)))
+    assert sum(len(set(patients[part].tolist())) for part in split) == len(counts)
+    sizes.add(tuple(map(len, split)))
+  (only,) = sizes  # the same for every seed
+  wanted = np.array([0.7, 0.15, 0.15]) * len(patients)
+  assert np.abs(np.array(only) - wanted).max() <= num_labels * max(counts)
+
+
+def test_patients_of_equal_counts_change_sides_from_seed_to_seed():
+  patients = np.repeat(np.arange(40), 3)
+  group = splits.groups(120, [], patients)
+  parts = [splits.split(np.zeros(120, int), group, seed=seed).test for seed in range(10)]
+  assert len({tuple(part.tolist()) for part in parts}) == 10
+  assert len(set(np.concatenate(parts).tolist())) > 80
+
+
+def test_one_large_group_goes_where_it_has_room():
+  group = np.repeat(np.arange(60), [100, 60, 50, *[5] * 57])
+  split = splits.split(np.zeros(len(group), int), group, seed=0)
+  assert 0 in group[split.train]
+  wanted = np.array([0.7, 0.15, 0.15]) * len(group)
+  assert np.abs([len(part) for part in split] - wanted).max() <= 5
+
+
+def test_too_few_patients_for_three_parts_are_refused():
+  patients = np.repeat(np.arange(2), 30)
+  group = splits.groups(60, [], patients)
+  with pytest.raises(UserError, match="no part with room for a group of 30 cases that belong"):
+    splits.split(np.zeros(60, int), group, seed=0)
 
 
 @settings(max_examples=100, deadline=None)

@@ -1,0 +1,24 @@
+"""Dynamic Memory Fusion on BUS synthetic: table 3 of the paper, and what it leaves open.
+
+    python -m mlseg.sweep --study=configs/studies/dmf_bus_synthetic.py --config.data.root=DIR
+
+The same cells as of `dmf_busi.py`. The data are not part of the project: the recipe says where they
+are; no score is known yet.
+
+Reference: Golnari & Diba, arXiv 2410.19745.
+"""
+
+import pathlib
+import runpy
+
+_BUSI = runpy.run_path(str(pathlib.Path(__file__).with_name("dmf_busi.py")))
+
+
+def get_study() -> dict:
+  """Returns what is trained, and how it is tabulated."""
+  own = {
+    "name": "dmf_bus_synthetic",
+    "config": "../dmf_bus_synthetic.py",
+    "published": ("dmf_published.json", "bus_synthetic"),
+  }
+  return _BUSI["get_study"]() | own

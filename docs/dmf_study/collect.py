@@ -1,0 +1,70 @@
+"""Takes from a study's folder what is committed here, and scores its models on training pictures.
+
+    python docs/dmf_study/collect.py --study_dir=runs/dmf_busi-HASH --cells='grouped/*'
+
+The score on pictures that a model was trained on belongs in no table of results; it is here to say
+how far a published number could come from there. One row per cell and seed, in `training.csv`.
+"""
+
+import argparse
+import fnmatch
+import json
+import pathlib
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from mlseg import builders, model_file, run_folder
+from mlseg.member import make_functions
+from mlseg.metrics import summarize
+from mlseg.study_files import to_csv
+
+HERE = pathlib.Path(__file__).parent
+FILES = ("study.json", "rows.csv", "dice.csv")
+SCORES = ("dice", "dice_with_background_pooled")
+
+
+def main() -> None:
+  """Writes the files beside this one."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("--study_dir", required=True, type=pathlib.Path, help="of mlseg.sweep")
+  parser.add_argument("--cells", default="*", help="which cells are scored on their training part")
+  options = parser.parse_args()
+  for name in FILES:
+    run_folder.write_file(HERE / name, (options.study_dir / name).read_bytes())
+  study = json.loads((HERE / "study.json").read_text())
+  rows = []
+  for cell in study["cells"]:
+    if cell["complete"] and fnmatch.fnmatch(cell["name"], options.cells):
+      scores = score_training(options.study_dir / cell["name"])
+      rows += [{**cell["labels"], "seed": seed, **values} for seed, values in scores.items()]
+      print(cell["name"], scores, flush=True)
+  run_folder.write_file(HERE / "training.csv", to_csv(rows))
+
+
+def score_training(workdir: pathlib.Path) -> dict[int, dict[str, float]]:
+  """Returns by seed the scores of a run's models on the pictures that they were trained on."""
+  content = json.loads((workdir / "config.json").read_text())
+  config = ConfigDict(content["config"], convert_dict=True)
+  config.losses = tuple(config.losses)
+  config.weighting.fixed, config.weighting.prior = (
+    tuple(config.weighting[name]) for name in ("fixed", "prior")
+  )
+  cases = builders.make_cases([config])
+  if cases.fingerprint != content["data"]:
+    raise SystemExit(f"{workdir}: was trained on other data")
+  split = json.loads((workdir / "split.json").read_text())["seeds"]
+  place = {name: n for n, name in enumerate(cases.ids)}
+  test = jax.jit(make_functions([config], config.batch_size, len(cases.class_names)).test)
+  scores = {}
+  for seed, variables in model_file.read(workdir).items():
+    index = np.array([place[name] for name in split[str(seed)]["train"]])
+    result = test(variables, cases.images[index], cases.masks[index])
+    table = summarize(np.asarray(result.counts))
+    scores[seed] = {name: table[name] for name in SCORES}
+  return scores
+
+
+if __name__ == "__main__":
+  main()

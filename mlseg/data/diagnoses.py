@@ -1,0 +1,47 @@
+"""A table beside the pictures: the diagnosis and the patient of each, from a CSV file."""
+
+import csv
+import io
+import pathlib
+from collections.abc import Sequence
+
+from mlseg.errors import UserError
+
+
+def read(path: pathlib.Path, id_column: str, columns: Sequence[str]) -> dict[str, dict[str, str]]:
+  """Returns the values of the columns by id; separated by commas, semicolons or tabs.
+
+  Args:
+    path: of the file, in UTF-8.
+    id_column: its header.
+    columns: headers of the others that are wanted.
+
+  Raises:
+    UserError: the file cannot be read, lacks a column, has an id twice, or a value is empty.
+  """
+  try:
+    text = path.read_text(encoding="utf-8-sig")
+  except OSError as error:
+    raise UserError(f"table {path}: cannot be read ({error.strerror})") from error
+  except UnicodeDecodeError as error:
+    raise UserError(f"table {path}: is not text in UTF-8") from error
+  header = text.partition("\n")[0]
+  separator = max(",;\t", key=header.count)
+  rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=separator))
+  present = [name for name in rows[0] if name] if rows else []
+  for column in (id_column, *columns):
+    if column not in present:
+      raise UserError(
+        f"table {path}: has no column {column!r}, only {', '.join(present) or 'none'}"
+      )
+  table: dict[str, dict[str, str]] = {}
+  for number, row in enumerate(rows, start=2):
+    values = {name: (row[name] or "").strip() for name in (id_column, *columns)}
+    for name, value in values.items():
+      if not value:
+        raise UserError(f"table {path}: row {number} has no value in column {name!r}")
+    own = values[id_column]
+    if own in table:
+      raise UserError(f"table {path}: row {number} has the id {own!r} a second time")
+    table[own] = values
+  return table

@@ -1,0 +1,143 @@
+"""Folders of made-up pictures and masks in the layouts that data sets are published in."""
+
+import csv
+import pathlib
+import runpy
+
+import numpy as np
+from PIL import Image
+
+from mlseg.data import cases, folder
+
+CONFIG = pathlib.Path(__file__).parent.parent.parent / "configs" / "folder.py"
+
+PALETTE = {0: (0, 0, 0), 1: (0, 255, 0), 2: (255, 0, 0)}
+
+
+def picture(rng, shape=(40, 48), channels=1):
+  """Returns a picture of noise, [H, W] or [H, W, 3], with a rectangle; and the rectangle's mask."""
+  height, width = shape
+  top, left = rng.integers(2, height // 2), rng.integers(2, width // 2)
+  mask = np.zeros(shape, np.uint8)
+  mask[top : top + height // 3, left : left + width // 3] = 1
+  image = rng.integers(0, 100, (*shape, channels)) + 120 * mask[..., None]
+  return image.astype(np.uint8).squeeze(), mask
+
+
+def save(path, array, **options):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  Image.fromarray(array.astype(np.uint8)).save(path, **options)
+
+
+def write_table(path, header, rows, separator=","):
+  with path.open("w", newline="", encoding="utf-8") as file:
+    csv.writer(file, delimiter=separator).writerows([header, *rows])
+
+
+def bus_bra(root, num_patients=8, channels=1, suffix=".png"):
+  """Writes BUS-BRA's folders: two pictures a patient, the table with diagnoses and patients."""
+  rng = np.random.default_rng(0)
+  rows = []
+  for patient in range(1, num_patients + 1):
+    pathology = "malignant" if patient % 2 else "benign"
+    for side in ("l", "r"):
+      name = f"{patient:04d}-{side}"
+      image, mask = picture(rng, channels=channels)
+      save(root / "Images" / f"bus_{name}{suffix}", image)
+      save(root / "Masks" / f"mask_{name}.png", 255 * mask)
+      rows.append([f"bus_{name}", patient, "Fibroadenoma", pathology, 3])
+  write_table(root / "bus_data.csv", ["ID", "Case", "Histology", "Pathology", "BIRADS"], rows)
+  return root
+
+
+BUS_BRA = {
+  "images": "Images/bus_{name}.png", "masks": "Masks/mask_{name}.png", "table": "bus_data.csv",
+  "table_id": "bus_{name}", "id_column": "ID", "label_column": "Pathology",
+  "patient_column": "Case",
+}  # fmt: skip
+
+
+def kvasir(root, count=6):
+  """Writes Kvasir-SEG's folders: colour pictures, and masks as JPEG, which makes them noisy."""
+  rng = np.random.default_rng(1)
+  masks = []
+  for number in range(count):
+    image, mask = picture(rng, channels=3)
+    save(root / "images" / f"cju{number}.jpg", image)
+    save(root / "masks" / f"cju{number}.jpg", np.repeat(255 * mask[..., None], 3, -1), quality=60)
+    masks.append(mask)
+  return root, masks
+
+
+KVASIR = {
+  "images": "images/{name}.jpg", "masks": "masks/{name}.jpg", "tolerance": 127, "channels": 3
+}  # fmt: skip
+
+
+def isic(root, count=6):
+  """Writes the folders of ISIC 2018's task 1, with the notes that come with them."""
+  rng = np.random.default_rng(2)
+  inputs, truths = "ISIC2018_Task1-2_Training_Input", "ISIC2018_Task1_Training_GroundTruth"
+  for number in range(count):
+    image, mask = picture(rng, shape=(30 + number, 44), channels=3)
+    save(root / inputs / f"ISIC_{number:07d}.jpg", image)
+    save(root / truths / f"ISIC_{number:07d}_segmentation.png", 255 * mask)
+  for place in (inputs, truths):
+    (root / place / "LICENSE.txt").write_text("CC0")
+    (root / place / "._ISIC_0000000.jpg").write_text("left behind by a viewer")
+  return root
+
+
+ISIC = {
+  "images": "ISIC2018_Task1-2_Training_Input/{name}.jpg",
+  "masks": "ISIC2018_Task1_Training_GroundTruth/{name}_segmentation.png",
+  "channels": 3,
+}
+
+
+def by_colour(root, count=6):
+  """Writes one folder with pictures and masks of three classes by colour."""
+  rng = np.random.default_rng(3)
+  masks = []
+  for number in range(count):
+    image, mask = picture(rng, channels=1)
+    mask[:, : mask.shape[1] // 2] *= 1 + number % 2  # the left half of it is of another class
+    colours = np.array([PALETTE[value] for value in range(3)], np.uint8)
+    save(root / f"case{number}.png", image)
+    save(root / f"case{number}_mask.png", colours[mask])
+    masks.append(mask)
+  return root, masks
+
+
+BY_COLOUR = {
+  "images": "{name}.png",
+  "masks": "{name}_mask.png",
+  "classes": (("background", "#000000"), ("benign", "#00ff00"), ("malignant", "#ff0000")),
+}
+
+
+PLAIN = {"images": "images/{name}.png", "masks": "masks/{name}.png"}
+
+
+def plain(root, count=4, value=255):
+  """Writes the layout of the defaults."""
+  for n in range(1, count + 1):
+    image, mask = picture(np.random.default_rng(n))
+    save(root / "images" / f"{n}.png", image)
+    save(root / "masks" / f"{n}.png", value * mask)
+  return root
+
+
+def options_of(**changes):
+  """Returns the options of the recipe with changes."""
+  section = runpy.run_path(str(CONFIG))["get_config"]().data.folder
+  section.update(changes)
+  return folder.Options(**dict(section))
+
+
+def load(root, cache=None, image_size=32, **changes):
+  cache = cache or root.parent / "cache"
+  options = options_of(**changes)
+  return cases.load(
+    "folder", root=str(root), image_size=image_size, diameter=0, options=options, cache=cache
+  )
