@@ -10,6 +10,7 @@ import time
 import pytest
 
 from mlseg import sweep
+from mlseg.report import __main__ as report
 from tests.train_test import ROOT, SMOKE
 
 # Two groups of four models each; long enough to be killed in the middle of either.
@@ -127,6 +128,12 @@ def test_only_chosen_cells_are_trained(tmp_path, capsys):
   assert "all     100 % of 4 models" in said
   content = json.loads((tmp_path / "study.json").read_text())
   assert [cell["complete"] for cell in content["cells"]] == [True, True, False, False]
+  # The report of the folder has the study's tables.
+  assert report.main(["mlseg.report", str(tmp_path), f"--out={tmp_path / 'report'}"]) == 0
+  page = (tmp_path / "report" / "index.html").read_text()
+  assert "tiny, grouped: as the paper counts" in page
+  assert "Not complete: random/fixed, random/fusion." in page
+  capsys.readouterr()
   assert sweep.run(["mlseg.sweep", study, "--cells=none/*"]) == 2
   assert "--cells=none/* is none of grouped/fixed" in capsys.readouterr().err
 

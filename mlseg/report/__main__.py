@@ -1,0 +1,42 @@
+"""Writes a page about runs: tables, figures, predictions, and an audit of their data.
+
+    python -m mlseg.report WORKDIR... --out=DIR
+
+A WORKDIR is a run's folder, or one that has such folders anywhere below: a sweep or a study. The
+page is DIR/index.html, one file that opens without a network; its figures are in DIR/figures, as
+PNG and SVG. The same files give the same report. A report that is there already is replaced.
+"""
+
+import pathlib
+import sys
+
+from absl import flags
+
+from mlseg.errors import UserError
+from mlseg.report.write import report
+
+
+def main(argv: list[str]) -> int:
+  """Runs a command line; returns the exit code."""
+  values = flags.FlagValues()
+  out = flags.DEFINE_string("out", None, "The folder of the report.", flag_values=values)
+  help_wanted = flags.DEFINE_bool("help", False, "Show this help.", flag_values=values)
+  try:
+    workdirs = [pathlib.Path(word) for word in values(argv)[1:]]
+    if help_wanted.value:
+      print(f"{__doc__}\n{values.main_module_help() or values}")
+      return 0
+    if not workdirs:
+      raise UserError("no folder of runs: python -m mlseg.report WORKDIR... --out=DIR")
+    if not out.value:
+      raise UserError("--out is missing: give the folder of the report")
+    index = report(workdirs, pathlib.Path(out.value))
+  except (UserError, flags.Error) as error:
+    print(f"mlseg.report: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
+  print(index)
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv))

@@ -1,0 +1,113 @@
+"""The page about runs: one HTML file that opens without a network, and its figures."""
+
+import base64
+import datetime
+import io
+import pathlib
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import jinja2
+import markupsafe
+import numpy as np
+from PIL import Image
+
+from mlseg.report import cases, outlines, sections
+from mlseg.report.drawing import Picture
+from mlseg.report.run_files import Run
+from mlseg.report.tables import Table
+
+MARK = '<meta name="generator" content="mlseg.report">'  # by which a report is known
+
+
+class Page(NamedTuple):
+  """The page, and the figures that lie beside it."""
+
+  html: str
+  pictures: tuple[Picture, ...]
+
+
+def page(runs: Sequence[Run], studies: Sequence[Table], loose: Sequence[Run]) -> Page:
+  """Returns the page.
+
+  Args:
+    runs: all of them.
+    studies: the tables of the studies.
+    loose: the runs that belong to no study.
+  """
+  groups = cases.case_groups(runs)
+  parts = sections.sections(runs, studies, loose, groups)
+  template = _environment().get_template("page.html")
+  html = template.render(
+    mark=MARK,
+    title=f"Report of {len(runs)} run{'s' * (len(runs) > 1)}",
+    facts=_facts(runs),
+    sections=parts,
+    colours=outlines.CLASS_COLOURS,
+  )
+  drawn = [picture for part in parts for picture in part.pictures]
+  return Page(html, (*drawn, *cases.pictures(groups)))
+
+
+def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
+  """Returns what was run: pairs of a word and its value."""
+  seeds = sorted({len(run.seeds) for run in runs})
+  newest = datetime.datetime.fromtimestamp(max(run.modified for run in runs), datetime.UTC)
+  return [
+    ("Data", _all(_data_words(run) for run in runs)),
+    ("Runs", str(len(runs))),
+    ("Seeds of a run", " or ".join(map(str, seeds))),
+    ("Device", _all(run.about.get("device", "") for run in runs)),
+    ("Versions", _all(_versions(run) for run in runs)),
+    ("Newest run", f"{newest:%d %B %Y, %H:%M} UTC"),
+  ]
+
+
+def _data_words(run: Run) -> str:
+  data = run.config.get("data") or {}
+  size, split = data.get("image_size"), data.get("split")
+  words = [str(data.get("name") or "")]
+  words += [f"{size}×{size}"] if size else []
+  words += [f"{split} split"] if split else []
+  return ", ".join(filter(None, words))
+
+
+def _versions(run: Run) -> str:
+  return ", ".join(f"{k} {v}" for k, v in run.about.get("versions", {}).items())
+
+
+def _all(values: Iterable[str]) -> str:
+  return "; or ".join(dict.fromkeys(filter(None, values))) or "not known"
+
+
+def _environment() -> jinja2.Environment:
+  environment = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+  )
+  environment.filters["svg_address"] = _svg_address
+  environment.filters["png_address"] = _png_address
+  environment.filters["outlines"] = outlines.paths
+  environment.filters["breakable"] = _breakable
+  return environment
+
+
+def _breakable(text: str) -> markupsafe.Markup:
+  """Returns a text that may be broken where a name has its joints, but not after a sign."""
+  parts = re.split(r"(?<=[+_/=,])(?=[^\W\d])", text)
+  return markupsafe.Markup("<wbr>").join(parts)  # which escapes them
+
+
+def _svg_address(svg: bytes) -> str:
+  return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+
+
+def _png_address(image: np.ndarray) -> str:
+  """Returns a picture [H, W, 1 or 3] uint8 as the address of a PNG."""
+  buffer = io.BytesIO()
+  Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "png")
+  return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,94 @@
+"""The figures that set the training of several runs side by side."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mlseg.report import curves
+from mlseg.report.curves import Band
+from mlseg.report.drawing import COLOURS, Picture, picture
+from mlseg.report.names import file_name, listed, wrapped
+from mlseg.report.run_files import Run
+
+_SIZE = (3.6, 2.5)  # inches, of one small panel
+
+
+def terms(runs: Sequence[Run], field: str, label: str) -> list[Picture]:
+  """Returns a small panel per run, all with the same axes and the same colour for a loss.
+
+  Args:
+    runs: those without `metrics.jsonl` are left out.
+    field: 'losses' or 'weights'.
+    label: of the axis.
+  """
+  bands = {run.name: curves.term_bands(run.records, field) for run in runs if run.records}
+  styles: dict[str, int] = {}
+  for one in bands.values():
+    for term in one:
+      styles.setdefault(term, len(styles))
+  large = curves.large_terms(list(bands.values()))
+  limits = {
+    upper: curves.limits_of(
+      [b for one in bands.values() for term, b in one.items() if (term in large) == upper]
+    )
+    for upper in (False, True)
+  }
+  pictures = []
+  for place, (name, one) in enumerate(bands.items(), start=1):
+    figure = curves.curves(
+      one, label, wrapped(name, 44), size=_SIZE, styles=styles, large=large, limits=limits
+    )
+    alt = f"{field.capitalize()} over training of {name}: {_in_words(one)}."
+    caption = f"{name}; at the end {_at_end(one)}."
+    pictures.append(picture(file_name(field, place, name), figure, alt, caption))
+  return pictures
+
+
+def learning(runs: Sequence[Run]) -> list[Picture]:
+  """Returns the validation Dice of all runs by epoch.
+
+  There are at most as many runs to a picture as there are colours; the others lie behind in grey.
+  """
+  bands = {run.name: band for run in runs if len((band := _validation(run)).epochs)}
+  names = list(bands)
+  count = -(-len(names) // len(COLOURS))
+  pictures = []
+  for place, group in enumerate(np.array_split(np.arange(len(names)), count) if names else []):
+    chosen = [names[i] for i in group]
+    grey = "; the other runs in grey" if len(chosen) < len(names) else ""
+    alt = f"Validation Dice over training: {_in_words({n: bands[n] for n in chosen})}{grey}."
+    caption = f"Validation Dice of {listed(chosen, 3)}{grey}."
+    pictures.append(picture(f"learning-{place + 1}", _learning(bands, chosen), alt, caption))
+  return pictures
+
+
+def _learning(bands: dict[str, Band], chosen: Sequence[str]) -> Figure:
+  figure = Figure(figsize=(4.0, 2.8 + 0.18 * len(chosen)), layout="constrained")
+  axes = figure.subplots()
+  for name, one in bands.items():
+    if name not in chosen:
+      axes.plot(one.epochs, one.mean, color="0.75", linewidth=1)
+  for place, name in enumerate(chosen):
+    curves.draw(axes, bands[name], place, wrapped(name, 48))
+  axes.set(xlabel="epoch", ylabel="Dice, validation", ylim=curves.limits_of(list(bands.values())))
+  axes.grid(alpha=0.3)
+  curves.legend_below(figure, [axes], columns=1)
+  return figure
+
+
+def _validation(run: Run) -> Band:
+  records = [record for record in run.records or () if "validation" in record]
+  return curves.band(records, lambda record: record["validation"]["dice"])
+
+
+def _in_words(bands: dict[str, Band]) -> str:
+  """Returns where each line starts and ends, for those who cannot see it."""
+  return "; ".join(
+    f"{name.replace('_', ' ')} from {one.mean[0]:.3g} to {one.mean[-1]:.3g}"
+    for name, one in bands.items()
+  )
+
+
+def _at_end(bands: dict[str, Band]) -> str:
+  return ", ".join(f"{name.replace('_', ' ')} {one.mean[-1]:.2f}" for name, one in bands.items())

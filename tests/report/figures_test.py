@@ -1,0 +1,179 @@
+"""The numbers behind the figures, against other sources of them."""
+
+import json
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.path import Path
+from scipy import stats
+
+from mlseg.report import cases, curves, drawing, outlines, paired, plots, training
+from mlseg.report.run_files import Case, read
+from tests.report.made_runs import make_run
+
+
+def _record(epoch, seed, **losses):
+  return {"epoch": epoch, "seed": seed, "losses": losses}
+
+
+def test_a_band_is_mean_and_range_of_the_finite_values():
+  records = [
+    _record(1.0, 0, a=1.0),
+    _record(1.0, 1, a=4.0),
+    _record(2.0, 0, a=None),
+    _record(2.0, 1, a=2.0),
+    _record(3.0, 0, a=float("nan")),
+  ]
+  band = curves.term_bands(records, "losses")["a"]
+  np.testing.assert_array_equal(band.epochs, [1, 2, 3])
+  np.testing.assert_array_equal(band.mean, [2.5, 2, np.nan])
+  np.testing.assert_array_equal(band.low, [1, 2, np.nan])
+  np.testing.assert_array_equal(band.high, [4, 2, np.nan])
+
+
+def test_a_long_run_has_as_many_points_as_can_be_seen():
+  records = [_record(float(n), 0, a=float(n)) for n in range(1000)]
+  band = curves.term_bands(records, "losses")["a"]
+  assert len(band.epochs) == 200
+  np.testing.assert_allclose(band.mean, band.epochs)
+  assert band.mean.mean() == pytest.approx(499.5)
+
+
+@pytest.mark.parametrize(
+  ("peaks", "large"),
+  [
+    ({"a": 1.0, "b": 1.1}, set()),
+    ({"a": 1.0, "b": 5.0}, {"b"}),
+    ({"a": 0.0, "b": 0.0}, set()),
+    ({"a": float("nan"), "b": 1.0}, {"b"}),
+  ],
+)
+def test_a_large_term_has_an_axis_of_its_own(peaks, large):
+  bands = {name: curves.Band(*np.full((4, 1), peak)) for name, peak in peaks.items()}
+  assert curves.large_terms([bands]) == large
+  assert len(curves.curves(bands, "weight", "title").axes) == 1 + bool(large)
+
+
+def test_panels_of_several_runs_share_axes_and_colours(tmp_path, monkeypatch):
+  make_run(tmp_path / "a")
+  make_run(tmp_path / "b")
+  lines = [json.loads(x) for x in (tmp_path / "b" / "metrics.jsonl").read_text().splitlines()]
+  for line in lines:  # without the auxiliary loss, and in another order
+    line["weights"] = {"soft_iou": 0.1, "cross_entropy": 0.8}
+  (tmp_path / "b" / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
+  figures = []
+  monkeypatch.setattr(training, "picture", lambda name, figure, *words: figures.append(figure))
+  training.terms([read(name, tmp_path / name) for name in "ab"], "weights", "weight")
+  first, second = figures
+  assert len(first.axes) == 2
+  assert len(second.axes) == 1
+  assert first.axes[1].get_ylim() == second.axes[0].get_ylim()
+  colours = [
+    {line.get_label(): line.get_color() for axes in figure.axes for line in axes.lines}
+    for figure in figures
+  ]
+  assert colours[1].items() <= colours[0].items()
+
+
+def test_lines_of_many_runs_differ():
+  assert len({tuple(drawing.line_style(n).values()) for n in range(28)}) == 28
+
+
+def test_the_interval_is_that_of_a_t_test_over_pictures():
+  random = np.random.default_rng(0)
+  reference = {("0", f"{n}"): Case("x", float(random.random())) for n in range(20)}
+  other = {key: Case("x", case.dice + random.normal(0.1, 0.1)) for key, case in reference.items()}
+  found = paired.difference(paired.pairs(reference, other))
+  test = stats.ttest_rel([c.dice for c in other.values()], [c.dice for c in reference.values()])
+  interval = test.confidence_interval(0.95)
+  np.testing.assert_allclose(found[1:3], [interval.low, interval.high])
+  assert found.num_images == 20
+
+
+def test_a_picture_that_several_seeds_test_counts_once():
+  reference = {(seed, "a"): Case("x", 0.5) for seed in "012"} | {("0", "b"): Case("x", 0.5)}
+  other = {(seed, "a"): Case("x", 0.6) for seed in "012"} | {("0", "b"): Case("x", 0.9)}
+  found = paired.difference(paired.pairs(reference, other))
+  assert found.mean == pytest.approx(0.25)
+  assert found.num_images == 2
+
+
+def test_only_runs_with_the_same_test_cases_are_paired():
+  def run(*keys):
+    return {key: Case("x", 0.5) for key in keys}
+
+  one = run(("0", "a"), ("1", "b"))
+  assert paired.pairs(one, run(("0", "a"))).ids == ("a",)  # of the seed that both have
+  assert paired.pairs(one, run(("0", "b"))) is None
+  assert paired.pairs(one, run(("0", "a"), ("0", "b"))) is None
+  assert paired.pairs(one, run(("7", "a"))) is None
+  assert paired.pairs(one, {("0", "a"): Case("x", float("nan"))}) is None
+
+
+def test_outlines_hold_exactly_their_class():
+  random = np.random.default_rng(0)
+  mask = random.integers(0, 3, (12, 9)).astype(np.uint8)
+  mask[0, :] = 1  # along an edge
+  rows, columns = np.mgrid[:12, :9]
+  centres = np.stack([columns.ravel() + 0.5, rows.ravel() + 0.5], axis=-1)
+  found = dict(outlines.paths(mask))
+  assert set(found) == {1, 2}
+  for place, text in found.items():
+    inside = np.zeros(len(centres), bool)
+    for ring in text.removesuffix("Z").split("Z"):
+      points = [tuple(map(float, point.split())) for point in ring[1:].split("L")]
+      inside ^= Path([*points, points[0]], closed=True).contains_points(centres)  # evenodd
+    np.testing.assert_array_equal(inside.reshape(mask.shape), mask == place)
+
+
+def test_empty_masks_have_no_outline():
+  assert outlines.paths(np.zeros((4, 4), np.uint8)) == []
+  axes = Figure().subplots()
+  outlines.outline(axes, np.zeros((4, 4), np.uint8), predicted=True)
+  assert not axes.lines
+
+
+def test_truth_and_prediction_differ_without_colour():
+  axes = Figure().subplots()
+  mask = np.pad(np.ones((2, 2), np.uint8), 1)
+  outlines.outline(axes, mask, predicted=False)
+  outlines.outline(axes, mask, predicted=True)
+  assert [line.get_linestyle() for line in axes.lines] == ["-", "--"]
+
+
+def test_cases_are_ranked_by_the_mean_over_runs(tmp_path):
+  runs = []
+  for name, scores in (("a", [0.1, 0.9, 0.5, 1.0]), ("b", [0.3, 0.7, np.nan, 1.0])):
+    folder = make_run(tmp_path / name, num_cases=4)
+    with np.load(folder / "examples.npz") as file:
+      examples = dict(file)
+    examples["masks"][3] = 0  # nothing to find: not chosen, though all found it empty
+    examples["dice"] = np.array(scores)
+    np.savez(folder / "examples.npz", **examples)
+    runs.append(read(name, folder))
+  (group,) = cases.case_groups(runs)
+  assert [(p.rank, p.id) for p in group.panels] == [
+    ("best", "case 1"),
+    ("median", "case 2"),
+    ("worst", "case 0"),
+  ]
+  assert [p.dice for p in group.panels] == pytest.approx([0.8, 0.5, 0.2])
+  assert [p.run for p in group.panels[0].predictions] == ["a", "b"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_few_cases_are_shown_once_each(tmp_path, count):
+  run = read("a", make_run(tmp_path / "a", num_cases=count))
+  (group,) = cases.case_groups([run])
+  assert [p.rank for p in group.panels] == ["best", "worst"][:count]
+
+
+def test_plots_of_a_run_with_three_classes_in_colour(tmp_path):
+  folder = make_run(tmp_path / "a", num_classes=3, channels=3)
+  before = dict(matplotlib.rcParams)
+  files = plots.plot_run(folder)
+  assert [path.name for path in files] == ["losses.png", "weights.png", "predictions.png"]
+  assert all(path.stat().st_size > 5000 for path in files)
+  assert dict(matplotlib.rcParams) == before
