@@ -40,6 +40,7 @@ def tables(folder: pathlib.Path) -> list[Table]:
   rows, comparisons = (_read(folder / name) for name in ("rows.csv", "comparisons.csv"))
   *outer, last = study["axes"]
   made = []
+  nothing = ""  # of combinations of which no cell is complete
   for key in dict.fromkeys(
     tuple(cell["labels"][axis] for axis in outer) for cell in study["cells"]
   ):
@@ -51,6 +52,7 @@ def tables(folder: pathlib.Path) -> list[Table]:
 
     by_label = {label: found for label in labels if (found := chosen(rows, label))}
     if not by_label:
+      nothing += _gaps(own)
       continue
     tests = {label: found[0] for label in by_label if (found := chosen(comparisons, label))}
     title = ", ".join([study["name"], *key])
@@ -59,7 +61,7 @@ def tables(folder: pathlib.Path) -> list[Table]:
       _foreground(f"{title}: the foreground", last, by_label, tests, study["reference"], gaps)
     )
     made.append(_as_published(f"{title}: as the paper counts", last, by_label, study["published"]))
-  return made
+  return [table._replace(note=table.note + nothing) for table in made]
 
 
 def _foreground(

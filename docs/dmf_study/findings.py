@@ -1,0 +1,141 @@
+"""The numbers that `docs/dmf_study.md` speaks of, from the committed rows."""
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+Row = dict[str, str]
+DEMO = ", no gradient"
+
+
+class Spread(NamedTuple):
+  """Means over seeds of several methods."""
+
+  lowest: float
+  highest: float
+
+
+class Study:
+  """The rows of the study, and what can be asked of them.
+
+  Args:
+    study: of `study.json`.
+    rows: of `rows.csv`.
+    dice: of `dice.csv`.
+    comparisons: of `comparisons.csv`.
+    training: of `training.csv`.
+  """
+
+  def __init__(
+    self,
+    study: dict,
+    rows: Sequence[Row],
+    dice: Sequence[Row],
+    comparisons: Sequence[Row],
+    training: Sequence[Row],
+  ):
+    self.published = study["published"]["rows"]
+    self._rows, self._dice = rows, dice
+    self._comparisons, self._training = comparisons, training
+    self.paper = list(self.published)
+
+  def methods(self, split: str) -> list[str]:
+    """Returns the methods that are complete on a split."""
+    return list(dict.fromkeys(row["method"] for row in self._rows if row["split"] == split))
+
+  def seeds(self) -> int:
+    """Returns the number of seeds of a cell."""
+    return len({row["seed"] for row in self._rows})
+
+  def num_models(self) -> int:
+    """Returns how many models were trained."""
+    return len(self._rows)
+
+  def values(self, split: str, method: str, metric: str) -> list[float]:
+    """Returns a metric of each seed, as a share or in pixels."""
+    return [
+      float(row[metric]) for row in self._rows if row["split"] == split and row["method"] == method
+    ]
+
+  def mean(self, split: str, method: str, metric: str) -> float:
+    """Returns the mean over seeds."""
+    return statistics.fmean(self.values(split, method, metric))
+
+  def spread(self, split: str, methods: Iterable[str], metric: str) -> Spread:
+    """Returns the lowest and the highest mean of some methods."""
+    means = [self.mean(split, method, metric) for method in methods]
+    return Spread(min(means), max(means))
+
+  def comparison(self, split: str, method: str) -> Row:
+    """Returns the row of a method's comparison with the reference."""
+    (row,) = [r for r in self._comparisons if (r["split"], r["method"]) == (split, method)]
+    return row
+
+  def significant(self, split: str, methods: Iterable[str], column: str) -> tuple[int, int]:
+    """Returns how many methods are better and worse than the reference, at 5 % after Holm."""
+    rows = [self.comparison(split, method) for method in methods]
+    found = [float(row["difference"]) for row in rows if float(row[column]) < 0.05]
+    return sum(value > 0 for value in found), sum(value < 0 for value in found)
+
+  def rank_correlation(self, split: str, metric: str, theirs: str) -> tuple[float, float]:
+    """Returns Spearman's correlation of our means with the paper's over its rows, and its p."""
+    ours = [self.mean(split, method, metric) for method in self.paper]
+    result = stats.spearmanr(
+      ours, [self.published[method][theirs]["mean"] for method in self.paper]
+    )
+    return float(result.statistic), float(result.pvalue)
+
+  def leaks(self, split: str, methods: Sequence[str]) -> dict[str, float]:
+    """Returns how many test cases have a near-duplicate in training, and the Dice of both kinds.
+
+    'low' and 'high' are the 95 % interval of the difference, by Welch's t over cases.
+    """
+    rows = [row for row in self._dice if row["split"] == split]
+    scores = {
+      kind: [np.mean([float(r[m]) for m in methods]) for r in rows if r["leak"] == kind]
+      for kind in "01"
+    }
+    test = stats.ttest_ind(scores["1"], scores["0"], equal_var=False)
+    interval = test.confidence_interval()
+    return {
+      "share": len(scores["1"]) / len(rows),
+      "leaking": float(np.mean(scores["1"])),
+      "others": float(np.mean(scores["0"])),
+      "low": float(interval.low),
+      "high": float(interval.high),
+    }
+
+  def on_training(self, split: str, methods: Iterable[str], metric: str) -> float:
+    """Returns the mean score on the pictures that the models were trained on."""
+    own = set(methods)
+    return statistics.fmean(
+      float(row[metric]) for row in self._training if row["split"] == split and row["method"] in own
+    )
+
+
+def percent(value: float, digits: int = 1) -> str:
+  """Returns a share in percent, without the sign.
+
+  Example:
+    >>> percent(0.6283)
+    '62.8'
+  """
+  return f"{100 * value:.{digits}f}"
+
+
+def in_words(comparison: Row) -> str:
+  """Returns difference, interval and p of a comparison, in points of Dice."""
+  numbers: Callable = lambda name: 100 * float(comparison[name])  # noqa: E731
+  return (
+    f"{numbers('difference'):+.1f} [{numbers('low'):+.1f}, {numbers('high'):+.1f}],"
+    f" p {_p(comparison['p_cases_holm'])} over cases"
+    + (f", {_p(comparison['p_seeds_holm'])} over seeds" if comparison.get("p_seeds_holm") else "")
+  )
+
+
+def _p(text: str) -> str:
+  value = float(text)
+  return "< 0.001" if value < 0.001 else f"{value:.2g}"

@@ -1,0 +1,138 @@
+"""A trained network on pictures of any size: probabilities, and how far predictions agree."""
+
+from collections.abc import Callable
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlseg.data import pictures, pipeline, preprocessing
+from mlseg.models import Model
+
+PyTree = Any
+# The axes of [B, H, W, ...] along which a picture is mirrored; the first: not at all.
+FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (1,), (1, 2))
+
+
+class Prediction(NamedTuple):
+  """What the network says of B pictures, at its own size."""
+
+  probabilities: jax.Array  # [B, S, S, C] float32, mean over seeds
+  flip_spread: jax.Array | None  # [B, C], `spread` over the flips of a picture; None: not computed
+  seed_spread: jax.Array | None  # [B, C], `spread` over the seeds; None: there is one
+
+
+def prepare(pixels: np.ndarray, size: int, channels: int, filtering: dict[str, Any]) -> np.ndarray:
+  """Returns a picture as training saw its pictures: resized by area, then filtered.
+
+  Args:
+    pixels: [H, W] or RGB [H, W, 3], uint8.
+    size: side of the network's pictures.
+    channels: 1: colours become grey; 3: grey becomes three equal channels.
+    filtering: the values of `preprocessing.bilateral_filter`.
+
+  Returns:
+    [size, size, channels] uint8.
+  """
+  pixels = pictures.to_grey(pixels) if channels == 1 else pictures.to_colour(pixels)
+  small = preprocessing.bilateral_filter(preprocessing.resize_image(pixels, size), **filtering)
+  return small.reshape(size, size, channels)
+
+
+def make_predict(model: Model, flips: bool) -> Callable[[PyTree, jax.Array], Prediction]:
+  """Returns `predict(variables, images) -> Prediction`, to be compiled.
+
+  The variables have a leading axis of seeds; images are [B, S, S, channels] uint8. Memory does not
+  grow with the number of seeds, but for their masks.
+
+  Args:
+    model: the network.
+    flips: whether mirrored pictures are predicted too, for `flip_spread`: four times the work.
+      The prediction itself is that of the picture as it is.
+  """
+  chosen = FLIPS if flips else FLIPS[:1]
+
+  def of_seed(variables: PyTree, images: jax.Array) -> jax.Array:
+    views = []
+    for axes in chosen:
+      logits = model.apply(variables, jnp.flip(images, axes), False)[0].logits
+      views.append(jnp.flip(jax.nn.softmax(logits, axis=-1), axes))
+    return jnp.stack(views)  # [F, B, S, S, C]
+
+  def predict(variables: PyTree, images: jax.Array) -> Prediction:
+    batch = pipeline.to_float(images)
+    num_seeds = len(jax.tree.leaves(variables)[0])
+
+    def add(total: jax.Array, one: PyTree) -> tuple[jax.Array, jax.Array]:
+      views = of_seed(one, batch)
+      return total + views, views[0].argmax(-1).astype(jnp.uint8)
+
+    first = jax.tree.map(lambda leaf: leaf[0], variables)
+    shape = jax.eval_shape(of_seed, first, batch).shape
+    total, masks = jax.lax.scan(add, jnp.zeros(shape), variables)
+    views = total / num_seeds
+    num_classes = shape[-1]
+    return Prediction(
+      probabilities=views[0],
+      flip_spread=spread(views.argmax(-1), num_classes) if flips else None,
+      seed_spread=spread(masks, num_classes) if num_seeds > 1 else None,
+    )
+
+  return predict
+
+
+def spread(masks: jax.Array, num_classes: int) -> jax.Array:
+  """Returns how far masks of the same picture disagree: 1 - the mean Dice of all pairs.
+
+  0: all are the same; 1: no two of them overlap. Two masks without the class agree on it.
+
+  Args:
+    masks: [M, B, H, W] integers, the index of a class; M > 1.
+    num_classes: C.
+
+  Returns:
+    [B, C] float32.
+
+  Reference: Roy et al., Bayesian QuickNAT, NeuroImage 195 (2019), who measure the agreement of
+  samples by the mean Dice of all pairs.
+
+  Example:
+    >>> masks = jnp.array([[[[1, 1]]], [[[1, 0]]]])
+    >>> print(spread(masks, 2).round(4))
+    [[1.     0.3333]]
+  """
+  regions = jax.nn.one_hot(masks, num_classes)  # [M, B, H, W, C]
+  sizes = regions.sum((2, 3))
+  scores = []
+  for i, j in combinations(range(len(masks)), 2):
+    common, sizes_of_both = (regions[i] * regions[j]).sum((1, 2)), sizes[i] + sizes[j]
+    dice = 2 * common / jnp.maximum(sizes_of_both, 1)
+    scores.append(jnp.where(sizes_of_both > 0, dice, 1.0))
+  return 1 - jnp.stack(scores).mean(0)
+
+
+def restore(probabilities: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the classes at the picture's size, and the probability of the class of each pixel.
+
+  Probabilities are interpolated bilinearly, then the largest is taken; of equal ones the first.
+
+  Args:
+    probabilities: [S, S, C] float32.
+    height: of the picture.
+    width: of the picture.
+
+  Returns:
+    Classes [H, W] uint8, and probabilities [H, W] float32.
+  """
+  labels = np.zeros((height, width), np.uint8)
+  best = np.full((height, width), -1.0, np.float32)
+  for label in range(probabilities.shape[-1]):  # one at a time: pictures can be large
+    plane = np.ascontiguousarray(probabilities[..., label])
+    plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
+    larger = plane > best
+    labels[larger] = label
+    best = np.where(larger, plane, best)
+  return labels, best

@@ -1,0 +1,1 @@
+"""Picture files of people: reading any of them, and drawing what was found in them."""

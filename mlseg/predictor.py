@@ -1,0 +1,260 @@
+"""The flow of `mlseg.predict`: pictures in, batch by batch, masks, overlays and a table out."""
+
+import functools
+import json
+import pathlib
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mlseg import __version__, builders, inference, region_table, trained
+from mlseg.errors import UserError
+from mlseg.log import Reporter
+from mlseg.pictures import drawing, files
+from mlseg.pictures.picture import Picture
+from mlseg.run_folder import to_json, write_file
+
+# Of the pictures of a batch, in bytes, so that large ones do not fill the memory.
+_MAX_BATCH_BYTES = 2**28
+_NUM_THREADS = 4  # that read and write; also pictures in memory beside those of the batch
+_NOTE = "predict.json"
+
+
+class Options(NamedTuple):
+  """What a command line asks for."""
+
+  workdir: pathlib.Path  # of the trained run
+  images: pathlib.Path  # a folder or one file
+  out: pathlib.Path
+  sixteen_bit: str  # see `pictures.picture.to_eight_bits`
+  flips: bool  # whether `flip_spread` is computed
+  batch_size: int
+
+
+class _Job(NamedTuple):
+  """A picture that was read, and where its results go."""
+
+  path: pathlib.Path
+  name: str  # of its mask and overlay, below their folders, without '.png'
+  picture: Picture
+
+
+def predict(options: Options, reporter: Reporter) -> tuple[int, int]:
+  """Predicts all pictures and writes the results.
+
+  Returns:
+    How many files could not be read, of how many.
+
+  Raises:
+    UserError: no trained run, no pictures, or results cannot be written.
+  """
+  run = trained.load(options.workdir)
+  paths, num_others = files.find(options.images, options.out)
+  if not paths:
+    raise UserError(
+      f"--images: no pictures in {options.images} ({_count(num_others, 'other file')})"
+    )
+  names = result_names([_relative(path, options.images) for path in paths])
+  try:
+    _claim(options, run)
+    _say_header(reporter, options, run, len(paths), num_others)
+    rows, num_broken = _predict_all(options, run, list(zip(paths, names, strict=True)), reporter)
+    write_file(options.out / "predictions.csv", region_table.to_csv(rows))
+  except OSError as error:
+    raise UserError(f"--out: {options.out} cannot be written ({error.strerror})") from error
+  reporter.say(
+    f"{_count(len(paths) - num_broken, 'picture')} predicted: masks, overlays, predictions.csv"
+  )
+  return num_broken, len(paths)
+
+
+def result_names(paths: Sequence[str]) -> list[str]:
+  """Returns names for results, one each: without suffix, but with it where two would be the same.
+
+  Also the same on disks that do not tell capital letters from small ones.
+
+  Example:
+    >>> result_names(["a.png", "b/a.png", "c.png", "C.jpg", "1.2.840.7"])
+    ['a', 'b/a', 'c.png', 'C.jpg', '1.2.840.7']
+  """
+  stems = [
+    path[: -len(suffix)] if (suffix := pathlib.PurePosixPath(path).suffix).lower() in files.SUFFIXES
+    else path
+    for path in paths
+  ]  # fmt: skip
+  names = stems
+  while True:  # a whole name may be the stem of another: 'a.png' and 'a.png.png'
+    times = Counter(name.casefold() for name in names)
+    if max(times.values()) == 1:
+      return names
+    again = [
+      path if times[name.casefold()] > 1 else name for path, name in zip(paths, names, strict=True)
+    ]
+    if again == names:  # names that differ in capital letters only
+      return names
+    names = again
+
+
+def _relative(path: pathlib.Path, source: pathlib.Path) -> str:
+  return path.name if path == source else path.relative_to(source).as_posix()
+
+
+def _claim(options: Options, run: trained.Trained) -> None:
+  """Makes the folder of the results, or checks that the same command made it."""
+  note = options.out / _NOTE
+  description = {
+    "workdir": str(options.workdir.resolve()),
+    "model": run.digest,
+    "images": str(options.images.resolve()),
+    "sixteen_bit": options.sixteen_bit,
+    "classes": list(run.class_names),
+    "seeds": list(run.seeds),
+    "version": __version__,
+  }
+  options.out.mkdir(parents=True, exist_ok=True)
+  if any(options.out.iterdir()):
+    try:
+      there = json.loads(note.read_text())
+    except (OSError, ValueError):
+      raise UserError(f"--out: {options.out} holds other files; give a new folder") from None
+    if there != description:
+      raise UserError(
+        f"--out: {options.out} holds predictions of another command; give a new folder"
+      )
+  write_file(note, to_json(description, indent=2) + "\n")
+
+
+def _say_header(
+  reporter: Reporter, options: Options, run: trained.Trained, num_pictures: int, num_others: int
+) -> None:
+  """Prints what is about to be predicted with what."""
+  size, seeds = run.config.data.image_size, len(run.seeds)
+  others = f", {_count(num_others, 'other file')} left out" if num_others else ""
+  reporter.say(f"model     {options.workdir}, {_count(seeds, 'seed')}, {size}×{size}")
+  reporter.say(f"classes   {', '.join(run.class_names)}")
+  reporter.say(f"pictures  {_count(num_pictures, 'file')} in {options.images}{others}")
+  reporter.say(f"results   {options.out}")
+
+
+def _count(number: int, thing: str) -> str:
+  return f"{number} {thing}{'s' * (number != 1)}"
+
+
+def _predict_all(
+  options: Options,
+  run: trained.Trained,
+  work: list[tuple[pathlib.Path, str]],
+  reporter: Reporter,
+) -> tuple[list[dict[str, Any]], int]:
+  """Returns the rows of all pictures and the number of files that could not be read."""
+  batch_size = min(options.batch_size, len(work))
+  compiled = jax.jit(
+    inference.make_predict(run.model, options.flips), compiler_options=builders.compiler_options()
+  )
+  network = functools.partial(compiled, jax.device_put(run.variables))
+  rows: list[dict[str, Any]] = []
+  done = num_broken = 0
+  stderr = sys.stderr
+  with ThreadPoolExecutor(_NUM_THREADS) as pool, reporter.bar("pictures", len(work), 0):
+    for jobs, errors in _batches(work, options.sixteen_bit, batch_size, pool):
+      for error in errors:
+        # A bar on the terminal takes sys.stderr over, to print above itself: not out of a file.
+        print(f"mlseg: {error}", file=sys.stderr if stderr.isatty() else stderr)
+      for job in jobs:
+        if job.picture.note:
+          reporter.say(f"{job.path}: {job.picture.note} is predicted")
+      if jobs:
+        prediction = jax.device_get(network(_stack(run, jobs, batch_size, pool)))
+        rows += _write_all(options, run, jobs, prediction, pool)
+      num_broken += len(errors)
+      done += len(jobs) + len(errors)
+      reporter.advance(done)
+  return rows, num_broken
+
+
+def _batches(
+  work: list[tuple[pathlib.Path, str]],
+  sixteen_bit: str,
+  batch_size: int,
+  pool: ThreadPoolExecutor,
+) -> Iterator[tuple[list[_Job], list[UserError]]]:
+  """Yields batches of pictures, smaller where pictures are large, and errors of their files."""
+
+  def read(item: tuple[pathlib.Path, str]) -> _Job | UserError:
+    try:
+      return _Job(*item, files.read(item[0], sixteen_bit))
+    except UserError as error:
+      return error
+
+  jobs: list[_Job] = []
+  errors: list[UserError] = []
+  for start in range(0, len(work), _NUM_THREADS):
+    for result in pool.map(read, work[start : start + _NUM_THREADS]):
+      if isinstance(result, UserError):
+        errors.append(result)
+        continue
+      jobs.append(result)
+      held = sum(job.picture.pixels.nbytes for job in jobs)
+      if len(jobs) == batch_size or held > _MAX_BATCH_BYTES:
+        yield jobs, errors
+        jobs, errors = [], []
+  if jobs or errors:
+    yield jobs, errors
+
+
+def _stack(
+  run: trained.Trained, jobs: list[_Job], batch_size: int, pool: ThreadPoolExecutor
+) -> np.ndarray:
+  """Returns [B, S, S, channels] uint8, filled up with black pictures: one program for all."""
+  options = run.config.data
+  filtering = {name: options[name] for name in ("diameter", "sigma_space", "sigma_intensity")}
+
+  def prepare(job: _Job) -> np.ndarray:
+    return inference.prepare(job.picture.pixels, options.image_size, run.channels, filtering)
+
+  images = np.stack(list(pool.map(prepare, jobs)))
+  return np.pad(images, [(0, batch_size - len(jobs)), (0, 0), (0, 0), (0, 0)])
+
+
+def _write_all(
+  options: Options,
+  run: trained.Trained,
+  jobs: list[_Job],
+  prediction: inference.Prediction,
+  pool: ThreadPoolExecutor,
+) -> list[dict[str, Any]]:
+  """Writes the masks and overlays of a batch and returns its rows."""
+
+  def write(n: int) -> list[dict[str, Any]]:
+    return _write(options, run, jobs[n], jax.tree.map(lambda array: array[n], prediction))
+
+  return [row for rows in pool.map(write, range(len(jobs))) for row in rows]
+
+
+def _write(
+  options: Options, run: trained.Trained, job: _Job, prediction: inference.Prediction
+) -> list[dict[str, Any]]:
+  """Writes mask and overlay of a picture and returns its rows."""
+  pixels, num_classes = job.picture.pixels, len(run.class_names)
+  labels, best = inference.restore(np.asarray(prediction.probabilities), *pixels.shape[:2])
+  contents = {
+    "overlays": drawing.overlay_png(pixels, labels, num_classes),
+    "masks": drawing.mask_png(labels, num_classes),
+  }
+  for folder, content in contents.items():
+    path = options.out / folder / f"{job.name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, content)
+  rows = region_table.measure(labels, best, run.class_names, job.picture.spacing)
+  spreads = {"flip_spread": prediction.flip_spread, "seed_spread": prediction.seed_spread}
+  return [
+    {"file": _relative(job.path, options.images), "mask": f"masks/{job.name}.png"}
+    | row
+    | {name: None if values is None else float(values[c]) for name, values in spreads.items()}
+    for c, row in enumerate(rows, start=1)
+  ]
