@@ -13,11 +13,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mlseg.models import winograd
-
-# Fewer channels at which F(2×2, 3×3) is faster than the direct sum on CPU cores.
-_WINOGRAD_CHANNELS = 64
-
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -96,8 +91,6 @@ def _correlate(padding: Padding) -> Callable[[jax.Array, jax.Array], jax.Array]:
 
   @jax.custom_batching.custom_vmap
   def correlate(images, kernel):
-    if _is_for_winograd(images, kernel):
-      return winograd.correlate(images, kernel, padding)
     return lax.conv_general_dilated(images, kernel, (1, 1), padding, dimension_numbers=_LAYOUT)
 
   @correlate.def_vmap
@@ -115,13 +108,6 @@ def _correlate(padding: Padding) -> Callable[[jax.Array, jax.Array], jax.Array]:
     return jnp.matmul(columns, flat), True
 
   return correlate
-
-
-def _is_for_winograd(images: jax.Array, kernel: jax.Array) -> bool:
-  """Returns whether fewer products make a convolution faster: on a CPU, with many channels."""
-  if jax.default_backend() != "cpu" or images.dtype != jnp.float32:
-    return False
-  return kernel.shape[:2] == (3, 3) and min(kernel.shape[2:]) >= _WINOGRAD_CHANNELS
 
 
 @functools.cache
