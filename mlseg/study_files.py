@@ -179,8 +179,12 @@ def _seed_part(comparison: Comparison) -> Row:
 
 def read_csv(path: pathlib.Path) -> list[dict[str, str]]:
   """Returns the rows of a file, values as text."""
-  with path.open(newline="") as file:
-    return list(csv.DictReader(file))
+  return parse_csv(path.read_text())
+
+
+def parse_csv(text: str) -> list[dict[str, str]]:
+  """Returns the rows of a table, values as text."""
+  return list(csv.DictReader(io.StringIO(text)))
 
 
 def to_csv(rows: Sequence[Row]) -> str:

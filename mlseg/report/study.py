@@ -37,7 +37,13 @@ def tables(folder: pathlib.Path) -> list[Table]:
   One of the foreground, with the comparisons; one as the paper counts, with its numbers.
   """
   study = json.loads((folder / "study.json").read_text())
-  rows, comparisons = (_read(folder / name) for name in ("rows.csv", "comparisons.csv"))
+  return make_tables(study, _read(folder / "rows.csv"), _read(folder / "comparisons.csv"))
+
+
+def make_tables(
+  study: dict[str, Any], rows: Sequence[Row], comparisons: Sequence[Row]
+) -> list[Table]:
+  """Returns the tables of what `study.json`, `rows.csv` and `comparisons.csv` hold."""
   *outer, last = study["axes"]
   made = []
   nothing = ""  # of combinations of which no cell is complete
