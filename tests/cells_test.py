@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from mlseg import sweep
+from mlseg import sweep, train
 from mlseg.report import __main__ as report
 from tests.train_test import ROOT, SMOKE
 
@@ -53,7 +54,7 @@ def _kill_after(process, said):
   for line in process.stdout:
     output.append(line)
     if said in line:
-      time.sleep(0.05)
+      time.sleep(random.uniform(0, 0.3))
       break
   process.send_signal(signal.SIGKILL)
   process.communicate(timeout=60)
@@ -111,6 +112,28 @@ def test_cells_that_fail_are_reported_and_lose_no_other(tmp_path, capsys):
   assert "cells   2 of 5 done, 1 to train, 2 failed" in said.out
   assert "compiled" not in said.out
   assert (tmp_path / "out" / "table.md").read_text() == table
+
+
+def test_a_group_that_breaks_down_loses_no_other(tmp_path, capsys, monkeypatch):
+  whole = train.train_together
+
+  def with_little_memory(runs, *others):
+    if runs[0].title == "grouped/fixed":
+      raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+    return whole(runs, *others)
+
+  study = _write(tmp_path, settings=STUDY["settings"] | {"num_epochs": 1})
+  command = ["mlseg.sweep", study, f"--workdir={tmp_path}", "--cells=grouped/*", "--together=2"]
+  monkeypatch.setattr(train, "train_together", with_little_memory)
+  assert sweep.run(command) == 1
+  error = capsys.readouterr().err
+  assert error == ("mlseg: grouped/fixed failed: RuntimeError: RESOURCE_EXHAUSTED: out of memory\n")
+  assert "Failed: grouped/fixed" in (tmp_path / "table.md").read_text()
+  monkeypatch.undo()  # it is tried again
+  assert sweep.run(command) == 0
+  said = capsys.readouterr().out
+  assert "cells   1 of 2 done, 1 to train" in said
+  assert "Failed" not in (tmp_path / "table.md").read_text()
 
 
 def test_a_mistake_that_all_cells_share_is_one_line(tmp_path, capsys):
