@@ -126,6 +126,16 @@ def percent(value: float, digits: int = 1) -> str:
   return f"{100 * value:.{digits}f}"
 
 
+def deviation(values: Sequence[float]) -> str:
+  """Returns mean ± standard deviation in percent.
+
+  Example:
+    >>> deviation([0.61, 0.63])
+    '62.0 ± 1.4'
+  """
+  return f"{percent(statistics.fmean(values))} ± {percent(statistics.stdev(values))}"
+
+
 def in_words(comparison: Row) -> str:
   """Returns difference, interval and p of a comparison, in points of Dice."""
   numbers: Callable = lambda name: 100 * float(comparison[name])  # noqa: E731

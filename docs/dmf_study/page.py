@@ -1,0 +1,155 @@
+"""The text of `docs/dmf_study.md`, every number of it from the rows."""
+
+import textwrap
+
+from findings import DEMO, Study, deviation, in_words, percent
+
+from mlseg.report.tables import Cell, Table, to_markdown
+
+_POOLED = "dice_with_background_pooled"
+_PAPERS_BEST = "variance+class_balanced_dice"
+
+
+def text(study: Study) -> str:
+  """Returns the page."""
+  findings = (_level, _weighting, _gradients, _leaks, _others)
+  bullets = "\n".join(_bullet(finding(study)) for finding in findings)
+  methods = list(dict.fromkeys([*study.methods("grouped"), *study.methods("random")]))
+  table = to_markdown(_table(study, methods, with_tests=True))
+  return f"{_head(study)}\n{bullets}\n\n{table}\n{_NOTE}"
+
+
+_NOTE = """\
+Dice in percent, mean ± standard deviation over seeds. Lesion: per picture, then averaged. As the
+paper counts: mean of lesion and background, from the counts of all test pictures. Δ: over groups of
+near-duplicate test pictures, with its 95 % interval; p by Wilcoxon's test over these groups and by
+the paired t-test over seeds, each after Holm over all methods. The best of a column is bold.
+"""
+
+
+def _bullet(paragraph: str) -> str:
+  words = " ".join(paragraph.split())
+  return textwrap.fill(
+    words, 100, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False
+  )
+
+
+def readme_table(study: Study) -> str:
+  """Returns the paper's rows, ours and its own, for the README."""
+  return to_markdown(_table(study, study.paper, with_tests=False))
+
+
+def _head(study: Study) -> str:
+  count, seeds = study.num_models(), study.seeds()
+  return f"""\
+# The Dynamic Memory Fusion study
+
+{count} models on BUSI: the thirteen configurations of the paper (Golnari & Diba 2026), other
+adaptive weightings, and the paper's losses as the authors' demo has them, {seeds} seeds each,
+on a split that keeps near-duplicates together (grouped) and on the paper's (random); 128×128,
+20 epochs, on two CPU cores. `python -m mlseg.sweep --study=configs/studies/dmf_busi.py
+--config.num_seeds={seeds}` trains them; `python docs/dmf_study/make.py` computes this page from
+the [rows](dmf_study); here are [all tables](dmf_study/tables.md).
+"""
+
+
+def _level(study: Study) -> str:
+  theirs = [row["dice"]["mean"] for row in study.published.values()]
+  random, grouped = (study.spread(split, study.paper, _POOLED) for split in ("random", "grouped"))
+  names = ("dice", "dice_pooled", "dice_with_background", _POOLED)
+  same = [percent(study.mean("random", _PAPERS_BEST, name)) for name in names]
+  training = study.on_training("random", study.paper, _POOLED)
+  return f"""\
+**The paper's level is not reached.** Its rows have {min(theirs):.1f} to {max(theirs):.1f} %
+  Dice. Counted as it counts, ours have {percent(random.lowest)} to {percent(random.highest)} %
+  on the random split and {percent(grouped.lowest)} to {percent(grouped.highest)} % on the
+  grouped one. Convention is most of the distance to what a reader expects: the same predictions
+  of {_PAPERS_BEST} have {same[0]} % on the lesion, {same[1]} % with counts pooled, {same[2]} %
+  as the mean with the background and {same[3]} % with both. On the pictures that they were
+  trained on, our models have {percent(training)} % by that count."""
+
+
+def _weighting(study: Study) -> str:
+  rows = [name for name in study.paper if name != "fixed"]
+  by_case = study.significant("grouped", rows, "p_cases_holm")
+  by_seed = study.significant("grouped", rows, "p_seeds_holm")
+  best = max(rows, key=lambda name: float(study.comparison("grouped", name)["difference"]))
+  correlations = [study.rank_correlation(split, _POOLED, "dice") for split in ("random", "grouped")]
+  rho = " and ".join(f"{value:+.2f} (p {p:.2f})" for value, p in correlations)
+  return f"""\
+**Does the weighting help, where Dice and IoU have gradients?** Of its twelve rows {by_case[0]}
+  are better and {by_case[1]} worse than equal weights of soft losses on the grouped split at 5
+  % after Holm over cases; over seeds, {by_seed[0]} and {by_seed[1]}. In points of the lesion's
+  Dice the best, {best}, differs by {in_words(study.comparison("grouped", best))}; the paper's
+  best, {_PAPERS_BEST}, by {in_words(study.comparison("grouped", _PAPERS_BEST))}, where the
+  paper has +3.4. The order of the thirteen agrees with the paper's by Spearman's ρ {rho} on the
+  random and the grouped split."""
+
+
+def _gradients(study: Study) -> str:
+  demo = [name for name in study.methods("grouped") if name.endswith(DEMO)]
+  fixed = f"fixed{DEMO}"
+  spread = study.spread("grouped", demo, "dice")
+  return f"""\
+**Losses without a gradient**, as in the demo, leave the cross-entropy alone to train: equal
+  weights differ from equal weights of soft losses by {
+    in_words(study.comparison("grouped", fixed))
+  }. The {len(demo)} ways to weigh them have {percent(spread.lowest)} to
+  {percent(spread.highest)} %: a factor that all gradients share changes little under Adam, so
+  that what differs between the rows of such a table is chance, and the auxiliary loss where
+  that has a gradient."""
+
+
+def _leaks(study: Study) -> str:
+  leak = study.leaks("random", study.paper)
+  fixed = [percent(study.mean(split, "fixed", "dice")) for split in ("random", "grouped")]
+  return f"""\
+**Leaks.** On the random split {percent(leak["share"], 0)} % of the test pictures have a
+  near-duplicate in training. They have {percent(leak["leaking"])} % (lesion), the others
+  {percent(leak["others"])} %, a difference of [{100 * leak["low"]:+.1f}, {
+    100 * leak["high"]:+.1f}] points. Equal weights have {fixed[0]} % on the random split and {
+    fixed[1]
+  }
+  % on the grouped one."""
+
+
+def _others(study: Study) -> str:
+  others = [
+    name for name in study.methods("grouped") if name not in study.paper and not name.endswith(DEMO)
+  ]
+  better, worse = study.significant("grouped", others, "p_cases_holm")
+  ranked = sorted(others, key=lambda name: -study.mean("grouped", name, "dice"))
+  texts = [f"{name} {in_words(study.comparison('grouped', name))}" for name in ranked]
+  return f"""\
+**Other weightings** of the three losses, against equal weights: {better} better and {worse}
+  worse over cases. {"; ".join(texts)}."""
+
+
+def _table(study: Study, methods: list[str], *, with_tests: bool) -> Table:
+  """Returns a row per method: Dice on both splits, as the paper counts, and the paper's own."""
+  columns = [("grouped", "dice"), ("random", "dice"), ("random", _POOLED)]
+  header = ["method", "lesion, grouped", "lesion, random", "as the paper counts, random", "paper"]
+  if with_tests:
+    header.insert(2, "Δ to fixed [95 %], p")
+  best = [_best(study, split, metric, methods) for split, metric in columns]
+  rows = []
+  for method in methods:
+    cells = [
+      Cell(_score(study, *column, method), method == top)
+      for column, top in zip(columns, best, strict=True)
+    ]
+    if with_tests:
+      compared = method in study.methods("grouped") and method != "fixed"
+      cells.insert(1, Cell(in_words(study.comparison("grouped", method)) if compared else ""))
+    theirs = study.published.get(method, {}).get("dice")
+    rows.append((Cell(method), *cells, Cell(f"{theirs['mean']:.1f}" if theirs else "")))
+  return Table("", tuple(header), tuple(rows))
+
+
+def _best(study: Study, split: str, metric: str, methods: list[str]) -> str:
+  own = [method for method in methods if method in study.methods(split)]
+  return max(own, key=lambda method: study.mean(split, method, metric), default="")
+
+
+def _score(study: Study, split: str, metric: str, method: str) -> str:
+  return deviation(study.values(split, method, metric)) if method in study.methods(split) else "–"
