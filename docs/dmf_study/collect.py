@@ -13,10 +13,10 @@ import pathlib
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
-from mlseg import builders, model_file, run_folder
-from mlseg.member import make_functions
+from mlseg import builders, run_folder, trained
+from mlseg.data import pipeline
+from mlseg.evaluate import make_evaluate
 from mlseg.metrics import summarize
 from mlseg.study_files import to_csv
 
@@ -45,23 +45,23 @@ def main() -> None:
 
 def score_training(workdir: pathlib.Path) -> dict[int, dict[str, float]]:
   """Returns by seed the scores of a run's models on the pictures that they were trained on."""
-  content = json.loads((workdir / "config.json").read_text())
-  config = ConfigDict(content["config"], convert_dict=True)
-  config.losses = tuple(config.losses)
-  config.weighting.fixed, config.weighting.prior = (
-    tuple(config.weighting[name]) for name in ("fixed", "prior")
-  )
-  cases = builders.make_cases([config])
-  if cases.fingerprint != content["data"]:
+  run = trained.load(workdir)
+  cases = builders.make_cases([run.config])
+  if cases.fingerprint != json.loads((workdir / "config.json").read_text())["data"]:
     raise SystemExit(f"{workdir}: was trained on other data")
   split = json.loads((workdir / "split.json").read_text())["seeds"]
   place = {name: n for n, name in enumerate(cases.ids)}
-  test = jax.jit(make_functions([config], config.batch_size, len(cases.class_names)).test)
+
+  def logits(variables: dict, images: jax.Array) -> jax.Array:
+    return run.model.apply(variables, pipeline.to_float(images), False)[0].logits
+
+  size = run.config.batch_size
+  test = jax.jit(make_evaluate(logits, {}, len(cases.class_names), size))
   scores = {}
-  for seed, variables in model_file.read(workdir).items():
+  for n, seed in enumerate(run.seeds):
     index = np.array([place[name] for name in split[str(seed)]["train"]])
-    result = test(variables, cases.images[index], cases.masks[index])
-    table = summarize(np.asarray(result.counts))
+    variables = jax.tree.map(lambda leaf, n=n: leaf[n], run.variables)
+    table = summarize(np.asarray(test(variables, cases.images[index], cases.masks[index]).counts))
     scores[seed] = {name: table[name] for name in SCORES}
   return scores
 
