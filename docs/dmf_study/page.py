@@ -63,7 +63,8 @@ def _level(study: Study) -> str:
 **Level.** The paper's rows have {min(theirs):.1f} to {max(theirs):.1f} %
   Dice. Counted as it counts, ours have {percent(random.lowest)} to {percent(random.highest)} %
   on the random split and {percent(grouped.lowest)} to {percent(grouped.highest)} % on the
-  grouped one. The convention matters: the same predictions of {_PAPERS_BEST} have {same[0]} % on the lesion, {same[1]} % with counts pooled, {same[2]} %
+  grouped one. The convention matters: the same predictions of {_PAPERS_BEST} have
+  {same[0]} % on the lesion, {same[1]} % with counts pooled, {same[2]} %
   as the mean with the background and {same[3]} % with both. On the pictures that they were
   trained on, our models have {percent(training)} % by that count."""
 
@@ -81,8 +82,8 @@ def _weighting(study: Study) -> str:
   % after Holm over cases; over seeds, {by_seed[0]} and {by_seed[1]}. In points of the lesion's
   Dice the best, {best}, differs by {in_words(study.comparison("grouped", best))}; the paper's
   best, {_PAPERS_BEST}, by {in_words(study.comparison("grouped", _PAPERS_BEST))}, where the
-  paper has {_papers_gain(study):+.1f}. The order of the thirteen agrees with the paper's by Spearman's ρ {rho} on the
-  random and the grouped split."""
+  paper has {_papers_gain(study):+.1f}.
+  The order of the thirteen agrees with the paper's by Spearman's ρ {rho} on the random and the grouped split."""
 
 
 def _papers_gain(study: Study) -> float:
