@@ -83,7 +83,8 @@ def _weighting(study: Study) -> str:
   Dice the best, {best}, differs by {in_words(study.comparison("grouped", best))}; the paper's
   best, {_PAPERS_BEST}, by {in_words(study.comparison("grouped", _PAPERS_BEST))}, where the
   paper has {_papers_gain(study):+.1f}.
-  The order of the thirteen agrees with the paper's by Spearman's ρ {rho} on the random and the grouped split."""
+  The order of the thirteen agrees with the paper's by Spearman's ρ {rho} on the random
+  and the grouped split."""
 
 
 def _papers_gain(study: Study) -> float:
