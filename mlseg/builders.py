@@ -13,7 +13,7 @@ import optax
 from ml_collections import ConfigDict
 
 from mlseg import models, weighting
-from mlseg.data import cases, distances, folder, splits
+from mlseg.data import cases, distances, splits
 from mlseg.errors import UserError, require, unknown, user_errors
 from mlseg.loss_builders import uses_distances
 from mlseg.models import unet
@@ -65,8 +65,10 @@ def make_cases(configs: Sequence[ConfigDict]) -> cases.Cases:
     configs: the recipes, of one data set.
   """
   options = configs[0].data
-  with user_errors("config.data.folder"):
-    files = folder.Options(**dict(options.folder)) if options.name == cases.FOLDER else None
+  own = None
+  if options.name in cases.OPTIONS:
+    with user_errors(f"config.data.{options.name}"):
+      own = cases.OPTIONS[options.name](**dict(options.get(options.name, {})))
   loaded = cases.load(
     options.name,
     root=options.root,
@@ -74,7 +76,7 @@ def make_cases(configs: Sequence[ConfigDict]) -> cases.Cases:
     diameter=options.diameter,
     sigma_space=options.sigma_space,
     sigma_intensity=options.sigma_intensity,
-    options=files,
+    options=own,
   )
   if not any(map(uses_distances, configs)):
     return loaded
@@ -85,7 +87,7 @@ def make_cases(configs: Sequence[ConfigDict]) -> cases.Cases:
 def find_near_duplicates(config: ConfigDict, data: cases.Cases) -> list[tuple[int, int, int]]:
   """Returns the pairs of pictures that a split keeps together, and in how many bits they differ."""
   if config.data.name != cases.FOLDER:
-    return splits.near_duplicates(data.hashes)
+    return splits.near_duplicates(data.hashes, data.duplicate_bits)
   bits, most = config.data.folder.duplicate_bits, data.hashes.shape[1]
   require(-1 <= bits <= most, f"config.data.folder.duplicate_bits must be -1 to {most}", bits)
   return splits.near_duplicates(data.hashes, bits)

@@ -75,8 +75,8 @@ ONLY_IN = {  # packages that only these modules may import
   "tensorflow_datasets": {"data"},
   "matplotlib": {"report"},
   "rich": {"log"},
-  "tifffile": {"pictures"},
-  "pydicom": {"pictures"},
+  "tifffile": {"pictures", "data"},
+  "pydicom": {"pictures", "data"},
 }
 STANDARD = set(__import__("sys").stdlib_module_names)
 FILES = sorted(ROOT.rglob("*.py"))

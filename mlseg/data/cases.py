@@ -4,21 +4,25 @@ import contextlib
 import json
 import pathlib
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from mlseg.data import cache as caches
-from mlseg.data import folder, prepare, preprocessing, splits
-from mlseg.data.pictures import natural_key, to_colour, to_grey
+from mlseg.data import folder, in_memory, prepare, preprocessing, splits
+from mlseg.data.pictures import natural_key
 from mlseg.errors import UserError, unknown
 
 EMBEDDED = pathlib.Path(__file__).parent / "embedded"
 EMBEDDED_SIZE = 128
 FOLDER = "folder"  # the name of any folder of pictures and masks
-NAMES = (*prepare.DATASETS, FOLDER)
+NAMES = (*prepare.BUILDERS, FOLDER)
+# The class of a data set's options, the section of a recipe with its name, where it has any.
+OPTIONS: dict[str, Any] = {
+  FOLDER: folder.Options, **{name: own.options for name, own in prepare.SOURCES.items()}
+}  # fmt: skip
 
 
 class Cases(NamedTuple):
@@ -34,6 +38,7 @@ class Cases(NamedTuple):
   fingerprint: str  # of the arrays and the ids
   distances: np.ndarray | None = None  # [N, H, W, C] float32, to the boundary of each class
   patients: np.ndarray | None = None  # [N] int32, the same number for cases of one patient
+  duplicate_bits: int = splits.THRESHOLD  # up to which two pictures are near-duplicates; -1: none
 
 
 class _Names(NamedTuple):
@@ -41,6 +46,7 @@ class _Names(NamedTuple):
 
   classes: tuple[str, ...]
   labels: tuple[str, ...]
+  duplicate_bits: int = splits.THRESHOLD
 
 
 def load(
@@ -51,7 +57,7 @@ def load(
   diameter: int = 5,
   sigma_space: float = 2.0,
   sigma_intensity: float = 25.0,
-  options: folder.Options | None = None,
+  options: Any = None,
   cache: pathlib.Path | None = None,
 ) -> Cases:
   """Returns a data set: the embedded one, or that of an original folder.
@@ -61,13 +67,13 @@ def load(
   cache cannot be written, a warning says so.
 
   Args:
-    name: 'busi', 'busc', 'bus_synthetic', or 'folder' for any other.
+    name: one of `NAMES`; 'folder' for any folder of pictures and masks.
     root: folder of the originals; None for the embedded 128×128 pictures of BUSI.
     image_size: side of the pictures, pixels.
     diameter: of the bilateral filter, pixels; 0 for none. See `preprocessing.bilateral_filter`.
     sigma_space: of the filter, pixels.
     sigma_intensity: of the filter, grey values.
-    options: for 'folder', which files are what.
+    options: of the class in `OPTIONS`; None: its defaults, which 'folder' has not.
     cache: folder of what was computed; None: $MLSEG_CACHE or ~/.cache/mlseg.
 
   Raises:
@@ -83,6 +89,8 @@ def load(
     if root is None or options is None:
       raise UserError("config.data.name 'folder' needs the section config.data.folder")
     arrays, names = _from_folder(pathlib.Path(root), options, image_size, filtering, cache)
+  elif name in prepare.SOURCES and root is not None:
+    arrays, names = _from_source(name, pathlib.Path(root), options, image_size, filtering, cache)
   else:
     arrays, names = _from_builder(name, root, image_size, filtering, cache)
   ids = tuple(str(case) for case in arrays.pop("ids"))
@@ -92,6 +100,7 @@ def load(
     ids=ids,
     class_names=names.classes,
     label_names=names.labels,
+    duplicate_bits=names.duplicate_bits,
     fingerprint=caches.digest(" ".join(ids).encode() + content),
   )
 
@@ -102,7 +111,7 @@ def _check(name: str, root: str | None, image_size: int) -> None:
     raise unknown("dataset", name, NAMES)
   if image_size < 8:
     raise UserError(f"config.data.image_size must be at least 8, not {image_size}")
-  wanted = prepare.DATASETS[name].download if name in prepare.DATASETS else "folder of the data"
+  wanted = prepare.BUILDERS[name].download if name in prepare.BUILDERS else "folder of the data"
   is_embedded = (EMBEDDED / name).is_dir()
   if root is None and not is_embedded:
     raise UserError(f"config.data.name {name!r} needs the {wanted}: --config.data.root=DIR")
@@ -133,8 +142,9 @@ def _from_folder(
   recipe = {"v": 1, "files": states, "size": size, "options": options._asdict(), **filtering}
 
   def make() -> dict[str, np.ndarray]:
-    pictures = _preprocess(folder.read(cases, options), size, filtering, options.channels)
-    return _arrays(pictures, labels, [case.id for case in cases])
+    pictures = folder.read(cases, options)
+    preprocessed = in_memory.preprocess(pictures, size, filtering, options.channels)
+    return in_memory.arrays_of(preprocessed, labels, [case.id for case in cases])
 
   key = caches.digest(json.dumps(recipe))[:16]
   arrays = caches.cached(cache / f"{FOLDER}-{size}-{key}.npz", make)
@@ -157,16 +167,37 @@ def _from_builder(
 
   def make() -> dict[str, np.ndarray]:
     if root is None:
-      return _of_rows(_read(name, embedded), size, filtering)
+      return in_memory.of_rows(_read(name, embedded), size, filtering)
     place = cache / f"originals-{caches.digest(str(files))[:16]}"
     with _prepared(name, pathlib.Path(root), place) as at:
-      return _of_rows(_read(name, at), size, filtering)
+      return in_memory.of_rows(_read(name, at), size, filtering)
 
   arrays = caches.cached(cache / f"{name}-{size}-{key}.npz", make)
-  labels = prepare.DATASETS[name].labels
-  present = tuple(labels[n] for n in np.unique(arrays["labels"]))
-  arrays["labels"] = np.searchsorted(np.unique(arrays["labels"]), arrays["labels"]).astype(np.int32)
+  arrays["labels"], present = in_memory.present(arrays["labels"], prepare.DATASETS[name].labels)
   return arrays, _Names(("background", "lesion"), present)
+
+
+def _from_source(
+  name: str,
+  root: pathlib.Path,
+  options: Any,
+  size: int,
+  filtering: dict[str, Any],
+  cache: pathlib.Path,
+) -> tuple[dict[str, np.ndarray], _Names]:
+  """Returns the arrays of a data set that is read picture by picture."""
+  options = options or prepare.SOURCES[name].options()
+  source = prepare.SOURCES[name].open(root, options)
+  states = caches.states(source.files, root)
+  recipe = {"v": 1, "files": states, "size": size, "options": options._asdict(), **filtering}
+  key = caches.digest(json.dumps(recipe))[:16]
+
+  def make() -> dict[str, np.ndarray]:
+    return in_memory.of_source(source, size, filtering)
+
+  arrays = caches.cached(cache / f"{name}-{size}-{key}.npz", make)
+  arrays["labels"], present = in_memory.present(arrays["labels"], source.label_names)
+  return arrays, _Names(source.class_names, present, source.duplicate_bits)
 
 
 def _originals(name: str, root: pathlib.Path) -> Iterator[pathlib.Path]:
@@ -210,44 +241,3 @@ def _read(name: str, at: pathlib.Path) -> list[dict[str, Any]]:
     found = [{**dict(row), "id": row["id"].decode(), "label": label} for row in source]
     rows += sorted(found, key=lambda row: natural_key(pathlib.PurePosixPath(row["id"])))
   return rows
-
-
-def _of_rows(
-  rows: list[dict[str, Any]], size: int, filtering: dict[str, Any]
-) -> dict[str, np.ndarray]:
-  """Returns the arrays of the cases that a builder gave."""
-  pictures = (
-    {
-      "image": row["image"][..., 0] if row["image"].shape[-1] == 1 else row["image"],
-      "mask": (row["mask"][..., 0] > 0).astype(np.uint8),
-    }
-    for row in rows
-  )
-  labels = np.array([row["label"] for row in rows], np.int32)
-  return _arrays(_preprocess(pictures, size, filtering, 1), labels, [row["id"] for row in rows])
-
-
-def _preprocess(
-  pictures: Iterable[dict[str, Any]], size: int, filtering: dict[str, Any], channels: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """Returns images [N, size, size, channels], masks [N, size, size] and hashes [N, bits]."""
-  images, masks, hashes = [], [], []
-  for picture in pictures:
-    grey = to_grey(picture["image"])
-    # All sources are hashed at one size, so that they agree on what is a duplicate.
-    hashes.append(splits.perceptual_hash(preprocessing.resize_image(grey, EMBEDDED_SIZE)))
-    image = grey if channels == 1 else to_colour(picture["image"])
-    small = preprocessing.resize_image(image, size)
-    images.append(preprocessing.bilateral_filter(small, **filtering))
-    masks.append(preprocessing.resize_mask(picture["mask"], size))
-  shape = len(images), size, size, channels
-  return np.stack(images).reshape(shape), np.stack(masks), np.stack(hashes)
-
-
-def _arrays(
-  preprocessed: tuple[np.ndarray, np.ndarray, np.ndarray], labels: np.ndarray, ids: list[str]
-) -> dict[str, np.ndarray]:
-  images, masks, hashes = preprocessed
-  return {
-    "images": images, "masks": masks, "labels": labels, "hashes": hashes, "ids": np.array(ids)
-  }  # fmt: skip

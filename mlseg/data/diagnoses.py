@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from mlseg.errors import UserError
 
 
-def read(path: pathlib.Path, id_column: str, columns: Sequence[str]) -> dict[str, dict[str, str]]:
+def read(
+  path: pathlib.Path, id_column: str, columns: Sequence[str], *, may_be_empty: bool = False
+) -> dict[str, dict[str, str]]:
   """Returns the values of the columns by id; separated by commas, semicolons or tabs.
 
   Args:
     path: of the file, in UTF-8.
     id_column: its header.
     columns: headers of the others that are wanted.
+    may_be_empty: whether a row may have no value in one of those.
 
   Raises:
     UserError: the file cannot be read, lacks a column, has an id twice, or a value is empty.
@@ -38,7 +41,7 @@ def read(path: pathlib.Path, id_column: str, columns: Sequence[str]) -> dict[str
   for number, row in enumerate(rows, start=2):
     values = {name: (row[name] or "").strip() for name in (id_column, *columns)}
     for name, value in values.items():
-      if not value:
+      if not value and not (may_be_empty and name != id_column):
         raise UserError(f"table {path}: row {number} has no value in column {name!r}")
     own = values[id_column]
     if own in table:

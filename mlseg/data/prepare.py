@@ -2,7 +2,8 @@
 
     python -m mlseg.data.prepare --dataset=busi --root=DIR --out=DIR [--config=size128]
 
-`--dataset` is busi, busc or bus_synthetic. The embedded default data set was made by this command.
+`--dataset` is busi, busc, bus_synthetic, isic_2018, lgg, panda or siim_acr; `--config` is one of
+its builder's configs, the first without it. The embedded default data set was made by this command.
 The same originals give the same pictures on every machine, and the same bytes under the same
 versions of Pillow, OpenCV and array-record.
 """
@@ -14,19 +15,19 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow_datasets as tfds
 from absl import flags
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
-from mlseg.data import bus_synthetic, busc, busi, paired
+from mlseg.data import bus_synthetic, busc, busi, isic_2018, lgg, paired, panda, siim_acr, sources
 from mlseg.errors import UserError, unknown
 
 
 class Dataset(NamedTuple):
-  """A data set with a builder."""
+  """A data set with a builder, whose pictures are read from what it wrote."""
 
   builder: type[tfds.core.GeneratorBasedBuilder]
   find_cases: Callable[[pathlib.Path], paired.Cases]  # per label and case the picture and its masks
@@ -46,23 +47,56 @@ DATASETS = {
 }
 
 
-def prepare(dataset: str, root: pathlib.Path, out: pathlib.Path, config: str) -> pathlib.Path:
+class SourceDataset(NamedTuple):
+  """A data set with a builder, whose pictures are read from the originals, one by one."""
+
+  builder: type[tfds.core.GeneratorBasedBuilder]
+  open: Callable[[pathlib.Path, Any], sources.Source]  # of a folder and options
+  options: Callable[[], Any]  # the defaults; with arguments, others
+  download: str  # what the original folder is, in words
+
+
+SOURCES = {
+  "isic_2018": SourceDataset(
+    isic_2018.Isic2018, isic_2018.open_source, isic_2018.Options, "folders of ISIC 2018"
+  ),
+  "lgg": SourceDataset(lgg.Lgg, lgg.open_source, lgg.Options, f"folder {lgg.FOLDER} of TCGA-LGG"),
+  "panda": SourceDataset(
+    panda.Panda,
+    panda.open_source,
+    panda.Options,
+    f"folder with {', '.join(panda.FOLDERS)} and {panda.TABLE}",
+  ),
+  "siim_acr": SourceDataset(
+    siim_acr.SiimAcr,
+    siim_acr.open_source,
+    siim_acr.Options,
+    f"folder with {siim_acr.FOLDER} and {siim_acr.TABLE}",
+  ),
+}
+BUILDERS: dict[str, Dataset | SourceDataset] = {**DATASETS, **SOURCES}
+
+
+def prepare(
+  dataset: str, root: pathlib.Path, out: pathlib.Path, config: str | None = None
+) -> pathlib.Path:
   """Builds a data set and returns the folder of its files.
 
   It is written beside its place under a temporary name, and renamed when it is whole.
 
   Args:
-    dataset: 'busi', 'busc' or 'bus_synthetic'.
+    dataset: one of `BUILDERS`.
     root: the original folder.
     out: where data sets are; the result is `out/DATASET/CONFIG/VERSION`.
-    config: of the builder: 'original', or 'size128' of BUSI.
+    config: of the builder; None: its first.
 
   Raises:
     UserError: an unknown name, or something wrong with the originals.
   """
-  if dataset not in DATASETS:
-    raise unknown("dataset", dataset, DATASETS)
-  builder_class = DATASETS[dataset].builder
+  if dataset not in BUILDERS:
+    raise unknown("dataset", dataset, BUILDERS)
+  builder_class = BUILDERS[dataset].builder
+  config = config or next(iter(builder_class.builder_configs))
   if config not in builder_class.builder_configs:
     raise unknown("config", config, builder_class.builder_configs)
   if not root.is_dir():
@@ -112,7 +146,7 @@ def main(argv: list[str]) -> int:
   dataset = flags.DEFINE_string("dataset", "busi", "Which data set.", flag_values=values)
   root = flags.DEFINE_string("root", None, "The original folder.", flag_values=values)
   out = flags.DEFINE_string("out", None, "Where data sets are.", flag_values=values)
-  config = flags.DEFINE_string("config", "original", "Of the builder.", flag_values=values)
+  config = flags.DEFINE_string("config", None, "Of the builder.", flag_values=values)
   try:
     values(argv)
     if not root.value or not out.value:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from mlseg.errors import UserError, unknown
+from mlseg.data import packing
+from mlseg.errors import UserError, require, unknown
 
 # In BUSI at 128×128, 172 pairs are this close. Those of 24 bits and more were all looked at: each
 # shows one lesion, in a picture saved again, with other callipers, slightly shifted, or in its
@@ -14,6 +15,7 @@ from mlseg.errors import UserError, unknown
 # malignant 4 and 5 with 7, 8 and 9 (82 to 96 bits).
 THRESHOLD = 76
 METHODS = ("grouped", "random")
+BLOCK = 1024  # pictures that are compared with all others at once
 
 
 class Split(NamedTuple):
@@ -48,7 +50,7 @@ def near_duplicates(hashes: np.ndarray, threshold: int = THRESHOLD) -> list[tupl
 
   Args:
     hashes: [N, bits] bool, from `perceptual_hash`.
-    threshold: bits that a pair may differ in.
+    threshold: bits that a pair may differ in; -1: no pair is near.
 
   Returns:
     (i, j, bits) with i < j, the closest first.
@@ -57,10 +59,18 @@ def near_duplicates(hashes: np.ndarray, threshold: int = THRESHOLD) -> list[tupl
     >>> near_duplicates(np.array([[0, 0, 0], [1, 1, 1], [0, 0, 1]], bool), threshold=1)
     [(0, 2, 1)]
   """
+  if threshold < 0:
+    return []
   signs = np.where(hashes, 1.0, -1.0).astype(np.float32)
-  distances = np.rint((hashes.shape[1] - signs @ signs.T) / 2).astype(int)
-  first, second = np.nonzero(np.triu(distances <= threshold, k=1))
-  pairs = [(int(i), int(j), int(distances[i, j])) for i, j in zip(first, second, strict=True)]
+  pairs = []
+  for start in range(0, len(signs), BLOCK):  # all at once would be N² numbers
+    block = signs[start : start + BLOCK]
+    distances = np.rint((hashes.shape[1] - block @ signs[start:].T) / 2).astype(int)
+    first, second = np.nonzero(np.triu(distances <= threshold, k=1))
+    pairs += [
+      (start + int(i), start + int(j), int(distances[i, j]))
+      for i, j in zip(first, second, strict=True)
+    ]
   return sorted(pairs, key=lambda pair: (pair[2], pair[:2]))
 
 
@@ -128,17 +138,91 @@ def split(
     raise UserError(f"a split needs one group per case, not {len(group)} for {num_cases}")
   rng = np.random.default_rng(seed)
   room = _sizes(labels, fractions)
-  members = _shuffled_groups(group if method == "grouped" else None, num_cases, rng)
-  values = np.unique(labels)
-  needs = np.stack([[(labels[cases] == value).sum() for value in values] for cases in members])
+  members = packing.shuffled_groups(group if method == "grouped" else None, num_cases, rng)
+  needs = packing.needs_of(labels, members)
   if _fills_any_room(needs):
     part_of_group = _draw(needs, room, fractions, rng)
   else:
-    part_of_group = _pack(needs, room, fractions)
+    part_of_group = packing.pack(needs, room)
+    if len(set(part_of_group)) < 3:
+      raise _no_room(fractions, int(needs.sum(1).max()))
   part_of = np.full(num_cases, -1)
   for cases, part in zip(members, part_of_group, strict=True):
     part_of[cases] = part
   return Split(*(np.flatnonzero(part_of == part).astype(np.int32) for part in range(3)))
+
+
+def folds(
+  labels: np.ndarray,
+  group: np.ndarray | None,
+  num_folds: int,
+  *,
+  seed: int,
+  validation: float = 0.15,
+) -> list[Split]:
+  """Returns the splits of a cross-validation: every case is tested in exactly one of them.
+
+  Groups stay whole, and labels are shared out as evenly as whole groups allow. What a fold does
+  not test is split into training and validation in the same way.
+
+  Args:
+    labels: [N], what to stratify by.
+    group: [N], from `groups`; None: every case is one of its own.
+    num_folds: K, at least 2.
+    seed: the same seed gives the same folds, on any machine.
+    validation: the part of what is not tested that validates, in (0, 1).
+
+  Returns:
+    K splits.
+
+  Raises:
+    UserError: an argument out of its range, or too few groups for the folds or their parts.
+
+  Example:
+    >>> parts = folds(np.array([0, 0, 0, 0, 1, 1, 1, 1]), None, 4, seed=0, validation=0.5)
+    >>> sorted(int(case) for part in parts for case in part.test)
+    [0, 1, 2, 3, 4, 5, 6, 7]
+  """
+  rule = "the number of folds must be at least 2"
+  require(num_folds >= 2, rule, num_folds)
+  require(0 < validation < 1, "the part that validates must be between 0 and 1", validation)
+  if group is not None and len(group) != len(labels):
+    raise UserError(f"folds need one group per case, not {len(group)} for {len(labels)}")
+  everything = np.arange(len(labels))
+  rng = np.random.default_rng(seed)
+  fold_of = _share_out(everything, labels, group, [1 / num_folds] * num_folds, rng)
+  splits = []
+  for fold in range(num_folds):
+    rest = everything[fold_of != fold]
+    rng = np.random.default_rng([seed, fold])
+    part_of = _share_out(rest, labels, group, [1 - validation, validation], rng)
+    parts = rest[part_of == 0], rest[part_of == 1], everything[fold_of == fold]
+    splits.append(Split(*(part.astype(np.int32) for part in parts)))
+  return splits
+
+
+def _share_out(
+  cases: np.ndarray,
+  labels: np.ndarray,
+  group: np.ndarray | None,
+  shares: list[float],
+  rng: np.random.Generator,
+) -> np.ndarray:
+  """Returns the part of each of some cases, the parts of about these shares, groups whole."""
+  own = labels[cases]
+  members = packing.shuffled_groups(None if group is None else group[cases], len(cases), rng)
+  needs = packing.needs_of(own, members)
+  if len(members) < len(shares):
+    raise UserError(
+      f"{len(members)} groups of cases that belong together (near-duplicates, or one patient's)"
+      f" cannot be shared out to {len(shares)} parts"
+    )
+  part_of_group = packing.pack(needs, np.outer(shares, needs.sum(0)))
+  packing.fill_empty(part_of_group, needs, len(shares))
+  part_of = np.full(len(cases), -1)
+  for indices, part in zip(members, part_of_group, strict=True):
+    part_of[indices] = part
+  return part_of
 
 
 def _fills_any_room(needs: np.ndarray) -> bool:
@@ -170,31 +254,6 @@ def _draw(
   return drawn
 
 
-def _pack(needs: np.ndarray, room: np.ndarray, fractions: tuple[float, ...]) -> list[int]:
-  """Returns the part of each group: of those with room, the one that is emptiest for its size.
-
-  Where no part has room, the one with most is taken. How many groups of each kind a part gets does
-  not depend on the groups' order.
-
-  Args:
-    needs: [groups, labels], larger groups first.
-    room: [3, labels], the sizes wished for.
-    fractions: for messages.
-  """
-  order = sorted(range(len(needs)), key=lambda n: (-needs[n].sum(), *needs[n].tolist()))
-  filled, part_of = np.zeros(room.shape), [0] * len(needs)
-  for n in order:
-    left = room - filled
-    fits = (left >= needs[n]).all(1)
-    weights = np.where(fits[:, None], left / np.maximum(room, 1), -1.0) if fits.any() else left
-    part = int((weights * needs[n]).sum(1).argmax())
-    part_of[n] = part
-    filled[part] += needs[n]
-  if not filled.sum(1).all():
-    raise _no_room(fractions, int(needs.sum(1).max()))
-  return part_of
-
-
 def _no_room(fractions: tuple[float, ...], size: int) -> UserError:
   return UserError(
     f"config.data.fractions {fractions} leave no part with room for a group of {size} cases that"
@@ -216,13 +275,3 @@ def _sizes(labels: np.ndarray, fractions: tuple[float, float, float]) -> np.ndar
       f" the labels have {', '.join(map(str, counts))} cases"
     )
   return sizes
-
-
-def _shuffled_groups(
-  group: np.ndarray | None, num_cases: int, rng: np.random.Generator
-) -> list[np.ndarray]:
-  """Returns the cases of each group, larger groups first, in random order among equals."""
-  if group is None:
-    return [np.array([case]) for case in rng.permutation(num_cases)]
-  members = [np.flatnonzero(group == value) for value in rng.permutation(np.unique(group))]
-  return sorted(members, key=len, reverse=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlseg.data import cache as caches
-from mlseg.data import cases, preprocessing
+from mlseg.data import cases, in_memory, preprocessing
 from mlseg.data.busi import FOLDER
 from mlseg.errors import UserError
 from tests.data.busi_test import _make
@@ -76,7 +76,7 @@ def test_the_cache_is_used_and_a_damaged_one_made_again(embedded, tmp_path, monk
     raise AssertionError("the cache was not used")
 
   with monkeypatch.context() as patch:
-    patch.setattr(cases, "_preprocess", never)
+    patch.setattr(in_memory, "preprocess", never)
     again = cases.load("busi", cache=tmp_path)
   assert again.fingerprint == first.fingerprint == embedded.fingerprint
   for damaged in (b"", file.read_bytes()[:1000], b"not a zip"):
@@ -158,7 +158,11 @@ def test_the_originals_give_the_embedded_set(shared, embedded, tmp_path):
 @pytest.mark.parametrize(
   ("options", "message"),
   [
-    ({"name": "bussi"}, "unknown dataset 'bussi': choose from bus_synthetic, busc, busi, folder"),
+    (
+      {"name": "bussi"},
+      "unknown dataset 'bussi': choose from bus_synthetic, busc, busi, folder, isic_2018, lgg, p",
+    ),
+    ({"name": "lgg"}, "'lgg' needs the folder kaggle_3m of TCGA-LGG: --config.data.root=DIR"),
     ({"name": "busc"}, "'busc' needs the unpacked download of BUSC: --config.data.root=DIR"),
     ({"name": "folder"}, "'folder' needs the folder of the data: --config.data.root=DIR"),
     ({"name": "folder", "root": "."}, "'folder' needs the section config.data.folder"),

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from mlseg import builders, main
-from mlseg.data import cases, folder, splits
+from mlseg.data import folder, in_memory, splits
 from mlseg.errors import UserError
 from tests.configs_test import CONFIGS, _module
 from tests.data import layouts
@@ -170,7 +170,7 @@ def test_the_cache_is_used_and_made_again_where_files_or_options_change(tmp_path
   root, cache = layouts.bus_bra(tmp_path / "data"), tmp_path / "cache"
   first = load(root, cache, **layouts.BUS_BRA)
   with monkeypatch.context() as patch:
-    patch.setattr(cases, "_preprocess", None)  # a call would fail
+    patch.setattr(in_memory, "preprocess", None)  # a call would fail
     again = load(root, cache, **layouts.BUS_BRA)
   assert again.fingerprint == first.fingerprint
   (file,) = cache.iterdir()

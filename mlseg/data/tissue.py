@@ -1,0 +1,55 @@
+"""Where there is tissue on a stained slide, and which of its tiles are worth keeping."""
+
+import numpy as np
+
+CHROMA = 20  # of 255: the least difference between a stained pixel's largest and smallest channel
+
+
+def is_tissue(picture: np.ndarray) -> np.ndarray:
+  """Returns which pixels of a stained slide are tissue, [H, W] bool.
+
+  Glass, padding and ink are white, grey or black; what is stained has a colour.
+
+  Args:
+    picture: RGB [H, W, 3] uint8.
+
+  Example:
+    >>> is_tissue(np.array([[[255, 255, 255], [200, 120, 180], [30, 30, 40]]], np.uint8)).tolist()
+    [[False, True, False]]
+  """
+  return picture.max(-1).astype(int) - picture.min(-1) >= CHROMA
+
+
+def best_tiles(
+  tissue: np.ndarray, height: int, width: int, size: int, *, least: float, most: int
+) -> list[tuple[int, int]]:
+  """Returns the tiles with most tissue, in reading order: row and column in the grid of tiles.
+
+  The grid begins at the upper left; tiles that reach over an edge count what lies beyond as none.
+
+  Args:
+    tissue: [h, w] bool, an overview of the slide.
+    height: of the level that tiles are of, pixels.
+    width: of that level.
+    size: side of a tile there, pixels.
+    least: the share of a tile that must be tissue.
+    most: tiles that are kept; 0: all.
+
+  Example:
+    >>> tissue = np.array([[1, 1, 0, 0], [1, 0, 0, 1]], bool)
+    >>> best_tiles(tissue, 40, 80, 40, least=0.25, most=0)
+    [(0, 0), (0, 1)]
+    >>> best_tiles(tissue, 40, 80, 40, least=0.25, most=1)
+    [(0, 0)]
+  """
+  down, right = tissue.shape[0] / height, tissue.shape[1] / width
+  sums = np.pad(tissue, ((1, 0), (1, 0))).cumsum(0, dtype=np.int64).cumsum(1)
+  rows = np.rint(np.arange(0, height + size, size)[: -(-height // size) + 1] * down)
+  columns = np.rint(np.arange(0, width + size, size)[: -(-width // size) + 1] * right)
+  rows = rows.astype(int).clip(max=tissue.shape[0])
+  columns = columns.astype(int).clip(max=tissue.shape[1])
+  counts = np.diff(np.diff(sums[np.ix_(rows, columns)], axis=0), axis=1)
+  shares = counts / (size * down * size * right)
+  places = [(int(row), int(column)) for row, column in np.argwhere(shares >= least)]
+  places.sort(key=lambda place: -shares[place])
+  return sorted(places[:most] if most else places)
