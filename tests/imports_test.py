@@ -13,6 +13,7 @@ ALLOWED = {  # what a module of mlseg may import from mlseg, beside its own pack
   "losses": {"errors"},
   "metrics": {"errors"},
   "models": {"errors"},
+  "pretrained": {"data", "errors", "models"},
   "weighting": set(),
   "data": {"errors"},
   "report": {"errors"},
@@ -75,6 +76,8 @@ ONLY_IN = {  # packages that only these modules may import
   "tensorflow_datasets": {"data"},
   "matplotlib": {"report"},
   "rich": {"log"},
+  "h5py": {"pretrained"},
+  "safetensors": {"pretrained"},
   "tifffile": {"pictures", "data"},
   "pydicom": {"pictures", "data"},
 }

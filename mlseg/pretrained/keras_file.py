@@ -1,0 +1,62 @@
+"""Named arrays from Keras's files: HDF5 of Keras 1 to 3, and the archive of Keras 3."""
+
+import io
+import zipfile
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mlseg.errors import UserError
+
+_WEIGHTS = "model.weights.h5"
+_LARGEST = 2**31  # bytes of one array or one member: VGG16's largest has 411 MB
+
+
+def read_hdf5(content: bytes) -> dict[str, np.ndarray]:
+  """Returns the arrays of an HDF5 file by their paths; a model's optimiser is left out.
+
+  Where Keras 3 stores a layer by class and order, such as 'layers/conv2d_1/vars/0', and notes its
+  name beside it, the path has that name: 'layers/Conv1/vars/0'.
+
+  Raises:
+    UserError: an array is larger than any network's, or lies in another file.
+  """
+  arrays = {}
+
+  def visit(path: str, item: Any) -> None:
+    if not isinstance(item, h5py.Dataset) or path.startswith(("optimizer", "_optimizer")):
+      return
+    if item.external or item.is_virtual:
+      raise UserError(f"{path} is taken from another file, which is refused")
+    if item.nbytes > _LARGEST:
+      raise UserError(f"{path} claims {item.nbytes:,} bytes, more than any layer has")
+    if item.dtype.kind in "fiub":
+      arrays[_named(path, item.parent)] = np.asarray(item[()])
+
+  with h5py.File(io.BytesIO(content), "r") as file:
+    file.visititems(visit)  # follows no links
+  return arrays
+
+
+def _named(path: str, parent: h5py.Group) -> str:
+  """Returns the path with the layer's own name, where the file has it."""
+  name = parent.attrs.get("name")
+  parts = path.split("/")
+  if len(parts) < 3 or parts[-2] != "vars" or not isinstance(name, str):
+    return path
+  return "/".join([*parts[:-3], name, *parts[-2:]])
+
+
+def read_archive(content: bytes) -> dict[str, np.ndarray]:
+  """Returns the arrays of a '.keras' file; its description of the model is not looked at.
+
+  Raises:
+    UserError: the archive has no weights.
+  """
+  with zipfile.ZipFile(io.BytesIO(content)) as archive:
+    if _WEIGHTS not in archive.namelist():
+      raise UserError(f"the archive has no {_WEIGHTS}")
+    if archive.getinfo(_WEIGHTS).file_size > _LARGEST:
+      raise UserError(f"{_WEIGHTS} claims to be larger than any network")
+    return read_hdf5(archive.read(_WEIGHTS))
