@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
-from mlseg import builders, main, metrics
+from mlseg import builders, main, metrics, model_builders
 from mlseg.data import pipeline
 from mlseg.evaluate import make_evaluate
 from mlseg.metrics import pool
@@ -44,7 +44,7 @@ def make_masks(count: int, size: int, seed: int) -> np.ndarray:
 def time_overlap(num_images: int, size: int) -> None:
   """Prints the ratio of an evaluation to its forward pass."""
   config = main.parse(["", "--config=configs/dmf_busi.py"])[0]
-  model = builders.make_model(config, 2)
+  model = model_builders.make_model(config, 2)
   shape = jnp.zeros((1, size, size, 1))
   variables = model.init(jax.random.key(0), shape)
 

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlseg import builders, loss_builders, main, train_step, weighting
+from mlseg import batches, builders, loss_builders, main, model_builders, train_step, weighting
 from mlseg.data import pipeline
 from mlseg.weighting import catalogue
 
@@ -83,7 +83,7 @@ class Network(NamedTuple):
   config: Any
   loss_fn: weighting.SplitLoss
   variables: Any
-  batch: loss_builders.Batch
+  batch: batches.Batch
 
 
 def make_network(batch_size: int) -> Network:
@@ -92,8 +92,8 @@ def make_network(batch_size: int) -> Network:
   cases = builders.make_cases([config])
   images = pipeline.to_float(jnp.asarray(cases.images[:batch_size]))
   masks = jnp.asarray(cases.masks[:batch_size])
-  batch = loss_builders.Batch(images, masks)
-  model = builders.make_model(config, 2)
+  batch = batches.Batch(images, masks)
+  model = model_builders.make_model(config, 2)
   loss_fn = loss_builders.make_loss_fn(model, loss_builders.make_losses(config, 2), 2)
   return Network(config, loss_fn, model.init(jax.random.key(0), images[:1]), batch)
 

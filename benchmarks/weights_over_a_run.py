@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 
-from mlseg import builders, loss_builders, main, train_step, weighting
-from mlseg.loss_builders import Data
+from mlseg import batches, builders, loss_builders, main, model_builders, train_step, weighting
+from mlseg.batches import Data
 from mlseg.weighting import LossWeighting, catalogue
 
 matplotlib.use("agg")
@@ -38,13 +38,13 @@ def record() -> None:
   split = builders.make_split(config, loaded, None, config.seed)
   steps_per_epoch = len(split.train) // config.batch_size
   num_steps = steps_per_epoch * config.num_epochs
-  model = builders.make_model(config, len(loaded.class_names))
+  model = model_builders.make_model(config, len(loaded.class_names))
   losses = loss_builders.make_losses(config, len(loaded.class_names))
   loss_fn = loss_builders.make_loss_fn(model, losses, len(loaded.class_names))
   optimizer = builders.make_optimizer(config, num_steps)
   recorder = _recorder(len(losses))
   step = train_step.make_step(loss_fn, optimizer, recorder, gram_at="logits")
-  batch_at = loss_builders.make_batch_at(config)
+  batch_at = batches.make_batch_at(config)
   variables = model.init(jax.random.key(config.seed), jnp.zeros((1, 128, 128, 1)))
   state = train_step.init_state(
     jax.random.key(config.seed), variables, optimizer, recorder, tuple(losses)
@@ -55,7 +55,7 @@ def record() -> None:
     return step(state, batch_at(data, data_key, state.step))
 
   compiled = jax.jit(one, donate_argnums=0, compiler_options=builders.compiler_options())
-  data = jax.tree.map(jnp.asarray, Data(loaded.images, loaded.masks, split.train))
+  data = jax.tree.map(jnp.asarray, Data(loaded.images, loaded.masks, train=split.train))
   names = sorted(losses)
   header = [*names, *(f"gram_{a}_{b}" for a in names for b in names)]
   rows = []

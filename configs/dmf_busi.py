@@ -40,6 +40,7 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.num_epochs = 20
   config.batch_size = 32
   config.num_microbatches = 1  # parts in which a batch goes through the network, to save memory
+  config.selection = "dice"  # of the validation set, which epoch is kept; or accuracy, mean
   config.patience = 0  # epochs without a better validation score before a run ends; 0: never
   config.log_every = 2  # steps; also how often the host looks at the device
   config.checkpoint_every = 1  # epochs
@@ -66,6 +67,8 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.data.split_seed = 0
   config.data.resplit = True  # every seed draws a split of its own, as in the paper
   config.data.fractions = (0.7, 0.15, 0.15)  # training, validation, test
+  config.data.num_folds = 0  # of a cross-validation, instead of a test set by fractions; 0: none
+  config.data.fold = 0  # which of them is tested
 
   config.augmentation = ConfigDict()  # all off, as in the paper
   config.augmentation.flip_horizontal = 0.0  # probability
@@ -97,6 +100,7 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.optimizer.schedule = "constant"
   config.optimizer.weight_decay = 0.0
   config.optimizer.clip_norm = 0.0  # largest global norm of the gradient; 0: no limit
+  config.optimizer.stage_rates = ConfigDict()  # factors of the rate by stage of an encoder, or head
 
   config.losses = ("cross_entropy", "soft_iou", "soft_dice")
   config.loss_options = ConfigDict()
@@ -116,6 +120,7 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   more.boundary = ConfigDict({"include_background": False})
   more.hausdorff_distance_transform = ConfigDict({"alpha": 2.0, "include_background": False})
   more.cl_dice = ConfigDict({"iterations": 3, "smooth": 1.0, "include_background": False})
+  more.classification_weighted_cross_entropy = ConfigDict({"class_weights": ()})  # of diagnoses
   more.topology = ConfigDict({"containment": (), "exclusion": (), "need_label": False})
   more.geometry = ConfigDict({"containment": (), "exclusion": (), "need_label": False})
 

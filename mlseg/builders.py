@@ -7,23 +7,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from mlseg import models, weighting
+from mlseg import weighting
 from mlseg.data import cases, distances, splits
 from mlseg.errors import UserError, require, unknown, user_errors
 from mlseg.loss_builders import uses_distances
-from mlseg.models import unet
+from mlseg.models.encoder import stage_labels
 from mlseg.weighting import LossWeighting, catalogue
 
 METHODS: dict[str, Callable[..., LossWeighting]] = {
   name: getattr(weighting, name) for name in catalogue.METHODS
 }
 PLACEMENTS = ("device", "host")
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+STAGES = (*(f"stage_{number}" for number in range(5)), "head")
 
 
 def check_config(config: ConfigDict) -> None:
@@ -102,13 +101,17 @@ def make_split(
     UserError: the training part is smaller than a batch.
   """
   options = config.data
-  split = splits.split(
-    data.labels,
-    groups,
-    fractions=tuple(options.fractions),
-    seed=options.split_seed + (seed if options.resplit else 0),
-    method=options.split,
-  )
+  split_seed = options.split_seed + (seed if options.resplit else 0)
+  if options.num_folds:
+    split = _fold(options, data, groups, split_seed)
+  else:
+    split = splits.split(
+      data.labels,
+      groups,
+      fractions=tuple(options.fractions),
+      seed=split_seed,
+      method=options.split,
+    )
   if len(split.train) < config.batch_size:
     raise UserError(
       f"config.batch_size {config.batch_size} is larger than the training set"
@@ -117,39 +120,19 @@ def make_split(
   return split
 
 
-def make_model(config: ConfigDict, num_classes: int) -> models.Model:
-  """Returns the network."""
-  options = config.model
-  if options.name != "unet":
-    raise unknown("model", options.name, ["unet"])
-  if options.norm not in unet.NORMS:
-    raise unknown("config.model.norm", options.norm, unet.NORMS)
-  if options.upsampling not in unet.UPSAMPLINGS:
-    raise unknown("config.model.upsampling", options.upsampling, unet.UPSAMPLINGS)
-  if options.dtype not in DTYPES:
-    raise unknown("config.model.dtype", options.dtype, DTYPES)
-  for name in ("depth", "filters", "convs_per_level"):
-    require(options[name] >= 1, f"config.model.{name} must be at least 1", options[name])
-  if options.norm == "group":
-    rule = "config.model.filters must be a multiple of 8 with norm='group'"
-    require(options.filters % 8 == 0, rule, options.filters)
-  side = 2**options.depth
-  rule = f"config.data.image_size must be a multiple of {side} (2**config.model.depth)"
-  require(config.data.image_size % side == 0, rule, config.data.image_size)
-  module = models.UNet(
-    num_classes=num_classes,
-    depth=options.depth,
-    filters=options.filters,
-    convs_per_level=options.convs_per_level,
-    norm=options.norm,
-    norm_momentum=options.norm_momentum,
-    decoder_convs=options.decoder_convs,
-    upsampling=options.upsampling,
-    upsampling_norm=options.upsampling_norm,
-    dtype=DTYPES[options.dtype],
-    remat=options.remat,
-  )
-  return models.from_linen(module)
+def _fold(
+  options: ConfigDict, data: cases.Cases, groups: np.ndarray | None, seed: int
+) -> splits.Split:
+  """Returns the parts of the fold `config.data.fold` of a cross-validation."""
+  count, fold = options.num_folds, options.fold
+  require(count >= 2, "config.data.num_folds must be 0 or at least 2", count)
+  require(0 <= fold < count, f"config.data.fold must be 0 to {count - 1}", fold)
+  if options.split not in splits.METHODS:
+    raise unknown("split", options.split, splits.METHODS)
+  kept = groups if options.split == "grouped" else None
+  train, validation, _ = options.fractions
+  part = validation / (train + validation)
+  return splits.folds(data.labels, kept, count, seed=seed, validation=part)[fold]
 
 
 def make_weighting(config: ConfigDict, steps_per_epoch: int) -> LossWeighting:
@@ -237,9 +220,26 @@ def make_optimizer(
   members = [optimizers[options.name](schedules[options.schedule]())]
   if options.clip_norm:
     members.insert(0, optax.clip_by_global_norm(options.clip_norm))
+  if any(factor != 1 for factor in options.stage_rates.values()):
+    members.append(_scale_stages(dict(options.stage_rates)))
   if rate_is_given:
     members.append(_scale_by_given_rate())
   return optax.chain(*members) if len(members) > 1 else members[0]
+
+
+def _scale_stages(factors: dict[str, float]) -> optax.GradientTransformation:
+  """Returns a part of an optimiser: updates times the factor of their stage; 0 freezes it."""
+  for stage, factor in factors.items():
+    if stage not in STAGES:
+      raise unknown("config.optimizer.stage_rates", stage, STAGES)
+    rule = f"config.optimizer.stage_rates.{stage} must not be negative"
+    require(0 <= factor < math.inf, rule, factor)
+  scales = {
+    stage: optax.scale(factors[stage]) if factors.get(stage, 1) else optax.set_to_zero()
+    for stage in factors
+  }
+  others = {stage: optax.identity() for stage in STAGES if stage not in factors}
+  return optax.multi_transform(scales | others, stage_labels)
 
 
 def _scale_by_given_rate() -> optax.GradientTransformationExtraArgs:

@@ -12,44 +12,51 @@ PyTree = Any
 
 
 class Evaluation(NamedTuple):
-  """What evaluating N cases gives."""
+  """What evaluating N cases gives; None is what the network does not say."""
 
-  counts: jax.Array  # [N, C, 4]: true and false positives, false and true negatives
+  counts: jax.Array | None  # [N, C, 4]: true and false positives, false and true negatives
   losses: dict[str, jax.Array]  # per loss [N]
-  predictions: jax.Array  # [N, H, W] uint8, the most likely class of each pixel
+  predictions: jax.Array | None  # [N, H, W] uint8, the most likely class of each pixel
+  class_logits: jax.Array | None  # [N, L], of the diagnoses
 
 
 def make_evaluate(
-  predict: Callable[[PyTree, jax.Array], jax.Array],
-  losses: dict[str, Callable[..., jax.Array]],
+  predict: Callable[[PyTree, jax.Array], Any],
   num_classes: int,
   batch_size: int,
+  losses: Callable[[Any, jax.Array, jax.Array], dict[str, jax.Array]] | None = None,
 ) -> Callable[..., Evaluation]:
-  """Returns `evaluate(variables, images, masks) -> Evaluation`.
+  """Returns `evaluate(variables, images, masks, labels) -> Evaluation`.
 
   The last batch is filled up with the first cases, whose second results are dropped, so that all
   batches have one shape and none is left out.
 
   Args:
-    predict: `predict(variables, images [B, H, W, I] uint8) -> logits [B, H, W, C]`.
-    losses: per name a loss function of (logits, one-hot masks) that returns [B].
+    predict: `predict(variables, images [B, H, W, I] uint8)`; what it returns has `logits`
+      [B, H, W, C] and `class_logits` [B, L], of which one may be None.
     num_classes: C.
     batch_size: B.
+    losses: `losses(outputs, masks, labels)`, of what `predict` returns: per loss [B].
   """
 
-  def one_batch(variables: PyTree, images: jax.Array, masks: jax.Array) -> Evaluation:
-    logits = predict(variables, images)
-    targets = jax.nn.one_hot(masks, num_classes)
-    values = {name: loss(logits, targets) for name, loss in losses.items()}
-    predictions = logits.argmax(-1).astype(jnp.uint8)
+  def one_batch(
+    variables: PyTree, images: jax.Array, masks: jax.Array, labels: jax.Array
+  ) -> Evaluation:
+    outputs = predict(variables, images)
+    values = losses(outputs, masks, labels) if losses else {}
+    if outputs.logits is None:
+      return Evaluation(None, values, None, outputs.class_logits)
+    predictions = outputs.logits.argmax(-1).astype(jnp.uint8)
     counts = confusion_counts(predictions, masks, num_classes)
-    return Evaluation(counts, values, predictions)
+    return Evaluation(counts, values, predictions, outputs.class_logits)
 
-  def evaluate(variables: PyTree, images: jax.Array, masks: jax.Array) -> Evaluation:
+  def evaluate(
+    variables: PyTree, images: jax.Array, masks: jax.Array, labels: jax.Array
+  ) -> Evaluation:
     num_cases = images.shape[0]
     num_batches = -(-num_cases // batch_size)
     index = jnp.arange(num_batches * batch_size).reshape(num_batches, batch_size) % num_cases
-    results = jax.lax.map(lambda i: one_batch(variables, images[i], masks[i]), index)
+    results = jax.lax.map(lambda i: one_batch(variables, images[i], masks[i], labels[i]), index)
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_cases], results)
 
   return evaluate

@@ -12,7 +12,7 @@ from mlseg import sharding
 from mlseg.data import pipeline
 from mlseg.data.cases import Cases
 from mlseg.data.splits import Split
-from mlseg.loss_builders import Chunk, Data, order_key
+from mlseg.batches import Chunk, Data, order_key
 
 _BATCHES = PartitionSpec("seed", None, ("data", "model"))
 
@@ -47,8 +47,8 @@ def shapes(
     mesh: of the devices.
     num_members: models, those that only fill up the mesh included.
   """
-  data = Data(cases.images, cases.masks, None, cases.distances)
   if config.data.placement == "device":
+    data = _whole(cases)
     whole = jax.tree.map(lambda x: _shape((), x, sharding.everywhere(mesh), 0), data)
     return whole, whole
   by_member, where = sharding.by_member(mesh), NamedSharding(mesh, _BATCHES)
@@ -56,12 +56,25 @@ def shapes(
   chunk = Chunk(
     _shape(size, cases.images, where),
     _shape(size, cases.masks, where),
-    None if cases.distances is None else _shape(size, cases.distances, where),
+    _shape(size, cases.labels, where),
     jax.ShapeDtypeStruct((num_members,), np.int32, sharding=by_member),
+    None if cases.distances is None else _shape(size, cases.distances, where),
+    None if cases.instances is None else _shape(size, cases.instances, where),
   )
   count = num_members, len(split.validation)
-  part = Data(_shape(count, cases.images, by_member), _shape(count, cases.masks, by_member))
-  return chunk, part
+  read = cases.images, cases.masks, cases.labels
+  return chunk, Data(*(_shape(count, array, by_member) for array in read))
+
+
+def _whole(cases: Cases) -> Data:
+  """Returns a data set as the compiled program reads it; which cases it trains on is a model's."""
+  return Data(
+    cases.images,
+    cases.masks,
+    cases.labels,
+    distances=cases.distances,
+    instances=cases.instances,
+  )
 
 
 def _shape(
@@ -75,9 +88,7 @@ class Resident:
   """A data set that every device holds whole: epochs are gathered inside the compiled program."""
 
   def __init__(self, cases: Cases, mesh: Mesh):
-    self._data = sharding.place(
-      Data(cases.images, cases.masks, None, cases.distances), sharding.everywhere(mesh)
-    )
+    self._data = sharding.place(_whole(cases), sharding.everywhere(mesh))
 
   def batches(self, step: int) -> Data:
     """Returns what the steps from this one on read."""
@@ -148,16 +159,18 @@ class Stream:
     chunk = Chunk(
       self._gather(self._cases.images, index, where),
       self._gather(self._cases.masks, index, where),
-      self._gather(self._cases.distances, index, where),
+      self._gather(self._cases.labels, index, where),
       sharding.place(starts, sharding.by_member(self._mesh)),
+      self._gather(self._cases.distances, index, where),
+      self._gather(self._cases.instances, index, where),
     )
     self._ready = step, chunk
 
   def validation(self) -> Data:
     """Returns the validation parts of all models, [M, v, ...]."""
-    where = sharding.by_member(self._mesh)
-    images = self._gather(self._cases.images, self._validation, where)
-    return Data(images, self._gather(self._cases.masks, self._validation, where))
+    where, cases = sharding.by_member(self._mesh), self._cases
+    read = cases.images, cases.masks, cases.labels
+    return Data(*(self._gather(array, self._validation, where) for array in read))
 
   def _gather(self, source: np.ndarray | None, index: np.ndarray, where: NamedSharding) -> Any:
     """Returns source[index] on the devices, of which each gets its part only."""

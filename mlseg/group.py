@@ -88,7 +88,9 @@ class Group(NamedTuple):
     }
     if validation is not None:
       losses = {name: float(validation.losses[name][place]) for name in names}
-      record["validation"] = {"dice": float(validation.dice[place]), "losses": losses}
+      scores = {"dice": validation.dice, "accuracy": validation.accuracy}
+      known = {name: float(values[place]) for name, values in scores.items() if values is not None}
+      record["validation"] = {**known, "losses": losses}
     return record
 
   def append(self, places: list[int], records: list[dict[str, Any]]) -> None:

@@ -12,6 +12,11 @@ from rich.table import Table
 
 # What is a length, not a share.
 DISTANCES = ("hausdorff", "hausdorff95", "average_symmetric_surface_distance")
+SCORES = ("dice", "accuracy")  # of a validation
+OF_CASES = (  # metrics of the diagnosis that are shown
+  "classification_accuracy", "balanced_accuracy", "classification_f1", "roc_auc",
+  "average_precision", "sensitivity_at_specificity", "expected_calibration_error", "brier",
+)  # fmt: skip
 
 
 class Whole(NamedTuple):
@@ -118,11 +123,15 @@ class Reporter:
     """
     if not records:
       return
-    scores = [record["validation"]["dice"] for record in records]
-    span = f" ({min(scores):.4f} to {max(scores):.4f})" if len(scores) > 1 else ""
+    said = []
+    for name in SCORES:
+      scores = [r["validation"][name] for r in records if name in r["validation"]]
+      if scores:
+        span = f" ({min(scores):.4f} to {max(scores):.4f})" if len(scores) > 1 else ""
+        said.append(f"{name} {sum(scores) / len(scores):.4f}{span}")
     self.say(
       f"{title}  epoch {records[0]['epoch']:>3g}/{epochs}  {describe(_mean(records))}"
-      f"  validation dice {sum(scores) / len(scores):.4f}{span}"
+      f"  validation {', '.join(said)}"
     )
     if self._whole is not None:
       self.say(self._whole.describe(records[0]["epoch"] / epochs, time.monotonic()))
@@ -137,11 +146,25 @@ class Reporter:
       results: what `results.json` holds.
       foreground: what the classes without the background are called.
     """
+    metrics = results["metrics"]
+    if "dice" in metrics:
+      self._results_of_pixels(title, metrics, foreground)
+    if "classification_accuracy" in metrics:
+      self._results_of_cases(title, metrics)
+
+  def _results_of_cases(self, title: str, metrics: dict[str, Any]) -> None:
+    table = Table(title=f"diagnosis: {title}", title_justify="left", title_style="bold")
+    table.add_column("metric")
+    table.add_column("all cases", justify="right")
+    for name in OF_CASES:
+      table.add_row(name.replace("_", " "), shown(metrics.get(name)))
+    self.console.print(table)
+
+  def _results_of_pixels(self, title: str, metrics: dict[str, Any], foreground: str) -> None:
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("metric")
     for name in (foreground, "mean of classes", f"{foreground}, pooled"):
       table.add_column(name, justify="right")
-    metrics = results["metrics"]
     for name in [n for n in metrics if f"{n}_pooled" in metrics and "background" not in n]:
       keys = (name, f"{name}_with_background", f"{name}_pooled")
       if name == "class_balanced_dice":  # it weighs all classes, so it is none of the lesion's
@@ -161,6 +184,19 @@ def _mean(records: list[dict[str, Any]]) -> dict[str, Any]:
         values.setdefault(name, []).append(value)
     mean[kind] = {name: sum(several) / len(several) for name, several in values.items()}
   return mean
+
+
+def shown_scores(metrics: dict[str, Any]) -> str:
+  """Returns the scores of a run in a few words, percent.
+
+  Example:
+    >>> shown_scores({"dice": {"mean": 0.71234, "std": None}})
+    'dice 71.23 %'
+  """
+  names = {"dice": "dice", "classification_accuracy": "accuracy"}
+  return ", ".join(
+    f"{word} {shown(metrics[name])} %" for name, word in names.items() if name in metrics
+  )
 
 
 def shown(entry: dict[str, Any] | None, factor: float = 100.0) -> str:

@@ -1,8 +1,8 @@
-"""From a config to losses, and to the batches that they read; sees the config, as `builders`."""
+"""From a config to losses; sees the config, as `builders`."""
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mlseg import losses, models, sharding
-from mlseg.data import augmentation, pipeline
-from mlseg.errors import require, unknown, user_errors
+from mlseg.batches import Batch
+from mlseg.errors import UserError, require, unknown, user_errors
 from mlseg.losses import reduction
+from mlseg.model_builders import has_head
 from mlseg.train_step import Scalars
 from mlseg.weighting import SplitLoss
 
@@ -43,25 +44,16 @@ NAMES = (
   "tversky",
   "weighted_cross_entropy",
 )
-_WEIGHTED = "weighted_cross_entropy"
-LOSSES: dict[str, Loss] = {name: getattr(losses, name) for name in NAMES}
-
-
-class Data(NamedTuple):
-  """What the compiled program reads: the whole data set, arrays of the host or the device."""
-
-  images: Any  # [N, H, W, I] uint8
-  masks: Any  # [N, H, W] uint8, classes
-  train: Any = None  # [n] int32, which cases to train on
-  distances: Any = None  # [N, H, W, C] float32, where a loss reads them
-
-
-class Batch(NamedTuple):
-  """What the losses of a step read."""
-
-  images: jax.Array  # [B, H, W, I] float32 in [0, 1]
-  masks: jax.Array  # [B, H, W] uint8, classes
-  distances: jax.Array | None = None  # [B, H, W, C] float32, where a loss reads them
+# Losses of the diagnosis: those of pixels, on an image of the head's one "pixel".
+CLASSIFICATION = {
+  "classification_cross_entropy": losses.cross_entropy,
+  "classification_focal": losses.focal,
+  "classification_weighted_cross_entropy": losses.weighted_cross_entropy,
+}
+SEGMENTATION: dict[str, Loss] = {name: getattr(losses, name) for name in NAMES}
+LOSSES: dict[str, Loss] = {**SEGMENTATION, **CLASSIFICATION}
+# Losses whose class weights may be left to the training set: of pixels, and of cases.
+_WEIGHTED = ("weighted_cross_entropy", "classification_weighted_cross_entropy")
 
 
 def loss_names(config: ConfigDict) -> list[str]:
@@ -82,32 +74,39 @@ def uses_distances(config: ConfigDict) -> bool:
 
 
 def open_class_weights(
-  config: ConfigDict, masks: np.ndarray, num_classes: int, names: Sequence[str]
-) -> np.ndarray | None:
-  """Returns the class weights that a config leaves to the training set, [C] float32.
-
-  None where no loss asks for them.
+  config: ConfigDict, classes: dict[str, tuple[np.ndarray, int]], names: Sequence[str]
+) -> dict[str, np.ndarray]:
+  """Returns by loss the class weights [C] float32 that a config leaves to the training set.
 
   Args:
     config: the recipe.
-    masks: [n, H, W] of the training set, classes.
-    num_classes: C.
+    classes: of the training set, by what `kind_of` gives: the integers, and how many classes.
     names: of the losses.
 
   Raises:
-    UserError: a class has no pixel.
+    UserError: a class has no pixel, or no case.
   """
-  if _WEIGHTED not in names or config.loss_options.get(_WEIGHTED, {}).get("class_weights") != ():
-    return None
-  pixels = np.bincount(masks.ravel(), minlength=num_classes)
-  with user_errors(f"config.loss_options.{_WEIGHTED}"):
-    return np.array(losses.balanced_class_weights(pixels.tolist()), np.float32)
+  weights = {}
+  for name in names:
+    if name not in _WEIGHTED or config.loss_options.get(name, {}).get("class_weights") != ():
+      continue
+    values, count = classes[kind_of(name)]
+    with user_errors(f"config.loss_options.{name}"):
+      found = np.bincount(values.ravel(), minlength=count).tolist()
+      weights[name] = np.array(losses.balanced_class_weights(found), np.float32)
+  return weights
+
+
+def kind_of(name: str) -> str:
+  """Returns what a loss reads: the head 'segmentation' or 'classification'."""
+  return "classification" if name in CLASSIFICATION else "segmentation"
 
 
 def make_losses(
   config: ConfigDict,
   num_classes: int,
-  class_weights: jax.Array | None = None,
+  num_labels: int = 1,
+  class_weights: dict[str, jax.Array] | None = None,
   names: Sequence[str] | None = None,
 ) -> dict[str, Loss]:
   """Returns the losses by name, the auxiliary one last: functions of (logits, one-hot masks).
@@ -115,27 +114,62 @@ def make_losses(
   Args:
     config: the recipe.
     num_classes: C.
-    class_weights: [C], from `open_class_weights`; a model's own, so they may be traced.
+    num_labels: of the cases; a loss of the diagnosis takes [B, 1, 1, labels].
+    class_weights: from `open_class_weights`; a model's own, so they may be traced.
     names: of the losses, where other configs of the same program have more than this one.
+
+  Raises:
+    UserError: a loss or an option is not known, or the network has no head for it.
   """
   names = list(names or loss_names(config))
   require(len(set(names)) == len(names) > 0, "the losses must be different and at least one", names)
   for name in names:
     if name not in LOSSES:
       raise unknown("loss", name, LOSSES)
+    if not has_head(config, kind_of(name)):
+      raise UserError(
+        f"config.losses: {name!r} needs the head of {kind_of(name)}, which config.model"
+        f" ({config.model.name}) has not"
+      )
   for name in config.loss_options:
     if name not in LOSSES:
       raise unknown("loss in config.loss_options", name, LOSSES)
   functions: dict[str, Loss] = {}
-  shape = jax.ShapeDtypeStruct((1, 8, 8, num_classes), jnp.float32)
   for name in names:
     options = dict(config.loss_options.get(name, {}))
     with user_errors(f"config.loss_options.{name}"):
-      if name == _WEIGHTED and options.get("class_weights") == () and class_weights is not None:
-        options["class_weights"] = class_weights
+      if name in (class_weights or {}) and options.get("class_weights") == ():
+        options["class_weights"] = (class_weights or {})[name]
       functions[name] = functools.partial(LOSSES[name], **options)
-      jax.eval_shape(functions[name], shape, shape)  # checks the options' names and values
+      is_segmentation = kind_of(name) == "segmentation"
+      shape = (1, 8, 8, num_classes) if is_segmentation else (1, 1, 1, num_labels)
+      example = jax.ShapeDtypeStruct(shape, jnp.float32)
+      jax.eval_shape(functions[name], example, example)  # checks the options' names and values
   return functions
+
+
+def per_example(
+  functions: dict[str, Loss], outputs: models.Outputs, batch: Batch, num_classes: int
+) -> dict[str, jax.Array]:
+  """Returns the losses [B] of a network's outputs, by name.
+
+  Args:
+    functions: from `make_losses`.
+    outputs: with the logits that these read.
+    batch: of which the images are not read.
+    num_classes: C.
+  """
+  given = {} if batch.distances is None else {"boundary": {"distances": batch.distances}}
+  targets = jax.nn.one_hot(batch.masks, num_classes)
+  values = {}
+  for name, loss in functions.items():
+    if kind_of(name) == "segmentation":
+      values[name] = loss(outputs.logits, targets, **given.get(name, {}))
+    else:
+      logits = outputs.class_logits[:, None, None]
+      labels = jax.nn.one_hot(batch.labels, logits.shape[-1])[:, None, None]
+      values[name] = loss(logits, labels)
+  return values
 
 
 def make_loss_fn(
@@ -146,55 +180,11 @@ def make_loss_fn(
   def forward(params: PyTree, model_state: PyTree, batch: Batch) -> tuple[PyTree, PyTree]:
     params = sharding.gather(params)  # from wherever their parts lie
     outputs, model_state = model.apply({**model_state, "params": params}, batch.images, True)
-    return outputs.logits, model_state
+    return outputs._replace(features=None), model_state
 
-  def values(logits: PyTree, model_state: PyTree, batch: Batch) -> Scalars:
+  def values(outputs: PyTree, model_state: PyTree, batch: Batch) -> Scalars:
     del model_state
-    targets = jax.nn.one_hot(batch.masks, num_classes)
-    given = {} if batch.distances is None else {"boundary": {"distances": batch.distances}}
-    return {
-      name: reduction.reduce(loss(logits, targets, **given.get(name, {})))
-      for name, loss in loss_functions.items()
-    }
+    found = per_example(loss_functions, outputs, batch, num_classes)
+    return {name: reduction.reduce(value) for name, value in found.items()}
 
   return SplitLoss(forward, values)
-
-
-class Chunk(NamedTuple):
-  """The batches of some steps, brought from the host; what `Data` is where that does not fit."""
-
-  images: Any  # [S, B, H, W, I] uint8
-  masks: Any  # [S, B, H, W] uint8, classes
-  distances: Any  # [S, B, H, W, C] float32, where a loss reads them, or None
-  start: Any  # [] int32, the step of the first batch
-
-
-def order_key(key: jax.Array) -> jax.Array:
-  """Returns the key of the order of the cases, from the one that `batch_at` gets."""
-  return jax.random.split(key)[0]
-
-
-def make_batch_at(
-  config: ConfigDict,
-) -> Callable[[Data | Chunk, jax.Array, jax.Array], Batch]:
-  """Returns `batch_at(data, key, step) -> Batch`, augmented, for the compiled step.
-
-  A data set on the device and chunks from the host give the same batches.
-  """
-  options: dict[str, Any] = dict(config.augmentation)
-  flips = {name: options[name] for name in ("flip_horizontal", "flip_vertical")}
-
-  def batch_at(data: Data | Chunk, key: jax.Array, step: jax.Array) -> Batch:
-    if isinstance(data, Chunk):
-      index = step - data.start
-    else:
-      index = pipeline.batch_indices(data.train, order_key(key), step, config.batch_size)
-    images, masks = pipeline.to_float(data.images[index]), data.masks[index]
-    key = jax.random.fold_in(jax.random.split(key)[1], step)
-    images, masks = augmentation.augment(key, images, masks, **options)
-    if data.distances is None:
-      return sharding.split_batch(Batch(images, masks))
-    (maps,) = augmentation.flip(key, data.distances[index], **flips)
-    return sharding.split_batch(Batch(images, masks, maps))
-
-  return batch_at

@@ -4,18 +4,22 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from mlseg import builders, loss_builders, sharding, together, train_step
+from mlseg import batches, loss_builders, model_builders, sharding, together, train_step
 from mlseg.data import pipeline
+from mlseg.data.cases import Cases
 from mlseg.data.splits import Split
-from mlseg.errors import user_errors
+from mlseg.errors import UserError, unknown, user_errors
 from mlseg.evaluate import Evaluation, make_evaluate
 from mlseg.metrics import overlap
+from mlseg.models import Outputs
 from mlseg.train_step import StepLog, TrainState
 
 PyTree = Any
+SELECTIONS = ("dice", "accuracy", "mean")  # of the validation set, by which an epoch is the best
 
 
 class Member(NamedTuple):
@@ -24,13 +28,14 @@ class Member(NamedTuple):
   train: Any  # [n] int32, which cases it is trained on
   validation: Any  # [v] int32
   extra: dict[str, Any]  # arguments of its weighting and optimiser, where configs differ
-  class_weights: Any  # [C] float32 from its training set, or None where no loss asks for them
+  class_weights: dict[str, Any]  # by loss [C] float32 from its training set, where one asks
 
 
 class Validation(NamedTuple):
-  """What an epoch's evaluation on the validation set reports."""
+  """What an epoch's evaluation on the validation set reports; None: the network has no such head."""
 
-  dice: jax.Array  # [], foreground, mean over images
+  dice: jax.Array | None  # [], foreground, mean over images
+  accuracy: jax.Array | None  # [], of the diagnoses
   losses: dict[str, jax.Array]  # per loss []
 
 
@@ -44,51 +49,54 @@ class Functions(NamedTuple):
   """The functions of one model.
 
   Attributes:
-    make_member: `make_member(masks, split, place) -> Member` on the host, from the masks of all
-      cases, the model's split and the place of its config.
-    init: `init((seed, stopped), image) -> TrainState`.
+    make_member: `make_member(cases, split, place) -> Member` on the host, from the data set, the
+      model's split and the place of its config.
+    init: `init((seed, stopped), (image, pretrained)) -> TrainState`.
     run: `run(mapped, (data, count), skip_stopped) -> (state, StepLog)`, so many steps; for the last
       argument see `train_step.make_run`.
     validate: `validate(mapped, (data, epoch)) -> (state, Validation)`, which also keeps the best
       variables, and stops a model whose patience is at its end.
-    test: `test(variables, images, masks) -> Evaluation`, without losses.
+    test: `test(variables, images, masks, labels) -> Evaluation`, without losses.
     steps_per_epoch: full batches in the training set.
     num_steps: steps of the whole run.
   """
 
-  make_member: Callable[[np.ndarray, Split, int], Member]
-  init: Callable[[tuple[jax.Array, jax.Array], jax.Array], TrainState]
+  make_member: Callable[[Cases, Split, int], Member]
+  init: Callable[[tuple[jax.Array, jax.Array], tuple[jax.Array, PyTree]], TrainState]
   run: Callable[..., tuple[TrainState, StepLog]]
   validate: Callable[[Mapped, Shared], tuple[TrainState, Validation]]
-  test: Callable[[PyTree, jax.Array, jax.Array], Evaluation]
+  test: Callable[[PyTree, jax.Array, jax.Array, jax.Array], Evaluation]
   steps_per_epoch: int
   num_steps: int
 
 
-def make_functions(configs: Sequence[ConfigDict], num_cases: int, num_classes: int) -> Functions:
+def make_functions(configs: Sequence[ConfigDict], num_cases: int, cases: Cases) -> Functions:
   """Returns the functions of one model of any of the configs.
 
   Args:
     configs: the recipes, which `together.common_part` says to be of one program.
     num_cases: in the training set, the same for all seeds.
-    num_classes: C.
+    cases: the data set, for its classes and diagnoses.
 
   Raises:
     UserError: the config is not right.
   """
-  config = configs[0]
-  model = builders.make_model(config, num_classes)
+  config, num_classes, num_labels = configs[0], len(cases.class_names), len(cases.label_names)
+  model = model_builders.make_model(config, num_classes, num_labels)
   steps_per_epoch = num_cases // config.batch_size
   num_steps = steps_per_epoch * config.num_epochs
   joint = together.join(configs, steps_per_epoch, num_steps)
 
   def losses_of(member: Member) -> dict[str, loss_builders.Loss]:
-    return loss_builders.make_losses(config, num_classes, member.class_weights, joint.loss_names)
+    return loss_builders.make_losses(
+      config, num_classes, num_labels, member.class_weights, joint.loss_names
+    )
 
-  def init(member: tuple[jax.Array, jax.Array], image: jax.Array) -> TrainState:
-    seed, stopped = member
+  def init(member: tuple[jax.Array, jax.Array], shared: tuple[jax.Array, PyTree]) -> TrainState:
+    (seed, stopped), (image, loaded) = member, shared
     init_key, key = jax.random.split(jax.random.key(seed))
-    variables = model.init(init_key, pipeline.to_float(image))
+    fresh = model.init(init_key, pipeline.to_float(image))
+    variables = model_builders.insert_pretrained(fresh, loaded)
     names = tuple(joint.loss_names)
     state = train_step.init_state(key, variables, joint.optimizer, joint.weighting, names)
     return state._replace(stopped=stopped)
@@ -105,30 +113,44 @@ def make_functions(configs: Sequence[ConfigDict], num_cases: int, num_classes: i
         config.num_microbatches,
         config.max_nonfinite,
       )
-    steps = train_step.make_run(step, loss_builders.make_batch_at(config), skip_stopped)
+    steps = train_step.make_run(step, batches.make_batch_at(config), skip_stopped)
     source = data._replace(train=member.train) if own is None else own
     return steps(state, source, count, **member.extra)
 
-  def logits(variables: PyTree, images: jax.Array) -> jax.Array:
+  def predict(variables: PyTree, images: jax.Array) -> Outputs:
     batch = sharding.split_batch(pipeline.to_float(images))
-    return model.apply(variables, batch, False)[0].logits
+    return model.apply(variables, batch, False)[0]
 
   def validate(mapped: Mapped, shared: Shared) -> tuple[TrainState, Validation]:
     (state, member, own), (data, epoch) = mapped, shared
     part = data if own is None else own
     index = member.validation if own is None else slice(None)
-    evaluate = make_evaluate(logits, losses_of(member), num_classes, config.batch_size)
-    result = evaluate(state.variables, part.images[index], part.masks[index])
-    dice = overlap.foreground_dice(result.counts)
-    means = {name: value.mean() for name, value in result.losses.items()}
-    state = train_step.update_best(state, dice, epoch, config.patience)
-    return state, Validation(dice, means)
+    functions = losses_of(member)
 
-  def make_member(masks: np.ndarray, split: Split, place: int) -> Member:
+    def losses(outputs: Outputs, masks: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
+      batch = batches.Batch(masks, masks, labels)
+      return loss_builders.per_example(functions, outputs, batch, num_classes)
+
+    evaluate = make_evaluate(predict, num_classes, config.batch_size, losses)
+    labels = part.labels[index]
+    result = evaluate(state.variables, part.images[index], part.masks[index], labels)
+    dice, accuracy = None, None
+    if result.counts is not None:
+      dice = overlap.foreground_dice(result.counts)
+    if result.class_logits is not None:
+      accuracy = (result.class_logits.argmax(-1) == labels).mean()
+    means = {name: value.mean() for name, value in result.losses.items()}
+    score = _score(config.selection, {"dice": dice, "accuracy": accuracy})
+    state = train_step.update_best(state, score, epoch, config.patience)
+    return state, Validation(dice, accuracy, means)
+
+  def make_member(cases: Cases, split: Split, place: int) -> Member:
     own = {name: values[place] for name, values in joint.extra.items()}
-    weights = loss_builders.open_class_weights(
-      config, masks[split.train], num_classes, joint.loss_names
-    )
+    classes = {
+      "segmentation": (cases.masks[split.train], num_classes),
+      "classification": (cases.labels[split.train], num_labels),
+    }
+    weights = loss_builders.open_class_weights(config, classes, joint.loss_names)
     return Member(split.train.astype(np.int32), split.validation.astype(np.int32), own, weights)
 
   return Functions(
@@ -136,7 +158,21 @@ def make_functions(configs: Sequence[ConfigDict], num_cases: int, num_classes: i
     init=init,
     run=run,
     validate=validate,
-    test=make_evaluate(logits, {}, num_classes, config.batch_size),
+    test=make_evaluate(predict, num_classes, config.batch_size),
     steps_per_epoch=steps_per_epoch,
     num_steps=num_steps,
   )
+
+
+def _score(selection: str, scores: dict[str, jax.Array | None]) -> jax.Array:
+  """Returns what an epoch is judged by: one of the scores, or the mean of those there are."""
+  if selection not in SELECTIONS:
+    raise unknown("config.selection", selection, SELECTIONS)
+  known = {name: score for name, score in scores.items() if score is not None}
+  if selection == "mean":
+    return jnp.stack([*known.values()]).mean()
+  if selection not in known:
+    raise UserError(
+      f"config.selection {selection!r}: the network has no head for it, only for {', '.join(known)}"
+    )
+  return known[selection]

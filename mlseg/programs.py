@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from mlseg import builders, feed, seeds, sharding
+from mlseg import builders, feed, model_builders, seeds, sharding
 from mlseg.data.cases import Cases
 from mlseg.data.splits import Split
 from mlseg.member import Member, Validation, make_functions
@@ -63,7 +63,7 @@ class Programs:
     num_params: parameters of the network.
     brief: `brief(state) -> Brief`.
     keys: `keys(state) -> [M]`, on every process.
-    test: `test(variables, images, masks) -> Evaluation`.
+    test: `test(variables, images, masks, labels) -> Evaluation`.
 
   Raises:
     UserError: the config is not right.
@@ -79,7 +79,7 @@ class Programs:
     num_members: int,
     mesh: Mesh,
   ):
-    self._functions = make_functions(configs, len(split.train), len(cases.class_names))
+    self._functions = make_functions(configs, len(split.train), cases)
     self._config, self._strategy = configs[0], strategy
     self._num_members, self.mesh = num_members, mesh
     self._cases = cases
@@ -92,8 +92,9 @@ class Programs:
     self._init_all = seeds.over_members(self._functions.init, "map", mesh)
     seed_shapes = jax.ShapeDtypeStruct((num_members,), jnp.int32)
     flag_shapes = jax.ShapeDtypeStruct((num_members,), bool)
+    self._shared = self._cases.images[:1], model_builders.load_pretrained(configs[0])
     with jax.set_mesh(mesh):
-      shapes = jax.eval_shape(self._init_all, (seed_shapes, flag_shapes), self._cases.images[:1])
+      shapes = jax.eval_shape(self._init_all, (seed_shapes, flag_shapes), self._shared)
     self.state = jax.tree.map(_placed, shapes, sharding.state_shardings(shapes, mesh))
     sizes = [leaf.size for leaf in jax.tree.leaves(shapes.variables["params"])]
     self.num_params = sum(sizes) // num_members
@@ -122,7 +123,7 @@ class Programs:
       compiled = jax.jit(
         self._init_all, out_shardings=shardings, compiler_options=builders.init_options()
       )
-      return compiled(members, sharding.place(self._cases.images[:1], self._everywhere))
+      return compiled(members, sharding.place(self._shared, self._everywhere))
 
   @functools.cached_property
   def training(self) -> Training:
@@ -164,7 +165,7 @@ class Programs:
     return sharding.place(stacked, self._by_member)
 
   def _make_member(self, split: Split, place: int) -> Member:
-    return self._functions.make_member(self._cases.masks, split, place)
+    return self._functions.make_member(self._cases, split, place)
 
   def _member_shape(self, leaf: Any) -> jax.ShapeDtypeStruct:
     shape = self._num_members, *leaf.shape

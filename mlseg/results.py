@@ -1,6 +1,5 @@
 """What a run leaves for people: its split, one row per case, the summary, examples, and figures."""
 
-import csv
 import io
 import json
 import pathlib
@@ -11,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mlseg import sharding
+from mlseg import case_tables, sharding
 from mlseg.data.cases import Cases
 from mlseg.data.splits import Split
 from mlseg.group import Run
@@ -19,9 +18,9 @@ from mlseg.log import Reporter
 from mlseg.metrics import (
   dice,
   mean_and_deviation,
-  per_case,
   per_case_surface,
   summarize,
+  summarize_classification,
   summarize_surface,
 )
 from mlseg.metrics.surface_cases import SurfaceTable
@@ -34,11 +33,13 @@ MAX_EXAMPLES = 200  # of a run, to keep its folder small
 
 
 class SeedScores(NamedTuple):
-  """What testing one seed gives."""
+  """What testing one seed gives; None is what the network does not say."""
 
-  counts: np.ndarray  # [N, C, 4]: true and false positives, false and true negatives
-  predictions: np.ndarray  # [N, H, W] uint8, classes
+  counts: np.ndarray | None  # [N, C, 4]: true and false positives, false and true negatives
+  predictions: np.ndarray | None  # [N, H, W] uint8, classes
   surfaces: SurfaceTable | None  # None: the config asks for none
+  labels: np.ndarray  # [N] int32, the true diagnoses
+  probabilities: np.ndarray | None  # [N, L] float32, of the diagnoses
 
 
 def say_header(reporter: Reporter, runs: Sequence[Run], cases: Cases, split: Split) -> None:
@@ -94,11 +95,17 @@ def test_seed(
 
   All processes predict; the main one measures surfaces.
   """
-  result = programs.test(variables, cases.images[test], cases.masks[test])
+  labels = cases.labels[test]
+  result = programs.test(variables, cases.images[test], cases.masks[test], labels)
+  probabilities = None
+  if result.class_logits is not None:
+    probabilities = np.asarray(jax.nn.softmax(result.class_logits, axis=-1))
+  if result.counts is None:
+    return SeedScores(None, None, None, labels, probabilities)
   counts, predictions = np.asarray(result.counts), np.asarray(result.predictions)
   options = config.metrics
   if not options.surface or not sharding.is_main():
-    return SeedScores(counts, predictions, None)
+    return SeedScores(counts, predictions, None, labels, probabilities)
   with reporter.bar("surface metrics", len(test), 0):
     surfaces = per_case_surface(
       predictions,
@@ -109,7 +116,7 @@ def test_seed(
       num_processes=options.num_processes or None,
       progress=lambda done, total: reporter.advance(done),
     )
-  return SeedScores(counts, predictions, surfaces)
+  return SeedScores(counts, predictions, surfaces, labels, probabilities)
 
 
 def summarize_seeds(config: ConfigDict, tested: dict[int, SeedScores]) -> dict[str, Any]:
@@ -135,7 +142,9 @@ def write(
   tested: dict[int, SeedScores],
   summary: dict[str, Any],
 ) -> None:
-  """Writes `cases.csv`, `examples.npz`, the run's figures, and last `results.json`.
+  """Writes `cases.csv`, `diagnoses.csv`, `examples.npz`, figures, and last `results.json`.
+
+  A network without a head for something leaves no table of it.
 
   Args:
     workdir: the run's folder.
@@ -144,17 +153,22 @@ def write(
     tested: per seed what `test_seed` gave.
     summary: from `summarize_seeds`.
   """
-  rows = [
-    row
-    for seed, result in tested.items()
-    for row in _case_rows(cases, parts[seed].test, result, seed)
-  ]
-  write_file(workdir / "cases.csv", _to_csv(rows))
-  seed, result = next(iter(tested.items()))
-  buffer = io.BytesIO()
-  examples = _examples(cases, parts[seed].test, result)
-  np.savez_compressed(buffer, allow_pickle=False, **examples)
-  write_file(workdir / "examples.npz", buffer.getvalue())
+  rows, diagnoses = [], []
+  for seed, result in tested.items():
+    test = parts[seed].test
+    if result.counts is not None:
+      rows += case_tables.case_rows(cases, test, result.counts, result.surfaces, seed)
+    if result.probabilities is not None:
+      diagnoses += case_tables.diagnosis_rows(cases, test, result.probabilities, seed)
+  if rows:
+    write_file(workdir / "cases.csv", case_tables.to_csv(rows))
+    seed, result = next(iter(tested.items()))
+    buffer = io.BytesIO()
+    examples = _examples(cases, parts[seed].test, result)
+    np.savez_compressed(buffer, allow_pickle=False, **examples)
+    write_file(workdir / "examples.npz", buffer.getvalue())
+  if diagnoses:
+    write_file(workdir / "diagnoses.csv", case_tables.to_csv(diagnoses))
   plots.plot_run(workdir)
   write_file(workdir / "results.json", to_json(summary, indent=2) + "\n")  # says: complete
 
@@ -167,38 +181,17 @@ def _over_seeds(values: list[float]) -> dict[str, Any]:
 
 
 def _summarize(result: SeedScores) -> dict[str, float]:
-  surfaces = {} if result.surfaces is None else summarize_surface(result.surfaces)
-  return summarize(result.counts) | surfaces
-
-
-def _case_rows(
-  cases: Cases, test: np.ndarray, result: SeedScores, seed: int
-) -> list[dict[str, Any]]:
-  """Returns one row per case and class: its counts of pixels, and every metric of it."""
-  metrics = per_case(result.counts)
+  metrics: dict[str, float] = {}
+  if result.counts is not None:
+    metrics |= summarize(result.counts)
   if result.surfaces is not None:
-    metrics |= result.surfaces.metrics
-  return [
-    {
-      "seed": seed,
-      "id": cases.ids[case],
-      "label": cases.label_names[cases.labels[case]],
-      "class": class_name,
-    }
-    | dict(zip(("tp", "fp", "fn", "tn"), result.counts[n, c].tolist(), strict=True))
-    | {name: float(values[n, c]) for name, values in metrics.items()}
-    for n, case in enumerate(test)
-    for c, class_name in enumerate(cases.class_names)
-  ]
-
-
-def _to_csv(rows: list[dict[str, Any]]) -> str:
-  text = io.StringIO()
-  writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-  writer.writeheader()
-  for row in rows:
-    writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-  return text.getvalue()
+    metrics |= summarize_surface(result.surfaces)
+  if result.probabilities is not None:
+    probabilities = result.probabilities
+    if probabilities.shape[1] == 2:  # then a metric is that of the second diagnosis
+      probabilities = probabilities[:, 1]
+    metrics |= summarize_classification(result.labels, probabilities)
+  return metrics
 
 
 def _examples(cases: Cases, test: np.ndarray, result: SeedScores) -> dict[str, np.ndarray]:
@@ -208,28 +201,11 @@ def _examples(cases: Cases, test: np.ndarray, result: SeedScores) -> dict[str, n
   """
   places = np.linspace(0, len(test) - 1, min(MAX_EXAMPLES, len(test))).round().astype(int)
   chosen = test[places]
+  counts, predictions = np.asarray(result.counts), np.asarray(result.predictions)
   return {
     "images": cases.images[chosen],
     "masks": cases.masks[chosen],
-    "predictions": result.predictions[places],
+    "predictions": predictions[places],
     "ids": np.array([cases.ids[i] for i in chosen]),
-    "dice": dice(result.counts)[places, 1:].mean(-1),
+    "dice": dice(counts)[places, 1:].mean(-1),
   }
-
-
-def data_csv(cases: Cases, groups: np.ndarray) -> str:
-  """Returns the text of `data.csv`: per case diagnosis, group, and pixels of each class.
-
-  Args:
-    cases: the data set.
-    groups: [N], the same number for cases that a split keeps together.
-  """
-  places = range(len(cases.class_names))
-  pixels = np.stack([(cases.masks == c).sum((1, 2)) for c in places], axis=-1)
-  return _to_csv(
-    [
-      {"id": name, "label": cases.label_names[cases.labels[n]], "group": int(groups[n])}
-      | {f"pixels_{cases.class_names[c]}": int(pixels[n, c]) for c in places}
-      for n, name in enumerate(cases.ids)
-    ]
-  )

@@ -10,14 +10,14 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mlseg import builders, model_file, results, run_folder, seeds, sharding
+from mlseg import builders, case_tables, model_file, results, run_folder, seeds, sharding
 from mlseg.checkpoint import Checkpoints
 from mlseg.data import splits
 from mlseg.data.cases import Cases
 from mlseg.errors import UserError
 from mlseg.feed import make_feed
 from mlseg.group import Group, Model, Run
-from mlseg.log import Reporter, shown
+from mlseg.log import Reporter, shown_scores
 from mlseg.member import Member
 from mlseg.programs import Brief, Programs
 from mlseg.run_folder import write_file
@@ -119,7 +119,7 @@ def train_together(
         stack.enter_context(run_folder.opened(run.workdir))
         run_folder.claim(run.workdir, description)
         write_file(run.workdir / "split.json", results.split_json(cases, pairs, parts))
-        write_file(run.workdir / "data.csv", results.data_csv(cases, duplicates))
+        write_file(run.workdir / "data.csv", case_tables.data_csv(cases, duplicates))
     sharding.wait_for_all("folders")
     stop = stack.enter_context(stop_signals())
 
@@ -167,7 +167,7 @@ def _finish(
     model_file.write(workdir, best)
     results.write(workdir, cases, parts, tested, summary)
   if run.title:  # one of many, which a table will show
-    reporter.say(f"{run.name}: test dice {shown(summary['metrics']['dice'])} %, in {workdir}")
+    reporter.say(f"{run.name}: test {shown_scores(summary['metrics'])}, in {workdir}")
     return summary
   title = f"{run.name}, test set, per image unless pooled; percent, distances in pixels"
   names = cases.class_names[1:]

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mlseg import builders, model_file
+from mlseg import model_builders, model_file
 from mlseg.errors import UserError
 from mlseg.models import Model
 
@@ -46,7 +46,7 @@ def load(workdir: pathlib.Path) -> Trained:
   if not shapes or any(one != next(iter(shapes.values())) for one in shapes.values()):
     raise UserError(f"{path} is damaged (its seeds differ in their arrays)")
   try:
-    model = builders.make_model(config, len(class_names))
+    model = model_builders.make_model(config, len(class_names))
     channels = _channels(model, config.data.image_size, next(iter(shapes.values())))
   except (AttributeError, KeyError, TypeError) as error:
     raise UserError(f"{workdir / 'config.json'} is not the config of a run ({error})") from error

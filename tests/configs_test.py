@@ -55,14 +55,20 @@ def test_config_is_complete_and_builds(path, variant):
   own = {f"data.folder.{name}" for name in folder.Options._fields}
   # Options of methods and losses that a recipe does not mean to use keep their defaults unsaid.
   expected = _without_options(reference) | (own if config.data.name == "folder" else set())
-  assert _without_options(leaves) == expected
+  found = _without_options(leaves)
+  if "encoder" in config.model:  # another network, with a section of its own
+    network = dict(_leaves(_module(CONFIGS[0].with_name("multitask_busi.py")).get_config()))
+    expected = {name for name in expected if not name.startswith("model.")}
+    expected |= {name for name in network if name.startswith("model.")}
+  assert found == expected
   assert not [name for name, value in leaves.items() if isinstance(value, list)]
   json.dumps(config.to_dict())
   builders.check_config(config)
-  functions = loss_builders.make_losses(config, 2)
+  weights = dict.fromkeys(config.losses, jnp.ones(2))
+  functions = loss_builders.make_losses(config, 2, 2, weights)
   method = builders.make_weighting(config, 14)
   state = method.init(dict.fromkeys(functions, 1.0))
-  weights, _ = method.update({name: builders.jnp.float32(1.0) for name in functions}, state)
+  weights, _ = method.update({name: jnp.float32(1.0) for name in functions}, state)
   assert weights.keys() == functions.keys()
 
 
@@ -120,27 +126,36 @@ def test_the_options_of_losses_in_the_recipe_are_the_defaults_of_the_losses():
   config = _module(CONFIGS[0].with_name("dmf_busi.py")).get_config()
   config.auxiliary.name = "none"
   for name, options in config.loss_options.items():
-    parameters = inspect.signature(getattr(losses, name)).parameters
+    parameters = inspect.signature(loss_builders.LOSSES[name]).parameters
     for option, value in options.items():
-      if (name, option) != ("weighted_cross_entropy", "class_weights"):  # the data set decides
+      if (option, value) != ("class_weights", ()):  # the data set decides
         assert parameters[option].default == value, (name, option)
   for name, loss in loss_builders.LOSSES.items():
     config.losses = (name,)
-    assert loss_builders.make_losses(config, 2, jnp.ones(2))[name].func is loss
+    config.model.heads = (loss_builders.kind_of(name),)
+    weights = {name: jnp.ones(2)}
+    assert loss_builders.make_losses(config, 2, 2, weights)[name].func is loss
 
 
 def test_class_weights_that_a_recipe_leaves_open_come_from_the_training_set():
   config = _module(CONFIGS[0].with_name("dmf_busi.py")).get_config("fixed")
   masks = np.repeat(np.array([0, 1], np.uint8), [300, 100]).reshape(1, 20, 20)
-  assert loss_builders.open_class_weights(config, masks, 2, config.losses) is None
-  names = ["weighted_cross_entropy"]
-  weights = loss_builders.open_class_weights(config, masks, 2, names)
+  labels = np.array([0, 0, 2, 0])
+  classes = {"segmentation": (masks, 2), "classification": (labels[[0, 1, 2]], 3)}
+  assert loss_builders.open_class_weights(config, classes, config.losses) == {}
+  name = "weighted_cross_entropy"
+  found = loss_builders.open_class_weights(config, classes, [name])
+  weights = found[name]
   np.testing.assert_allclose(weights, [200 / 300, 2.0], rtol=1e-6)
-  config.losses = tuple(names)
-  loss = loss_builders.make_losses(config, 2, jnp.array(weights))["weighted_cross_entropy"]
+  config.losses = (name,)
+  loss = loss_builders.make_losses(config, 2, 1, found)[name]
   logits = jax.random.normal(jax.random.key(0), (1, 20, 20, 2))
   targets = jax.nn.one_hot(masks, 2)
   expected = -(jax.nn.log_softmax(logits) * targets * weights).sum(-1).mean((1, 2))
   np.testing.assert_allclose(loss(logits, targets), expected, rtol=1e-5)
-  with pytest.raises(UserError, match="weighted_cross_entropy: counts"):
-    loss_builders.open_class_weights(config, np.zeros((1, 2, 2), np.uint8), 2, names)
+  names = ["classification_weighted_cross_entropy"]
+  with pytest.raises(UserError, match="classification_weighted_cross_entropy: counts"):
+    loss_builders.open_class_weights(config, classes, names)
+  classes["classification"] = labels[[0, 1, 3, 2]] // 2, 2
+  found = loss_builders.open_class_weights(config, classes, names)
+  np.testing.assert_allclose(found[names[0]], [4 / 6, 4 / 2], rtol=1e-6)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlseg import builders, loss_builders, losses, main
+from mlseg import batches, builders, loss_builders, losses, main
 from mlseg.data import distances, pipeline
 from mlseg.errors import UserError
 from mlseg.models import Outputs
@@ -49,10 +49,9 @@ def test_spacing_is_the_unit_of_prepared_maps():
 def test_batches_carry_the_maps_of_their_masks(flips):
   config = _config(f"--config.augmentation.flip_horizontal={flips}")
   cases = builders.make_cases([config])
-  data = loss_builders.Data(
-    *map(jnp.asarray, (cases.images, cases.masks)), jnp.arange(64), jnp.asarray(cases.distances)
-  )
-  batch = jax.jit(loss_builders.make_batch_at(config))(data, jax.random.key(0), jnp.int32(1))
+  arrays = map(jnp.asarray, (cases.images, cases.masks, cases.labels))
+  data = batches.Data(*arrays, jnp.arange(64), jnp.asarray(cases.distances))
+  batch = jax.jit(batches.make_batch_at(config))(data, jax.random.key(0), jnp.int32(1))
   expected = losses.signed_distances(jax.nn.one_hot(batch.masks, 2))
   np.testing.assert_allclose(batch.distances, expected, rtol=1e-6)
 
@@ -62,17 +61,34 @@ def test_a_batch_is_the_pictures_of_its_step_from_the_device_and_from_a_chunk():
   images = jnp.arange(50 * 4, dtype=jnp.uint8).reshape(50, 2, 2, 1)
   masks = (images[..., 0] > 100).astype(jnp.uint8)
   train = jnp.array([3, 5, 8, 9, 12, 20, 21, 22, 30, 31, 40], jnp.int32)
-  key, batch_at = jax.random.key(0), loss_builders.make_batch_at(config)
-  order = loss_builders.order_key(key)
+  key, batch_at = jax.random.key(0), batches.make_batch_at(config)
+  order = batches.order_key(key)
   index = np.stack([pipeline.batch_indices(train, order, jnp.int32(n), 3) for n in range(6)])
-  chunk = loss_builders.Chunk(images[index[2:]], masks[index[2:]], None, jnp.int32(2))
-  for data, first in ((loss_builders.Data(images, masks, train), 0), (chunk, 2)):
+  labels = jnp.arange(50, dtype=jnp.int32) % 3
+  chunk = batches.Chunk(*(array[index[2:]] for array in (images, masks, labels)), jnp.int32(2))
+  for data, first in ((batches.Data(images, masks, labels, train), 0), (chunk, 2)):
     steps = jnp.arange(first, 6)
-    batches = jax.lax.map(lambda step, data=data: batch_at(data, key, step), steps)
+    found = jax.lax.map(lambda step, data=data: batch_at(data, key, step), steps)
     expected = np.asarray(images)[index[first:]] / 255.0
-    np.testing.assert_allclose(batches.images, expected, rtol=1e-6)
-    np.testing.assert_array_equal(batches.masks, np.asarray(masks)[index[first:]])
-    assert batches.images.dtype == jnp.float32
+    np.testing.assert_allclose(found.images, expected, rtol=1e-6)
+    np.testing.assert_array_equal(found.masks, np.asarray(masks)[index[first:]])
+    np.testing.assert_array_equal(found.labels, np.asarray(labels)[index[first:]])
+    assert found.images.dtype == jnp.float32
+
+
+def test_objects_move_with_the_masks():
+  config = _config(
+    "--config.losses=('soft_dice',)", "--config.batch_size=3",
+    "--config.augmentation.flip_vertical=0.5", "--config.augmentation.rotation=40.0",
+  )  # fmt: skip
+  rng = np.random.default_rng(0)
+  instances = jnp.asarray(rng.integers(0, 200, (5, 16, 16)), jnp.uint8)
+  masks = (instances % 3).astype(jnp.uint8)  # so that one says what the other must be
+  images = (instances[..., None] > 99).astype(jnp.uint8) * 255
+  data = batches.Data(images, masks, None, jnp.arange(5), instances=instances)
+  batch = batches.make_batch_at(config)(data, jax.random.key(3), jnp.int32(0))
+  assert (np.asarray(batch.instances) != np.asarray(instances[:3])).any()
+  np.testing.assert_array_equal(batch.masks, batch.instances % 3)
 
 
 @pytest.mark.parametrize("option", ["rotation=9.0", "shear=9.0", "scale=0.1"])
@@ -96,8 +112,8 @@ def test_a_step_reads_the_maps_of_its_batch():
 
   loss_fn = loss_builders.make_loss_fn(Model(), functions, 2)
   images, maps = jnp.zeros([4, 8, 8, 1]), 2 * losses.signed_distances(jnp.eye(2)[masks])
-  plain = loss_fn({}, {}, loss_builders.Batch(images, masks))[0]
-  doubled = loss_fn({}, {}, loss_builders.Batch(images, masks, maps))[0]
+  plain = loss_fn({}, {}, batches.Batch(images, masks))[0]
+  doubled = loss_fn({}, {}, batches.Batch(images, masks, None, maps))[0]
   np.testing.assert_allclose(doubled["boundary"], 2 * plain["boundary"], rtol=1e-6)
   np.testing.assert_array_equal(doubled["soft_dice"], plain["soft_dice"])
 
@@ -117,3 +133,28 @@ def test_wrong_losses_are_refused(options, message):
   config = _recipe("--config.auxiliary.name=none", *options)
   with pytest.raises(UserError, match=message):
     loss_builders.make_losses(config, 2)
+
+
+def test_a_loss_needs_the_head_that_it_reads():
+  config = _recipe("--config.losses=('classification_focal',)", "--config.auxiliary.name=none")
+  message = "'classification_focal' needs the head of classification, which config.model"
+  with pytest.raises(UserError, match=message):
+    loss_builders.make_losses(config, 2, 2)
+
+
+def test_losses_of_the_diagnosis_are_those_of_a_table_of_scores():
+  config = _recipe("--config.losses=('cross_entropy',)", "--config.auxiliary.name=none")
+  config.unlock().model.heads = ("segmentation", "classification")
+  names = ("classification_cross_entropy", "classification_weighted_cross_entropy")
+  weights = {names[1]: jnp.array([0.5, 1.0, 3.0])}
+  functions = loss_builders.make_losses(config, 2, 3, weights, names)
+  rng = np.random.default_rng(0)
+  scores, labels = rng.normal(size=(4, 3)).astype(np.float32), np.array([2, 0, 1, 2])
+  masks = jnp.zeros([4, 8, 8], jnp.uint8)
+  batch = batches.Batch(masks, masks, jnp.asarray(labels))
+  outputs = Outputs(class_logits=jnp.asarray(scores))
+  found = loss_builders.per_example(functions, outputs, batch, 2)
+  chosen = np.exp(scores)[np.arange(4), labels] / np.exp(scores).sum(1)
+  np.testing.assert_allclose(found[names[0]], -np.log(chosen), rtol=1e-5)
+  expected = -np.log(chosen) * np.array([0.5, 1.0, 3.0])[labels]
+  np.testing.assert_allclose(found[names[1]], expected, rtol=1e-5)

@@ -47,7 +47,10 @@ WRONG = {
     [SMOKE, "--config.batch_size=512"],
     "batch_size 512 is larger than the training set of",
   ),
-  "model": ([SMOKE, "--config.model.name=vnet"], "unknown model 'vnet': choose from unet"),
+  "model": (
+    [SMOKE, "--config.model.name=vnet"],
+    "unknown model 'vnet': choose from attention_unet",
+  ),
   "norm": ([SMOKE, "--config.model.norm=layer"], "'layer': choose from batch"),
   "image size": ([SMOKE, "--config.data.image_size=30"], "must be a multiple of 4"),
   "too large": ([SMOKE, "--config.data.image_size=256"], "--config.data.root"),

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 from scipy import ndimage
 
-from mlseg import builders, main, model_file, predict, train
+from mlseg import main, model_builders, model_file, predict, train
 from mlseg.data import cases
 from mlseg.log import Reporter
 from mlseg.predictor import result_names
@@ -93,7 +93,7 @@ def test_predictions_are_restored_to_the_size_of_the_picture(
   assert _run(trained, originals, out) == 0
   assert capfd.readouterr().err == ""
   config = ConfigDict(json.loads((trained / "config.json").read_text())["config"])
-  model, images = builders.make_model(config, 2), examples["images"].astype(np.float32) / 255
+  model, images = model_builders.make_model(config, 2), examples["images"].astype(np.float32) / 255
   logits = model.apply(model_file.read(trained)[0], images, False)[0].logits
   shares = 1 / (1 + np.exp(np.asarray(logits[..., 0] - logits[..., 1])))
   rows = {row["file"]: row for row in _rows(out)}
@@ -188,7 +188,7 @@ def test_three_classes_and_colours(trained, tmp_path):
   header = "id,label,group,pixels_background,pixels_lesion,pixels_vessel\n"
   (workdir / "data.csv").write_text(header)
   config = ConfigDict(json.loads(text)["config"])
-  model, key = builders.make_model(config, 3), jax.random.key(1)
+  model, key = model_builders.make_model(config, 3), jax.random.key(1)
   variables = model.init(key, np.zeros((1, SIZE, SIZE, 3), np.float32))
   model_file.write(workdir, {0: jax.tree.map(np.asarray, variables)})
   colours = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlseg import builders, distributed, loss_builders, main, sharding
+from mlseg import batches, builders, distributed, loss_builders, main, model_builders, sharding
 from mlseg.checkpoint import flatten
 from mlseg.data.cases import Cases
 from mlseg.feed import make_feed
@@ -54,9 +54,9 @@ def steps(layout: sharding.Layout, placement: str) -> dict[str, np.ndarray]:
   state = built.init(list(range(count)))
   members = built.members([split] * count, [0] * count)
   feed = make_feed(config, cases, [split] * count, built.keys(state), mesh)
-  model = builders.make_model(config, 2)
+  model = model_builders.make_model(config, 2)
   loss_fn = loss_builders.make_loss_fn(model, loss_builders.make_losses(config, 2), 2)
-  batch_at = loss_builders.make_batch_at(config)
+  batch_at = batches.make_batch_at(config)
 
   def gradients_of_one(state, data):
     batch = batch_at(data, jax.random.split(state.key)[0], state.step)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from mlseg import builders, loss_builders, main, seeds, train_step
+from mlseg import batches, builders, loss_builders, main, model_builders, seeds, train_step
 from speed_parts import in_mlseg
 from speed_parts import problem as problems
 from speed_parts.problem import Problem
@@ -101,7 +101,7 @@ def _equations(jaxpr: Any) -> Iterator[Any]:
 def many_models(number: int, options: dict[str, Any]) -> Run:
   """Returns a run of training steps of the Dynamic Memory Fusion recipe, of so many models."""
   config = main.parse(["", f"--config={options['config']}"])[0]
-  model = builders.make_model(config, 2)
+  model = model_builders.make_model(config, 2)
   losses = loss_builders.make_losses(config, 2)
   method = builders.make_weighting(config, 14)
   optimizer = builders.make_optimizer(config, 280)
@@ -109,7 +109,7 @@ def many_models(number: int, options: dict[str, Any]) -> Run:
   step = train_step.make_step(loss_fn, optimizer, method)
   pictures = Problem(size=config.data.image_size, batch=config.batch_size)
   images, masks = map(jnp.asarray, problems.make_data(pictures))
-  batch = loss_builders.Batch(images, masks)
+  batch = batches.Batch(images, masks)
 
   def init(key: jax.Array) -> train_step.TrainState:
     variables = model.init(key, images[:1])

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mlseg import builders, loss_builders, models, train_step, weighting
+from mlseg import batches, builders, loss_builders, models, train_step, weighting
 from speed_parts import problem as problems
 from speed_parts.problem import Problem
 from speed_parts.worker import Session
@@ -34,7 +34,7 @@ class Training(NamedTuple):
   step: Callable[..., tuple[train_step.TrainState, train_step.StepLog]]
   many: Callable[..., tuple[train_step.TrainState, train_step.StepLog]]
   forward: Callable[[PyTree, jax.Array], jax.Array]
-  batch: loss_builders.Batch
+  batch: batches.Batch
 
 
 def make_module(problem: Problem, dtype: str = "float32", remat: bool = False) -> models.UNet:
@@ -77,7 +77,7 @@ def make_training(
   def forward(variables: PyTree, images: jax.Array) -> jax.Array:
     return model.apply(variables, images, False)[0].logits
 
-  batch = loss_builders.Batch(jnp.asarray(images), jnp.asarray(masks))
+  batch = batches.Batch(jnp.asarray(images), jnp.asarray(masks))
   return Training(init, step, many, forward, batch)
 
 

@@ -39,6 +39,7 @@ class Cases(NamedTuple):
   distances: np.ndarray | None = None  # [N, H, W, C] float32, to the boundary of each class
   patients: np.ndarray | None = None  # [N] int32, the same number for cases of one patient
   duplicate_bits: int = splits.THRESHOLD  # up to which two pictures are near-duplicates; -1: none
+  instances: np.ndarray | None = None  # [N, H, W] uint8, 0 or the number of an object
 
 
 class _Names(NamedTuple):

@@ -1,6 +1,8 @@
 """Networks: Flax Linen inside, `init` and `apply` functions outside."""
 
 from mlseg.models.base import Model, Outputs, from_linen
+from mlseg.models.encoder import make_encoder
+from mlseg.models.multitask import MultiTaskUNet
 from mlseg.models.unet import UNet
 
-__all__ = ["Model", "Outputs", "UNet", "from_linen"]
+__all__ = ["Model", "MultiTaskUNet", "Outputs", "UNet", "from_linen", "make_encoder"]

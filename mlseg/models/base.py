@@ -15,12 +15,14 @@ class Outputs(NamedTuple):
   Attributes:
     logits: [B, H, W, C], one score per pixel and class; None for a pure classifier.
     class_logits: [B, N], one score per image and class; None without a classification head.
-    features: whatever intermediate arrays a model hands to its losses or to a saliency method.
+    features: what the network's head of classes, or its decoder, reads: [B, h, w, F].
+    detections: of a detector; see `mask_rcnn.Detections`.
   """
 
   logits: Any = None
   class_logits: Any = None
   features: Any = None
+  detections: Any = None
 
 
 class Model(NamedTuple):
@@ -29,26 +31,41 @@ class Model(NamedTuple):
   Attributes:
     init: `init(key, images) -> variables`, a dict with 'params' and, where there is any, state
       such as 'batch_stats'.
-    apply: `apply(variables, images, train) -> (Outputs, state)`, where `state` holds the new value
-      of everything in `variables` but 'params'; in evaluation it is the old one.
+    apply: `apply(variables, images, train, *truth) -> (Outputs, state)`, where `state` holds the
+      new value of everything in `variables` but 'params'; in evaluation it is the old one. `truth`
+      is for networks that read it in training: a detector's objects.
+    classify: `classify(variables, features) -> [B, N]`, the head of classes alone, on the features
+      of the outputs; None for a network without.
   """
 
   init: Callable[[jax.Array, jax.Array], Variables]
-  apply: Callable[[Variables, jax.Array, bool], tuple[Outputs, Variables]]
+  apply: Callable[..., tuple[Outputs, Variables]]
+  classify: Callable[[Variables, jax.Array], jax.Array] | None = None
 
 
-def from_linen(module: nn.Module) -> Model:
-  """Returns the two functions of a Linen module whose `__call__` takes (images, train)."""
+def from_linen(module: nn.Module, classify: Callable[..., jax.Array] | None = None) -> Model:
+  """Returns the functions of a Linen module whose `__call__` takes (images, train).
+
+  Args:
+    module: the network.
+    classify: its method that takes features, where it has a head of classes.
+  """
 
   def init(key: jax.Array, images: jax.Array) -> Variables:
     return dict(module.init(key, images, False))
 
-  def apply(variables: Variables, images: jax.Array, train: bool) -> tuple[Outputs, Variables]:
+  def apply(
+    variables: Variables, images: jax.Array, train: bool, *truth: Any
+  ) -> tuple[Outputs, Variables]:
     state = {name: value for name, value in variables.items() if name != "params"}
     if not train:
       outputs: Any = module.apply(variables, images, False)
       return outputs, state
-    outputs, new_state = module.apply(variables, images, True, mutable=list(state))
+    outputs, new_state = module.apply(variables, images, True, *truth, mutable=list(state))
     return outputs, dict(new_state)
 
-  return Model(init, apply)
+  def head(variables: Variables, features: jax.Array) -> jax.Array:
+    logits: Any = module.apply(variables, features, method=classify)
+    return logits
+
+  return Model(init, apply, None if classify is None else head)

@@ -25,6 +25,7 @@ def make_encoder(
   width: float = 1.0,
   frozen_statistics: bool = False,
   dtype: jnp.dtype = jnp.float32,
+  momentum: float | None = None,
 ) -> Encoder:
   """Returns a network that gives features, finest first.
 
@@ -35,6 +36,7 @@ def make_encoder(
     frozen_statistics: whether batch normalisation trains with its running statistics, unchanged.
       VGG16 has none.
     dtype: of the computation.
+    momentum: share of the old value in the running statistics; None: that of the convention.
 
   Raises:
     UserError: a name is unknown, or the width not that of this network.
@@ -42,7 +44,7 @@ def make_encoder(
   convention_of(convention)
   require(width > 0, "encoder: width must be positive", width)
   if name == "mobilenet_v2":
-    return MobileNetV2(width, convention, frozen_statistics, dtype)
+    return MobileNetV2(width, convention, frozen_statistics, dtype, momentum)
   if name != "vgg16":
     raise unknown("encoder", name, NAMES)
   require(width == 1.0, "encoder 'vgg16' has one width, 1.0", width)

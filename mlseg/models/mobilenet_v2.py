@@ -68,6 +68,8 @@ class MobileNetV2(nn.Module):
       depends on the weights.
     frozen_statistics: whether batch normalisation trains with its running statistics, unchanged.
     dtype: of the computation; parameters and statistics are float32.
+    momentum: share of the old value in the running statistics; None: that of the convention, which
+      for Keras is 0.999, made for many thousands of steps.
 
   Example:
     >>> shape = jax.ShapeDtypeStruct((2, 64, 50, 1), jnp.float32)
@@ -83,6 +85,7 @@ class MobileNetV2(nn.Module):
   convention: str = "torchvision"
   frozen_statistics: bool = False
   dtype: jnp.dtype = jnp.float32
+  momentum: float | None = None
 
   @property
   def strides(self) -> tuple[int, ...]:
@@ -95,7 +98,7 @@ class MobileNetV2(nn.Module):
     inputs = SYMMETRIC if self.convention == "keras" else TORCHVISION
     activations = prepare(images, inputs).astype(self.dtype)
     table = list(block_table(self.width, self.convention))
-    layers = _Layers(self.convention, self.frozen_statistics, self.dtype)
+    layers = _Layers(self.convention, self.frozen_statistics, self.dtype, self.momentum)
     features = []
     for index in range(len(self.strides)):
       members = tuple(block for block in table if block.stage == index)
@@ -113,10 +116,12 @@ class _Layers(NamedTuple):
   convention: str
   frozen: bool
   dtype: jnp.dtype
+  momentum: float | None
 
   def norm(self, name: str, bounds: Bounds = RELU6) -> ClippedBatchNorm:
     """Returns batch normalisation with what follows it."""
     _, epsilon, momentum, unbiased = convention_of(self.convention)
+    momentum = momentum if self.momentum is None else self.momentum
     return ClippedBatchNorm(bounds, momentum, epsilon, unbiased, self.frozen, name=name)
 
   def pointwise(self, filters: int, name: str) -> blocks.Conv:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from mlseg.models import blocks, normalisation, pooling
+from mlseg.models.attention import AttentionGate
 from mlseg.models.base import Outputs
 
 NORMS = ("batch", "group", "instance", "none")
@@ -32,6 +33,7 @@ class UNet(nn.Module):
     upsampling: 'transposed3' or 'transposed2' (transposed convolution 3×3 or 2×2, stride 2), or
       'resize' (nearest neighbour, then a 3×3 convolution).
     upsampling_norm: whether normalisation and ReLU follow the up-sampling; else it has a bias.
+    attention: whether gates weigh the skips: Attention U-Net.
     remat: whether the activations inside a level are computed again on the way back instead of
       being kept: less memory for more time, with the same numbers.
     dtype: of the computation; parameters and statistics stay float32, and so do the logits.
@@ -54,6 +56,7 @@ class UNet(nn.Module):
   norm_momentum: float = 0.9
   upsampling: str = "transposed3"
   upsampling_norm: bool = True
+  attention: bool = False
   remat: bool = False
   dtype: jnp.dtype = jnp.float32
 
@@ -83,6 +86,8 @@ class UNet(nn.Module):
   def _decode(
     self, activations: jax.Array, skip: jax.Array, filters: int, train: bool
   ) -> jax.Array:
+    if self.attention:
+      skip = AttentionGate(max(1, filters // 2), self.dtype)(skip, activations)
     up = self._upsample(activations, filters, train)
     activations = jnp.concatenate([up, skip], axis=-1)
     count = self.convs_per_level - 1 if self.decoder_convs is None else self.decoder_convs

@@ -1,0 +1,95 @@
+"""The tables of single cases that a run leaves, as the text of CSV files."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mlseg.data.cases import Cases
+from mlseg.metrics import per_case
+from mlseg.metrics.surface_cases import SurfaceTable
+
+PROBABILITY = "probability_"  # before the name of a diagnosis, in the header of `diagnoses.csv`
+
+
+def case_rows(
+  cases: Cases, test: np.ndarray, counts: np.ndarray, surfaces: SurfaceTable | None, seed: int
+) -> list[dict[str, Any]]:
+  """Returns one row per case and class: its counts of pixels, and every metric of it.
+
+  Args:
+    cases: the data set.
+    test: [N], which cases were tested.
+    counts: [N, C, 4]: true and false positives, false and true negatives.
+    surfaces: None where they were not measured.
+    seed: of the model.
+  """
+  metrics = per_case(counts)
+  if surfaces is not None:
+    metrics |= surfaces.metrics
+  return [
+    {
+      "seed": seed,
+      "id": cases.ids[case],
+      "label": cases.label_names[cases.labels[case]],
+      "class": class_name,
+    }
+    | dict(zip(("tp", "fp", "fn", "tn"), counts[n, c].tolist(), strict=True))
+    | {name: float(values[n, c]) for name, values in metrics.items()}
+    for n, case in enumerate(test)
+    for c, class_name in enumerate(cases.class_names)
+  ]
+
+
+def diagnosis_rows(
+  cases: Cases, test: np.ndarray, probabilities: np.ndarray, seed: int
+) -> list[dict[str, Any]]:
+  """Returns one row per case: its diagnosis, the predicted one, and the probability of each.
+
+  Args:
+    cases: the data set.
+    test: [N], which cases were tested.
+    probabilities: [N, L], of the diagnoses.
+    seed: of the model.
+  """
+  names = cases.label_names
+  return [
+    {
+      "seed": seed,
+      "id": cases.ids[case],
+      "label": names[cases.labels[case]],
+      "predicted": names[int(own.argmax())],
+    }
+    | {f"{PROBABILITY}{name}": float(value) for name, value in zip(names, own, strict=True)}
+    for case, own in zip(test, probabilities, strict=True)
+  ]
+
+
+def to_csv(rows: Sequence[dict[str, Any]]) -> str:
+  """Returns the text of a table; numbers have six digits."""
+  text = io.StringIO()
+  writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+  writer.writeheader()
+  for row in rows:
+    writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+  return text.getvalue()
+
+
+def data_csv(cases: Cases, groups: np.ndarray) -> str:
+  """Returns the text of `data.csv`: per case diagnosis, group, and pixels of each class.
+
+  Args:
+    cases: the data set.
+    groups: [N], the same number for cases that a split keeps together.
+  """
+  places = range(len(cases.class_names))
+  pixels = np.stack([(cases.masks == c).sum((1, 2)) for c in places], axis=-1)
+  return to_csv(
+    [
+      {"id": name, "label": cases.label_names[cases.labels[n]], "group": int(groups[n])}
+      | {f"pixels_{cases.class_names[c]}": int(pixels[n, c]) for c in places}
+      for n, name in enumerate(cases.ids)
+    ]
+  )

@@ -1,0 +1,155 @@
+"""From a config to a network and its pretrained weights; sees the config, as `builders`."""
+
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from mlseg import models, pretrained
+from mlseg.errors import UserError, require, unknown
+from mlseg.models import encoder as encoders
+from mlseg.models import multitask, unet
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+HEADS = ("segmentation", "classification")
+ENCODER = "encoder"  # the name of that part in the variables of every network that has one
+NONE = "none"
+IMAGENET = "imagenet"
+
+Variables = dict[str, Any]
+
+
+def make_model(config: ConfigDict, num_classes: int, num_labels: int = 1) -> models.Model:
+  """Returns the network.
+
+  Args:
+    config: the recipe.
+    num_classes: of the pixels, background included.
+    num_labels: of the cases.
+
+  Raises:
+    UserError: the config is not right.
+  """
+  options = config.model
+  makers: dict[str, Callable[[ConfigDict, int, int], models.Model]] = {
+    "unet": _unet,
+    "attention_unet": _unet,
+    "multitask_unet": _multitask,
+    "classifier": _multitask,
+  }
+  if options.name not in makers:
+    raise unknown("model", options.name, makers)
+  if options.dtype not in DTYPES:
+    raise unknown("config.model.dtype", options.dtype, DTYPES)
+  return makers[options.name](config, num_classes, num_labels)
+
+
+def has_head(config: ConfigDict, head: str) -> bool:
+  """Returns whether the network of a config has one of HEADS."""
+  options = config.model
+  if options.name == "classifier":
+    return head == "classification"
+  return head in options.get("heads", ("segmentation",))
+
+
+def load_pretrained(config: ConfigDict) -> Variables:
+  """Returns the variables of the config's encoder from its file, or {} where it starts anew.
+
+  Raises:
+    UserError: there is no such file, or its weights do not fit.
+  """
+  source = config.model.get("pretrained", NONE)
+  if source == NONE:
+    return {}
+  encoder = _encoder(config.model)
+  if source == IMAGENET:
+    return pretrained.imagenet(encoder)
+  return pretrained.load(pathlib.Path(source), encoder)
+
+
+def insert_pretrained(variables: Variables, loaded: Variables) -> Variables:
+  """Returns the variables of a whole network with those of its encoder, from `load_pretrained`."""
+  return pretrained.insert(variables, loaded, (ENCODER,)) if loaded else variables
+
+
+def _unet(config: ConfigDict, num_classes: int, num_labels: int) -> models.Model:
+  del num_labels
+  options = config.model
+  if options.norm not in unet.NORMS:
+    raise unknown("config.model.norm", options.norm, unet.NORMS)
+  if options.upsampling not in unet.UPSAMPLINGS:
+    raise unknown("config.model.upsampling", options.upsampling, unet.UPSAMPLINGS)
+  for name in ("depth", "filters", "convs_per_level"):
+    require(options[name] >= 1, f"config.model.{name} must be at least 1", options[name])
+  if options.norm == "group":
+    rule = "config.model.filters must be a multiple of 8 with norm='group'"
+    require(options.filters % 8 == 0, rule, options.filters)
+  _check_size(config, options.depth, "2**config.model.depth")
+  module = models.UNet(
+    num_classes=num_classes,
+    depth=options.depth,
+    filters=options.filters,
+    convs_per_level=options.convs_per_level,
+    norm=options.norm,
+    norm_momentum=options.norm_momentum,
+    decoder_convs=options.decoder_convs,
+    upsampling=options.upsampling,
+    upsampling_norm=options.upsampling_norm,
+    attention=options.name == "attention_unet",
+    dtype=DTYPES[options.dtype],
+    remat=options.remat,
+  )
+  return models.from_linen(module)
+
+
+def _multitask(config: ConfigDict, num_classes: int, num_labels: int) -> models.Model:
+  options = config.model
+  heads = tuple(head for head in HEADS if has_head(config, head))
+  wrong = [head for head in options.get("heads", heads) if head not in HEADS]
+  if wrong:
+    raise unknown("config.model.heads", wrong[0], HEADS)
+  require(bool(heads), "config.model.heads must name at least one head", tuple(options.heads))
+  filters, units = tuple(options.decoder_filters), tuple(options.units)
+  rule = f"config.model.decoder_filters must be {multitask.HALVINGS} positive numbers"
+  require(len(filters) == multitask.HALVINGS and min(filters) >= 1, rule, filters)
+  require(min(units, default=1) >= 1, "config.model.units must be positive", units)
+  require(options.decoder_convs >= 0, "config.model.decoder_convs must not be negative",
+          options.decoder_convs)  # fmt: skip
+  _check_size(config, multitask.HALVINGS, "what an encoder divides it by")
+  if "classification" in heads and num_labels < 2:
+    raise UserError(
+      "config.model: a head of classes needs cases of at least two labels; the data have one"
+    )
+  module = models.MultiTaskUNet(
+    encoder=_encoder(options),
+    num_classes=num_classes if "segmentation" in heads else 0,
+    num_labels=num_labels if "classification" in heads else 0,
+    decoder_filters=filters,
+    decoder_convs=options.decoder_convs,
+    skips=options.skips,
+    attention=options.attention,
+    units=units,
+    norm_momentum=options.norm_momentum,
+    dtype=DTYPES[options.dtype],
+  )
+  classifies = "classification" in heads
+  return models.from_linen(module, models.MultiTaskUNet.classify if classifies else None)
+
+
+def _encoder(options: ConfigDict) -> encoders.Encoder:
+  return models.make_encoder(
+    options.encoder,
+    options.convention,
+    options.width,
+    options.frozen_statistics,
+    DTYPES[options.dtype],
+    options.norm_momentum,
+  )
+
+
+def _check_size(config: ConfigDict, halvings: int, why: str) -> None:
+  side = 2**halvings
+  rule = f"config.data.image_size must be a multiple of {side} ({why})"
+  require(config.data.image_size % side == 0, rule, config.data.image_size)
