@@ -45,7 +45,7 @@ def get_config() -> ConfigDict:
   config.data.resplit = True  # every seed draws a split of its own, as in the paper
   config.data.fractions = (0.7, 0.15, 0.15)  # training, validation, test
   config.data.num_folds = 0  # of a cross-validation, instead of a test set by fractions; 0: none
-  config.data.fold = 0  # which of them is tested
+  config.data.fold = -1  # which of them is tested; -1: each seed's own, seed 0 the first
 
   config.augmentation = ConfigDict()  # all off, as in the paper
   config.augmentation.flip_horizontal = 0.0  # probability

@@ -103,7 +103,7 @@ def make_split(
   options = config.data
   split_seed = options.split_seed + (seed if options.resplit else 0)
   if options.num_folds:
-    split = _fold(options, data, groups, split_seed)
+    split = _fold(options, data, groups, seed, split_seed)
   else:
     split = splits.split(
       data.labels,
@@ -121,18 +121,20 @@ def make_split(
 
 
 def _fold(
-  options: ConfigDict, data: cases.Cases, groups: np.ndarray | None, seed: int
+  options: ConfigDict, data: cases.Cases, groups: np.ndarray | None, seed: int, split_seed: int
 ) -> splits.Split:
-  """Returns the parts of the fold `config.data.fold` of a cross-validation."""
+  """Returns the parts of a fold of a cross-validation: `config.data.fold`, or the seed's."""
   count, fold = options.num_folds, options.fold
   require(count >= 2, "config.data.num_folds must be 0 or at least 2", count)
-  require(0 <= fold < count, f"config.data.fold must be 0 to {count - 1}", fold)
+  require(-1 <= fold < count, f"config.data.fold must be -1 to {count - 1}", fold)
   if options.split not in splits.METHODS:
     raise unknown("split", options.split, splits.METHODS)
+  if fold == -1:  # all folds must be of one division
+    fold, split_seed = seed % count, options.split_seed
   kept = groups if options.split == "grouped" else None
   train, validation, _ = options.fractions
   part = validation / (train + validation)
-  return splits.folds(data.labels, kept, count, seed=seed, validation=part)[fold]
+  return splits.folds(data.labels, kept, count, seed=split_seed, validation=part)[fold]
 
 
 def make_weighting(config: ConfigDict, steps_per_epoch: int) -> LossWeighting:

@@ -9,10 +9,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from mlseg import sharding
+from mlseg.batches import Chunk, Data, order_key
 from mlseg.data import pipeline
 from mlseg.data.cases import Cases
 from mlseg.data.splits import Split
-from mlseg.batches import Chunk, Data, order_key
 
 _BATCHES = PartitionSpec("seed", None, ("data", "model"))
 

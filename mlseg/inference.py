@@ -1,5 +1,6 @@
 """A trained network on pictures of any size: probabilities, and how far predictions agree."""
 
+import functools
 from collections.abc import Callable
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mlseg import gradcam
 from mlseg.data import pictures, pipeline, preprocessing
 from mlseg.models import Model
 
@@ -18,11 +20,22 @@ FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (1,), (1, 2))
 
 
 class Prediction(NamedTuple):
-  """What the network says of B pictures, at its own size."""
+  """What the network says of B pictures, at its own size; None: it does not say, or was not asked.
 
-  probabilities: jax.Array  # [B, S, S, C] float32, mean over seeds
-  flip_spread: jax.Array | None  # [B, C], `spread` over the flips of a picture; None: not computed
-  seed_spread: jax.Array | None  # [B, C], `spread` over the seeds; None: there is one
+  Attributes:
+    probabilities: [B, S, S, C] float32, of the classes of each pixel, mean over seeds.
+    flip_spread: [B, C], `spread` over the flips of a picture.
+    seed_spread: [B, C], `spread` over the seeds.
+    diagnoses: [B, L] float32, of the picture's diagnoses, mean over seeds.
+    saliency: [B, S, S] float32 in [0, 1], where the head of classes looked for the diagnosis that
+      is the most probable by the mean; mean over seeds.
+  """
+
+  probabilities: jax.Array | None
+  flip_spread: jax.Array | None
+  seed_spread: jax.Array | None
+  diagnoses: jax.Array | None
+  saliency: jax.Array | None
 
 
 def prepare(pixels: np.ndarray, size: int, channels: int, filtering: dict[str, Any]) -> np.ndarray:
@@ -42,7 +55,9 @@ def prepare(pixels: np.ndarray, size: int, channels: int, filtering: dict[str, A
   return small.reshape(size, size, channels)
 
 
-def make_predict(model: Model, flips: bool) -> Callable[[PyTree, jax.Array], Prediction]:
+def make_predict(
+  model: Model, flips: bool, saliency: str | None = None
+) -> Callable[[PyTree, jax.Array], Prediction]:
   """Returns `predict(variables, images) -> Prediction`, to be compiled.
 
   The variables have a leading axis of seeds; images are [B, S, S, channels] uint8. Memory does not
@@ -52,33 +67,59 @@ def make_predict(model: Model, flips: bool) -> Callable[[PyTree, jax.Array], Pre
     model: the network.
     flips: whether mirrored pictures are predicted too, for `flip_spread`: four times the work.
       The prediction itself is that of the picture as it is.
+    saliency: one of `gradcam.METHODS`, for a network with a head of classes.
   """
-  chosen = FLIPS if flips else FLIPS[:1]
+  chosen, classify = FLIPS if flips else FLIPS[:1], model.classify
 
-  def of_seed(variables: PyTree, images: jax.Array) -> jax.Array:
-    views = []
+  def of_seed(variables: PyTree, images: jax.Array) -> tuple[PyTree, PyTree]:
+    """Returns the pixels' probabilities [F, B, S, S, C] and the diagnoses' [B, L]."""
+    views, diagnoses = [], None
     for axes in chosen:
-      logits = model.apply(variables, jnp.flip(images, axes), False)[0].logits
-      views.append(jnp.flip(jax.nn.softmax(logits, axis=-1), axes))
-    return jnp.stack(views)  # [F, B, S, S, C]
+      outputs = model.apply(variables, jnp.flip(images, axes), False)[0]
+      if outputs.logits is not None:
+        views.append(jnp.flip(jax.nn.softmax(outputs.logits, axis=-1), axes))
+      if diagnoses is None and outputs.class_logits is not None:
+        diagnoses = jax.nn.softmax(outputs.class_logits, axis=-1)
+      if not views:  # mirrored pictures are for the masks
+        break
+    return jnp.stack(views) if views else None, diagnoses
+
+  def look(
+    classify: Callable[..., jax.Array], method: str, variables: PyTree, images: jax.Array,
+    labels: jax.Array,
+  ) -> jax.Array:  # fmt: skip
+    features = model.apply(variables, images, False)[0].features
+    head = functools.partial(classify, variables)
+    return gradcam.normalised(gradcam.saliency(head, features, labels, method), images.shape[1])
 
   def predict(variables: PyTree, images: jax.Array) -> Prediction:
     batch = pipeline.to_float(images)
     num_seeds = len(jax.tree.leaves(variables)[0])
 
-    def add(total: jax.Array, one: PyTree) -> tuple[jax.Array, jax.Array]:
-      views = of_seed(one, batch)
-      return total + views, views[0].argmax(-1).astype(jnp.uint8)
+    def add(total: PyTree, one: PyTree) -> tuple[PyTree, jax.Array | None]:
+      found = of_seed(one, batch)
+      masks = None if found[0] is None else found[0][0].argmax(-1).astype(jnp.uint8)
+      return jax.tree.map(jnp.add, total, found), masks
 
     first = jax.tree.map(lambda leaf: leaf[0], variables)
-    shape = jax.eval_shape(of_seed, first, batch).shape
-    total, masks = jax.lax.scan(add, jnp.zeros(shape), variables)
-    views = total / num_seeds
-    num_classes = shape[-1]
+    shapes = jax.eval_shape(of_seed, first, batch)
+    zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape), shapes)
+    totals, masks = jax.lax.scan(add, zeros, variables)
+    views, diagnoses = jax.tree.map(lambda total: total / num_seeds, totals)
+    looked = None
+    if saliency and classify is not None:
+      of_one = functools.partial(look, classify, saliency)
+      labels = diagnoses.argmax(-1)
+      looked = jax.lax.map(lambda one: of_one(one, batch, labels), variables).mean(0)
+    if views is None or masks is None:
+      return Prediction(None, None, None, diagnoses, looked)
+    num_classes = views.shape[-1]
     return Prediction(
       probabilities=views[0],
       flip_spread=spread(views.argmax(-1), num_classes) if flips else None,
       seed_spread=spread(masks, num_classes) if num_seeds > 1 else None,
+      diagnoses=diagnoses,
+      saliency=looked,
     )
 
   return predict

@@ -1,5 +1,6 @@
 """One member of a group of models: what is its own, and what is done with it, in pure functions."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from mlseg import batches, loss_builders, model_builders, sharding, together, train_step
+from mlseg import batches, gradcam, loss_builders, model_builders, sharding, together, train_step
 from mlseg.data import pipeline
 from mlseg.data.cases import Cases
 from mlseg.data.splits import Split
@@ -32,7 +33,7 @@ class Member(NamedTuple):
 
 
 class Validation(NamedTuple):
-  """What an epoch's evaluation on the validation set reports; None: the network has no such head."""
+  """What an epoch's evaluation of the validation set reports; None: there is no such head."""
 
   dice: jax.Array | None  # [], foreground, mean over images
   accuracy: jax.Array | None  # [], of the diagnoses
@@ -57,6 +58,8 @@ class Functions(NamedTuple):
     validate: `validate(mapped, (data, epoch)) -> (state, Validation)`, which also keeps the best
       variables, and stops a model whose patience is at its end.
     test: `test(variables, images, masks, labels) -> Evaluation`, without losses.
+    explain: `explain(variables, images) -> [methods, N, H, W]` uint8, where the head of classes
+      looks for its answer by each of `gradcam.METHODS`; None without that head.
     steps_per_epoch: full batches in the training set.
     num_steps: steps of the whole run.
   """
@@ -66,6 +69,7 @@ class Functions(NamedTuple):
   run: Callable[..., tuple[TrainState, StepLog]]
   validate: Callable[[Mapped, Shared], tuple[TrainState, Validation]]
   test: Callable[[PyTree, jax.Array, jax.Array, jax.Array], Evaluation]
+  explain: Callable[[PyTree, jax.Array], jax.Array] | None
   steps_per_epoch: int
   num_steps: int
 
@@ -153,12 +157,25 @@ def make_functions(configs: Sequence[ConfigDict], num_cases: int, cases: Cases) 
     weights = loss_builders.open_class_weights(config, classes, joint.loss_names)
     return Member(split.train.astype(np.int32), split.validation.astype(np.int32), own, weights)
 
+  def explain(
+    classify: Callable[..., jax.Array], variables: PyTree, images: jax.Array
+  ) -> jax.Array:
+    outputs = predict(variables, images)
+    head, labels = functools.partial(classify, variables), outputs.class_logits.argmax(-1)
+    size = images.shape[1]
+    maps = [
+      gradcam.normalised(gradcam.saliency(head, outputs.features, labels, method), size)
+      for method in gradcam.METHODS
+    ]
+    return jnp.rint(255 * jnp.stack(maps)).astype(jnp.uint8)
+
   return Functions(
     make_member=make_member,
     init=init,
     run=run,
     validate=validate,
     test=make_evaluate(predict, num_classes, config.batch_size),
+    explain=None if model.classify is None else functools.partial(explain, model.classify),
     steps_per_epoch=steps_per_epoch,
     num_steps=num_steps,
   )

@@ -11,6 +11,8 @@ probability decides. The folder of the results gets
     masks/NAME.png     0 and 255 for two classes, the index of the class for more
     overlays/NAME.png  the picture with the regions outlined and tinted
     predictions.csv    per picture and class: area, parts, mean probability, spreads
+    saliency/NAME.png  the picture under what spoke for its diagnosis, for a run that diagnoses
+    diagnoses.csv      per picture: its diagnosis and the probability of each, for such a run
     predict.json       what was predicted with what; the same command may be given again
 
 NAME is that of the picture; its suffix stays where two pictures would have the same. A spread is
@@ -34,6 +36,8 @@ from mlseg import runtime
 from mlseg.errors import UserError, require, unknown
 from mlseg.pictures.picture import SCALINGS
 
+SALIENCIES = ("gradcam", "gradcam++", "none")
+
 
 def parse(argv: list[str]) -> dict[str, Any]:
   """Returns the values of the flags by name.
@@ -56,6 +60,12 @@ def parse(argv: list[str]) -> dict[str, Any]:
     " one.",
     flag_values=values,
   )
+  flags.DEFINE_string(
+    "saliency",
+    "gradcam",
+    "How it is found what spoke for a diagnosis: 'gradcam', 'gradcam++', or 'none': not at all.",
+    flag_values=values,
+  )
   flags.DEFINE_bool("flips", True, "Compute flip_spread: four times the work.", flag_values=values)
   batch_size: Any = flags.DEFINE_integer("batch_size", 16, "Pictures at once.", flag_values=values)
   help_wanted = flags.DEFINE_bool("help", False, "Show this help.", flag_values=values)
@@ -73,6 +83,8 @@ def parse(argv: list[str]) -> dict[str, Any]:
       raise UserError(f"--{name} is missing: --workdir, --images and --out are needed")
   if values["sixteen_bit"].value not in SCALINGS:
     raise unknown("--sixteen_bit", values["sixteen_bit"].value, SCALINGS)
+  if values["saliency"].value not in SALIENCIES:
+    raise unknown("--saliency", values["saliency"].value, SALIENCIES)
   require(batch_size.value >= 1, "--batch_size must be at least 1", batch_size.value)
   return {name: value for name, value in values.flag_values_dict().items() if name != "help"}
 

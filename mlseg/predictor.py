@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mlseg import __version__, builders, inference, region_table, trained
+from mlseg import __version__, builders, inference, prediction_files, region_table, trained
 from mlseg.errors import UserError
 from mlseg.log import Reporter
-from mlseg.pictures import drawing, files
+from mlseg.pictures import files
 from mlseg.pictures.picture import Picture
 from mlseg.run_folder import to_json, write_file
 
@@ -33,6 +33,7 @@ class Options(NamedTuple):
   out: pathlib.Path
   sixteen_bit: str  # see `pictures.picture.to_eight_bits`
   flips: bool  # whether `flip_spread` is computed
+  saliency: str  # one of `gradcam.METHODS` or 'none', of a run that diagnoses
   batch_size: int
 
 
@@ -63,13 +64,14 @@ def predict(options: Options, reporter: Reporter) -> tuple[int, int]:
   try:
     _claim(options, run)
     _say_header(reporter, options, run, len(paths), num_others)
-    rows, num_broken = _predict_all(options, run, list(zip(paths, names, strict=True)), reporter)
-    write_file(options.out / "predictions.csv", region_table.to_csv(rows))
+    tables, num_broken = _predict_all(options, run, list(zip(paths, names, strict=True)), reporter)
+    for name, rows in tables.items():
+      columns = prediction_files.columns(name, run)
+      write_file(options.out / name, region_table.to_csv(rows, columns))
   except OSError as error:
     raise UserError(f"--out: {options.out} cannot be written ({error.strerror})") from error
-  reporter.say(
-    f"{_count(len(paths) - num_broken, 'picture')} predicted: masks, overlays, predictions.csv"
-  )
+  results = prediction_files.names(run, options.saliency)
+  reporter.say(f"{_count(len(paths) - num_broken, 'picture')} predicted: {', '.join(results)}")
   return num_broken, len(paths)
 
 
@@ -113,6 +115,8 @@ def _claim(options: Options, run: trained.Trained) -> None:
     "images": str(options.images.resolve()),
     "sixteen_bit": options.sixteen_bit,
     "classes": list(run.class_names),
+    "diagnoses": list(run.label_names),
+    "saliency": options.saliency,
     "seeds": list(run.seeds),
     "version": __version__,
   }
@@ -137,6 +141,8 @@ def _say_header(
   others = f", {_count(num_others, 'other file')} left out" if num_others else ""
   reporter.say(f"model     {options.workdir}, {_count(seeds, 'seed')}, {size}×{size}")
   reporter.say(f"classes   {', '.join(run.class_names)}")
+  if run.label_names:
+    reporter.say(f"diagnoses {', '.join(run.label_names)}")
   reporter.say(f"pictures  {_count(num_pictures, 'file')} in {options.images}{others}")
   reporter.say(f"results   {options.out}")
 
@@ -150,14 +156,15 @@ def _predict_all(
   run: trained.Trained,
   work: list[tuple[pathlib.Path, str]],
   reporter: Reporter,
-) -> tuple[list[dict[str, Any]], int]:
-  """Returns the rows of all pictures and the number of files that could not be read."""
+) -> tuple[dict[str, list[dict[str, Any]]], int]:
+  """Returns the rows of each table and the number of files that could not be read."""
   batch_size = min(options.batch_size, len(work))
-  compiled = jax.jit(
-    inference.make_predict(run.model, options.flips), compiler_options=builders.compiler_options()
-  )
+  saliency = options.saliency if options.saliency != "none" and run.label_names else None
+  function = inference.make_predict(run.model, options.flips, saliency)
+  compiled = jax.jit(function, compiler_options=builders.compiler_options())
   network = functools.partial(compiled, jax.device_put(run.variables))
-  rows: list[dict[str, Any]] = []
+  results = prediction_files.names(run, options.saliency)
+  tables: dict[str, list[dict[str, Any]]] = {n: [] for n in results if n.endswith(".csv")}
   done = num_broken = 0
   stderr = sys.stderr
   with ThreadPoolExecutor(_NUM_THREADS) as pool, reporter.bar("pictures", len(work), 0):
@@ -170,11 +177,12 @@ def _predict_all(
           reporter.say(f"{job.path}: {job.picture.note} is predicted")
       if jobs:
         prediction = jax.device_get(network(_stack(run, jobs, batch_size, pool)))
-        rows += _write_all(options, run, jobs, prediction, pool)
+        for name, rows in _write_all(options, run, jobs, prediction, pool):
+          tables[name] += rows
       num_broken += len(errors)
       done += len(jobs) + len(errors)
       reporter.advance(done)
-  return rows, num_broken
+  return tables, num_broken
 
 
 def _batches(
@@ -227,34 +235,14 @@ def _write_all(
   jobs: list[_Job],
   prediction: inference.Prediction,
   pool: ThreadPoolExecutor,
-) -> list[dict[str, Any]]:
-  """Writes the masks and overlays of a batch and returns its rows."""
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+  """Writes the pictures of a batch and yields rows by the name of their table."""
 
-  def write(n: int) -> list[dict[str, Any]]:
-    return _write(options, run, jobs[n], jax.tree.map(lambda array: array[n], prediction))
+  def write(n: int) -> list[tuple[str, list[dict[str, Any]]]]:
+    job = jobs[n]
+    own = jax.tree.map(lambda array: array[n], prediction)
+    place = prediction_files.Place(options.out, job.name, _relative(job.path, options.images))
+    return [*prediction_files.write(place, run, job.picture, own)]
 
-  return [row for rows in pool.map(write, range(len(jobs))) for row in rows]
-
-
-def _write(
-  options: Options, run: trained.Trained, job: _Job, prediction: inference.Prediction
-) -> list[dict[str, Any]]:
-  """Writes mask and overlay of a picture and returns its rows."""
-  pixels, num_classes = job.picture.pixels, len(run.class_names)
-  labels, best = inference.restore(np.asarray(prediction.probabilities), *pixels.shape[:2])
-  contents = {
-    "overlays": drawing.overlay_png(pixels, labels, num_classes),
-    "masks": drawing.mask_png(labels, num_classes),
-  }
-  for folder, content in contents.items():
-    path = options.out / folder / f"{job.name}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, content)
-  rows = region_table.measure(labels, best, run.class_names, job.picture.spacing)
-  spreads = {"flip_spread": prediction.flip_spread, "seed_spread": prediction.seed_spread}
-  return [
-    {"file": _relative(job.path, options.images), "mask": f"masks/{job.name}.png"}
-    | row
-    | {name: None if values is None else float(values[c]) for name, values in spreads.items()}
-    for c, row in enumerate(rows, start=1)
-  ]
+  for tables in pool.map(write, range(len(jobs))):
+    yield from tables

@@ -64,6 +64,7 @@ class Programs:
     brief: `brief(state) -> Brief`.
     keys: `keys(state) -> [M]`, on every process.
     test: `test(variables, images, masks, labels) -> Evaluation`.
+    explain: `explain(variables, images) -> [methods, N, H, W]`, or None without a head of classes.
 
   Raises:
     UserError: the config is not right.
@@ -105,6 +106,8 @@ class Programs:
     self.keys = everywhere(lambda state: state.key)
     self._take = everywhere(lambda best, n: jax.tree.map(lambda x: x[n], best))
     self.test = self._on_host_arrays(self._functions.test)
+    explain = self._functions.explain
+    self.explain = None if explain is None else self._on_host_arrays(explain)
 
     # ---- The other arguments of training, and its first trace
     self._members = jax.tree.map(self._member_shape, self._make_member(split, 0))

@@ -64,10 +64,10 @@ def measure(
   return rows
 
 
-def to_csv(rows: Sequence[dict[str, Any]]) -> bytes:
-  """Returns the content of `predictions.csv`; what is None stays empty."""
+def to_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> bytes:
+  """Returns the content of `predictions.csv`, or of another table; what is None stays empty."""
   text = io.StringIO()
-  writer = csv.DictWriter(text, fieldnames=COLUMNS, lineterminator="\n")
+  writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
   writer.writeheader()
   for row in rows:
     writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mlseg import case_tables, sharding
+from mlseg import case_tables, gradcam, sharding
 from mlseg.data.cases import Cases
 from mlseg.data.splits import Split
 from mlseg.group import Run
@@ -30,6 +30,7 @@ from mlseg.run_folder import to_json, write_file
 from mlseg.sharding import Layout
 
 MAX_EXAMPLES = 200  # of a run, to keep its folder small
+MAX_MAPS = 24
 
 
 class SeedScores(NamedTuple):
@@ -40,6 +41,7 @@ class SeedScores(NamedTuple):
   surfaces: SurfaceTable | None  # None: the config asks for none
   labels: np.ndarray  # [N] int32, the true diagnoses
   probabilities: np.ndarray | None  # [N, L] float32, of the diagnoses
+  maps: np.ndarray | None  # [methods, n, H, W] uint8, of the cases at `_shown`
 
 
 def say_header(reporter: Reporter, runs: Sequence[Run], cases: Cases, split: Split) -> None:
@@ -97,15 +99,17 @@ def test_seed(
   """
   labels = cases.labels[test]
   result = programs.test(variables, cases.images[test], cases.masks[test], labels)
-  probabilities = None
+  probabilities, maps = None, None
   if result.class_logits is not None:
     probabilities = np.asarray(jax.nn.softmax(result.class_logits, axis=-1))
+  if programs.explain is not None:
+    maps = np.asarray(programs.explain(variables, cases.images[test[_shown(len(test), MAX_MAPS)]]))
   if result.counts is None:
-    return SeedScores(None, None, None, labels, probabilities)
+    return SeedScores(None, None, None, labels, probabilities, maps)
   counts, predictions = np.asarray(result.counts), np.asarray(result.predictions)
   options = config.metrics
   if not options.surface or not sharding.is_main():
-    return SeedScores(counts, predictions, None, labels, probabilities)
+    return SeedScores(counts, predictions, None, labels, probabilities, maps)
   with reporter.bar("surface metrics", len(test), 0):
     surfaces = per_case_surface(
       predictions,
@@ -116,7 +120,7 @@ def test_seed(
       num_processes=options.num_processes or None,
       progress=lambda done, total: reporter.advance(done),
     )
-  return SeedScores(counts, predictions, surfaces, labels, probabilities)
+  return SeedScores(counts, predictions, surfaces, labels, probabilities, maps)
 
 
 def summarize_seeds(config: ConfigDict, tested: dict[int, SeedScores]) -> dict[str, Any]:
@@ -142,7 +146,7 @@ def write(
   tested: dict[int, SeedScores],
   summary: dict[str, Any],
 ) -> None:
-  """Writes `cases.csv`, `diagnoses.csv`, `examples.npz`, figures, and last `results.json`.
+  """Writes the tables of cases, `examples.npz`, `saliency.npz`, figures, and `results.json` last.
 
   A network without a head for something leaves no table of it.
 
@@ -160,15 +164,13 @@ def write(
       rows += case_tables.case_rows(cases, test, result.counts, result.surfaces, seed)
     if result.probabilities is not None:
       diagnoses += case_tables.diagnosis_rows(cases, test, result.probabilities, seed)
+  seed, first = next(iter(tested.items()))
   if rows:
     write_file(workdir / "cases.csv", case_tables.to_csv(rows))
-    seed, result = next(iter(tested.items()))
-    buffer = io.BytesIO()
-    examples = _examples(cases, parts[seed].test, result)
-    np.savez_compressed(buffer, allow_pickle=False, **examples)
-    write_file(workdir / "examples.npz", buffer.getvalue())
+    write_file(workdir / "examples.npz", _packed(_examples(cases, parts[seed].test, first)))
   if diagnoses:
     write_file(workdir / "diagnoses.csv", case_tables.to_csv(diagnoses))
+    write_file(workdir / "saliency.npz", _packed(_saliency(cases, parts[seed].test, first)))
   plots.plot_run(workdir)
   write_file(workdir / "results.json", to_json(summary, indent=2) + "\n")  # says: complete
 
@@ -194,12 +196,23 @@ def _summarize(result: SeedScores) -> dict[str, float]:
   return metrics
 
 
-def _examples(cases: Cases, test: np.ndarray, result: SeedScores) -> dict[str, np.ndarray]:
-  """Returns what `examples.npz` holds: the test cases, or as many of them, evenly spaced.
+def _packed(arrays: dict[str, np.ndarray]) -> bytes:
+  buffer = io.BytesIO()
+  np.savez_compressed(buffer, allow_pickle=False, **arrays)
+  return buffer.getvalue()
+
+
+def _shown(count: int, most: int) -> np.ndarray:
+  """Returns places among so many cases, evenly spaced.
 
   The choice does not depend on the model, so that runs can be looked at side by side.
   """
-  places = np.linspace(0, len(test) - 1, min(MAX_EXAMPLES, len(test))).round().astype(int)
+  return np.linspace(0, count - 1, min(most, count)).round().astype(int)
+
+
+def _examples(cases: Cases, test: np.ndarray, result: SeedScores) -> dict[str, np.ndarray]:
+  """Returns what `examples.npz` holds: the test cases, or as many of them."""
+  places = _shown(len(test), MAX_EXAMPLES)
   chosen = test[places]
   counts, predictions = np.asarray(result.counts), np.asarray(result.predictions)
   return {
@@ -209,3 +222,19 @@ def _examples(cases: Cases, test: np.ndarray, result: SeedScores) -> dict[str, n
     "ids": np.array([cases.ids[i] for i in chosen]),
     "dice": dice(counts)[places, 1:].mean(-1),
   }
+
+
+def _saliency(cases: Cases, test: np.ndarray, result: SeedScores) -> dict[str, np.ndarray]:
+  """Returns what `saliency.npz` holds: maps of some test cases, by `gradcam.METHODS`."""
+  places = _shown(len(test), MAX_MAPS)
+  chosen = test[places]
+  called = np.asarray(result.probabilities)[places].argmax(-1)
+  names = np.array(cases.label_names)
+  maps = dict(zip(gradcam.METHODS, np.asarray(result.maps), strict=True))
+  return {
+    "images": cases.images[chosen],
+    "masks": cases.masks[chosen],
+    "ids": np.array([cases.ids[i] for i in chosen]),
+    "labels": names[cases.labels[chosen]],
+    "predicted": names[called],
+  } | {f"map_{name}": values for name, values in maps.items()}

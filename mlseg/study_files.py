@@ -4,8 +4,8 @@ import csv
 import io
 import json
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,20 @@ from mlseg.run_folder import to_json, write_file
 Row = dict[str, Any]
 
 
+class Score(NamedTuple):
+  """What a case scores."""
+
+  name: str
+  file: str  # of a run, that says it
+  read: Callable[[pathlib.Path], dict[tuple[str, str], float]]  # by seed and case
+  prefix: str  # of the name of the comparisons' file
+
+
 def write(grid: Grid, complete: Sequence[Cell], workdir: pathlib.Path, failures: Mapping) -> None:
-  """Writes `study.json`, `rows.csv`, `dice.csv` and `comparisons.csv`.
+  """Writes `study.json`, `rows.csv`, and of what is scored in cases their scores and comparisons.
+
+  These are `dice.csv` and `comparisons.csv`, and where cells diagnose, `accuracy.csv` and
+  `accuracy_comparisons.csv`.
 
   Args:
     grid: all cells.
@@ -38,11 +50,14 @@ def write(grid: Grid, complete: Sequence[Cell], workdir: pathlib.Path, failures:
       for cell in grid.cells
     ],
   }
-  scores = dice_rows(complete, workdir)
   write_file(workdir / "study.json", to_json(content, indent=1) + "\n")
   write_file(workdir / "rows.csv", to_csv(seed_rows(complete, workdir)))
-  write_file(workdir / "dice.csv", to_csv(scores))
-  write_file(workdir / "comparisons.csv", to_csv(comparison_rows(scores, axes, grid.reference)))
+  for score in SCORES:
+    rows = score_rows(complete, workdir, score)
+    if rows or score.name == "dice":
+      write_file(workdir / f"{score.name}.csv", to_csv(rows))
+      tests = comparison_rows(rows, axes, grid.reference)
+      write_file(workdir / f"{score.prefix}comparisons.csv", to_csv(tests))
 
 
 def seed_rows(cells: Iterable[Cell], workdir: pathlib.Path) -> list[Row]:
@@ -56,19 +71,21 @@ def seed_rows(cells: Iterable[Cell], workdir: pathlib.Path) -> list[Row]:
   return rows
 
 
-def dice_rows(cells: Sequence[Cell], workdir: pathlib.Path) -> list[Row]:
-  """Returns a row per test case and seed, with the Dice of each label of the last axis.
+def score_rows(cells: Sequence[Cell], workdir: pathlib.Path, score: Score) -> list[Row]:
+  """Returns a row per test case and seed, with the score of each label of the last axis.
 
-  The Dice is the mean over classes without the background. 'leak' is 1 where the seed was trained
-  on a near-duplicate of the case. Cells whose other labels differ have rows of their own.
+  'leak' is 1 where the seed was trained on a near-duplicate of the case. Cells whose other labels
+  differ have rows of their own; cells without the score's file have none.
   """
   table: dict[tuple[str, ...], Row] = {}
   for cell in cells:
     *outer, last = cell.labels
     folder = workdir / cell.name
+    if not (folder / score.file).exists():
+      continue
     group_of = {row["id"]: row["group"] for row in read_csv(folder / "data.csv")}
     leaks = _leaks(folder / "split.json")
-    for (seed, name), value in _foreground_dice(folder / "cases.csv").items():
+    for (seed, name), value in score.read(folder / score.file).items():
       key = (*(cell.labels[axis] for axis in outer), seed, name)
       start: Row = {axis: cell.labels[axis] for axis in outer}
       start |= {
@@ -104,6 +121,19 @@ def _foreground_dice(path: pathlib.Path) -> dict[tuple[str, str], float]:
   return {key: float(np.mean(dice[1:])) for key, dice in values.items()}
 
 
+def _correct(path: pathlib.Path) -> dict[tuple[str, str], float]:
+  """Returns by seed and case 1 where the predicted diagnosis is the true one, else 0."""
+  return {
+    (row["seed"], row["id"]): float(row["label"] == row["predicted"]) for row in read_csv(path)
+  }
+
+
+SCORES = (
+  Score("dice", "cases.csv", _foreground_dice, ""),
+  Score("accuracy", "diagnoses.csv", _correct, "accuracy_"),
+)
+
+
 def comparison_rows(scores: Sequence[Row], axes: Sequence[str], reference: str | None) -> list[Row]:
   """Returns a row per label of the last axis, compared with the reference in the same cases.
 
@@ -113,7 +143,7 @@ def comparison_rows(scores: Sequence[Row], axes: Sequence[str], reference: str |
   the paired t-test. Holm's correction is over the labels.
 
   Args:
-    scores: from `dice_rows`, numbers as text or not.
+    scores: from `score_rows`, numbers as text or not.
     axes: of the grid.
     reference: a label of the last axis; None: no comparison.
   """
@@ -139,7 +169,7 @@ def comparison_rows(scores: Sequence[Row], axes: Sequence[str], reference: str |
 def _compare(
   table: Sequence[Row], labels: Sequence[str], unit: str, reference: str | None
 ) -> list[Comparison]:
-  """Returns the comparisons with the mean Dice of each unit; none where there is one unit."""
+  """Returns the comparisons with the mean score of each unit; none where there is one unit."""
   units: dict[str, list[Row]] = {}
   for row in table:
     units.setdefault(str(row[unit]), []).append(row)

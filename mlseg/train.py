@@ -86,7 +86,8 @@ def train_together(
   duplicates = splits.groups(len(cases.ids), pairs, cases.patients)
   numbers = [config.seed + n for n in range(config.num_seeds)]
   parts = {seed: builders.make_split(config, cases, duplicates, seed) for seed in numbers}
-  models = [Model(n, seed, parts[seed]) for n in range(len(runs)) for seed in numbers]
+  equal = splits.equalised(parts)
+  models = [Model(n, seed, equal[seed]) for n in range(len(runs)) for seed in numbers]
   own_group = [(model,) for model in models] if strategy == "loop" else [tuple(models)]
   groups = [Group(tuple(runs), chosen) for chosen in own_group]
   descriptions = [run_folder.describe(c, cases.fingerprint, strategy) for c in configs]
@@ -100,7 +101,7 @@ def train_together(
   programs = Programs(
     configs,
     cases,
-    parts[numbers[0]],
+    equal[numbers[0]],
     strategy=strategy,
     num_members=-(-len(groups[0].models) // layout.seed) * layout.seed,
     mesh=sharding.make_mesh(layout),

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mlseg import model_builders, model_file
+from mlseg import case_tables, model_builders, model_file
 from mlseg.errors import UserError
 from mlseg.models import Model
 
@@ -26,6 +26,7 @@ class Trained(NamedTuple):
   variables: PyTree  # arrays with a leading axis of seeds
   seeds: tuple[int, ...]
   class_names: tuple[str, ...]  # the background first
+  label_names: tuple[str, ...]  # diagnoses; empty where the network gives none
   channels: int  # of the network's pictures: 1 or 3
   digest: str  # SHA-256 of model.npz
 
@@ -39,14 +40,14 @@ def load(workdir: pathlib.Path) -> Trained:
   if not workdir.is_dir():
     raise UserError(f"workdir {workdir} does not exist")
   config = _read_config(workdir / "config.json")
-  class_names = _class_names(workdir)
+  class_names, label_names = _class_names(workdir), _label_names(workdir / "diagnoses.csv")
   best = model_file.read(workdir)
   path = workdir / model_file.NAME
   shapes = {seed: _shapes(tree) for seed, tree in best.items()}
   if not shapes or any(one != next(iter(shapes.values())) for one in shapes.values()):
     raise UserError(f"{path} is damaged (its seeds differ in their arrays)")
   try:
-    model = model_builders.make_model(config, len(class_names))
+    model = model_builders.make_model(config, len(class_names), len(label_names))
     channels = _channels(model, config.data.image_size, next(iter(shapes.values())))
   except (AttributeError, KeyError, TypeError) as error:
     raise UserError(f"{workdir / 'config.json'} is not the config of a run ({error})") from error
@@ -57,7 +58,7 @@ def load(workdir: pathlib.Path) -> Trained:
     )
   variables = jax.tree.map(lambda *leaves: np.stack(leaves), *best.values())
   digest = hashlib.sha256(path.read_bytes()).hexdigest()
-  return Trained(config, model, variables, tuple(best), class_names, channels, digest)
+  return Trained(config, model, variables, tuple(best), class_names, label_names, channels, digest)
 
 
 def _read_config(path: pathlib.Path) -> ConfigDict:
@@ -84,6 +85,22 @@ def _class_names(workdir: pathlib.Path) -> tuple[str, ...]:
   if len(names) < 2:
     raise UserError(f"workdir {workdir}: data.csv and cases.csv name no two classes")
   return tuple(names)
+
+
+def _label_names(path: pathlib.Path) -> tuple[str, ...]:
+  """Returns the diagnoses in their order, from the columns of `diagnoses.csv`; () without it."""
+  try:
+    with path.open(newline="") as file:
+      header = next(csv.reader(file), [])
+  except FileNotFoundError:
+    return ()
+  except (OSError, ValueError, csv.Error) as error:
+    raise UserError(f"{path} names no diagnoses") from error
+  return tuple(
+    name.removeprefix(case_tables.PROBABILITY)
+    for name in header
+    if name.startswith(case_tables.PROBABILITY)
+  )
 
 
 def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:

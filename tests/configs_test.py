@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from mlseg import builders, loss_builders, losses, weighting
+from mlseg import builders, loss_builders, weighting
 from mlseg.data import folder
 from mlseg.errors import UserError
 

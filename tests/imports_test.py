@@ -33,7 +33,8 @@ ALLOWED = {  # what a module of mlseg may import from mlseg, beside its own pack
   "batches": {"data", "sharding"},
   "model_builders": {"errors", "models", "pretrained"},
   "loss_builders": {
-    "batches", "errors", "losses", "model_builders", "models", "weighting", "sharding", "train_step",
+    "batches", "errors", "losses", "model_builders", "models", "weighting", "sharding",
+    "train_step",
   },
   "builders": {"errors", "loss_builders", "models", "weighting", "data"},
   "together": {"builders", "loss_builders", "weighting"},
@@ -41,15 +42,15 @@ ALLOWED = {  # what a module of mlseg may import from mlseg, beside its own pack
   "gradcam": {"errors"},
   "group": {"data", "loss_builders", "member", "programs", "run_folder", "train_step"},
   "member": {
-    "batches", "data", "errors", "evaluate", "loss_builders", "metrics", "model_builders", "models",
-    "sharding", "together", "train_step",
+    "batches", "data", "errors", "evaluate", "gradcam", "loss_builders", "metrics",
+    "model_builders", "models", "sharding", "together", "train_step",
   },
   "programs": {
     "builders", "data", "feed", "member", "model_builders", "seeds", "sharding", "train_step",
   },
   "case_tables": {"data", "metrics"},
   "results": {
-    "case_tables", "data", "group", "log", "metrics", "programs", "report", "run_folder",
+    "case_tables", "data", "gradcam", "group", "log", "metrics", "programs", "report", "run_folder",
     "sharding",
   },
   "train": {
@@ -67,11 +68,16 @@ ALLOWED = {  # what a module of mlseg may import from mlseg, beside its own pack
     "cells", "errors", "grid", "log", "main", "report", "run_folder", "runtime", "sharding",
     "study_files",
   },
-  "trained": {"errors", "model_builders", "model_file", "models"},
-  "inference": {"data", "models"},
+  "trained": {"case_tables", "errors", "model_builders", "model_file", "models"},
+  "inference": {"data", "gradcam", "models"},
   "region_table": set(),
+  "prediction_files": {
+    "case_tables", "inference", "model_builders", "pictures", "region_table", "run_folder",
+    "trained",
+  },
   "predictor": {
-    "builders", "errors", "inference", "log", "pictures", "region_table", "run_folder", "trained",
+    "builders", "errors", "inference", "log", "pictures", "prediction_files", "region_table",
+    "run_folder", "trained",
   },
   "predict": {"errors", "log", "pictures", "predictor", "runtime"},
   "main": {"distributed", "errors", "log", "runtime", "sharding", "stopping", "train"},

@@ -1,5 +1,6 @@
 """Training, validation and test parts that near-duplicate pictures do not cross."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import cv2
@@ -199,6 +200,34 @@ def folds(
     parts = rest[part_of == 0], rest[part_of == 1], everything[fold_of == fold]
     splits.append(Split(*(part.astype(np.int32) for part in parts)))
   return splits
+
+
+def equalised(parts: Mapping[int, Split]) -> dict[int, Split]:
+  """Returns splits whose training parts are of one size, and whose validation parts are.
+
+  Models that are trained in one program need that. The smaller parts repeat some of their cases,
+  drawn at random but the same for the same part; folds of whole groups are of different sizes.
+
+  Example:
+    >>> three, two = np.array([3, 5, 8]), np.array([1, 2])
+    >>> made = equalised({0: Split(three, two, two), 1: Split(two, two, three)})
+    >>> len(made[0].train), len(made[1].train), set(made[1].train.tolist()) == {1, 2}
+    (3, 3, True)
+  """
+  largest = [max(len(split[place]) for split in parts.values()) for place in range(2)]
+  return {
+    seed: split._replace(
+      train=_filled(split.train, largest[0]), validation=_filled(split.validation, largest[1])
+    )
+    for seed, split in parts.items()
+  }
+
+
+def _filled(cases: np.ndarray, size: int) -> np.ndarray:
+  """Returns cases with some of them a second time, or more often, in ascending order."""
+  times, rest = divmod(size, len(cases))
+  drawn = np.random.default_rng(size).choice(cases, rest, replace=False)
+  return np.sort(np.concatenate([*[cases] * times, drawn]))
 
 
 def _share_out(

@@ -47,10 +47,9 @@ def box_average_precision(
       (0, 1].
 
   Example:
-    >>> box, far = [0.0, 0.0, 4.0, 4.0], [8.0, 8.0, 9.0, 9.0]
-    >>> image = ImageBoxes(
-    ...   np.array([box, far]), np.array([1, 1]), np.array([0.6, 0.9]), np.array([box]), np.array([1])
-    ... )
+    >>> boxes = np.array([[0.0, 0.0, 4.0, 4.0], [8.0, 8.0, 9.0, 9.0]])  # the second is wrong
+    >>> scores, classes = np.array([0.6, 0.9]), np.array([1, 1])
+    >>> image = ImageBoxes(boxes, classes, scores, boxes[:1], classes[:1])
     >>> box_average_precision([image], (0.5,))
     {1: array([0.5])}
   """

@@ -8,6 +8,7 @@ COLOURS = (
   (213, 94, 0), (0, 114, 178), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233),
   (240, 228, 66),
 )  # fmt: skip
+_MOST_HEAT = 0.6  # share of the heat's colour at the hottest place
 _TINT = 0.25  # share of the colour within a region
 _PIXELS_PER_WIDTH = 400  # of the longer side, for one pixel of an outline's width
 
@@ -31,6 +32,22 @@ def overlay_png(pixels: np.ndarray, labels: np.ndarray, num_classes: int) -> byt
     num_classes: the background, which is not drawn, included.
   """
   return _png(draw(pixels, labels, num_classes)[..., ::-1])
+
+
+def heat_png(pixels: np.ndarray, saliency: np.ndarray) -> bytes:
+  """Returns the picture as an RGB PNG under a map of heat, the hotter the less of it is seen.
+
+  Args:
+    pixels: [H, W] or RGB [H, W, 3], uint8.
+    saliency: [S, S] in [0, 1], interpolated bilinearly.
+  """
+  height, width = pixels.shape[:2]
+  heat = cv2.resize(saliency.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+  canvas = np.repeat(pixels[..., None], 3, -1) if pixels.ndim == 2 else pixels
+  colours = cv2.applyColorMap(np.rint(255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)
+  share = _MOST_HEAT * heat[..., None]
+  mixed = (1 - share) * canvas[..., ::-1] + share * colours
+  return _png(np.rint(mixed).astype(np.uint8))
 
 
 def draw(pixels: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:

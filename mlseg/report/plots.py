@@ -6,24 +6,22 @@ import pathlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlseg.report import curves, drawing, outlines
+from mlseg.report import curves, diagnosis, drawing, outlines, run_files
 
 _NUM_PANELS = 6  # of examples of a run
 
 
 def plot_run(workdir: pathlib.Path) -> list[pathlib.Path]:
-  """Draws losses, weights and predictions into `figures/`.
+  """Draws losses, weights, predictions and what spoke for a diagnosis into `figures/`.
 
   Args:
-    workdir: a run's folder with `metrics.jsonl` and `examples.npz`.
+    workdir: a run's folder with `metrics.jsonl`, and `examples.npz` or `saliency.npz`.
 
   Returns:
     The files that were written.
   """
   lines = (workdir / "metrics.jsonl").read_text().splitlines()
   records = [json.loads(line) for line in lines]
-  with np.load(workdir / "examples.npz", allow_pickle=False) as file:
-    examples = dict(file)
   folder = workdir / "figures"
   folder.mkdir(exist_ok=True)
   num_seeds = len({record["seed"] for record in records})
@@ -35,7 +33,11 @@ def plot_run(workdir: pathlib.Path) -> list[pathlib.Path]:
       )
       for field, label in (("losses", "loss"), ("weights", "weight"))
     }
-    figures["predictions.png"] = predictions(_best_to_worst(examples))
+    if (path := workdir / "examples.npz").exists():  # a pure classifier has none
+      with np.load(path, allow_pickle=False) as file:
+        figures["predictions.png"] = predictions(_best_to_worst(dict(file)))
+    if (shown := run_files.read_saliency(workdir)) is not None:
+      figures["saliency.png"] = diagnosis.figure(workdir.name, shown)
     return [_save(figure, folder / name) for name, figure in figures.items()]
 
 

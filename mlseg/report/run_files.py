@@ -23,6 +23,8 @@ _DAMAGES = (
 
 _T = TypeVar("_T")
 
+SCORES = ("dice", "accuracy")  # of a validation
+
 
 class Case(NamedTuple):
   """How one seed did on one test case."""
@@ -56,6 +58,22 @@ class Examples(NamedTuple):
   dice: np.ndarray  # [N], mean over the classes but the background
 
 
+class Saliency(NamedTuple):
+  """Where the head of classes of the first seed looked, in some test cases."""
+
+  images: np.ndarray  # [N, H, W, 1 or 3] uint8
+  masks: np.ndarray  # [N, H, W] uint8, classes
+  maps: dict[str, np.ndarray]  # by method [N, H, W] uint8, the most important place 255
+  ids: tuple[str, ...]  # [N]
+  labels: tuple[str, ...]  # [N]
+  predicted: tuple[str, ...]  # [N]
+
+  @property
+  def methods(self) -> tuple[str, ...]:
+    """The methods, in their order."""
+    return tuple(self.maps)
+
+
 class Run(NamedTuple):
   """A run's files."""
 
@@ -71,6 +89,8 @@ class Run(NamedTuple):
   data: DataTable | None  # of data.csv
   split: Split | None  # of split.json
   examples: Examples | None  # of examples.npz
+  diagnoses: dict[tuple[str, str], tuple[str, str]] | None  # diagnoses.csv: true and predicted
+  saliency: Saliency | None  # of saliency.npz
 
 
 def read(name: str, folder: pathlib.Path) -> Run:
@@ -99,7 +119,14 @@ def read(name: str, folder: pathlib.Path) -> Run:
     data=_read(folder / "data.csv", _data),
     split=_read(folder / "split.json", _split),
     examples=_read(folder / "examples.npz", _examples),
+    diagnoses=_read(folder / "diagnoses.csv", _diagnoses),
+    saliency=read_saliency(folder),
   )
+
+
+def read_saliency(folder: pathlib.Path) -> Saliency | None:
+  """Returns what `saliency.npz` of a run's folder holds; None where there is none."""
+  return _read(folder / "saliency.npz", _saliency)
 
 
 @contextmanager
@@ -160,7 +187,8 @@ def _records(path: pathlib.Path) -> list[dict[str, Any]]:
     for field in ("losses", "weights"):
       record[field] = {str(k): _number(v) for k, v in record[field].items()}
     if "validation" in record:
-      record["validation"] = {"dice": _number(record["validation"]["dice"])}
+      said = record["validation"]
+      record["validation"] = {name: _number(said[name]) for name in SCORES if name in said}
   return records
 
 
@@ -201,15 +229,45 @@ def _split(path: pathlib.Path) -> Split:
   return Split(parts, pairs)
 
 
-def _examples(path: pathlib.Path) -> Examples:
+def _diagnoses(path: pathlib.Path) -> dict[tuple[str, str], tuple[str, str]]:
+  with path.open(newline="") as file:
+    rows = list(csv.DictReader(file, strict=True))
+  return {(row["seed"], row["id"]): (row["label"], row["predicted"]) for row in rows}
+
+
+def _arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
   # Opened here, since numpy does not close what it cannot read.
   with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-    content = dict(file)
+    return dict(file)
+
+
+def _check_images(images: np.ndarray) -> None:
+  if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.dtype != np.uint8:
+    raise ValueError(f"images must be [N, H, W, 1 or 3] uint8, not {images.shape} {images.dtype}")
+
+
+def _saliency(path: pathlib.Path) -> Saliency:
+  content = _arrays(path)
+  images, masks = content["images"], content["masks"]
+  ids, labels, predicted = (
+    tuple(map(str, content[name].tolist())) for name in ("ids", "labels", "predicted")
+  )
+  maps = {name.removeprefix("map_"): content[name] for name in content if name.startswith("map_")}
+  _check_images(images)
+  shape = (len(ids), *images.shape[1:3])
+  if not len(images) == len(labels) == len(predicted) == len(ids) or any(
+    array.shape != shape for array in (masks, *maps.values())
+  ):
+    raise ValueError("images, masks, maps, ids, labels and predicted are not of the same cases")
+  return Saliency(images, masks, maps, ids, labels, predicted)
+
+
+def _examples(path: pathlib.Path) -> Examples:
+  content = _arrays(path)
   images, ids = content["images"], tuple(content["ids"].tolist())
   masks, predictions, dice = content["masks"], content["predictions"], content["dice"]
   shape = (len(ids), *images.shape[1:3])
-  if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.dtype != np.uint8:
-    raise ValueError(f"images must be [N, H, W, 1 or 3] uint8, not {images.shape} {images.dtype}")
+  _check_images(images)
   if not len(images) == len(ids) == len(dice) or not masks.shape == predictions.shape == shape:
     raise ValueError("images, masks, predictions, ids and dice are not of the same cases")
   return Examples(images, masks, predictions, tuple(map(str, ids)), dice)

@@ -15,6 +15,9 @@ _COLUMNS = (
   ("recall", "recall", 100.0, False),
   ("class_balanced_dice", "class-balanced Dice", 100.0, False),
   ("hausdorff95", "HD95, pixels", 1.0, True),
+  ("classification_accuracy", "accuracy", 100.0, False),
+  ("balanced_accuracy", "balanced accuracy", 100.0, False),
+  ("roc_auc", "AUC", 100.0, False),
 )
 
 
@@ -40,7 +43,8 @@ def table(runs: Sequence[Run]) -> Table:
   note = (
     "Mean ± standard deviation over seeds, of the test cases, in percent. Scores are of the"
     " foreground, which is every class but the first, unless of all classes; of each picture, then"
-    " averaged, unless pooled: of all pixels at once. HD95 is a distance: less is better."
+    " averaged, unless pooled: of all pixels at once. HD95 is a distance: less is better. Accuracy"
+    " and AUC are of the diagnosis."
   )
   if several:
     note += (

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from mlseg.report import audit, outlines, paired, scores, training
+from mlseg.report import audit, diagnosis, outlines, paired, scores, training
 from mlseg.report.cases import CaseGroup
 from mlseg.report.drawing import Picture
 from mlseg.report.names import listed
@@ -38,6 +38,7 @@ def sections(
     _scores(studies, loose),
     *_training(runs),
     _cases(runs, groups),
+    *_diagnoses(runs),
     _paired(runs),
     _data(runs),
   )
@@ -84,10 +85,28 @@ def _training(runs: Sequence[Run]) -> list[Section]:
     Section(
       "learning",
       "Learning curves",
-      f"Dice on the validation cases after each epoch. {band}",
+      f"Dice on the validation cases after each epoch, or the share of right diagnoses. {band}",
       gaps,
       pictures=tuple(training.learning(runs)),
     ),
+  ]
+
+
+def _diagnoses(runs: Sequence[Run]) -> list[Section]:
+  """Returns the section about whole cases, where any run says something of them."""
+  tables = tuple(filter(None, map(diagnosis.confusion, runs)))
+  if not tables:
+    return []
+  return [
+    Section(
+      "diagnoses",
+      "Diagnoses",
+      "How often a case is called what it is; and what in a picture spoke for the answer of the"
+      " first seed, the brighter the more, by Grad-CAM and Grad-CAM++ on the network's last"
+      " features, whose places are coarse. The line is the true outline.",
+      tables=tables,
+      pictures=tuple(diagnosis.looks(runs)),
+    )
   ]
 
 

@@ -6,7 +6,7 @@ import math
 import pathlib
 import statistics
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlseg.report.tables import Cell, Table
 
@@ -30,60 +30,116 @@ FOREGROUND = (
   ("HD95, pixels", "hausdorff95", 1.0, True),
 )
 
+DIAGNOSIS = (
+  ("accuracy", "classification_accuracy", 100.0, False),
+  ("balanced accuracy", "balanced_accuracy", 100.0, False),
+  ("F1", "classification_f1", 100.0, False),
+  ("AUC", "roc_auc", 100.0, False),
+)
+_OF_PIXELS = (
+  "Mean over the foreground's classes, then over the test pictures; mean ± standard deviation over"
+  " seeds, in percent."
+)
+_OF_CASES = "Of the test pictures; mean ± standard deviation over seeds, in percent."
+
+
+class _Form(NamedTuple):
+  """Which columns a table of scores has."""
+
+  columns: tuple[tuple[str, str, float, bool], ...]
+  compared: str  # what the comparisons are of
+  note: str
+
 
 def tables(folder: pathlib.Path) -> list[Table]:
-  """Returns two tables for each combination of the labels of all axes but the last.
+  """Returns the tables for each combination of the labels of all axes but the last.
 
-  One of the foreground, with the comparisons; one as the paper counts, with its numbers.
+  One of the foreground, with the comparisons; one as the paper counts, with its numbers; one of the
+  diagnosis, with the comparisons: those of which there is something to say.
   """
   study = json.loads((folder / "study.json").read_text())
-  return make_tables(study, _read(folder / "rows.csv"), _read(folder / "comparisons.csv"))
+  diagnosis = folder / "accuracy_comparisons.csv"
+  return make_tables(
+    study,
+    _read(folder / "rows.csv"),
+    _read(folder / "comparisons.csv"),
+    _read(diagnosis) if diagnosis.exists() else (),
+  )
 
 
 def make_tables(
-  study: dict[str, Any], rows: Sequence[Row], comparisons: Sequence[Row]
+  study: dict[str, Any],
+  rows: Sequence[Row],
+  comparisons: Sequence[Row],
+  of_diagnosis: Sequence[Row] = (),
 ) -> list[Table]:
-  """Returns the tables of what `study.json`, `rows.csv` and `comparisons.csv` hold."""
-  *outer, last = study["axes"]
-  made = []
+  """Returns the tables of what `study.json`, `rows.csv` and the files of comparisons hold."""
+  outer = study["axes"][:-1]
+  made: list[Table] = []
   nothing = ""  # of combinations of which no cell is complete
-  for key in dict.fromkeys(
-    tuple(cell["labels"][axis] for axis in outer) for cell in study["cells"]
-  ):
-    own = [cell for cell in study["cells"] if tuple(cell["labels"][a] for a in outer) == key]
-    labels = [cell["labels"][last] for cell in own]
-
-    def chosen(several: Sequence[Row], label: str, key: tuple[str, ...] = key) -> list[Row]:
-      return [r for r in several if tuple(r[a] for a in outer) == key and r[last] == label]
-
-    by_label = {label: found for label in labels if (found := chosen(rows, label))}
-    if not by_label:
-      nothing += _gaps(own)
+  for key in dict.fromkeys(tuple(c["labels"][axis] for axis in outer) for c in study["cells"]):
+    place = dict(zip(outer, key, strict=True))
+    cells = [cell for cell in study["cells"] if place.items() <= cell["labels"].items()]
+    own = [_at(place, several) for several in (rows, comparisons, of_diagnosis)]
+    if not own[0]:
+      nothing += _gaps(cells)
       continue
-    tests = {label: found[0] for label in by_label if (found := chosen(comparisons, label))}
     title = ", ".join([study["name"], *key])
-    gaps = _gaps(own)
-    made.append(
-      _foreground(f"{title}: the foreground", last, by_label, tests, study["reference"], gaps)
-    )
-    made.append(_as_published(f"{title}: as the paper counts", last, by_label, study["published"]))
+    tables = _combination(title, study, [c["labels"][study["axes"][-1]] for c in cells], own)
+    made += [table._replace(note=table.note + _gaps(cells)) for table in tables[:1]] + tables[1:]
   return [table._replace(note=table.note + nothing) for table in made[:1]] + made[1:]
 
 
-def _foreground(
+def _at(place: dict[str, str], rows: Sequence[Row]) -> list[Row]:
+  """Returns the rows with these labels."""
+  return [row for row in rows if place.items() <= row.items()]
+
+
+def _combination(
+  title: str, study: dict[str, Any], labels: Sequence[str], files: Sequence[Sequence[Row]]
+) -> list[Table]:
+  """Returns the tables of the cells that differ in the label of the last axis only.
+
+  Args:
+    title: of the tables.
+    study: what `study.json` holds.
+    labels: of the last axis, in their order.
+    files: rows, comparisons and comparisons of the diagnosis, of these cells.
+  """
+  axis, reference = study["axes"][-1], study["reference"]
+  by_label = {label: found for label in labels if (found := _at({axis: label}, files[0]))}
+
+  def known(name: str) -> dict[str, list[Row]]:
+    return {label: found for label, found in by_label.items() if found[0].get(name)}
+
+  made = []
+  for words, form, tests in (
+    ("the foreground", _Form(FOREGROUND, "Dice", _OF_PIXELS), files[1]),
+    ("the diagnosis", _Form(DIAGNOSIS, "accuracy", _OF_CASES), files[2]),
+  ):
+    if scored := known(form.columns[0][1]):
+      of_label = {label: own[0] for label in scored if (own := _at({axis: label}, tests))}
+      made.append(_scores(f"{title}: {words}", axis, scored, of_label, reference, form))
+  if scored := known(PUBLISHED[0][1]):
+    published = _as_published(f"{title}: as the paper counts", axis, scored, study["published"])
+    made.insert(1, published)
+  return made
+
+
+def _scores(
   title: str,
   axis: str,
   rows: dict[str, list[Row]],
   tests: dict[str, Row],
   reference: str | None,
-  gaps: str,
+  form: _Form,
 ) -> Table:
-  columns = [c for c in FOREGROUND if all(c[1] in row for found in rows.values() for row in found)]
+  columns = [c for c in form.columns if all(row.get(c[1]) for rs in rows.values() for row in rs)]
   best = {name: _best(rows, name, less) for _, name, _, less in columns}
   header = [axis, "seeds", *(heading for heading, *_ in columns)]
   with_seeds = any(test.get("p_seeds_holm") for test in tests.values())
   if tests:
-    header += [f"Δ Dice to {reference} [95 %]", "p, cases"]
+    header += [f"Δ {form.compared} to {reference} [95 %]", "p, cases"]
     header += ["p, seeds"] if with_seeds else []
   body = []
   for label, found in rows.items():
@@ -93,17 +149,14 @@ def _foreground(
     if tests:
       cells += _test_cells(tests.get(label), with_seeds)
     body.append(tuple(cells))
-  note = (
-    "Mean over the foreground's classes, then over the test pictures; mean ± standard deviation"
-    " over seeds, in percent."
-  )
+  note = form.note
   if tests:
     note += (
       " Δ with its interval is over groups of near-duplicate pictures, each the mean over the seeds"
       " that test it; p, cases: Wilcoxon's signed-rank test over these groups; p, seeds: paired"
       " t-test over seeds; both after Holm."
     )
-  return Table(title, tuple(header), tuple(body), note + gaps)
+  return Table(title, tuple(header), tuple(body), note)
 
 
 def _test_cells(test: Row | None, with_seeds: bool) -> list[Cell]:

@@ -46,24 +46,29 @@ def terms(runs: Sequence[Run], field: str, label: str) -> list[Picture]:
 
 
 def learning(runs: Sequence[Run]) -> list[Picture]:
-  """Returns the validation Dice of all runs by epoch.
+  """Returns the validation Dice of all runs by epoch, and the accuracy of those that diagnose.
 
   There are at most as many runs to a picture as there are colours; the others lie behind in grey.
   """
-  bands = {run.name: band for run in runs if len((band := _validation(run)).epochs)}
+  return [*_learning_of(runs, "dice", "Dice"), *_learning_of(runs, "accuracy", "accuracy")]
+
+
+def _learning_of(runs: Sequence[Run], score: str, word: str) -> list[Picture]:
+  bands = {run.name: band for run in runs if len((band := _validation(run, score)).epochs)}
   names = list(bands)
   count = -(-len(names) // len(COLOURS))
   pictures = []
   for place, group in enumerate(np.array_split(np.arange(len(names)), count) if names else []):
     chosen = [names[i] for i in group]
     grey = "; the other runs in grey" if len(chosen) < len(names) else ""
-    alt = f"Validation Dice over training: {_in_words({n: bands[n] for n in chosen})}{grey}."
-    caption = f"Validation Dice of {listed(chosen, 3)}{grey}."
-    pictures.append(picture(f"learning-{place + 1}", _learning(bands, chosen), alt, caption))
+    alt = f"Validation {word} over training: {_in_words({n: bands[n] for n in chosen})}{grey}."
+    caption = f"Validation {word} of {listed(chosen, 3)}{grey}."
+    name = f"learning-{place + 1}" if score == "dice" else f"learning-{score}-{place + 1}"
+    pictures.append(picture(name, _learning(bands, chosen, word), alt, caption))
   return pictures
 
 
-def _learning(bands: dict[str, Band], chosen: Sequence[str]) -> Figure:
+def _learning(bands: dict[str, Band], chosen: Sequence[str], word: str) -> Figure:
   figure = Figure(figsize=(4.0, 2.8 + 0.18 * len(chosen)), layout="constrained")
   axes = figure.subplots()
   for name, one in bands.items():
@@ -71,15 +76,16 @@ def _learning(bands: dict[str, Band], chosen: Sequence[str]) -> Figure:
       axes.plot(one.epochs, one.mean, color="0.75", linewidth=1)
   for place, name in enumerate(chosen):
     curves.draw(axes, bands[name], place, wrapped(name, 48))
-  axes.set(xlabel="epoch", ylabel="Dice, validation", ylim=curves.limits_of(list(bands.values())))
+  limits = curves.limits_of(list(bands.values()))
+  axes.set(xlabel="epoch", ylabel=f"{word}, validation", ylim=limits)
   axes.grid(alpha=0.3)
   curves.legend_below(figure, [axes], columns=1)
   return figure
 
 
-def _validation(run: Run) -> Band:
-  records = [record for record in run.records or () if "validation" in record]
-  return curves.band(records, lambda record: record["validation"]["dice"])
+def _validation(run: Run, score: str) -> Band:
+  records = [record for record in run.records or () if score in record.get("validation", ())]
+  return curves.band(records, lambda record: record["validation"][score])
 
 
 def _in_words(bands: dict[str, Band]) -> str:

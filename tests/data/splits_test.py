@@ -252,3 +252,28 @@ def test_near_duplicates_are_the_same_in_blocks(monkeypatch):
   monkeypatch.setattr(splits, "BLOCK", 7)
   assert splits.near_duplicates(hashes, 3) == pairs
   assert splits.near_duplicates(hashes, -1) == []
+
+
+def test_parts_of_folds_are_made_of_one_size_by_repeating_their_own_cases():
+  labels = np.repeat([0, 1], [40, 23])
+  patients = np.sort(np.random.default_rng(0).integers(0, 11, 63))
+  folds = splits.folds(labels, splits.groups(63, [], patients), 4, seed=0, validation=0.3)
+  sizes = {(len(fold.train), len(fold.validation)) for fold in folds}
+  assert len(sizes) > 1
+  made = splits.equalised(dict(enumerate(folds)))
+  assert len({(len(one.train), len(one.validation)) for one in made.values()}) == 1
+  for number, fold in enumerate(folds):
+    np.testing.assert_array_equal(made[number].test, fold.test)
+    for new, old in zip(made[number][:2], fold[:2], strict=True):
+      values, times = np.unique(new, return_counts=True)
+      np.testing.assert_array_equal(values, old)
+      assert times.max() - times.min() <= 1
+
+
+def test_parts_of_one_size_stay_as_they_are():
+  parts = {
+    seed: splits.split(np.zeros(30, int), None, seed=seed, method="random") for seed in (0, 1)
+  }
+  for seed, split in splits.equalised(parts).items():
+    for new, old in zip(split, parts[seed], strict=True):
+      np.testing.assert_array_equal(new, old)
