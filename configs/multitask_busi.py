@@ -64,7 +64,8 @@ def get_config(variant: str = "joint+mobilenet_v2") -> ConfigDict:
   config.model.name = "classifier" if task == "classification" else "multitask_unet"
   config.model.encoder = encoder
   config.model.width = 1.0  # multiplier of the channels of mobilenet_v2
-  config.model.convention = "torchvision"  # or keras: whose weights the network can take
+  # Whose weights the network can take; Keras' file of VGG16 is a ninth of torchvision's.
+  config.model.convention = "keras" if encoder == "vgg16" else "torchvision"
   config.model.pretrained = "imagenet"  # or none, or a file of weights
   config.model.frozen_statistics = False  # of the encoder's batch normalisation
   config.model.heads = heads

@@ -1,6 +1,7 @@
 """Checkpoints: orbax, with a digest that tells a damaged one from a good one."""
 
 import gc
+import math
 import pathlib
 import shutil
 import sys
@@ -38,6 +39,9 @@ def flatten(tree: PyTree) -> dict[str, Any]:
   return dict(zip(flatten_names(tree), values, strict=True))
 
 
+_SMALL = 2**14  # entries of an array of one model
+
+
 def _words(array: jax.Array) -> jax.Array:
   """Returns the bits of each entry as uint32."""
   if array.dtype == jnp.bool_:
@@ -63,18 +67,36 @@ def digest(arrays: dict[str, jax.Array], num_members: int) -> jax.Array:
     arrays: [members, ...] each.
     num_members: how many of the members count.
   """
-  total = jnp.zeros(2, jnp.uint32)
-  for name in sorted(arrays):
-    array = arrays[name]
-    place = jnp.zeros(array.shape, jnp.uint32)
-    for axis, size in enumerate(array.shape):
-      place = place * size + jax.lax.broadcasted_iota(jnp.uint32, array.shape, axis)
-    place = _mixed(place + jnp.uint32(zlib.crc32(name.encode())))
-    counts = jax.lax.broadcasted_iota(jnp.int32, array.shape, 0) < num_members
-    for which, salt in enumerate((0x9E3779B1, 0x7FEB352D)):
-      hashed = jnp.where(counts, _mixed(_words(array) ^ (place * jnp.uint32(salt))), 0)
-      total = total.at[which].add(hashed.sum(dtype=jnp.uint32))
-  return total
+  sums = [
+    _sums(words, zlib.crc32(name.encode()), num_members)
+    for name, words in _joined({name: _words(arrays[name]) for name in sorted(arrays)}).items()
+  ]
+  # At the end and at once: a chain of additions compiles in a time that grows as its square.
+  return jax.lax.optimization_barrier(jnp.stack(sums)).sum(axis=0, dtype=jnp.uint32)
+
+
+def _joined(arrays: dict[str, jax.Array]) -> dict[str, jax.Array]:
+  """Returns the small arrays as one, [members, ...]: each array more takes time to compile."""
+  small = [name for name, array in arrays.items() if math.prod(array.shape[1:]) <= _SMALL]
+  rest = {name: array for name, array in arrays.items() if name not in small}
+  if not small:
+    return rest
+  flat = [arrays[name].reshape(arrays[name].shape[0], -1) for name in small]
+  return rest | {" ".join(small): jnp.concatenate(flat, axis=1)}
+
+
+def _sums(words: jax.Array, salt: int, num_members: int) -> jax.Array:
+  """Returns two sums of the hashed words [members, ...] of the members that count, [2] uint32."""
+  place = jnp.zeros(words.shape, jnp.uint32)
+  for axis, size in enumerate(words.shape):
+    place = place * size + jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
+  place = _mixed(place + jnp.uint32(salt))
+  counts = jax.lax.broadcasted_iota(jnp.int32, words.shape, 0) < num_members
+  hashed = [
+    jnp.where(counts, _mixed(words ^ (place * jnp.uint32(factor))), 0).sum(dtype=jnp.uint32)
+    for factor in (0x9E3779B1, 0x7FEB352D)
+  ]
+  return jnp.stack(hashed)
 
 
 class Checkpoints:

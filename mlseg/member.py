@@ -20,7 +20,8 @@ from mlseg.models import Outputs
 from mlseg.train_step import StepLog, TrainState
 
 PyTree = Any
-SELECTIONS = ("dice", "accuracy", "mean")  # of the validation set, by which an epoch is the best
+# Scores of the validation set by which an epoch is the best, and the head that each needs.
+SELECTIONS = {"dice": "segmentation", "accuracy": "classification", "mean": ""}
 
 
 class Member(NamedTuple):
@@ -87,6 +88,7 @@ def make_functions(configs: Sequence[ConfigDict], num_cases: int, cases: Cases) 
   """
   config, num_classes, num_labels = configs[0], len(cases.class_names), len(cases.label_names)
   model = model_builders.make_model(config, num_classes, num_labels)
+  _check_selection(config)
   steps_per_epoch = num_cases // config.batch_size
   num_steps = steps_per_epoch * config.num_epochs
   joint = together.join(configs, steps_per_epoch, num_steps)
@@ -181,15 +183,19 @@ def make_functions(configs: Sequence[ConfigDict], num_cases: int, cases: Cases) 
   )
 
 
+def _check_selection(config: ConfigDict) -> None:
+  """Raises a UserError where the network does not say what its epochs are to be judged by."""
+  if config.selection not in SELECTIONS:
+    raise unknown("config.selection", config.selection, SELECTIONS)
+  head = SELECTIONS[config.selection]
+  if head and not model_builders.has_head(config, head):
+    raise UserError(
+      f"config.selection {config.selection!r} needs the head of {head}, which config.model"
+      f" ({config.model.name}) has not"
+    )
+
+
 def _score(selection: str, scores: dict[str, jax.Array | None]) -> jax.Array:
   """Returns what an epoch is judged by: one of the scores, or the mean of those there are."""
-  if selection not in SELECTIONS:
-    raise unknown("config.selection", selection, SELECTIONS)
   known = {name: score for name, score in scores.items() if score is not None}
-  if selection == "mean":
-    return jnp.stack([*known.values()]).mean()
-  if selection not in known:
-    raise UserError(
-      f"config.selection {selection!r}: the network has no head for it, only for {', '.join(known)}"
-    )
-  return known[selection]
+  return jnp.stack([*known.values()]).mean() if selection == "mean" else known[selection]

@@ -118,10 +118,12 @@ def make_step(
     bad = {name: ~jnp.isfinite(loss) for name, loss in result.losses.items()}
     sound = [jnp.isfinite(g).all() for g in jax.tree.leaves(result.gradients)]
     finite = jnp.stack(sound).all() & ~jnp.stack([*bad.values()]).any()
+    # Computed once: it would otherwise be a part of each of the selections below.
+    finite, keep = jax.lax.optimization_barrier((finite, finite & ~state.stopped))
     old = (state.variables, state.opt_state, state.weighting_state)
     new = (variables, opt_state, weighting_state)
     variables, opt_state, weighting_state = jax.tree.map(
-      lambda n, o: jnp.where(finite & ~state.stopped, n, o), new, old
+      lambda n, o: jnp.where(keep, n, o), new, old
     )
     skipped = 1 - finite.astype(jnp.int32)
     nonfinite = NonFinite(

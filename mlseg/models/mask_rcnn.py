@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mlseg.errors import require
 from mlseg.models.anchors import grid_anchors
 from mlseg.models.base import Outputs
 from mlseg.models.detections import (
@@ -70,6 +71,7 @@ class MaskRCNN(nn.Module):
     proposal_overlap: highest IoU of two proposals.
     detection_overlap: highest IoU of two objects found of one class.
     min_score: probability below which no object is found.
+    score_power: how much an object's probability counts in the map; see `semantic_logits`.
 
   Example:
     >>> from mlseg.models.encoder import make_encoder
@@ -97,6 +99,7 @@ class MaskRCNN(nn.Module):
   proposal_overlap: float = 0.7
   detection_overlap: float = 0.5
   min_score: float = 0.05
+  score_power: float = 1.0
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool, objects: Objects | None = None) -> Outputs:
@@ -106,8 +109,13 @@ class MaskRCNN(nn.Module):
       images: the batch.
       train: whether the encoder's normalisation takes the statistics of the batch.
       objects: the true ones, read in training alone.
+
+    Raises:
+      UserError: the size of the images is not a multiple of the coarsest stride.
     """
     size = (images.shape[1], images.shape[2])
+    rule = f"images: height and width must be multiples of {self.strides[-1]}"
+    require(not any(side % self.strides[-1] for side in size), rule, size)
     objects = objects if train else None
     features = [f.astype(jnp.float32) for f in self.encoder(images, train)]
     own = [features[self.encoder.strides.index(stride)] for stride in self.strides]
@@ -115,7 +123,7 @@ class MaskRCNN(nn.Module):
     anchors = self._anchors(levels, size)
     regions = self._regions(levels, anchors, size, objects)
     masks = self._masks(levels, regions, size, objects)
-    logits = None if train else semantic_logits(masks, size)
+    logits = None if train else semantic_logits(masks, size, self.score_power)
     return Outputs(
       logits=logits, features=features[-1], detections=Detections(anchors, regions, masks)
     )

@@ -8,10 +8,12 @@ from mlseg.models.detections import MaskScores
 _LEAST = 1e-6  # a probability, before its logarithm
 
 
-def semantic_logits(masks: MaskScores, image_size: tuple[int, int]) -> jax.Array:
+def semantic_logits(
+  masks: MaskScores, image_size: tuple[int, int], score_power: float = 1.0
+) -> jax.Array:
   """Returns a score per pixel and class from the objects found, [B, H, W, C] float32.
 
-    p_c(x) = max_{objects of class c} score · mask probability(x),  p_0(x) = 1 - max_c p_c(x)
+    p_c(x) = max_{objects of class c} score^a · mask probability(x),  p_0(x) = 1 - max_c p_c(x)
 
   and the logits are log p. So a class is the most likely one where its p is above one half, and
   with two classes the softmax of the logits is p itself.
@@ -19,12 +21,15 @@ def semantic_logits(masks: MaskScores, image_size: tuple[int, int]) -> jax.Array
   Args:
     masks: from a network in evaluation.
     image_size: H and W.
+    score_power: a. With 1 an object of a low score is background; with 0 every object found counts,
+      as where masks are cut at one half by themselves.
   """
   num_others = masks.logits.shape[-1]
   classes = jnp.arange(1, num_others + 1, dtype=masks.classes.dtype)
   own = (masks.classes[..., None] == classes).astype(masks.logits.dtype)  # [B, K, C - 1]
   probabilities = jax.nn.sigmoid(jnp.einsum("bkmnc,bkc->bkmn", masks.logits, own))
-  images = paste(probabilities, masks.boxes, image_size) * masks.scores[..., None, None]
+  weights = masks.valid * masks.scores**score_power
+  images = paste(probabilities, masks.boxes, image_size) * weights[..., None, None]
   per_class = [(images * own[..., c, None, None]).max(axis=1) for c in range(num_others)]
   objects = jnp.stack(per_class, axis=-1)
   background = 1 - objects.max(axis=-1, keepdims=True)

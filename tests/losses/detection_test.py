@@ -1,4 +1,4 @@
-"""The losses of Mask R-CNN: laws, plain formulas, exact means over samples, and torchvision's."""
+"""The losses of Mask R-CNN: laws, plain formulas, and torchvision's."""
 
 import itertools
 from types import SimpleNamespace as Record
@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from mlseg.losses import detection, matching
+from tests.losses.matcher import torchvision_matcher
 from tests.models import peers
 
 NAMES = ("rpn_objectness", "rpn_box", "roi_class", "roi_box", "roi_mask")
 SIZE, NUM_CLASSES = 32, 3
-SWAP = [1, 0, 3, 2]  # to torchvision's (left, top, right, bottom)
 
 
 def _instances():
@@ -165,72 +165,12 @@ def test_no_gradient_goes_to_boxes(name):
     np.testing.assert_array_equal(gradient, 0)
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_weights_are_the_mean_over_all_samples(seed):
-  rng = np.random.default_rng(seed)
-  kinds = rng.integers(0, 3, 8)
-  positive, negative = kinds == 1, kinds == 2
-  losses, num_sampled, share = rng.random(8), int(rng.integers(2, 7)), (0.25, 0.5)[seed % 2]
-  most = min(positive.sum(), int(num_sampled * share))
-  rest = min(negative.sum(), num_sampled - most)
-  means = [
-    losses[list(one + other)].mean() if one + other else 0.0
-    for one in itertools.combinations(np.flatnonzero(positive), most)
-    for other in itertools.combinations(np.flatnonzero(negative), rest)
-  ]
-  matches = matching.Matches(*map(jnp.asarray, (np.zeros(8, int), positive, negative)))
-  weights = matching.expected_weights(matches, num_sampled, share)
-  np.testing.assert_allclose((weights * losses).sum(), np.mean(means), rtol=1e-5)
-
-
-def _matcher(high, low, keep_best):
-  peers.torchvision_models()
-  from torchvision.models.detection._utils import Matcher
-  from torchvision.ops import box_iou
-
-  torch = peers.torch
-
-  def run(boxes, true):
-    given = (torch.from_numpy(b[:, SWAP].copy()) for b in (true, boxes))
-    return Matcher(high, low, keep_best)(box_iou(*given)).numpy()
-
-  return run
-
-
-@pytest.mark.parametrize(("high", "low", "keep_best"), [(0.7, 0.3, True), (0.5, 0.5, False)])
-def test_matches_are_torchvisions(high, low, keep_best):
-  peer = _matcher(high, low, keep_best)
-  rng = np.random.default_rng(0)
-  seen = set()
-  for _ in range(20):
-    corners = rng.integers(0, 20, (30, 2))
-    boxes = np.float32(np.hstack([corners, corners + rng.integers(8, 20, (30, 2))]))
-    true = boxes[:4] + np.float32(rng.integers(-3, 4, (4, 4)))
-    expected = peer(boxes, true)
-    present = np.arange(6) < 4  # two places hold nothing
-    padded = np.vstack([true, np.zeros((2, 4), np.float32)])
-    actual = matching.match(boxes, np.ones(30), padded, present, high, low, keep_best=keep_best)
-    np.testing.assert_array_equal(actual.positive, expected >= 0)
-    np.testing.assert_array_equal(actual.negative, expected == -1)
-    positive = expected >= 0
-    np.testing.assert_array_equal(np.asarray(actual.objects)[positive], expected[positive])
-    seen |= set(np.minimum(expected, 0).tolist())
-  assert seen == ({0, -1, -2} if keep_best else {0, -1})
-
-
-def test_an_object_that_no_box_meets_makes_none_positive():
-  boxes, far = np.float32([[0, 0, 4, 4]]), np.float32([[9, 9, 12, 12]])
-  matches = matching.match(boxes, np.ones(1), far, np.ones(1, bool), 0.7, 0.3, keep_best=True)
-  assert matches.positive.tolist() == [False]  # torchvision takes all boxes, of IoU 0
-  assert matches.negative.tolist() == [True]
-
-
 def test_regions_equal_torchvision_where_all_are_drawn():
   peers.torchvision_models()
   from torchvision.models.detection.roi_heads import fastrcnn_loss
 
   torch, detections, objects = peers.torch, _detections(), _objects()
-  peer = _matcher(0.5, 0.5, False)
+  peer = torchvision_matcher(0.5, 0.5, False)
   # With more places than regions, and a share of 1, the sample is all of them.
   options = {"num_sampled": 99, "positive_share": 1.0}
   of_class = detection.roi_class(detections, objects, None, **options)
@@ -256,7 +196,7 @@ def test_anchors_by_plain_formulas():
   detections, objects = _detections(), _objects()
   losses = detection.rpn_objectness(detections, objects, None, num_sampled=10)
   distances = detection.rpn_box(detections, objects, None, num_sampled=10)
-  peer = _matcher(0.7, 0.3, True)
+  peer = torchvision_matcher(0.7, 0.3, True)
   for image in range(2):
     true, anchors = objects.boxes[image][objects.present[image]], detections.anchors
     found = peer(anchors.boxes[image], true)
@@ -280,7 +220,7 @@ def test_anchors_by_plain_formulas():
 def test_masks_by_a_plain_formula():
   detections, objects, instances = _detections(), _objects(), _instances()
   losses = detection.roi_mask(detections, objects, instances)
-  peer = _matcher(0.5, 0.5, False)
+  peer = torchvision_matcher(0.5, 0.5, False)
   for image in range(2):
     places = np.flatnonzero(objects.present[image])
     found = peer(detections.masks.boxes[image], objects.boxes[image][places])

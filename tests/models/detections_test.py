@@ -113,7 +113,7 @@ def test_a_box_out_of_the_image_is_cut_and_an_empty_one_leaves_nothing():
 def _masks(boxes, scores, classes, logits):
   boxes = jnp.asarray(boxes, jnp.float32)[None]
   scores, classes = (jnp.asarray(x, jnp.float32)[None] for x in (scores, classes))
-  return MaskScores(boxes, scores, scores, classes, logits)
+  return MaskScores(boxes, (scores > 0).astype(jnp.float32), scores, classes, logits)
 
 
 def test_the_map_is_of_the_best_object_of_each_class():
@@ -136,6 +136,13 @@ def test_two_classes_have_the_probability_of_the_object():
   np.testing.assert_allclose(jax.nn.softmax(given)[0, ..., 1], expected, atol=2e-6)
   np.testing.assert_array_equal(given[0].argmax(-1) == 1, expected > 0.5)
   assert 0 < (expected > 0.5).sum() < expected.size
+
+
+def test_scores_may_be_left_out_of_the_map():
+  masks = _masks([[0, 0, 9, 9], [0, 20, 9, 40]], [0.1, 0.0], [1, 0], jnp.full((1, 2, 4, 4, 1), 9.0))
+  found = semantic_logits(masks, SIZE, score_power=0.0).argmax(-1)
+  assert int(found.sum()) == int(found[0, :9, :9].sum()) == 81
+  assert not semantic_logits(masks, SIZE).argmax(-1).any()
 
 
 def test_nothing_found_is_background():

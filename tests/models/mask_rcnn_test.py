@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,12 +10,15 @@ import optax
 import pytest
 
 from mlseg import metrics
+from mlseg.errors import UserError
 from mlseg.losses import detection
 from mlseg.metrics.detection import ImageBoxes, summarize_boxes
+from mlseg.models import blocks
 from mlseg.models.base import from_linen
 from mlseg.models.detections import best_overlaps
 from mlseg.models.encoder import make_encoder
 from mlseg.models.mask_rcnn import MaskRCNN, objects_of, predictions_of
+from mlseg.models.normalisation import BatchNorm
 from mlseg.models.roi_align import pyramid_align
 
 LOSSES = (
@@ -43,10 +47,28 @@ def _pictures(count, size=SIZE):
   return images, instances, instances  # the second object is of class 2
 
 
-def _net(num_classes=3, **options):
-  small = {"filters": 16, "units": 32, "mask_convs": 1, "num_proposals": 16, "num_detections": 4}
-  encoder = make_encoder("mobilenet_v2", "torchvision", 0.35)
-  return MaskRCNN(encoder, num_classes, **{**small, **options})
+class TinyEncoder(nn.Module):
+  """An encoder that compiles fast."""
+
+  @property
+  def strides(self):
+    return 2, 4, 8, 16, 32
+
+  @nn.compact
+  def __call__(self, images, train):
+    features, activations = [], images
+    for _ in self.strides:
+      batch, height, width, channels = activations.shape
+      halves = activations.reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
+      activations = BatchNorm(0.9)(blocks.Conv(8, size=3)(halves), train)
+      features.append(activations)
+    return tuple(features)
+
+
+def _net():
+  return MaskRCNN(
+    TinyEncoder(), 3, filters=16, units=32, mask_convs=1, num_proposals=16, num_detections=4
+  )
 
 
 def _loss_vector(net, variables, params, images, instances, masks):
@@ -95,6 +117,13 @@ def test_shapes(name, channels, train):
     assert outputs.logits is None
   else:
     assert outputs.logits.shape == (2, 128, 96, 4)
+
+
+def test_a_size_that_does_not_fit_is_refused():
+  with pytest.raises(UserError) as caught:
+    jax.eval_shape(lambda: _net().init(jax.random.key(0), jnp.zeros((1, 64, 80, 1)), False))
+  rule = "images: height and width must be multiples of 32, not (64, 80)"
+  assert str(caught.value) == rule
 
 
 def test_parameters_are_those_of_the_parts(trained):
@@ -146,16 +175,19 @@ def test_one_backward_pass_reaches_all_parameters(trained):
 
 def test_images_without_objects_give_finite_losses_and_gradients(trained):
   net, variables, (images, instances, _) = trained
-  gradient, (losses, _) = jax.jit(
-    jax.grad(
-      lambda p: (lambda l, aux: (l.sum(), (l, aux)))(
-        *_loss_vector(net, variables, p, images, 0 * instances, 0 * instances)
-      ),
-      has_aux=True,
-    )
-  )(variables["params"])
+
+  @jax.jit
+  def run(params):
+    def total(params):
+      nothing = 0 * instances
+      losses, _ = _loss_vector(net, variables, params, images, nothing, nothing)
+      return losses.sum(), losses
+
+    return jax.grad(total, has_aux=True)(params)
+
+  gradient, losses = run(variables["params"])
   assert np.isfinite(losses).all()
-  assert losses[1:].tolist()[0] == losses[3] == losses[4] == 0
+  np.testing.assert_array_equal(losses[jnp.array([1, 3, 4])], 0)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
@@ -166,10 +198,15 @@ def test_losses_pull_back_to_what_the_network_gives(trained):
     variables, variables["params"], images, instances, masks
   )
   objects = objects_of(instances, masks, MAX_OBJECTS)
-  _, pull_back = jax.vjp(
-    lambda o: [loss(o.detections, objects, instances).mean() for loss in LOSSES], outputs
-  )
-  (given,) = pull_back([jnp.ones(())] * len(LOSSES))
+
+  @jax.jit
+  def run(outputs):
+    _, pull_back = jax.vjp(
+      lambda o: [loss(o.detections, objects, instances).mean() for loss in LOSSES], outputs
+    )
+    return pull_back([jnp.ones(())] * len(LOSSES))[0]
+
+  given = run(outputs)
   detections = given.detections
   for boxes in (detections.anchors.boxes, detections.regions.boxes, detections.masks.boxes):
     np.testing.assert_array_equal(boxes, 0)
@@ -243,6 +280,6 @@ def test_it_overfits_eight_images():
   outputs, _ = jax.jit(model.apply, static_argnums=2)(variables, images, False)
   boxes, dice = _summary(outputs, instances, masks)
   assert boxes["box_ap50"] >= 0.95
-  assert boxes["box_ap"] >= 0.6
+  assert boxes["box_ap"] >= 0.8
   present = np.stack([(masks == c).any(axis=(1, 2)) for c in (1, 2)], axis=1)
   assert dice[:, 1:][present].mean() >= 0.9

@@ -1,0 +1,33 @@
+"""Multi-task U-Net on prostate biopsies (PANDA): the tumour in a tile, and the slide's ISUP grade.
+
+    python -m mlseg.main --config=configs/multitask_panda.py --config.data.root=DIR
+
+DIR is the unpacked download of Kaggle's `prostate-cancer-grade-assessment`.
+Variants and options are those of `multitask_busi.py`.
+Slides need tifffile's decoders: `pip install 'mlseg[slides]'`.
+"""
+
+import pathlib
+import runpy
+
+from ml_collections import ConfigDict
+
+_BASE = runpy.run_path(str(pathlib.Path(__file__).with_name("multitask_busi.py")))
+VARIANTS = _BASE["VARIANTS"]
+
+
+def get_config(variant: str = "joint+mobilenet_v2") -> ConfigDict:
+  """Returns the recipe of a variant."""
+  config = _BASE["get_config"](variant)
+  config.name = "multitask_panda"
+  config.data.name = "panda"
+
+  config.data.panda = own = ConfigDict()
+  own.level = 1  # of the slides: 0 as scanned (0.5 µm a pixel), 1 a quarter, 2 a sixteenth of it
+  own.tile = 512  # side of a tile at that level, pixels
+  own.max_tiles = 8  # of a slide, those with most tissue; 0: all
+  own.min_tissue = 0.1  # the share of a tile that must be tissue
+  own.provider = "all"  # or karolinska, radboud
+  own.classes = "common"  # background, benign, cancer; or 'gleason': the six of radboud
+  own.complete = True  # whether all of the published slides must be there
+  return config

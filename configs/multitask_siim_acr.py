@@ -1,0 +1,27 @@
+"""Multi-task U-Net on chest radiographs (SIIM-ACR): the pneumothorax, and whether there is one.
+
+    python -m mlseg.main --config=configs/multitask_siim_acr.py --config.data.root=DIR
+
+DIR is the folder with `dicom-images-train` and `train-rle.csv`.
+Variants and options are those of `multitask_busi.py`.
+DICOM needs pydicom: `pip install 'mlseg[dicom]'`.
+"""
+
+import pathlib
+import runpy
+
+from ml_collections import ConfigDict
+
+_BASE = runpy.run_path(str(pathlib.Path(__file__).with_name("multitask_busi.py")))
+VARIANTS = _BASE["VARIANTS"]
+
+
+def get_config(variant: str = "joint+mobilenet_v2") -> ConfigDict:
+  """Returns the recipe of a variant."""
+  config = _BASE["get_config"](variant)
+  config.name = "multitask_siim_acr"
+  config.data.name = "siim_acr"
+
+  config.data.siim_acr = own = ConfigDict()
+  own.complete = True  # whether all of the published pictures must be there
+  return config
