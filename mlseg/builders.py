@@ -12,9 +12,9 @@ import optax
 from ml_collections import ConfigDict
 
 from mlseg import weighting
-from mlseg.data import cases, distances, splits
+from mlseg.data import cases, distances, instances, splits
 from mlseg.errors import UserError, require, unknown, user_errors
-from mlseg.loss_builders import uses_distances
+from mlseg.loss_builders import max_objects, uses_distances
 from mlseg.models.encoder import stage_labels
 from mlseg.weighting import LossWeighting, catalogue
 
@@ -58,7 +58,7 @@ def check_config(config: ConfigDict) -> None:
 
 
 def make_cases(configs: Sequence[ConfigDict]) -> cases.Cases:
-  """Returns the preprocessed data set, with distances where a loss of a config reads them.
+  """Returns the preprocessed data set, with distances or objects where a loss reads them.
 
   Args:
     configs: the recipes, of one data set.
@@ -77,6 +77,8 @@ def make_cases(configs: Sequence[ConfigDict]) -> cases.Cases:
     sigma_intensity=options.sigma_intensity,
     options=own,
   )
+  if count := max(map(max_objects, configs)):
+    loaded = loaded._replace(instances=instances.number_objects(loaded.masks, count))
   if not any(map(uses_distances, configs)):
     return loaded
   maps = distances.signed_distances(loaded.masks, len(loaded.class_names))

@@ -9,6 +9,7 @@ import numpy as np
 
 from mlseg.data.cases import Cases
 from mlseg.metrics import per_case
+from mlseg.metrics.detection import ImageBoxes
 from mlseg.metrics.surface_cases import SurfaceTable
 
 PROBABILITY = "probability_"  # before the name of a diagnosis, in the header of `diagnoses.csv`
@@ -64,6 +65,25 @@ def diagnosis_rows(
     }
     | {f"{PROBABILITY}{name}": float(value) for name, value in zip(names, own, strict=True)}
     for case, own in zip(test, probabilities, strict=True)
+  ]
+
+
+def box_rows(
+  cases: Cases, test: np.ndarray, boxes: Sequence[ImageBoxes], seed: int
+) -> list[dict[str, Any]]:
+  """Returns one row per object that a detector found: its score, class and box, in pixels.
+
+  Args:
+    cases: the data set.
+    test: [N], which cases were tested.
+    boxes: N, or none.
+    seed: of the model.
+  """
+  return [
+    {"seed": seed, "id": cases.ids[case], "class": cases.class_names[label], "score": float(score)}
+    | dict(zip(("top", "left", "bottom", "right"), map(float, box), strict=True))
+    for case, own in zip(test, boxes, strict=False)
+    for box, label, score in zip(own.boxes, own.classes, own.scores, strict=True)
   ]
 
 

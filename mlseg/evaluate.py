@@ -18,15 +18,17 @@ class Evaluation(NamedTuple):
   losses: dict[str, jax.Array]  # per loss [N]
   predictions: jax.Array | None  # [N, H, W] uint8, the most likely class of each pixel
   class_logits: jax.Array | None  # [N, L], of the diagnoses
+  found: PyTree  # of a detector: the objects found, [N, ...] each
 
 
 def make_evaluate(
   predict: Callable[[PyTree, jax.Array], Any],
   num_classes: int,
   batch_size: int,
-  losses: Callable[[Any, jax.Array, jax.Array], dict[str, jax.Array]] | None = None,
+  losses: Callable[..., dict[str, jax.Array]] | None = None,
+  found: Callable[[Any], PyTree] | None = None,
 ) -> Callable[..., Evaluation]:
-  """Returns `evaluate(variables, images, masks, labels) -> Evaluation`.
+  """Returns `evaluate(variables, images, masks, *truth) -> Evaluation`.
 
   The last batch is filled up with the first cases, whose second results are dropped, so that all
   batches have one shape and none is left out.
@@ -36,27 +38,29 @@ def make_evaluate(
       [B, H, W, C] and `class_logits` [B, L], of which one may be None.
     num_classes: C.
     batch_size: B.
-    losses: `losses(outputs, masks, labels)`, of what `predict` returns: per loss [B].
+    losses: `losses(outputs, masks, *truth)`, of what `predict` returns: per loss [B].
+    found: `found(outputs)`, the objects that a detector found, [B, ...] each.
   """
 
-  def one_batch(
-    variables: PyTree, images: jax.Array, masks: jax.Array, labels: jax.Array
-  ) -> Evaluation:
-    outputs = predict(variables, images)
-    values = losses(outputs, masks, labels) if losses else {}
+  def one_batch(variables: PyTree, images: jax.Array, *truth: PyTree) -> Evaluation:
+    outputs, masks = predict(variables, images), truth[0]
+    values = losses(outputs, *truth) if losses else {}
+    objects = found(outputs) if found else None
     if outputs.logits is None:
-      return Evaluation(None, values, None, outputs.class_logits)
+      return Evaluation(None, values, None, outputs.class_logits, objects)
     predictions = outputs.logits.argmax(-1).astype(jnp.uint8)
     counts = confusion_counts(predictions, masks, num_classes)
-    return Evaluation(counts, values, predictions, outputs.class_logits)
+    return Evaluation(counts, values, predictions, outputs.class_logits, objects)
 
-  def evaluate(
-    variables: PyTree, images: jax.Array, masks: jax.Array, labels: jax.Array
-  ) -> Evaluation:
-    num_cases = images.shape[0]
+  def evaluate(variables: PyTree, *arrays: PyTree) -> Evaluation:
+    num_cases = arrays[0].shape[0]
     num_batches = -(-num_cases // batch_size)
     index = jnp.arange(num_batches * batch_size).reshape(num_batches, batch_size) % num_cases
-    results = jax.lax.map(lambda i: one_batch(variables, images[i], masks[i], labels[i]), index)
+
+    def at(i: jax.Array) -> Evaluation:
+      return one_batch(variables, *jax.tree.map(lambda array: array[i], arrays))
+
+    results = jax.lax.map(at, index)
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_cases], results)
 
   return evaluate

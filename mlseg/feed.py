@@ -62,8 +62,13 @@ def shapes(
     None if cases.instances is None else _shape(size, cases.instances, where),
   )
   count = num_members, len(split.validation)
-  read = cases.images, cases.masks, cases.labels
-  return chunk, Data(*(_shape(count, array, by_member) for array in read))
+  read = _validation_part(cases)
+  return chunk, jax.tree.map(lambda array: _shape(count, array, by_member), read)
+
+
+def _validation_part(cases: Cases) -> Data:
+  """Returns what a validation reads of a data set."""
+  return Data(cases.images, cases.masks, cases.labels, instances=cases.instances)
 
 
 def _whole(cases: Cases) -> Data:
@@ -168,9 +173,8 @@ class Stream:
 
   def validation(self) -> Data:
     """Returns the validation parts of all models, [M, v, ...]."""
-    where, cases = sharding.by_member(self._mesh), self._cases
-    read = cases.images, cases.masks, cases.labels
-    return Data(*(self._gather(array, self._validation, where) for array in read))
+    where, read = sharding.by_member(self._mesh), _validation_part(self._cases)
+    return jax.tree.map(lambda array: self._gather(array, self._validation, where), read)
 
   def _gather(self, source: np.ndarray | None, index: np.ndarray, where: NamedSharding) -> Any:
     """Returns source[index] on the devices, of which each gets its part only."""

@@ -13,6 +13,7 @@ from rich.table import Table
 # What is a length, not a share.
 DISTANCES = ("hausdorff", "hausdorff95", "average_symmetric_surface_distance")
 SCORES = ("dice", "accuracy")  # of a validation
+BOXES = ("box_ap", "box_ap50", "box_ap75")  # of a detector
 OF_CASES = (  # metrics of the diagnosis that are shown
   "classification_accuracy", "balanced_accuracy", "classification_f1", "roc_auc",
   "average_precision", "sensitivity_at_specificity", "expected_calibration_error", "brier",
@@ -149,6 +150,9 @@ class Reporter:
     metrics = results["metrics"]
     if "dice" in metrics:
       self._results_of_pixels(title, metrics, foreground)
+    if "box_ap" in metrics:
+      words = ", ".join(f"{name} {shown(metrics[name])}" for name in BOXES)
+      self.say(f"boxes, average precision in percent: {words}")
     if "classification_accuracy" in metrics:
       self._results_of_cases(title, metrics)
 

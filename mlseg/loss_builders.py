@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from mlseg import losses, models, sharding
 from mlseg.batches import Batch
 from mlseg.errors import UserError, require, unknown, user_errors
-from mlseg.losses import reduction
+from mlseg.losses import detection, reduction
 from mlseg.model_builders import has_head
 from mlseg.train_step import Scalars
 from mlseg.weighting import SplitLoss
@@ -50,8 +50,13 @@ CLASSIFICATION = {
   "classification_focal": losses.focal,
   "classification_weighted_cross_entropy": losses.weighted_cross_entropy,
 }
+# Losses of a detector: functions of (detections, objects, instances).
+DETECTION = {
+  name: getattr(detection, name)
+  for name in ("rpn_objectness", "rpn_box", "roi_class", "roi_box", "roi_mask")
+}
 SEGMENTATION: dict[str, Loss] = {name: getattr(losses, name) for name in NAMES}
-LOSSES: dict[str, Loss] = {**SEGMENTATION, **CLASSIFICATION}
+LOSSES: dict[str, Loss] = {**SEGMENTATION, **CLASSIFICATION, **DETECTION}
 # Losses whose class weights may be left to the training set: of pixels, and of cases.
 _WEIGHTED = ("weighted_cross_entropy", "classification_weighted_cross_entropy")
 
@@ -98,7 +103,9 @@ def open_class_weights(
 
 
 def kind_of(name: str) -> str:
-  """Returns what a loss reads: the head 'segmentation' or 'classification'."""
+  """Returns the head that a loss reads: 'segmentation', 'classification' or 'detection'."""
+  if name in DETECTION:
+    return "detection"
   return "classification" if name in CLASSIFICATION else "segmentation"
 
 
@@ -110,6 +117,8 @@ def make_losses(
   names: Sequence[str] | None = None,
 ) -> dict[str, Loss]:
   """Returns the losses by name, the auxiliary one last: functions of (logits, one-hot masks).
+
+  Those of a detector are functions of (detections, objects, instances).
 
   Args:
     config: the recipe.
@@ -141,6 +150,8 @@ def make_losses(
       if name in (class_weights or {}) and options.get("class_weights") == ():
         options["class_weights"] = (class_weights or {})[name]
       functions[name] = functools.partial(LOSSES[name], **options)
+      if kind_of(name) == "detection":
+        continue
       is_segmentation = kind_of(name) == "segmentation"
       shape = (1, 8, 8, num_classes) if is_segmentation else (1, 1, 1, num_labels)
       example = jax.ShapeDtypeStruct(shape, jnp.float32)
@@ -148,8 +159,24 @@ def make_losses(
   return functions
 
 
+def max_objects(config: ConfigDict) -> int:
+  """Returns how many objects of an image a detector is trained on; 0: the network is none."""
+  return config.model.max_objects if has_head(config, "detection") else 0
+
+
+def _truth(batch: Batch, max_objects: int) -> tuple[Any, ...]:
+  """Returns (the objects of a batch,), which a detector reads in training, or ()."""
+  if not max_objects or batch.instances is None:
+    return ()
+  return (models.objects_of(batch.instances, batch.masks, max_objects),)
+
+
 def per_example(
-  functions: dict[str, Loss], outputs: models.Outputs, batch: Batch, num_classes: int
+  functions: dict[str, Loss],
+  outputs: models.Outputs,
+  batch: Batch,
+  num_classes: int,
+  max_objects: int = 0,
 ) -> dict[str, jax.Array]:
   """Returns the losses [B] of a network's outputs, by name.
 
@@ -158,12 +185,16 @@ def per_example(
     outputs: with the logits that these read.
     batch: of which the images are not read.
     num_classes: C.
+    max_objects: from the function of this name.
   """
   given = {} if batch.distances is None else {"boundary": {"distances": batch.distances}}
   targets = jax.nn.one_hot(batch.masks, num_classes)
+  truth = _truth(batch, max_objects)
   values = {}
   for name, loss in functions.items():
-    if kind_of(name) == "segmentation":
+    if kind_of(name) == "detection":
+      values[name] = loss(outputs.detections, *truth, batch.instances)
+    elif kind_of(name) == "segmentation":
       values[name] = loss(outputs.logits, targets, **given.get(name, {}))
     else:
       logits = outputs.class_logits[:, None, None]
@@ -173,18 +204,22 @@ def per_example(
 
 
 def make_loss_fn(
-  model: models.Model, loss_functions: dict[str, Loss], num_classes: int
+  model: models.Model,
+  loss_functions: dict[str, Loss],
+  num_classes: int,
+  max_objects: int = 0,
 ) -> SplitLoss:
   """Returns the losses of (params, model_state, batch) for `make_step`, split at the logits."""
 
   def forward(params: PyTree, model_state: PyTree, batch: Batch) -> tuple[PyTree, PyTree]:
     params = sharding.gather(params)  # from wherever their parts lie
-    outputs, model_state = model.apply({**model_state, "params": params}, batch.images, True)
+    variables, truth = {**model_state, "params": params}, _truth(batch, max_objects)
+    outputs, model_state = model.apply(variables, batch.images, True, *truth)
     return outputs._replace(features=None), model_state
 
   def values(outputs: PyTree, model_state: PyTree, batch: Batch) -> Scalars:
     del model_state
-    found = per_example(loss_functions, outputs, batch, num_classes)
+    found = per_example(loss_functions, outputs, batch, num_classes, max_objects)
     return {name: reduction.reduce(value) for name, value in found.items()}
 
   return SplitLoss(forward, values)

@@ -16,7 +16,8 @@ from mlseg.data.splits import Split
 from mlseg.errors import UserError, unknown, user_errors
 from mlseg.evaluate import Evaluation, make_evaluate
 from mlseg.metrics import overlap
-from mlseg.models import Outputs
+from mlseg.models import Outputs, predictions_of
+from mlseg.models.mask_rcnn import Predictions
 from mlseg.train_step import StepLog, TrainState
 
 PyTree = Any
@@ -58,7 +59,7 @@ class Functions(NamedTuple):
       argument see `train_step.make_run`.
     validate: `validate(mapped, (data, epoch)) -> (state, Validation)`, which also keeps the best
       variables, and stops a model whose patience is at its end.
-    test: `test(variables, images, masks, labels) -> Evaluation`, without losses.
+    test: `test(variables, images, masks) -> Evaluation`, without losses.
     explain: `explain(variables, images) -> [methods, N, H, W]` uint8, where the head of classes
       looks for its answer by each of `gradcam.METHODS`; None without that head.
     steps_per_epoch: full batches in the training set.
@@ -69,7 +70,7 @@ class Functions(NamedTuple):
   init: Callable[[tuple[jax.Array, jax.Array], tuple[jax.Array, PyTree]], TrainState]
   run: Callable[..., tuple[TrainState, StepLog]]
   validate: Callable[[Mapped, Shared], tuple[TrainState, Validation]]
-  test: Callable[[PyTree, jax.Array, jax.Array, jax.Array], Evaluation]
+  test: Callable[[PyTree, jax.Array, jax.Array], Evaluation]
   explain: Callable[[PyTree, jax.Array], jax.Array] | None
   steps_per_epoch: int
   num_steps: int
@@ -89,6 +90,7 @@ def make_functions(configs: Sequence[ConfigDict], num_cases: int, cases: Cases) 
   config, num_classes, num_labels = configs[0], len(cases.class_names), len(cases.label_names)
   model = model_builders.make_model(config, num_classes, num_labels)
   _check_selection(config)
+  max_objects = loss_builders.max_objects(config)
   steps_per_epoch = num_cases // config.batch_size
   num_steps = steps_per_epoch * config.num_epochs
   joint = together.join(configs, steps_per_epoch, num_steps)
@@ -109,7 +111,7 @@ def make_functions(configs: Sequence[ConfigDict], num_cases: int, cases: Cases) 
 
   def run(mapped: Mapped, shared: Shared, skip_stopped: bool) -> tuple[TrainState, StepLog]:
     (state, member, own), (data, count) = mapped, shared
-    loss_fn = loss_builders.make_loss_fn(model, losses_of(member), num_classes)
+    loss_fn = loss_builders.make_loss_fn(model, losses_of(member), num_classes, max_objects)
     with user_errors("config.weighting"):
       step = train_step.make_step(
         loss_fn,
@@ -133,13 +135,16 @@ def make_functions(configs: Sequence[ConfigDict], num_cases: int, cases: Cases) 
     index = member.validation if own is None else slice(None)
     functions = losses_of(member)
 
-    def losses(outputs: Outputs, masks: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
-      batch = batches.Batch(masks, masks, labels)
-      return loss_builders.per_example(functions, outputs, batch, num_classes)
+    def losses(outputs: Outputs, masks: jax.Array, *truth: Any) -> dict[str, jax.Array]:
+      labels, instances = truth
+      batch = batches.Batch(masks, masks, labels, None, instances)
+      return loss_builders.per_example(functions, outputs, batch, num_classes, max_objects)
 
     evaluate = make_evaluate(predict, num_classes, config.batch_size, losses)
-    labels = part.labels[index]
-    result = evaluate(state.variables, part.images[index], part.masks[index], labels)
+    read = jax.tree.map(
+      lambda array: array[index], (part.images, part.masks, part.labels, part.instances)
+    )
+    labels, result = read[2], evaluate(state.variables, *read)
     dice, accuracy = None, None
     if result.counts is not None:
       dice = overlap.foreground_dice(result.counts)
@@ -171,12 +176,17 @@ def make_functions(configs: Sequence[ConfigDict], num_cases: int, cases: Cases) 
     ]
     return jnp.rint(255 * jnp.stack(maps)).astype(jnp.uint8)
 
+  def found(outputs: Outputs) -> Predictions:
+    return predictions_of(outputs.detections)
+
   return Functions(
     make_member=make_member,
     init=init,
     run=run,
     validate=validate,
-    test=make_evaluate(predict, num_classes, config.batch_size),
+    test=make_evaluate(
+      predict, num_classes, config.batch_size, found=found if max_objects else None
+    ),
     explain=None if model.classify is None else functools.partial(explain, model.classify),
     steps_per_epoch=steps_per_epoch,
     num_steps=num_steps,
@@ -188,7 +198,10 @@ def _check_selection(config: ConfigDict) -> None:
   if config.selection not in SELECTIONS:
     raise unknown("config.selection", config.selection, SELECTIONS)
   head = SELECTIONS[config.selection]
-  if head and not model_builders.has_head(config, head):
+  known = model_builders.has_head(config, "classification")
+  if head == "segmentation":
+    known = model_builders.segments(config)
+  if head and not known:
     raise UserError(
       f"config.selection {config.selection!r} needs the head of {head}, which config.model"
       f" ({config.model.name}) has not"

@@ -14,6 +14,7 @@ from mlseg.models import multitask, unet
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 HEADS = ("segmentation", "classification")
+DETECTION = "detection"  # the head of a network that finds objects, and masks by them
 ENCODER = "encoder"  # the name of that part in the variables of every network that has one
 NONE = "none"
 IMAGENET = "imagenet"
@@ -38,6 +39,7 @@ def make_model(config: ConfigDict, num_classes: int, num_labels: int = 1) -> mod
     "attention_unet": _unet,
     "multitask_unet": _multitask,
     "classifier": _multitask,
+    "mask_rcnn": _mask_rcnn,
   }
   if options.name not in makers:
     raise unknown("model", options.name, makers)
@@ -47,11 +49,15 @@ def make_model(config: ConfigDict, num_classes: int, num_labels: int = 1) -> mod
 
 
 def has_head(config: ConfigDict, head: str) -> bool:
-  """Returns whether the network of a config has one of HEADS."""
+  """Returns whether the network of a config has one of HEADS, or DETECTION, for a loss to read."""
   options = config.model
-  if options.name == "classifier":
-    return head == "classification"
-  return head in options.get("heads", ("segmentation",))
+  own = {"classifier": ("classification",), "mask_rcnn": (DETECTION,)}
+  return head in own.get(options.name, options.get("heads", ("segmentation",)))
+
+
+def segments(config: ConfigDict) -> bool:
+  """Returns whether the network of a config gives masks."""
+  return has_head(config, "segmentation") or has_head(config, DETECTION)
 
 
 def load_pretrained(config: ConfigDict) -> Variables:
@@ -136,6 +142,29 @@ def _multitask(config: ConfigDict, num_classes: int, num_labels: int) -> models.
   )
   classifies = "classification" in heads
   return models.from_linen(module, models.MultiTaskUNet.classify if classifies else None)
+
+
+def _mask_rcnn(config: ConfigDict, num_classes: int, num_labels: int) -> models.Model:
+  del num_labels
+  options = config.model
+  for name in ("filters", "num_proposals", "num_detections"):
+    require(options[name] >= 1, f"config.model.{name} must be at least 1", options[name])
+  rule = "config.model.max_objects must be 1 to 255"
+  require(1 <= options.max_objects <= 255, rule, options.max_objects)
+  require(0 <= options.min_score < 1, "config.model.min_score must be in [0, 1)", options.min_score)
+  rule = "config.model.score_power must not be negative"
+  require(options.score_power >= 0, rule, options.score_power)
+  _check_size(config, multitask.HALVINGS, "what an encoder divides it by")
+  module = models.MaskRCNN(
+    encoder=_encoder(options),
+    num_classes=num_classes,
+    filters=options.filters,
+    num_proposals=options.num_proposals,
+    num_detections=options.num_detections,
+    min_score=options.min_score,
+    score_power=options.score_power,
+  )
+  return models.from_linen(module)
 
 
 def _encoder(options: ConfigDict) -> encoders.Encoder:

@@ -31,8 +31,7 @@ def names(run: trained.Trained, saliency: str) -> list[str]:
     run: whose heads decide.
     saliency: one of `gradcam.METHODS`, or 'none'.
   """
-  segments = model_builders.has_head(run.config, "segmentation")
-  found = ["masks", "overlays", REGIONS] if segments else []
+  found = ["masks", "overlays", REGIONS] if model_builders.segments(run.config) else []
   if run.label_names:
     found += ["saliency"] if saliency != NONE else []
     found += [DIAGNOSES]

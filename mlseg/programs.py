@@ -63,7 +63,7 @@ class Programs:
     num_params: parameters of the network.
     brief: `brief(state) -> Brief`.
     keys: `keys(state) -> [M]`, on every process.
-    test: `test(variables, images, masks, labels) -> Evaluation`.
+    test: `test(variables, images, masks) -> Evaluation`.
     explain: `explain(variables, images) -> [methods, N, H, W]`, or None without a head of classes.
 
   Raises:

@@ -23,7 +23,10 @@ from mlseg.metrics import (
   summarize_classification,
   summarize_surface,
 )
+from mlseg.metrics.detection import ImageBoxes, summarize_boxes
 from mlseg.metrics.surface_cases import SurfaceTable
+from mlseg.models import objects_of
+from mlseg.models.mask_rcnn import Predictions
 from mlseg.programs import Programs
 from mlseg.report import plots
 from mlseg.run_folder import to_json, write_file
@@ -41,7 +44,8 @@ class SeedScores(NamedTuple):
   surfaces: SurfaceTable | None  # None: the config asks for none
   labels: np.ndarray  # [N] int32, the true diagnoses
   probabilities: np.ndarray | None  # [N, L] float32, of the diagnoses
-  maps: np.ndarray | None  # [methods, n, H, W] uint8, of the cases at `_shown`
+  maps: np.ndarray | None = None  # [methods, n, H, W] uint8, of the cases at `_shown`
+  boxes: tuple[ImageBoxes, ...] = ()  # N of a detector
 
 
 def say_header(reporter: Reporter, runs: Sequence[Run], cases: Cases, split: Split) -> None:
@@ -97,19 +101,23 @@ def test_seed(
 
   All processes predict; the main one measures surfaces.
   """
-  labels = cases.labels[test]
-  result = programs.test(variables, cases.images[test], cases.masks[test], labels)
-  probabilities, maps = None, None
+  result = programs.test(variables, cases.images[test], cases.masks[test])
+  scores = SeedScores(None, None, None, cases.labels[test], None)
   if result.class_logits is not None:
     probabilities = np.asarray(jax.nn.softmax(result.class_logits, axis=-1))
+    scores = scores._replace(probabilities=probabilities)
   if programs.explain is not None:
-    maps = np.asarray(programs.explain(variables, cases.images[test[_shown(len(test), MAX_MAPS)]]))
+    shown = cases.images[test[_shown(len(test), MAX_MAPS)]]
+    scores = scores._replace(maps=np.asarray(programs.explain(variables, shown)))
+  if result.found is not None:
+    scores = scores._replace(boxes=_boxes(result.found, cases, test))
   if result.counts is None:
-    return SeedScores(None, None, None, labels, probabilities, maps)
+    return scores
   counts, predictions = np.asarray(result.counts), np.asarray(result.predictions)
+  scores = scores._replace(counts=counts, predictions=predictions)
   options = config.metrics
   if not options.surface or not sharding.is_main():
-    return SeedScores(counts, predictions, None, labels, probabilities, maps)
+    return scores
   with reporter.bar("surface metrics", len(test), 0):
     surfaces = per_case_surface(
       predictions,
@@ -120,7 +128,25 @@ def test_seed(
       num_processes=options.num_processes or None,
       progress=lambda done, total: reporter.advance(done),
     )
-  return SeedScores(counts, predictions, surfaces, labels, probabilities, maps)
+  return scores._replace(surfaces=surfaces)
+
+
+def _boxes(found: Predictions, cases: Cases, test: np.ndarray) -> tuple[ImageBoxes, ...]:
+  """Returns the boxes that a detector found in each test case, and the true ones."""
+  instances = np.asarray(cases.instances)[test]
+  true = objects_of(instances, cases.masks[test], int(instances.max()))
+  boxes, classes, scores, present = map(np.asarray, found)
+  true_boxes, true_classes, there = map(np.asarray, true)
+  return tuple(
+    ImageBoxes(
+      boxes[n][present[n]],
+      classes[n][present[n]],
+      scores[n][present[n]],
+      true_boxes[n][there[n]],
+      true_classes[n][there[n]],
+    )
+    for n in range(len(test))
+  )
 
 
 def summarize_seeds(config: ConfigDict, tested: dict[int, SeedScores]) -> dict[str, Any]:
@@ -157,13 +183,14 @@ def write(
     tested: per seed what `test_seed` gave.
     summary: from `summarize_seeds`.
   """
-  rows, diagnoses = [], []
+  rows, diagnoses, boxes = [], [], []
   for seed, result in tested.items():
     test = parts[seed].test
     if result.counts is not None:
       rows += case_tables.case_rows(cases, test, result.counts, result.surfaces, seed)
     if result.probabilities is not None:
       diagnoses += case_tables.diagnosis_rows(cases, test, result.probabilities, seed)
+    boxes += case_tables.box_rows(cases, test, result.boxes, seed)
   seed, first = next(iter(tested.items()))
   if rows:
     write_file(workdir / "cases.csv", case_tables.to_csv(rows))
@@ -171,6 +198,8 @@ def write(
   if diagnoses:
     write_file(workdir / "diagnoses.csv", case_tables.to_csv(diagnoses))
     write_file(workdir / "saliency.npz", _packed(_saliency(cases, parts[seed].test, first)))
+  if boxes:
+    write_file(workdir / "boxes.csv", case_tables.to_csv(boxes))
   plots.plot_run(workdir)
   write_file(workdir / "results.json", to_json(summary, indent=2) + "\n")  # says: complete
 
@@ -193,6 +222,8 @@ def _summarize(result: SeedScores) -> dict[str, float]:
     if probabilities.shape[1] == 2:  # then a metric is that of the second diagnosis
       probabilities = probabilities[:, 1]
     metrics |= summarize_classification(result.labels, probabilities)
+  if result.boxes:
+    metrics |= summarize_boxes(result.boxes)
   return metrics
 
 

@@ -50,8 +50,8 @@ ALLOWED = {  # what a module of mlseg may import from mlseg, beside its own pack
   },
   "case_tables": {"data", "metrics"},
   "results": {
-    "case_tables", "data", "gradcam", "group", "log", "metrics", "programs", "report", "run_folder",
-    "sharding",
+    "case_tables", "data", "gradcam", "group", "log", "metrics", "models", "programs", "report",
+    "run_folder", "sharding",
   },
   "train": {
     "builders", "case_tables", "checkpoint", "data", "errors", "feed", "group", "log", "member",

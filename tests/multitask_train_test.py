@@ -193,3 +193,23 @@ def test_selection_by_what_the_network_does_not_say_is_refused(folder, capfd):
   said = capfd.readouterr().err
   assert "config.selection 'dice' needs the head of segmentation, which config.model (class" in said
   assert not (folder / "runs/wrong").exists()
+
+
+def test_a_detector_trains_to_the_end(folder):
+  changes = {
+    "num_epochs": 1, "model.filters": 8, "model.num_proposals": 8, "model.num_detections": 4,
+    "weighting.name": "dynamic_memory_fusion", "data.placement": "host",
+  }  # fmt: skip
+  kept = {name: value for name, value in TINY.items() if name != "model.decoder_filters"}
+  overrides = [f"--config.{key}={value}" for key, value in (kept | changes).items()]
+  run = folder / "runs/detector"
+  config = f"--config={folder}/recipe.py:mask_rcnn+mobilenet_v2"
+  assert main.main(["main", config, f"--workdir={run}", *overrides]) == 0
+  metrics = json.loads((run / "results.json").read_text())["metrics"]
+  assert {"dice", "box_ap", "box_ap50", "box_ap75"} <= metrics.keys()
+  (record, *_) = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+  assert set(record["losses"]) == {
+    "rpn_objectness", "rpn_box", "roi_class", "roi_box", "roi_mask"
+  }  # fmt: skip
+  assert all(np.isfinite(value) for value in record["losses"].values())
+  assert record["nonfinite"] == 0

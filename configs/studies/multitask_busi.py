@@ -42,6 +42,7 @@ def methods() -> dict:
   rows |= {f"{part} alone": {"variant": f"{part}+mobilenet_v2"} for part in parts}
   gates = {"variant": f"{parts[0]}+mobilenet_v2", "model.attention": True}
   rows["attention U-Net"] = gates
+  rows["Mask R-CNN"] = {"variant": "mask_rcnn+mobilenet_v2"}
   scratch = {"model.pretrained": "none"}
   rows["joint, from scratch"] = {"variant": joint, **scratch}
   for part in parts:

@@ -2,7 +2,18 @@
 
 from mlseg.models.base import Model, Outputs, from_linen
 from mlseg.models.encoder import make_encoder
+from mlseg.models.mask_rcnn import MaskRCNN, objects_of, predictions_of
 from mlseg.models.multitask import MultiTaskUNet
 from mlseg.models.unet import UNet
 
-__all__ = ["Model", "MultiTaskUNet", "Outputs", "UNet", "from_linen", "make_encoder"]
+__all__ = [
+  "MaskRCNN",
+  "Model",
+  "MultiTaskUNet",
+  "Outputs",
+  "UNet",
+  "from_linen",
+  "make_encoder",
+  "objects_of",
+  "predictions_of",
+]

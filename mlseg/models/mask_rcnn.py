@@ -99,7 +99,7 @@ class MaskRCNN(nn.Module):
   proposal_overlap: float = 0.7
   detection_overlap: float = 0.5
   min_score: float = 0.05
-  score_power: float = 1.0
+  score_power: float = 0.0
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool, objects: Objects | None = None) -> Outputs:
