@@ -141,3 +141,52 @@ def test_tables_mark_the_best_and_have_the_papers_number_and_what_failed(folder)
   assert second.rows[0][1].text == "85.00 ± 7.07 (95.20)"
   assert "A paper" in second.note
   assert "| a | **85.00 ± 7.07 (95.20)** |" in tables.to_markdown(second)
+
+
+def _with_diagnoses(folder):
+  """Returns the study with a cell that only diagnoses, and diagnoses of the reference."""
+  called = {"fixed": "lm", "classifier": "ll"}  # of cases x and y, both of which are 'l'
+  (folder / "classifier").mkdir()
+  for name in ("data.csv", "split.json"):
+    (folder / "classifier" / name).write_text((folder / "a" / name).read_text())
+  for method, letters in called.items():
+    lines = ["seed,id,label,predicted,probability_l,probability_m"]
+    for seed in (0, 1):
+      lines += [
+        f"{seed},{case},l,{letter},0.5,0.5" for case, letter in zip("xy", letters, strict=True)
+      ]
+    (folder / method / "diagnoses.csv").write_text("\n".join(lines) + "\n")
+    path = folder / method / "results.json"
+    content = json.loads((folder / "fixed" / "results.json").read_text())
+    metrics = content["metrics"] if path.exists() else {}
+    share = letters.count("l") / 2
+    metrics["classification_accuracy"] = {"per_seed": [share, share]}
+    path.write_text(json.dumps(content | {"metrics": metrics}))
+  cells = tuple(Cell(name, {"method": name}, ConfigDict()) for name in ("a", "fixed", "classifier"))
+  study_files.write(Grid("tiny", cells, "fixed"), cells, folder, {})
+  return folder
+
+
+def test_diagnoses_are_scored_by_case_and_compared(folder):
+  rows = study_files.read_csv(_with_diagnoses(folder) / "accuracy.csv")
+  assert [(row["seed"], row["id"], row["fixed"], row["classifier"]) for row in rows] == [
+    ("0", "x", "1", "1"), ("0", "y", "0", "1"), ("1", "x", "1", "1"), ("1", "y", "0", "1"),
+  ]  # fmt: skip
+  (test,) = study_files.read_csv(folder / "accuracy_comparisons.csv")
+  assert (test["method"], test["difference"]) == ("classifier", "0.5")
+  rows = study_files.read_csv(folder / "dice.csv")
+  assert set(rows[0]) == {"seed", "id", "group", "leak", "a", "fixed"}
+
+
+def test_each_table_has_the_methods_that_it_is_about(folder):
+  made = study.tables(_with_diagnoses(folder))
+  assert [table.title.partition(": ")[2] for table in made] == [
+    "the foreground", "as the paper counts", "the diagnosis"
+  ]  # fmt: skip
+  assert [row[0].text for row in made[0].rows] == ["a", "fixed"]
+  last = made[2]
+  assert last.header[:3] == ("method", "seeds", "accuracy")
+  assert [[cell.text for cell in row[:3]] for row in last.rows] == [
+    ["fixed", "2", "50.00 ± 0.00"], ["classifier", "2", "100.00 ± 0.00"],
+  ]  # fmt: skip
+  assert last.rows[1][3].text.startswith("+50.00")
