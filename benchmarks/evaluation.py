@@ -49,15 +49,15 @@ def time_overlap(num_images: int, size: int) -> None:
   variables = model.init(jax.random.key(0), shape)
 
   def predict(variables, images):
-    return model.apply(variables, pipeline.to_float(images), False)[0].logits
+    return model.apply(variables, pipeline.to_float(images), False)[0]
 
   def forward(variables, images):
     batches = images.reshape(-1, BATCH, *images.shape[1:])
-    return jax.lax.map(lambda batch: predict(variables, batch), batches)
+    return jax.lax.map(lambda batch: predict(variables, batch).logits, batches)
 
   options = builders.compiler_options()
   run_forward = jax.jit(forward, compiler_options=options)
-  run_evaluate = jax.jit(make_evaluate(predict, {}, 2, BATCH), compiler_options=options)
+  run_evaluate = jax.jit(make_evaluate(predict, 2, BATCH), compiler_options=options)
   masks = make_masks(num_images, size, 0)
   rng = np.random.default_rng(1)
   counts, ratios, totals = [], [], {"forward": 0.0, "evaluate": 0.0}

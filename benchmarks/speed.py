@@ -7,6 +7,7 @@ r"""How fast training is, beside other frameworks, and what it costs in memory: 
 
 Parts:
   frameworks  the same network trained and evaluated in mlseg, Flax, PyTorch and Keras
+  multitask   masks and diagnoses on a MobileNetV2, in mlseg and in PyTorch
   memory      bytes, compile time and time to the first step, by type, rematerialisation and
               micro-batches
   scaling     images per second with batch, picture, depth, filters and number of losses
@@ -28,10 +29,11 @@ import subprocess
 import sys
 import time
 
-from speed_parts import tables, workers
+from speed_parts import frameworks, multitask, tables, workers
 from speed_parts.workers import Settings
 
-PARTS = ("frameworks", "memory", "scaling", "seeds", "floor", "start", "sweep")
+PARTS = ("frameworks", "multitask", "memory", "scaling", "seeds", "floor", "start", "sweep")
+FRAMEWORKS = {"frameworks": frameworks.FRAMEWORKS, "multitask": multitask.FRAMEWORKS}
 HERE = pathlib.Path(__file__).resolve().parent
 
 
@@ -50,7 +52,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument("--parts", default=",".join(PARTS), help="names, separated by commas")
-  parser.add_argument("--frameworks", default="", help="names, separated by ';'; default: all")
+  parser.add_argument(
+    "--frameworks", default="", help="rows of the first two parts, separated by ';'; default: all"
+  )
   parser.add_argument("--small", action="store_true", help="toy sizes: tests the benchmark itself")
   parser.add_argument("--out", type=pathlib.Path, default=HERE / "results", help="folder")
   parser.add_argument("--rounds", type=int, default=15, help="blocks of each cell")
@@ -66,6 +70,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
   arguments.parts = arguments.parts.split(",")
   if unknown := set(arguments.parts) - set(PARTS):
     parser.error(f"unknown parts {sorted(unknown)}: choose from {', '.join(PARTS)}")
+  arguments.frameworks = tuple(filter(None, arguments.frameworks.split(";")))
+  for part, rows in FRAMEWORKS.items():
+    if part in arguments.parts and (unknown := set(arguments.frameworks) - set(rows)):
+      choices = "; ".join(rows)
+      parser.error(f"unknown frameworks {sorted(unknown)} of {part}: choose from {choices}")
   return arguments
 
 
@@ -84,7 +93,7 @@ def main(argv: list[str]) -> None:
       "torch": arguments.torch_python,
       "tensorflow": arguments.tensorflow_python,
     },
-    frameworks=tuple(filter(None, arguments.frameworks.split(";"))),
+    frameworks=arguments.frameworks,
   )
   arguments.out.mkdir(parents=True, exist_ok=True)
   path = arguments.out / f"{settings.device}{'-small' if settings.small else ''}.json"

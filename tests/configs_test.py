@@ -13,7 +13,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from mlseg import builders, loss_builders, weighting
-from mlseg.data import folder
+from mlseg.data import cases
 from mlseg.errors import UserError
 
 CONFIGS = sorted((pathlib.Path(__file__).parent.parent / "configs").glob("*.py"))
@@ -52,9 +52,10 @@ def test_config_is_complete_and_builds(path, variant):
   config = module.get_config(variant) if variant else module.get_config()
   reference = dict(_leaves(_module(CONFIGS[0].with_name("dmf_busi.py")).get_config()))
   leaves = dict(_leaves(config))
-  own = {f"data.folder.{name}" for name in folder.Options._fields}
+  kind = cases.OPTIONS.get(config.data.name)
+  own = {f"data.{config.data.name}.{name}" for name in kind._fields} if kind else set()
   # Options of methods and losses that a recipe does not mean to use keep their defaults unsaid.
-  expected = _without_options(reference) | (own if config.data.name == "folder" else set())
+  expected = _without_options(reference) | own
   found = _without_options(leaves)
   if "encoder" in config.model:  # another network, with a section of its own
     is_detector = config.model.name == "mask_rcnn"
@@ -95,6 +96,12 @@ def test_a_recipe_for_other_data_changes_the_data_only(name):
     different = {key for key, value in reference.items() if config[key] != value}
     assert different == {"name", "data.name"}
     assert config["variant"] == variant
+
+
+@pytest.mark.parametrize("name", ["lgg", "isic_2018", "panda", "siim_acr"])
+def test_a_recipe_says_the_defaults_of_its_data_set(name):
+  config = _module(CONFIGS[0].with_name(f"multitask_{name}.py")).get_config()
+  assert dict(config.data[name]) == cases.OPTIONS[name]()._asdict()
 
 
 def test_the_variants_are_the_rows_of_the_papers_table():

@@ -37,9 +37,19 @@ def test_every_command_parses(command, monkeypatch):
   assert config.num_epochs >= 1
 
 
+STUDIES = [line for line in TEXT.splitlines() if line.startswith("python -m mlseg.sweep --study")]
+
+
+@pytest.mark.parametrize("line", STUDIES)
+def test_every_study_parses(line, monkeypatch):
+  monkeypatch.chdir(ROOT)
+  whole, _ = sweep.parse(["mlseg.sweep", *shlex.split(line.split("mlseg.sweep", 1)[1])])
+  assert whole.reference in {cell.labels["method"] for cell in whole.cells}
+
+
 def test_the_study_has_the_papers_table_on_two_splits(monkeypatch):
   monkeypatch.chdir(ROOT)
-  (line,) = [line for line in TEXT.splitlines() if line.startswith("python -m mlseg.sweep")]
+  (line,) = [line for line in STUDIES if "dmf_busi" in line]
   whole, _ = sweep.parse(["mlseg.sweep", *shlex.split(line.split("mlseg.sweep", 1)[1])])
   papers = [cell for cell in whole.cells if cell.labels["method"] in whole.published["rows"]]
   assert len(papers) * papers[0].config.num_seeds == 2 * 130

@@ -1,5 +1,6 @@
 """A training step and an evaluation of the same network in several frameworks, side by side."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from speed_parts import problem as problems
@@ -8,7 +9,8 @@ from speed_parts.problem import Problem
 from speed_parts.workers import Cell, Settings, Worker
 
 # By name in the table: the interpreter, the module and its options.
-FRAMEWORKS: dict[str, tuple[str, str, dict[str, Any]]] = {
+Frameworks = Mapping[str, tuple[str, str, dict[str, Any]]]
+FRAMEWORKS: Frameworks = {
   "mlseg": ("mlseg", "in_mlseg", {}),
   "Flax as one writes it": ("mlseg", "in_flax", {"huge_pages": False}),
   "PyTorch, eager": ("torch", "in_torch", {"compile": False}),
@@ -29,21 +31,35 @@ def measure(settings: Settings) -> dict[str, Any]:
     ValueError: the frameworks do not have the same number of parameters, or one does not learn.
   """
   problem = problems.TOY if settings.small else problems.REFERENCE
+  return compare(settings, FRAMEWORKS, problem, problems.num_params(problem))
+
+
+def compare(
+  settings: Settings, frameworks: Frameworks, problem: Problem, num_params: int
+) -> dict[str, Any]:
+  """Returns what `measure` does, of one network in any frameworks.
+
+  Args:
+    settings: how it is measured; `settings.frameworks` names those of the rows to measure.
+    frameworks: the rows.
+    problem: what all of them get.
+    num_params: that each of them must have.
+
+  Raises:
+    ValueError: the frameworks do not have the same number of parameters, or one does not learn.
+  """
   rows, raw = [], {}
-  with workers.opened(settings, plans(settings, problem), alone=True) as opened:
+  with workers.opened(settings, plans(settings, frameworks, problem), alone=True) as opened:
     with workers.machine(settings, alone=False):
       for name, worker in opened.workers.items():
-        check(name, worker, problem)
+        check(name, worker, num_params)
     facts = {name: worker.facts for name, worker in opened.workers.items()}
     for run in ("train", "evaluate"):
-      cells = [Cell(name, worker, run) for name, worker in opened.workers.items()]
-      if run == "train" and OWN in opened.workers:
-        cells.insert(1, Cell(MANY, opened.workers[OWN], "many"))
-      raw[run] = workers.time_cells(settings, cells)
+      raw[run] = workers.time_cells(settings, cells_of(run, opened.workers))
       rows += make_rows(run, raw[run], problem.batch, facts)
   return {
     "problem": problem._asdict(),
-    "params": problems.num_params(problem),
+    "params": num_params,
     "rows": rows,
     "rounds": raw,
     "facts": facts,
@@ -51,11 +67,11 @@ def measure(settings: Settings) -> dict[str, Any]:
   }
 
 
-def plans(settings: Settings, problem: Problem) -> workers.Plans:
+def plans(settings: Settings, frameworks: Frameworks, problem: Problem) -> workers.Plans:
   """Returns what is opened: the frameworks that are asked for, or else all."""
   chosen = {}
-  for name in settings.frameworks or FRAMEWORKS:
-    python, module, options = FRAMEWORKS[name]
+  for name in settings.frameworks or frameworks:
+    python, module, options = frameworks[name]
     dear = options.get("compile") or options.get("huge_pages")
     if settings.small and dear and not settings.frameworks:
       continue  # takes longer to compile than all else at toy size
@@ -63,12 +79,23 @@ def plans(settings: Settings, problem: Problem) -> workers.Plans:
   return chosen
 
 
-def check(name: str, worker: Worker, problem: Problem) -> None:
+def cells_of(run: str, opened: Mapping[str, Worker]) -> list[Cell]:
+  """Returns what is timed in a run: mlseg trains in one program too, or only so."""
+  cells = []
+  for name, worker in opened.items():
+    if run in worker.runs:
+      cells.append(Cell(name, worker, run))
+    if run == "train" and "many" in worker.runs:
+      cells.append(Cell(MANY, worker, "many"))
+  return cells
+
+
+def check(name: str, worker: Worker, num_params: int) -> None:
   """Checks that a framework trains the network that all train, and that its loss falls."""
-  expected = problems.num_params(problem)
-  if worker.facts["params"] != expected:
-    raise ValueError(f"{name} has {worker.facts['params']} parameters instead of {expected}")
-  losses = [worker.run("train", 1)["value"] for _ in range(4)]
+  if worker.facts["params"] != num_params:
+    raise ValueError(f"{name} has {worker.facts['params']} parameters instead of {num_params}")
+  run = "train" if "train" in worker.runs else "many"
+  losses = [worker.run(run, 1)["value"] for _ in range(4)]
   worker.facts["first_losses"] = [round(loss, 4) for loss in losses]
   if not losses[-1] < losses[0]:
     raise ValueError(f"{name} does not learn: its losses are {losses}")
@@ -89,9 +116,9 @@ def make_rows(
         pairs = zip(seconds, times[own]["seconds"], strict=True)
         ratios = [theirs / ours for theirs, ours in pairs]
         row["ratio" if own == OWN else "ratio_many"] = workers.quartiles(ratios)
-    known = facts.get(name, {})
+    known, program = (facts[OWN], "many") if name == MANY else (facts[name], run)
     compiled = known.get("compile_seconds") or known.get("first_step_seconds") or {}
-    if run in compiled:
-      row["compile_seconds"] = compiled[run]
+    if program in compiled:
+      row["compile_seconds"] = compiled[program]
     rows.append(row)
   return rows

@@ -26,14 +26,14 @@ class Training(NamedTuple):
     init: `init(key) -> TrainState`.
     step: `step(state, batch) -> (state, StepLog)`.
     many: `many(state, batch, num_steps) -> (state, StepLog)`, as one program.
-    forward: `forward(variables, images) -> logits`.
+    forward: `forward(variables, images) -> logits`, of all heads where there are several.
     batch: what the steps read, always the same.
   """
 
   init: Callable[[jax.Array], train_step.TrainState]
   step: Callable[..., tuple[train_step.TrainState, train_step.StepLog]]
   many: Callable[..., tuple[train_step.TrainState, train_step.StepLog]]
-  forward: Callable[[PyTree, jax.Array], jax.Array]
+  forward: Callable[[PyTree, jax.Array], PyTree]
   batch: batches.Batch
 
 
@@ -85,8 +85,13 @@ def open_session(problem: Problem, options: dict[str, Any]) -> Session:
   """Builds and compiles what `options['runs']` names, by default all of `RUNS`."""
   keys = ("dtype", "remat", "losses", "num_microbatches")
   training = make_training(problem, **{key: options[key] for key in keys if key in options})
+  return session_of(training, problem.seed, options)
+
+
+def session_of(training: Training, seed: int, options: dict[str, Any]) -> Session:
+  """Compiles what `options['runs']` names of a training, by default all of `RUNS`."""
   init = jax.jit(training.init, compiler_options=init_options())
-  state = init(jax.random.key(problem.seed))
+  state = init(jax.random.key(seed))
   params = sum(leaf.size for leaf in jax.tree.leaves(state.variables["params"]))
   batch, count = training.batch, jax.ShapeDtypeStruct((), jnp.int32)
   programs = {
@@ -116,7 +121,7 @@ def open_session(problem: Problem, options: dict[str, Any]) -> Session:
   def evaluate(steps: int) -> float:
     for _ in range(steps):
       logits = compiled["evaluate"](held[0].variables, batch.images)
-    return float(logits.sum())
+    return float(sum(part.sum() for part in jax.tree.leaves(logits)))
 
   def resident(steps: int) -> dict[str, int]:
     """Returns the most bytes that the process has had in memory, and on a GPU's."""

@@ -1,8 +1,10 @@
 """The reference network in PyTorch, channels last, eager or through `torch.compile`."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -62,20 +64,47 @@ def losses_of(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def open_session(problem: Problem, options: dict[str, Any]) -> Session:
-  """Builds the network, on the GPU if that is the device; `options['compile']` compiles it."""
+  """Builds the network; the options are those of `session_of`."""
   torch.manual_seed(problem.seed)
+  images, masks = problems.make_data(problem)
+  labels = torch.tensor(masks, dtype=torch.long)
+
+  def total(logits: Tensor, labels: Tensor) -> Tensor:
+    return losses_of(logits, labels).sum()
+
+  return session_of(UNet(problem), images, (labels,), total, options)
+
+
+def session_of(
+  network: nn.Module,
+  images: np.ndarray,
+  truth: tuple[Tensor, ...],
+  total: Callable[..., Tensor],
+  options: dict[str, Any],
+) -> Session:
+  """Trains a network, on the GPU if that is the device.
+
+  Args:
+    network: maps images [B, C, H, W] to logits, or to a tuple of them.
+    images: [B, H, W, C].
+    truth: what the losses read beside the logits.
+    total: `total(logits, *truth)`, the weighted sum of the losses.
+    options: 'compile': whether the network goes through `torch.compile`; 'channels_last': whether
+      channels are the innermost axis in memory, the default.
+  """
   torch.set_num_threads(options["threads"])
   device = "cuda" if options["device"] == "gpu" else "cpu"
-  network = UNet(problem).to(device, memory_format=torch.channels_last)
-  images, masks = problems.make_data(problem)
-  x = torch.tensor(images).permute(0, 3, 1, 2).to(device, memory_format=torch.channels_last)
-  y = torch.tensor(masks, dtype=torch.long, device=device)
+  channels_last = options.get("channels_last", True)
+  layout = torch.channels_last if channels_last else torch.contiguous_format
+  network = network.to(device, memory_format=layout)
+  x = torch.tensor(images).permute(0, 3, 1, 2).to(device, memory_format=layout)
+  y = tuple(part.to(device) for part in truth)
   optimizer = torch.optim.Adam(network.parameters(), lr=problems.LEARNING_RATE)
 
   def loss_fn() -> Tensor:
-    return losses_of(network(x), y).sum()
+    return total(network(x), *y)
 
-  def forward() -> Tensor:
+  def forward() -> Tensor | tuple[Tensor, ...]:
     return network(x)
 
   if options["compile"]:
@@ -95,7 +124,8 @@ def open_session(problem: Problem, options: dict[str, Any]) -> Session:
     with torch.inference_mode():
       for _ in range(steps):
         logits = forward()
-      return logits.sum().item()
+      parts = logits if isinstance(logits, tuple) else (logits,)
+      return sum(part.sum() for part in parts).item()
 
   seconds = {}
   for name, run in (("train", train), ("evaluate", evaluate)):

@@ -18,6 +18,7 @@ from mlseg import builders, run_folder, trained
 from mlseg.data import pipeline
 from mlseg.evaluate import make_evaluate
 from mlseg.metrics import summarize
+from mlseg.models import Outputs
 from mlseg.study_files import to_csv
 
 HERE = pathlib.Path(__file__).parent
@@ -52,11 +53,10 @@ def score_training(workdir: pathlib.Path) -> dict[int, dict[str, float]]:
   split = json.loads((workdir / "split.json").read_text())["seeds"]
   place = {name: n for n, name in enumerate(cases.ids)}
 
-  def logits(variables: dict, images: jax.Array) -> jax.Array:
-    return run.model.apply(variables, pipeline.to_float(images), False)[0].logits
+  def predict(variables: dict, images: jax.Array) -> Outputs:
+    return run.model.apply(variables, pipeline.to_float(images), False)[0]
 
-  size = run.config.batch_size
-  test = jax.jit(make_evaluate(logits, {}, len(cases.class_names), size))
+  test = jax.jit(make_evaluate(predict, len(cases.class_names), run.config.batch_size))
   scores = {}
   for n, seed in enumerate(run.seeds):
     index = np.array([place[name] for name in split[str(seed)]["train"]])

@@ -1,0 +1,61 @@
+"""The multi-task network in mlseg, from its recipe, trained as its own runs are."""
+
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from mlseg import batches, builders, loss_builders, main, model_builders, train_step
+from speed_parts import in_mlseg
+from speed_parts import multitask_problem as problems
+from speed_parts.in_mlseg import Training
+from speed_parts.problem import Problem, make_data
+from speed_parts.worker import Session
+
+PyTree = Any
+RECIPE = pathlib.Path(__file__).resolve().parents[2] / "configs" / "multitask_busi.py"
+DIAGNOSIS = "classification_weighted_cross_entropy"
+
+
+def recipe(problem: Problem) -> ConfigDict:
+  """Returns the recipe with the sizes of a problem; the reference's are its own."""
+  config, _ = main.parse(["", f"--config={RECIPE}"])
+  config.data.image_size = problem.size
+  config.batch_size = problem.batch
+  config.model.decoder_filters = problems.decoder_filters(problem)
+  return config
+
+
+def make_training(problem: Problem) -> Training:
+  """Returns the training of the recipe, without its augmentation and its pretrained weights."""
+  config = recipe(problem)
+  model = model_builders.make_model(config, problem.num_classes, problems.NUM_LABELS)
+  class_weights = {DIAGNOSIS: jnp.array(problems.LABEL_WEIGHTS, jnp.float32)}
+  losses = loss_builders.make_losses(
+    config, problem.num_classes, problems.NUM_LABELS, class_weights
+  )
+  loss_fn = loss_builders.make_loss_fn(model, losses, problem.num_classes)
+  optimizer = builders.make_optimizer(config, config.num_epochs)  # of a rate that is constant
+  method = builders.make_weighting(config, 1)
+  step = train_step.make_step(loss_fn, optimizer, method, config.weighting.gram_at)
+  many = train_step.make_run(step, lambda batch, key, number: batch)
+  images, masks = make_data(problem)
+
+  def init(key: jax.Array) -> train_step.TrainState:
+    variables = model.init(key, jnp.zeros_like(images[:1]))
+    return train_step.init_state(key, variables, optimizer, method, tuple(losses))
+
+  def forward(variables: PyTree, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    outputs = model.apply(variables, images, False)[0]
+    return outputs.logits, outputs.class_logits
+
+  labels = jnp.asarray(problems.make_labels(problem))
+  batch = batches.Batch(jnp.asarray(images), jnp.asarray(masks), labels)
+  return Training(init, step, many, forward, batch)
+
+
+def open_session(problem: Problem, options: dict[str, Any]) -> Session:
+  """Builds and compiles; the options are those of `in_mlseg.session_of`."""
+  return in_mlseg.session_of(make_training(problem), problem.seed, options)

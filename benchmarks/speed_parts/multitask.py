@@ -1,0 +1,32 @@
+"""Joint training of masks and diagnoses on a MobileNetV2, in mlseg and in PyTorch, side by side."""
+
+from typing import Any
+
+from speed_parts import frameworks
+from speed_parts import multitask_problem as problems
+from speed_parts.frameworks import Frameworks
+from speed_parts.workers import Settings
+
+EAGER, COMPILED = {"compile": False}, {"compile": True}
+FIRST, HUGE = {"channels_last": False}, {"huge_pages": True}
+FRAMEWORKS: Frameworks = {
+  "mlseg": ("mlseg", "in_mlseg_multitask", {"runs": ["many", "evaluate"]}),
+  "PyTorch, eager": ("torch", "in_torch_multitask", EAGER),
+  "PyTorch, compiled": ("torch", "in_torch_multitask", COMPILED),
+  # Which of the two layouts is faster depends on how a library does depthwise convolutions.
+  "PyTorch, eager, channels first": ("torch", "in_torch_multitask", EAGER | FIRST),
+  "PyTorch, compiled, channels first": ("torch", "in_torch_multitask", COMPILED | FIRST),
+  "PyTorch, eager, huge pages": ("torch", "in_torch_multitask", EAGER | HUGE),
+  "PyTorch, compiled, huge pages": ("torch", "in_torch_multitask", COMPILED | HUGE),
+}
+
+
+def measure(settings: Settings) -> dict[str, Any]:
+  """Returns the rows of the frameworks that can be imported, and why others cannot.
+
+  Raises:
+    ValueError: the frameworks do not have the same number of parameters, or one does not learn.
+  """
+  problem = problems.TOY if settings.small else problems.REFERENCE
+  measured = frameworks.compare(settings, FRAMEWORKS, problem, problems.num_params(problem))
+  return {"network": problems.NAME, **measured}
