@@ -1,0 +1,65 @@
+r"""Takes from the folders of studies what is committed here.
+
+    python docs/multitask_study/collect.py --study=busi:runs/multitask_busi-HASH \
+        --study=lgg:runs/multitask_lgg-HASH
+
+Beside the study's own tables, `weights.csv` has by cell and seed how many times as much as the
+diagnosis the masks counted, in the mean of the first and of the last epoch.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+
+from mlseg import run_folder
+from mlseg.study_files import to_csv
+
+HERE = pathlib.Path(__file__).parent
+FILES = ("study.json", "rows.csv", "dice.csv", "accuracy.csv")
+LOSSES = ("cross_entropy", "classification_weighted_cross_entropy")
+
+
+def main() -> None:
+  """Writes a folder for each study beside this file."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("--study", action="append", required=True, help="NAME:FOLDER")
+  for text in parser.parse_args().study:
+    name, _, folder = text.partition(":")
+    (HERE / name).mkdir(exist_ok=True)
+    for file in FILES:
+      run_folder.write_file(HERE / name / file, (pathlib.Path(folder) / file).read_bytes())
+    run_folder.write_file(HERE / name / "weights.csv", to_csv(weights(pathlib.Path(folder))))
+
+
+def weights(folder: pathlib.Path) -> list[dict]:
+  """Returns a row per cell and seed of networks that are trained under both losses."""
+  study = json.loads((folder / "study.json").read_text())
+  rows = []
+  for cell in study["cells"]:
+    if cell["complete"]:
+      lines = (folder / cell["name"] / "metrics.jsonl").read_text().splitlines()
+      ratios = _ratios([json.loads(line) for line in lines])
+      rows += [{**cell["labels"], "seed": seed, **values} for seed, values in ratios.items()]
+  return rows
+
+
+def _ratios(records: list[dict]) -> dict[int, dict[str, float]]:
+  """Returns by seed the ratio of the weights in the first and in the last epoch."""
+  by_seed: dict[int, dict[int, list[float]]] = {}
+  for record in records:
+    if set(LOSSES) <= record["weights"].keys():
+      first, second = (record["weights"][name] for name in LOSSES)
+      epoch = int(record["epoch"] - 1e-9)
+      by_seed.setdefault(record["seed"], {}).setdefault(epoch, []).append(first / second)
+  return {
+    seed: {
+      "first_epoch": statistics.fmean(epochs[min(epochs)]),
+      "last_epoch": statistics.fmean(epochs[max(epochs)]),
+    }
+    for seed, epochs in by_seed.items()
+  }
+
+
+if __name__ == "__main__":
+  main()
