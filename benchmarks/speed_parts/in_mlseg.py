@@ -10,7 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mlseg import batches, builders, loss_builders, models, train_step, weighting
+from mlseg import (
+  batches,
+  builders,
+  loss_builders,
+  model_builders,
+  models,
+  train_step,
+  weighting,
+)
 from speed_parts import problem as problems
 from speed_parts.problem import Problem
 from speed_parts.worker import Session
@@ -49,7 +57,7 @@ def make_module(problem: Problem, dtype: str = "float32", remat: bool = False) -
     upsampling="transposed2",
     upsampling_norm=False,
     remat=remat,
-    dtype=builders.DTYPES[dtype],
+    dtype=model_builders.DTYPES[dtype],
   )
 
 
