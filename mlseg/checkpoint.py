@@ -133,8 +133,9 @@ class Checkpoints:
     if step in self._manager.all_steps():
       return
     arrays, words = self._snapshot(flatten(state))
+    kept = {name: array for name, array in arrays.items() if array.size}
     content = ocp.args.Composite(
-      state=ocp.args.StandardSave(arrays), digest=ocp.args.StandardSave({"words": words})
+      state=ocp.args.StandardSave(kept), digest=ocp.args.StandardSave({"words": words})
     )
     self._manager.save(step, args=content)
 
@@ -173,7 +174,8 @@ class Checkpoints:
   def _read(self, step: int) -> tuple[str, dict[str, jax.Array], Any]:
     """Returns what is wrong with a checkpoint, or '', its arrays, and the digest it came with."""
     leaves = jax.tree.leaves(self._like)
-    like = dict(zip(self._names, map(_as_saved, leaves), strict=True))
+    whole = dict(zip(self._names, map(_as_saved, leaves), strict=True))
+    like = {name: leaf for name, leaf in whole.items() if leaf.size}  # orbax saves no others
     words = {"words": jax.ShapeDtypeStruct((2,), jnp.uint32, sharding=_everywhere(leaves[0]))}
     parts = ocp.args.Composite(
       state=ocp.args.StandardRestore(like, strict=False), digest=ocp.args.StandardRestore(words)
@@ -182,7 +184,8 @@ class Checkpoints:
       try:
         _check_shapes(self._manager.item_metadata(step)["state"], like)
         content = self._manager.restore(step, args=parts)
-        return "", dict(content["state"]), content["digest"]["words"]
+        empty = {name: _empty(leaf) for name, leaf in whole.items() if not leaf.size}
+        return "", dict(content["state"]) | empty, content["digest"]["words"]
       except Exception as error:  # a damaged file can surface as any error of the storage layer
         lines = str(error).strip().splitlines()
         problem = lines[0][:120] if lines else type(error).__name__
@@ -252,6 +255,12 @@ def _as_saved(leaf: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
   bits = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype))
   return jax.ShapeDtypeStruct(bits.shape, bits.dtype, sharding=where)
+
+
+def _empty(leaf: jax.ShapeDtypeStruct) -> jax.Array:
+  """Returns an array without entries, such as a weighting has that compares no gradients."""
+  array = np.zeros(leaf.shape, leaf.dtype)
+  return jnp.asarray(array) if leaf.sharding is None else sharding.place(array, leaf.sharding)
 
 
 def _check_shapes(saved: Any, like: dict[str, jax.ShapeDtypeStruct]) -> None:

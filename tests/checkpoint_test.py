@@ -9,12 +9,13 @@ import pytest
 from mlseg import train_step
 from mlseg.checkpoint import Checkpoints, flatten
 from mlseg.errors import UserError
-from mlseg.weighting import bounded, chain, dynamic_memory_fusion, ema, with_auxiliary
+from mlseg.weighting import bounded, chain, dynamic_memory_fusion, ema, per_epoch, with_auxiliary
 
 
 def _state(seed=0):
   base = dynamic_memory_fusion("bayesian", capacity=4, min_history=2)
-  weighting = with_auxiliary(chain(base, ema(0.9), bounded(0.1, 0.9)), "c")
+  # An average over an epoch has a place for a Gram matrix, here of a size of 0.
+  weighting = with_auxiliary(chain(per_epoch(base, 2), ema(0.9), bounded(0.1, 0.9)), "c")
   w = jax.random.normal(jax.random.key(seed), (64, 65))
   variables = {"params": {"w": w}, "batch_stats": {"mean": w[0]}}
   state = train_step.init_state(

@@ -14,6 +14,15 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = pathlib.Path(os.environ.get("MLSEG_SHARED", _ROOT.parent / "shared"))
 
 
+# Files that take a minute or more, which are begun first, so that none of them is left at the end
+# for one process while the other has nothing to do.
+LONG = (
+  "processes_test.py", "train_test.py", "seeds_test.py", "multitask_train_test.py",
+  "cells_test.py", "mask_rcnn_test.py", "slurm_test.py", "speed_test.py",
+  "speed_multitask_test.py", "weighting_laws_test.py", "loss_peers_test.py",
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
   """Gives compiled programs up: each has memory mappings, of which a process may have 65,530."""
@@ -36,6 +45,7 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
+  items.sort(key=lambda item: item.path.name not in LONG)
   if SHARED.is_dir():
     return
   skip = pytest.mark.skip(reason="the development data (folder `shared`) is not here")

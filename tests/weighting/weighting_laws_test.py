@@ -42,7 +42,7 @@ def test_scan_equals_jit_equals_eager_and_traces_once(name):
     traces.append(1)
     return table.update(name, row, state)
 
-  rows = random_losses(1, steps=5)
+  rows = random_losses(1, steps=3)
   expected = _loop(name, rows, table.update)
   # The compiler orders sums otherwise, and a solver's iterations carry that on.
   rtol = 2e-4 if ALL[name].needs_gram else 1e-5
