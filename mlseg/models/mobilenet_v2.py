@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from mlseg.models import blocks
-from mlseg.models.clipped_normalisation import LINEAR, RELU6, Bounds, ClippedBatchNorm
 from mlseg.models.convention import SYMMETRIC, TORCHVISION, convention_of, prepare
 from mlseg.models.depthwise import DepthwiseConv
+from mlseg.models.normalisation import LINEAR, RELU6, Bounds, ClippedBatchNorm
 from mlseg.models.strided import StridedConv, stride_padding
 
 _STEM, _LAST, _EXPANSION = 32, 1280, 6

@@ -114,5 +114,5 @@ class _Level(nn.Module):
       activations = jnp.concatenate([activations, skip], axis=-1)
     for _ in range(self.convs):
       activations = blocks.Conv(self.filters, dtype=self.dtype)(activations)
-      activations = normalisation.BatchNorm(self.norm_momentum)(activations, train)
+      activations = normalisation.BatchNorm(momentum=self.norm_momentum)(activations, train)
     return activations

@@ -111,7 +111,7 @@ class UNet(nn.Module):
 
   def _normalise(self, activations: jax.Array, train: bool) -> jax.Array:
     if self.norm == "batch":
-      return normalisation.BatchNorm(self.norm_momentum)(activations, train)
+      return normalisation.BatchNorm(momentum=self.norm_momentum)(activations, train)
     if self.norm == "group":
       activations = nn.GroupNorm(None, group_size=8, dtype=self.dtype)(activations)
     elif self.norm == "instance":
