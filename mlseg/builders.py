@@ -12,7 +12,7 @@ import optax
 from ml_collections import ConfigDict
 
 from mlseg import weighting
-from mlseg.data import cases, distances, instances, splits
+from mlseg.data import cases, cross_validation, distances, instances, splits
 from mlseg.errors import UserError, require, unknown, user_errors
 from mlseg.loss_builders import max_objects, uses_distances
 from mlseg.models.encoder import stage_labels
@@ -136,7 +136,7 @@ def _fold(
   kept = groups if options.split == "grouped" else None
   train, validation, _ = options.fractions
   part = validation / (train + validation)
-  return splits.folds(data.labels, kept, count, seed=split_seed, validation=part)[fold]
+  return cross_validation.folds(data.labels, kept, count, seed=split_seed, validation=part)[fold]
 
 
 def make_weighting(config: ConfigDict, steps_per_epoch: int) -> LossWeighting:

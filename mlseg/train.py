@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from mlseg import builders, case_tables, model_file, results, run_folder, seeds, sharding
 from mlseg.checkpoint import Checkpoints
-from mlseg.data import splits
+from mlseg.data import cross_validation, splits
 from mlseg.data.cases import Cases
 from mlseg.errors import UserError
 from mlseg.feed import make_feed
@@ -86,7 +86,7 @@ def train_together(
   duplicates = splits.groups(len(cases.ids), pairs, cases.patients)
   numbers = [config.seed + n for n in range(config.num_seeds)]
   parts = {seed: builders.make_split(config, cases, duplicates, seed) for seed in numbers}
-  equal = splits.equalised(parts)
+  equal = cross_validation.equalised(parts)
   models = [Model(n, seed, equal[seed]) for n in range(len(runs)) for seed in numbers]
   own_group = [(model,) for model in models] if strategy == "loop" else [tuple(models)]
   groups = [Group(tuple(runs), chosen) for chosen in own_group]

@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -48,7 +48,7 @@ class Options(NamedTuple):
   complete: bool = True  # whether all of the published pictures must be there
 
 
-class Isic2018(tfds.core.GeneratorBasedBuilder):
+class Isic2018(sources.SourceBuilder):
   """Dermoscopy: 2594 pictures with lesion masks (task 1), 10015 of seven classes (task 3).
 
   - 'segmentation' is task 1; the label of every picture is 'unknown'.
@@ -82,12 +82,9 @@ class Isic2018(tfds.core.GeneratorBasedBuilder):
       license="CC0 (task 1), CC BY-NC 4.0 (task 3, HAM10000)",
     )
 
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-    source = open_source(pathlib.Path(dl_manager.manual_dir), self.builder_config.options)
-    return {"train": self._generate_examples(source)}
-
-  def _generate_examples(self, source: sources.Source) -> Iterator[tuple[int, Any]]:
-    yield from sources.examples(source)
+  def open_source(self, root: pathlib.Path) -> sources.Source:
+    """Returns the data set in a folder; see `open_source`."""
+    return open_source(root, self.builder_config.options)
 
 
 class Case(NamedTuple):

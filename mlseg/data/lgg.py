@@ -3,7 +3,7 @@
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -44,7 +44,7 @@ class Options(NamedTuple):
   complete: bool = True  # whether all of the published patients must be there
 
 
-class Lgg(tfds.core.GeneratorBasedBuilder):
+class Lgg(sources.SourceBuilder):
   """Lower-grade glioma: 3929 MRI slices of 110 patients with masks of the FLAIR abnormality.
 
   The channels of a picture are T1 before contrast, FLAIR, T1 after contrast; where a sequence is
@@ -74,12 +74,9 @@ class Lgg(tfds.core.GeneratorBasedBuilder):
       license="CC BY-NC-SA 4.0",
     )
 
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-    source = open_source(pathlib.Path(dl_manager.manual_dir), self.builder_config.options)
-    return {"train": self._generate_examples(source)}
-
-  def _generate_examples(self, source: sources.Source) -> Iterator[tuple[int, Any]]:
-    yield from sources.examples(source)
+  def open_source(self, root: pathlib.Path) -> sources.Source:
+    """Returns the data set in a folder; see `open_source`."""
+    return open_source(root, self.builder_config.options)
 
 
 class Slice(NamedTuple):

@@ -51,7 +51,7 @@ class Options(NamedTuple):
   complete: bool = True  # whether all of the published slides must be there
 
 
-class Panda(tfds.core.GeneratorBasedBuilder):
+class Panda(sources.SourceBuilder):
   """Prostate biopsies: tiles of 10616 slides with masks, and the slide's ISUP grade.
 
   The masks of Karolinska have 0 background, 1 benign tissue, 2 cancerous tissue; those of Radboud
@@ -89,12 +89,9 @@ class Panda(tfds.core.GeneratorBasedBuilder):
       license="CC BY-NC-SA 4.0",
     )
 
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-    source = open_source(pathlib.Path(dl_manager.manual_dir), self.builder_config.options)
-    return {"train": self._generate_examples(source)}
-
-  def _generate_examples(self, source: sources.Source) -> Iterator[tuple[int, Any]]:
-    yield from sources.examples(source)
+  def open_source(self, root: pathlib.Path) -> sources.Source:
+    """Returns the data set in a folder; see `open_source`."""
+    return open_source(root, self.builder_config.options)
 
 
 class Slide(NamedTuple):

@@ -41,7 +41,7 @@ class Options(NamedTuple):
   complete: bool = True  # whether all of the published pictures must be there
 
 
-class SiimAcr(tfds.core.GeneratorBasedBuilder):
+class SiimAcr(sources.SourceBuilder):
   """Chest radiographs: 12047 of 1024×1024, 2669 of them with masks of pneumothorax.
 
   The mask of a picture is the union of those in all of its rows. A DICOM file that the table has no
@@ -67,12 +67,9 @@ class SiimAcr(tfds.core.GeneratorBasedBuilder):
       license="terms of the competition; radiographs of the NIH without restrictions",
     )
 
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-    source = open_source(pathlib.Path(dl_manager.manual_dir), self.builder_config.options)
-    return {"train": self._generate_examples(source)}
-
-  def _generate_examples(self, source: sources.Source) -> Iterator[tuple[int, Any]]:
-    yield from sources.examples(source)
+  def open_source(self, root: pathlib.Path) -> sources.Source:
+    """Returns the data set in a folder; see `open_source`."""
+    return open_source(root, self.builder_config.options)
 
 
 def open_source(root: pathlib.Path, options: Options) -> sources.Source:

@@ -48,6 +48,38 @@ class SourceConfig(tfds.core.BuilderConfig):
     self.options = options
 
 
+class SourceBuilder(  # type: ignore[call-arg] # of a metaclass that is not typed
+  tfds.core.GeneratorBasedBuilder, skip_registration=True
+):
+  """A builder whose examples are the pictures of a source.
+
+  A data set of its own says by `open_source` what is in a folder, beside what tfds asks of it.
+  """
+
+  def open_source(self, root: pathlib.Path) -> Source:
+    """Returns the data set in a folder, as the builder's config wants it."""
+    raise NotImplementedError
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+    return {"train": self._generate_examples(self.open_source(pathlib.Path(dl_manager.manual_dir)))}
+
+  def _generate_examples(self, source: Source) -> Iterator[tuple[int, Any]]:
+    for number, picture in enumerate(source.read()):
+      height, width = picture.mask.shape
+      yield (
+        number,
+        {
+          "image": encode(picture.image, False),
+          "mask": encode(picture.mask, False),
+          "label": picture.label,
+          "id": picture.id,
+          "patient": picture.patient,
+          "height": height,
+          "width": width,
+        },
+      )
+
+
 def features(
   class_names: tuple[str, ...], label_names: tuple[str, ...], channels: int
 ) -> tfds.features.FeaturesDict:
@@ -65,24 +97,6 @@ def features(
       "width": np.int32,
     }
   )
-
-
-def examples(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
-  """Yields the pictures of a source, as a builder takes them."""
-  for number, picture in enumerate(source.read()):
-    height, width = picture.mask.shape
-    yield (
-      number,
-      {
-        "image": encode(picture.image, False),
-        "mask": encode(picture.mask, False),
-        "label": picture.label,
-        "id": picture.id,
-        "patient": picture.patient,
-        "height": height,
-        "width": width,
-      },
-    )
 
 
 def find_root(root: pathlib.Path, within: str, has: str, title: str) -> pathlib.Path:

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from mlseg import builders
-from mlseg.data import cases, lgg, prepare, sources, splits
+from mlseg.data import cases, cross_validation, lgg, prepare, sources, splits
 from mlseg.errors import UserError
 from tests.configs_test import CONFIGS, _module
 from tests.data.layouts import save, write_table
@@ -93,7 +93,7 @@ def test_no_patient_crosses_in_a_split_or_a_fold(folder):
   data = _load(folder)
   group = splits.groups(len(data.ids), [], data.patients)
   parts = [splits.split(data.labels, group, fractions=(0.5, 0.25, 0.25), seed=0)]
-  for part in parts + splits.folds(data.labels, group, 3, seed=0):
+  for part in parts + cross_validation.folds(data.labels, group, 3, seed=0):
     sides = [set(data.patients[side].tolist()) for side in part]
     assert sum(map(len, sides)) == 4
 
@@ -204,7 +204,7 @@ def test_real_patients(shared, tmp_path):
   group = splits.groups(315, [], data.patients)
   for part in (
     splits.split(data.labels, group, seed=0),
-    *splits.folds(data.labels, group, 5, seed=0),
+    *cross_validation.folds(data.labels, group, 5, seed=0),
   ):
     sides = [set(data.patients[side].tolist()) for side in part]
     assert sum(map(len, sides)) == 10
