@@ -14,7 +14,7 @@ ratio, `--config.weighting.name=uncertainty` (or any method of `mlseg.weighting`
 first run downloads the encoder's ImageNet weights, once; `--config.model.pretrained=none` starts
 without them, `--config.model.pretrained=FILE` reads others. `--config.model.skips=False` leaves the
 skips out, `--config.data.num_folds=5 --config.data.fold=0` is the first part of a cross-validation,
-and `--config.optimizer.stage_rates='{"stage_0": 0.0}'`, written into a config, freezes a stage.
+and `--config.optimizer.stage_rates.stage_0=0.0` freezes the encoder's first stage.
 """
 
 import pathlib
@@ -59,6 +59,10 @@ def get_config(variant: str = "joint+mobilenet_v2") -> ConfigDict:
     config.model.name = "attention_unet"
     config.model.convs_per_level = 2
     return config
+
+  rates = config.optimizer.stage_rates  # factors of the learning rate; 0: frozen
+  rates.stage_0 = rates.stage_1 = rates.stage_2 = rates.stage_3 = rates.stage_4 = 1.0
+  rates.head = 1.0  # all that is not the encoder
 
   config.model = ConfigDict()
   config.model.name = {"classification": "classifier", "mask_rcnn": "mask_rcnn"}.get(

@@ -75,7 +75,7 @@ def get_config() -> ConfigDict:
   config.optimizer.schedule = "constant"
   config.optimizer.weight_decay = 0.0
   config.optimizer.clip_norm = 0.0  # largest global norm of the gradient; 0: no limit
-  config.optimizer.stage_rates = ConfigDict()  # factors of the rate by stage of an encoder, or head
+  config.optimizer.stage_rates = ConfigDict()  # of an encoder; see multitask_busi.py
 
   config.losses = ("cross_entropy", "soft_iou", "soft_dice")
   config.loss_options = ConfigDict()

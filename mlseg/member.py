@@ -16,7 +16,7 @@ from mlseg.data.splits import Split
 from mlseg.errors import UserError, unknown, user_errors
 from mlseg.evaluate import Evaluation, make_evaluate
 from mlseg.metrics import overlap
-from mlseg.models import Outputs, predictions_of
+from mlseg.models import Model, Outputs, predictions_of
 from mlseg.models.mask_rcnn import Predictions
 from mlseg.train_step import StepLog, TrainState
 
@@ -87,110 +87,136 @@ def make_functions(configs: Sequence[ConfigDict], num_cases: int, cases: Cases) 
   Raises:
     UserError: the config is not right.
   """
-  config, num_classes, num_labels = configs[0], len(cases.class_names), len(cases.label_names)
-  model = model_builders.make_model(config, num_classes, num_labels)
+  config = configs[0]
   _check_selection(config)
-  max_objects = loss_builders.max_objects(config)
   steps_per_epoch = num_cases // config.batch_size
   num_steps = steps_per_epoch * config.num_epochs
+  num_classes, num_labels = len(cases.class_names), len(cases.label_names)
+  model = model_builders.make_model(config, num_classes, num_labels)
   joint = together.join(configs, steps_per_epoch, num_steps)
-
-  def losses_of(member: Member) -> dict[str, loss_builders.Loss]:
-    return loss_builders.make_losses(
-      config, num_classes, num_labels, member.class_weights, joint.loss_names
-    )
-
-  def init(member: tuple[jax.Array, jax.Array], shared: tuple[jax.Array, PyTree]) -> TrainState:
-    (seed, stopped), (image, loaded) = member, shared
-    init_key, key = jax.random.split(jax.random.key(seed))
-    fresh = model.init(init_key, pipeline.to_float(image))
-    variables = model_builders.insert_pretrained(fresh, loaded)
-    names = tuple(joint.loss_names)
-    state = train_step.init_state(key, variables, joint.optimizer, joint.weighting, names)
-    return state._replace(stopped=stopped)
-
-  def run(mapped: Mapped, shared: Shared, skip_stopped: bool) -> tuple[TrainState, StepLog]:
-    (state, member, own), (data, count) = mapped, shared
-    loss_fn = loss_builders.make_loss_fn(model, losses_of(member), num_classes, max_objects)
-    with user_errors("config.weighting"):
-      step = train_step.make_step(
-        loss_fn,
-        joint.optimizer,
-        joint.weighting,
-        config.weighting.gram_at,
-        config.num_microbatches,
-        config.max_nonfinite,
-      )
-    steps = train_step.make_run(step, batches.make_batch_at(config), skip_stopped)
-    source = data._replace(train=member.train) if own is None else own
-    return steps(state, source, count, **member.extra)
-
-  def predict(variables: PyTree, images: jax.Array) -> Outputs:
-    batch = sharding.split_batch(pipeline.to_float(images))
-    return model.apply(variables, batch, False)[0]
-
-  def validate(mapped: Mapped, shared: Shared) -> tuple[TrainState, Validation]:
-    (state, member, own), (data, epoch) = mapped, shared
-    part = data if own is None else own
-    index = member.validation if own is None else slice(None)
-    functions = losses_of(member)
-
-    def losses(outputs: Outputs, masks: jax.Array, *truth: Any) -> dict[str, jax.Array]:
-      labels, instances = truth
-      batch = batches.Batch(masks, masks, labels, None, instances)
-      return loss_builders.per_example(functions, outputs, batch, num_classes, max_objects)
-
-    evaluate = make_evaluate(predict, num_classes, config.batch_size, losses)
-    read = jax.tree.map(
-      lambda array: array[index], (part.images, part.masks, part.labels, part.instances)
-    )
-    labels, result = read[2], evaluate(state.variables, *read)
-    dice, accuracy = None, None
-    if result.counts is not None:
-      dice = overlap.foreground_dice(result.counts)
-    if result.class_logits is not None:
-      accuracy = (result.class_logits.argmax(-1) == labels).mean()
-    means = {name: value.mean() for name, value in result.losses.items()}
-    score = _score(config.selection, {"dice": dice, "accuracy": accuracy})
-    state = train_step.update_best(state, score, epoch, config.patience)
-    return state, Validation(dice, accuracy, means)
-
-  def make_member(cases: Cases, split: Split, place: int) -> Member:
-    own = {name: values[place] for name, values in joint.extra.items()}
-    classes = {
-      "segmentation": (cases.masks[split.train], num_classes),
-      "classification": (cases.labels[split.train], num_labels),
-    }
-    weights = loss_builders.open_class_weights(config, classes, joint.loss_names)
-    return Member(split.train.astype(np.int32), split.validation.astype(np.int32), own, weights)
-
-  def explain(
-    classify: Callable[..., jax.Array], variables: PyTree, images: jax.Array
-  ) -> jax.Array:
-    outputs = predict(variables, images)
-    head, labels = functools.partial(classify, variables), outputs.class_logits.argmax(-1)
-    size = images.shape[1]
-    maps = [
-      gradcam.normalised(gradcam.saliency(head, outputs.features, labels, method), size)
-      for method in gradcam.METHODS
-    ]
-    return jnp.rint(255 * jnp.stack(maps)).astype(jnp.uint8)
-
-  def found(outputs: Outputs) -> Predictions:
-    return predictions_of(outputs.detections)
-
+  parts = _Parts(config, model, joint, num_classes, num_labels, loss_builders.max_objects(config))
+  found = _found if parts.max_objects else None
   return Functions(
-    make_member=make_member,
-    init=init,
-    run=run,
-    validate=validate,
-    test=make_evaluate(
-      predict, num_classes, config.batch_size, found=found if max_objects else None
-    ),
-    explain=None if model.classify is None else functools.partial(explain, model.classify),
+    make_member=functools.partial(_make_member, parts),
+    init=functools.partial(_init, parts),
+    run=functools.partial(_run, parts),
+    validate=functools.partial(_validate, parts),
+    test=make_evaluate(parts.predict, num_classes, config.batch_size, found=found),
+    explain=model.classify and functools.partial(_explain, parts, model.classify),
     steps_per_epoch=steps_per_epoch,
     num_steps=num_steps,
   )
+
+
+class _Parts(NamedTuple):
+  """What the functions of a model are made of."""
+
+  config: ConfigDict
+  model: Model
+  joint: together.Joint
+  num_classes: int
+  num_labels: int
+  max_objects: int
+
+  def losses(self, member: Member) -> dict[str, loss_builders.Loss]:
+    """Returns the losses of a model by name."""
+    return loss_builders.make_losses(
+      self.config, self.num_classes, self.num_labels, member.class_weights, self.joint.loss_names
+    )
+
+  def predict(self, variables: PyTree, images: jax.Array) -> Outputs:
+    """Returns what the network says of pictures [B, H, W, C] uint8."""
+    batch = sharding.split_batch(pipeline.to_float(images))
+    return self.model.apply(variables, batch, False)[0]
+
+
+def _make_member(parts: _Parts, cases: Cases, split: Split, place: int) -> Member:
+  joint = parts.joint
+  own = {name: values[place] for name, values in joint.extra.items()}
+  classes = {
+    "segmentation": (cases.masks[split.train], parts.num_classes),
+    "classification": (cases.labels[split.train], parts.num_labels),
+  }
+  weights = loss_builders.open_class_weights(parts.config, classes, joint.loss_names)
+  return Member(split.train.astype(np.int32), split.validation.astype(np.int32), own, weights)
+
+
+def _init(
+  parts: _Parts, member: tuple[jax.Array, jax.Array], shared: tuple[jax.Array, PyTree]
+) -> TrainState:
+  (seed, stopped), (image, loaded), joint = member, shared, parts.joint
+  init_key, key = jax.random.split(jax.random.key(seed))
+  fresh = parts.model.init(init_key, pipeline.to_float(image))
+  variables = model_builders.insert_pretrained(fresh, loaded)
+  names = tuple(joint.loss_names)
+  state = train_step.init_state(key, variables, joint.optimizer, joint.weighting, names)
+  return state._replace(stopped=stopped)
+
+
+def _run(
+  parts: _Parts, mapped: Mapped, shared: Shared, skip_stopped: bool
+) -> tuple[TrainState, StepLog]:
+  (state, member, own), (data, count), config = mapped, shared, parts.config
+  losses = parts.losses(member)
+  loss_fn = loss_builders.make_loss_fn(parts.model, losses, parts.num_classes, parts.max_objects)
+  with user_errors("config.weighting"):
+    step = train_step.make_step(
+      loss_fn,
+      parts.joint.optimizer,
+      parts.joint.weighting,
+      config.weighting.gram_at,
+      config.num_microbatches,
+      config.max_nonfinite,
+    )
+  steps = train_step.make_run(step, batches.make_batch_at(config), skip_stopped)
+  source = data._replace(train=member.train) if own is None else own
+  return steps(state, source, count, **member.extra)
+
+
+def _validate(parts: _Parts, mapped: Mapped, shared: Shared) -> tuple[TrainState, Validation]:
+  (state, member, own), (data, epoch), config = mapped, shared, parts.config
+  part = data if own is None else own
+  index = member.validation if own is None else slice(None)
+  functions = parts.losses(member)
+
+  def losses(outputs: Outputs, masks: jax.Array, *truth: Any) -> dict[str, jax.Array]:
+    labels, instances = truth
+    batch = batches.Batch(masks, masks, labels, None, instances)  # losses do not read the images
+    return loss_builders.per_example(
+      functions, outputs, batch, parts.num_classes, parts.max_objects
+    )
+
+  evaluate = make_evaluate(parts.predict, parts.num_classes, config.batch_size, losses)
+  read = jax.tree.map(
+    lambda array: array[index], (part.images, part.masks, part.labels, part.instances)
+  )
+  labels, result = read[2], evaluate(state.variables, *read)
+  dice, accuracy = None, None
+  if result.counts is not None:
+    dice = overlap.foreground_dice(result.counts)
+  if result.class_logits is not None:
+    accuracy = (result.class_logits.argmax(-1) == labels).mean()
+  means = {name: value.mean() for name, value in result.losses.items()}
+  score = _score(config.selection, {"dice": dice, "accuracy": accuracy})
+  state = train_step.update_best(state, score, epoch, config.patience)
+  return state, Validation(dice, accuracy, means)
+
+
+def _explain(
+  parts: _Parts, classify: Callable[..., jax.Array], variables: PyTree, images: jax.Array
+) -> jax.Array:
+  outputs = parts.predict(variables, images)
+  head, labels = functools.partial(classify, variables), outputs.class_logits.argmax(-1)
+  size = images.shape[1]
+  maps = [
+    gradcam.normalised(gradcam.saliency(head, outputs.features, labels, method), size)
+    for method in gradcam.METHODS
+  ]
+  return jnp.rint(255 * jnp.stack(maps)).astype(jnp.uint8)
+
+
+def _found(outputs: Outputs) -> Predictions:
+  return predictions_of(outputs.detections)
 
 
 def _check_selection(config: ConfigDict) -> None:

@@ -62,7 +62,7 @@ def test_config_is_complete_and_builds(path, variant):
     kind = "mask_rcnn+vgg16" if is_detector else "joint+vgg16"
     network = dict(_leaves(_module(CONFIGS[0].with_name("multitask_busi.py")).get_config(kind)))
     expected = {name for name in expected if not name.startswith("model.")}
-    expected |= {name for name in network if name.startswith("model.")}
+    expected |= {name for name in network if name.startswith(("model.", "optimizer."))}
   assert found == expected
   assert not [name for name, value in leaves.items() if isinstance(value, list)]
   json.dumps(config.to_dict())

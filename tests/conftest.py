@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import sys
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Most of the time here is compilation of programs that run once.
@@ -11,8 +12,9 @@ import jax
 import pytest
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
+BENCHMARKS = _ROOT / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))  # its parts are imported as from a script beside them
 SHARED = pathlib.Path(os.environ.get("MLSEG_SHARED", _ROOT.parent / "shared"))
-
 
 # Files that take a minute or more, which are begun first, so that none of them is left at the end
 # for one process while the other has nothing to do.
@@ -28,6 +30,12 @@ def forget_programs():
   """Gives compiled programs up: each has memory mappings, of which a process may have 65,530."""
   yield
   jax.clear_caches()
+
+
+@pytest.fixture(scope="session")
+def benchmarks() -> pathlib.Path:
+  """The folder of the benchmarks."""
+  return BENCHMARKS
 
 
 @pytest.fixture(scope="session")

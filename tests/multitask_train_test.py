@@ -35,7 +35,7 @@ def get_config(variant):
   config.data.folder = _FOLDER["get_config"]().data.folder
   config.data.folder.update({files})
   config.data.folder.duplicate_bits = -1
-  config.optimizer.stage_rates = {{"stage_0": 0.0, "stage_2": 0.1}}
+  config.optimizer.stage_rates.update({{"stage_0": 0.0, "stage_2": 0.1}})
   return config
 """
 

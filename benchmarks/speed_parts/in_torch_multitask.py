@@ -1,6 +1,5 @@
 """The multi-task network in PyTorch, with torchvision's MobileNetV2, eager or compiled."""
 
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -10,28 +9,13 @@ from torch.nn import functional
 from speed_parts import in_torch
 from speed_parts import multitask_problem as problems
 from speed_parts.problem import NORM_EPSILON, NORM_MOMENTUM, Problem, make_data
+from speed_parts.torchvision_models import torchvision_models
 from speed_parts.worker import Session
 
 # ImageNet's, of images in [0, 1].
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 ENDS = (1, 3, 6, 13, 18)  # the layers that give features, at strides 2 to 32
-
-
-def torchvision_models() -> ModuleType:
-  """Returns torchvision's models, also where its compiled part is for another build of torch.
-
-  That part is not needed, but on import fake kernels are registered for two of its operations.
-  """
-  try:
-    import torchvision
-  except RuntimeError:
-    for name in ("nms", "qnms"):
-      torch.library.define(
-        f"torchvision::{name}", "(Tensor dets, Tensor scores, float threshold) -> Tensor"
-      )
-    import torchvision
-  return torchvision.models
 
 
 class Level(nn.Module):

@@ -10,6 +10,7 @@ import argparse
 import fnmatch
 import json
 import pathlib
+import sys
 
 import jax
 import numpy as np
@@ -21,9 +22,17 @@ from mlseg.metrics import summarize
 from mlseg.models import Outputs
 from mlseg.study_files import to_csv
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import pages  # noqa: E402 - in the folder above
+
 FILES = ("study.json", "rows.csv", "dice.csv")
 SCORES = ("dice", "dice_with_background_pooled")
+SETTING = (
+  "num_seeds", "num_epochs", "model.filters",
+  "data.image_size", "data.diameter", "data.sigma_space",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -34,6 +43,7 @@ def main() -> None:
   options = parser.parse_args()
   for name in FILES:
     run_folder.write_file(HERE / name, (options.study_dir / name).read_bytes())
+  pages.write_setting(options.study_dir, SETTING, HERE)
   study = json.loads((HERE / "study.json").read_text())
   rows = []
   for cell in study["cells"]:

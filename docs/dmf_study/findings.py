@@ -27,6 +27,8 @@ class Study:
     dice: of `dice.csv`.
     comparisons: of `comparisons.csv`.
     training: of `training.csv`.
+    setting: of `setting.json`.
+    at_full_size: Dice of the recipe's own row, as its head has it.
   """
 
   def __init__(
@@ -36,15 +38,21 @@ class Study:
     dice: Sequence[Row],
     comparisons: Sequence[Row],
     training: Sequence[Row],
+    setting: dict,
+    at_full_size: Sequence[str],
   ):
+    self.setting, self.at_full_size = setting, at_full_size
     self.published = study["published"]["rows"]
     self._rows, self._dice = rows, dice
     self._comparisons, self._training = comparisons, training
-    self.paper = list(self.published)
 
   def methods(self, split: str) -> list[str]:
     """Returns the methods that are complete on a split."""
     return list(dict.fromkeys(row["method"] for row in self._rows if row["split"] == split))
+
+  def paper(self, split: str) -> list[str]:
+    """Returns the rows of the paper's table that are complete on a split."""
+    return [method for method in self.published if method in self.methods(split)]
 
   def seeds(self) -> int:
     """Returns the number of seeds of a cell."""
@@ -82,10 +90,9 @@ class Study:
 
   def rank_correlation(self, split: str, metric: str, theirs: str) -> tuple[float, float]:
     """Returns Spearman's correlation of our means with the paper's over its rows, and its p."""
-    ours = [self.mean(split, method, metric) for method in self.paper]
-    result = stats.spearmanr(
-      ours, [self.published[method][theirs]["mean"] for method in self.paper]
-    )
+    rows = self.paper(split)
+    ours = [self.mean(split, method, metric) for method in rows]
+    result = stats.spearmanr(ours, [self.published[method][theirs]["mean"] for method in rows])
     return float(result.statistic), float(result.pvalue)
 
   def leaks(self, split: str, methods: Sequence[str]) -> dict[str, float]:

@@ -6,15 +6,17 @@
 `collect.py` brings the rows here from a study's folder.
 """
 
+import ast
 import json
 import pathlib
+import re
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import page  # noqa: E402 - beside this file
+import pages  # noqa: E402 - in the folder above
 from findings import Study  # noqa: E402
 
 from mlseg import study_files  # noqa: E402
@@ -33,37 +35,28 @@ def make() -> dict[pathlib.Path, str]:
   axes, reference = description["axes"], description["reference"]
   compared = study_files.to_csv(study_files.comparison_rows(dice, axes, reference))
   comparisons = study_files.parse_csv(compared)
-  study = Study(description, rows, dice, comparisons, training)
+  setting = json.loads((HERE / pages.SETTING).read_text())
+  study = Study(description, rows, dice, comparisons, training, setting, _at_full_size())
   whole = "\n".join(
     f"## {table.title}\n\n{tables.to_markdown(table)}\n{table.note}\n"
     for table in study_tables.make_tables(description, rows, comparisons)
   )
-  readme = (ROOT / "README.md").read_text()
+  readme = (pages.ROOT / "README.md").read_text()
   before, rest = readme.split(START)
   after = rest.split(END)[1]
   return {
     HERE / "comparisons.csv": compared,
     HERE / "tables.md": f"# Tables of the Dynamic Memory Fusion study\n\n{whole}",
     HERE.parent / "dmf_study.md": page.text(study),
-    ROOT / "README.md": before + START + page.readme_table(study) + END + after,
+    pages.ROOT / "README.md": before + START + page.readme_table(study) + END + after,
   }
 
 
-def main(argv: list[str]) -> int:
-  """Writes or checks the files; returns the exit code."""
-  made = make()
-  if argv[1:] not in ([], ["--check"]):
-    print(f"make.py: unknown argument {argv[1]!r}: there is only --check", file=sys.stderr)
-    return 2
-  if not argv[1:]:
-    for path, content in made.items():
-      path.write_text(content)
-    return 0
-  different = [p for p, content in made.items() if not p.exists() or p.read_text() != content]
-  for path in different:
-    print(f"{path.relative_to(ROOT)} differs from what its rows give", file=sys.stderr)
-  return 1 if different else 0
+def _at_full_size() -> list[str]:
+  """Returns the scores in the head of the recipe, mean ± standard deviation in percent."""
+  recipe = ast.parse((pages.ROOT / "configs" / "dmf_busi.py").read_text())
+  return re.findall(r"^- Dice.*: (.*) %$", ast.get_docstring(recipe) or "", re.MULTILINE)
 
 
 if __name__ == "__main__":
-  sys.exit(main(sys.argv))
+  sys.exit(pages.write_or_check(make(), sys.argv))

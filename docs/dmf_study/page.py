@@ -1,19 +1,21 @@
 """The text of `docs/dmf_study.md`, every number of it from the rows."""
 
-import textwrap
-
 from findings import DEMO, Study, deviation, in_words, percent
+from pages import shell_block, wrapped
 
 from mlseg.report.tables import Cell, Table, to_markdown
 
 _POOLED = "dice_with_background_pooled"
 _PAPERS_BEST = "variance+class_balanced_dice"
+_OVERRIDES = (
+  "num_seeds", "model.filters", "data.image_size", "data.diameter", "data.sigma_space",
+)  # fmt: skip
 
 
 def text(study: Study) -> str:
   """Returns the page."""
   findings = (_level, _weighting, _gradients, _leaks, _others)
-  bullets = "\n".join(_bullet(finding(study)) for finding in findings)
+  bullets = "\n".join(wrapped(finding(study), "- ", "  ") for finding in findings)
   methods = list(dict.fromkeys([*study.methods("grouped"), *study.methods("random")]))
   table = to_markdown(_table(study, methods, with_tests=True))
   return f"{_head(study)}\n{bullets}\n\n{table}\n{_NOTE}"
@@ -27,38 +29,44 @@ the paired t-test over seeds, each after Holm over all methods. The best of a co
 """
 
 
-def _bullet(paragraph: str) -> str:
-  words = " ".join(paragraph.split())
-  return textwrap.fill(
-    words, 100, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False
-  )
-
-
 def readme_table(study: Study) -> str:
   """Returns the paper's rows, ours and its own, for the README."""
-  return to_markdown(_table(study, study.paper, with_tests=False))
+  return to_markdown(_table(study, study.paper("grouped"), with_tests=False))
 
 
 def _head(study: Study) -> str:
-  count, seeds = study.num_models(), study.seeds()
-  return f"""\
-# The Dynamic Memory Fusion study
-
-{count} models on BUSI: the thirteen configurations of the paper (Golnari & Diba 2026), other
-adaptive weightings, and the paper's losses as the authors' demo has them, {seeds} seeds each,
-on a split that keeps near-duplicates together (grouped) and on the paper's (random); 128×128,
-20 epochs, on two CPU cores. `python -m mlseg.sweep --study=configs/studies/dmf_busi.py
---config.num_seeds={seeds}` trains them; `python docs/dmf_study/make.py` computes this page from
-the [rows](dmf_study); here are [all tables](dmf_study/tables.md).
-"""
+  count, seeds, setting = study.num_models(), study.seeds(), study.setting
+  size, filters = setting["data.image_size"], setting["model.filters"]
+  overrides = " ".join(f"--config.{key}={setting[key]}" for key in _OVERRIDES)
+  text = f"""\
+    {count} models on BUSI: the thirteen configurations of the paper (Golnari & Diba 2026), other
+    adaptive weightings, and the paper's losses as the authors' demo has them, {seeds} seeds each,
+    on a split that keeps near-duplicates together (grouped) and on the paper's (random). On
+    {setting["device"]} without a GPU they are smaller than the recipe: pictures of {size}×{size}
+    and {filters} filters instead of 128×128 and 32, {setting["num_epochs"]} epochs. How much that
+    costs: the recipe's own row, {_PAPERS_BEST}, has {study.at_full_size[0]} % (lesion) and
+    {study.at_full_size[1]} % (mean with the background) at full size, and here
+    {deviation(study.values("grouped", _PAPERS_BEST, "dice"))} % and
+    {deviation(study.values("grouped", _PAPERS_BEST, "dice_with_background"))} %."""
+  links = """\
+    `python docs/dmf_study/make.py` computes this page from the [rows](dmf_study); here are
+    [all tables](dmf_study/tables.md)."""
+  command = shell_block(
+    f"python -m mlseg.sweep --study=configs/studies/dmf_busi.py {overrides}"
+    " --config.data.root=DIR/Dataset_BUSI_with_GT"
+  )
+  title = "# The Dynamic Memory Fusion study"
+  return f"{title}\n\n{wrapped(text)}\n\n{command}\n{wrapped(links)}\n"
 
 
 def _level(study: Study) -> str:
   theirs = [row["dice"]["mean"] for row in study.published.values()]
-  random, grouped = (study.spread(split, study.paper, _POOLED) for split in ("random", "grouped"))
+  random, grouped = (
+    study.spread(split, study.paper(split), _POOLED) for split in ("random", "grouped")
+  )
   names = ("dice", "dice_pooled", "dice_with_background", _POOLED)
   same = [percent(study.mean("random", _PAPERS_BEST, name)) for name in names]
-  training = study.on_training("random", study.paper, _POOLED)
+  training = study.on_training("random", study.paper("random"), _POOLED)
   return f"""\
 **Level.** The paper's rows have {min(theirs):.1f} to {max(theirs):.1f} %
   Dice. Counted as it counts, ours have {percent(random.lowest)} to {percent(random.highest)} %
@@ -70,7 +78,7 @@ def _level(study: Study) -> str:
 
 
 def _weighting(study: Study) -> str:
-  rows = [name for name in study.paper if name != "fixed"]
+  rows = [name for name in study.paper("grouped") if name != "fixed"]
   by_case = study.significant("grouped", rows, "p_cases_holm")
   by_seed = study.significant("grouped", rows, "p_seeds_holm")
   best = max(rows, key=lambda name: float(study.comparison("grouped", name)["difference"]))
@@ -106,7 +114,7 @@ def _gradients(study: Study) -> str:
 
 
 def _leaks(study: Study) -> str:
-  leak = study.leaks("random", study.paper)
+  leak = study.leaks("random", study.paper("random"))
   fixed = [percent(study.mean(split, "fixed", "dice")) for split in ("random", "grouped")]
   return f"""\
 **Leaks.** On the random split {percent(leak["share"], 0)} % of the test pictures have a
@@ -120,7 +128,9 @@ def _leaks(study: Study) -> str:
 
 def _others(study: Study) -> str:
   others = [
-    name for name in study.methods("grouped") if name not in study.paper and not name.endswith(DEMO)
+    name
+    for name in study.methods("grouped")
+    if name not in study.published and not name.endswith(DEMO)
   ]
   better, worse = study.significant("grouped", others, "p_cases_holm")
   ranked = sorted(others, key=lambda name: -study.mean("grouped", name, "dice"))

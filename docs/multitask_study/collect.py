@@ -11,13 +11,19 @@ import argparse
 import json
 import pathlib
 import statistics
+import sys
 
 from mlseg import run_folder
 from mlseg.study_files import to_csv
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import pages  # noqa: E402 - in the folder above
+
 FILES = ("study.json", "rows.csv", "dice.csv", "accuracy.csv")
 LOSSES = ("cross_entropy", "classification_weighted_cross_entropy")
+SETTING = ("data.image_size", "model.width", "num_epochs", "patience", "batch_size")
 
 
 def main() -> None:
@@ -29,6 +35,7 @@ def main() -> None:
     (HERE / name).mkdir(exist_ok=True)
     for file in FILES:
       run_folder.write_file(HERE / name / file, (pathlib.Path(folder) / file).read_bytes())
+    pages.write_setting(pathlib.Path(folder), SETTING, HERE / name)
     run_folder.write_file(HERE / name / "weights.csv", to_csv(weights(pathlib.Path(folder))))
 
 

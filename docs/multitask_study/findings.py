@@ -17,6 +17,7 @@ class Study:
     dice: comparisons of Dice with the reference.
     accuracy: comparisons of accuracy with the reference.
     weights: of `weights.csv`.
+    setting: of `setting.json`.
   """
 
   def __init__(
@@ -26,7 +27,9 @@ class Study:
     dice: Sequence[Row],
     accuracy: Sequence[Row],
     weights: Sequence[Row],
+    setting: dict,
   ):
+    self.setting = setting
     self.name, self.reference = study["name"], study["reference"]
     self._rows, self._weights = rows, weights
     self._tests = {"dice": dice, "classification_accuracy": accuracy}

@@ -11,10 +11,10 @@ import pathlib
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import page  # noqa: E402 - beside this file
+import pages  # noqa: E402 - in the folder above
 from findings import Study  # noqa: E402
 
 from mlseg import study_files  # noqa: E402
@@ -33,26 +33,11 @@ def make() -> dict[pathlib.Path, str]:
       made[folder / f"{score}_comparisons.csv"] = text
       tests[score] = study_files.parse_csv(text)
     rows, weights = (study_files.read_csv(folder / f"{n}.csv") for n in ("rows", "weights"))
-    studies[folder.name] = Study(description, rows, tests["dice"], tests["accuracy"], weights)
-  head = (HERE / "head.txt").read_text()
-  return made | {HERE.parent / "multitask_study.md": page.text(head, studies)}
-
-
-def main(argv: list[str]) -> int:
-  """Writes or checks the files; returns the exit code."""
-  made = make()
-  if argv[1:] not in ([], ["--check"]):
-    print(f"make.py: unknown argument {argv[1]!r}: there is only --check", file=sys.stderr)
-    return 2
-  if not argv[1:]:
-    for path, content in made.items():
-      path.write_text(content)
-    return 0
-  different = [p for p, content in made.items() if not p.exists() or p.read_text() != content]
-  for path in different:
-    print(f"{path.relative_to(ROOT)} differs from what its rows give", file=sys.stderr)
-  return 1 if different else 0
+    setting = json.loads((folder / pages.SETTING).read_text())
+    scores = (tests["dice"], tests["accuracy"])
+    studies[folder.name] = Study(description, rows, *scores, weights, setting)
+  return made | {HERE.parent / "multitask_study.md": page.text(studies)}
 
 
 if __name__ == "__main__":
-  sys.exit(main(sys.argv))
+  sys.exit(pages.write_or_check(make(), sys.argv))

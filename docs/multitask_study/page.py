@@ -1,10 +1,10 @@
 """The text of `docs/multitask_study.md`, every number of it from the rows."""
 
 import statistics
-import textwrap
 from collections.abc import Sequence
 
 from findings import Study
+from pages import wrapped
 
 from mlseg.report.tables import Cell, Table, to_markdown
 
@@ -19,6 +19,12 @@ TITLES = {
 }
 # The paper's on brain MRI, from its text, under a split that it does not describe.
 PUBLISHED = {"lgg": "The paper has 98 % Dice and 89 to 90 % accuracy on the whole data set."}
+_HEAD = """\
+One network for masks and diagnoses, with the losses 5:1 as in the published multi-task U-Net:
+against its parts, from scratch, under other ratios, and under weightings that find the ratio by
+themselves.
+`python docs/multitask_study/make.py` computes this page from the [rows](multitask_study).
+"""
 _NOTE = """\
 In percent, mean ± standard deviation over {seeds}. Δ: points of difference to {reference}, over
 groups of pictures that belong together (near-duplicates, or a patient's), with its 95 % interval
@@ -26,30 +32,30 @@ and p by Wilcoxon's test over these groups after Holm. The best of a column is b
 """
 
 
-def text(head: str, studies: dict[str, Study]) -> str:
-  """Returns the page.
-
-  Args:
-    head: its first paragraph.
-    studies: by the name of the data set.
-  """
+def text(studies: dict[str, Study]) -> str:
+  """Returns the page of the studies, which are by the name of the data set."""
   parts = [_section(name, study) for name, study in studies.items()]
-  return f"# The multi-task study\n\n{_wrapped(head)}\n\n" + "\n".join(parts)
+  return f"# The multi-task study\n\n{wrapped(_HEAD)}\n\n" + "\n".join(parts)
 
 
 def _section(name: str, study: Study) -> str:
   findings = [finding(study) for finding in (_parts, _pretraining, _networks, _ratios, _adaptive)]
   findings.append(PUBLISHED.get(name, ""))
-  bullets = "\n".join(_wrapped(one, "- ", "  ") for one in findings if one)
+  bullets = "\n".join(wrapped(one, "- ", "  ") for one in findings if one)
+  bullets = f"{wrapped(_setting(name, study))}\n\n{bullets}"
   seeds = f"{study.num_seeds()} {'folds' if name == 'lgg' else 'seeds, each with its own split'}"
-  note = _wrapped(_NOTE.format(seeds=seeds, reference=study.reference))
+  note = wrapped(_NOTE.format(seeds=seeds, reference=study.reference))
   return f"## {TITLES[name]}\n\n{bullets}\n\n{to_markdown(_table(study))}\n{note}\n"
 
 
-def _wrapped(paragraph: str, first: str = "", rest: str = "") -> str:
-  words = " ".join(paragraph.split())
-  return textwrap.fill(
-    words, 100, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+def _setting(name: str, study: Study) -> str:
+  setting = study.setting
+  size, device = setting["data.image_size"], setting["device"]
+  return (
+    f"{study.num_models()} models at {size}×{size}, batches of {setting['batch_size']}, at most"
+    f" {setting['num_epochs']} epochs, MobileNetV2 of width {setting['model.width']} with"
+    f" ImageNet's weights where nothing else is said, on {device}:"
+    f" `python -m mlseg.sweep --study=configs/studies/multitask_{name}.py`."
   )
 
 

@@ -36,7 +36,8 @@ def test_the_reference_is_the_recipe():
   optimizer = dict(config.optimizer)
   assert (optimizer.pop("name"), optimizer.pop("learning_rate")) == ("adam", LEARNING_RATE)
   assert optimizer.pop("schedule") == "constant"
-  assert not any(optimizer.values())  # no decay, no clipping, all stages at one rate
+  assert set(optimizer.pop("stage_rates").values()) == {1.0}
+  assert not any(optimizer.values())  # no decay, no clipping
 
 
 def test_the_reference_has_the_parameters_that_its_table_is_about():

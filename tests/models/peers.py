@@ -10,6 +10,7 @@ import pytest
 os.environ.setdefault("KERAS_BACKEND", "jax")
 keras = pytest.importorskip("keras")
 torch = pytest.importorskip("torch")
+from speed_parts.torchvision_models import torchvision_models  # noqa: E402 - needs torch
 
 # Keras hands its variables to numpy in a way that numpy 2 gives notice of.
 QUIET = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -30,22 +31,6 @@ KERAS_STAGES = {
     "out_relu",
   ],
 }
-
-
-def torchvision_models():
-  """Returns torchvision's models, also where its compiled part is for another build of torch.
-
-  That part is not needed, but on import fake kernels are registered for two of its operations.
-  """
-  try:
-    import torchvision
-  except RuntimeError:
-    for name in ("nms", "qnms"):
-      torch.library.define(
-        f"torchvision::{name}", "(Tensor dets, Tensor scores, float threshold) -> Tensor"
-      )
-    import torchvision
-  return torchvision.models
 
 
 def keras_network(name, width=1.0, size=(None, None)):

@@ -1,0 +1,88 @@
+"""What the pages of studies share: how they were trained, and how they are written and checked."""
+
+import json
+import pathlib
+import sys
+import textwrap
+from collections.abc import Mapping
+
+from mlseg import run_folder
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SETTING = "setting.json"
+
+
+def write_setting(study_dir: pathlib.Path, keys: tuple[str, ...], to: pathlib.Path) -> None:
+  """Writes `setting.json`, what the runs of a study have in common.
+
+  Args:
+    study_dir: of `mlseg.sweep`.
+    keys: dotted keys of the config that are wanted.
+    to: the folder in which the file is written.
+  """
+  study = json.loads((study_dir / "study.json").read_text())
+  setting: dict = {}
+  for cell in study["cells"]:
+    if cell["complete"]:
+      described = json.loads((study_dir / cell["name"] / "config.json").read_text())
+      own = {key: value_of(described["config"], key) for key in keys}
+      own |= {"device": described["device"], "versions": described["versions"]}
+      if setting not in ({}, own):
+        raise SystemExit(f"{study_dir / cell['name']}: was trained as {own}, others as {setting}")
+      setting = own
+  run_folder.write_file(to / SETTING, run_folder.to_json(setting, indent=1) + "\n")
+
+
+def value_of(config: Mapping, key: str) -> object:
+  """Returns what a dotted key of a config has."""
+  value: object = config
+  for part in key.split("."):
+    value = value[part]  # type: ignore[index]
+  return value
+
+
+def wrapped(paragraph: str, first: str = "", rest: str = "") -> str:
+  """Returns a paragraph in lines of up to 100 characters.
+
+  Args:
+    paragraph: its line breaks do not count.
+    first: before its first line.
+    rest: before the others.
+  """
+  words = " ".join(paragraph.split())
+  return textwrap.fill(
+    words, 100, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+  )
+
+
+def shell_block(command: str) -> str:
+  """Returns a block of Markdown with a command, in lines of up to 100 characters."""
+  first, *words = command.split()
+  lines = [first]
+  for word in words:
+    if len(f"{lines[-1]} {word}") > 98:
+      lines[-1] += " \\"
+      lines.append(f"   {word}")
+    else:
+      lines[-1] += f" {word}"
+  return "\n".join(("```sh", *lines, "```", ""))
+
+
+def write_or_check(made: Mapping[pathlib.Path, str], argv: list[str]) -> int:
+  """Writes files, or with --check says which of them differ; returns the exit code.
+
+  Args:
+    made: by path the text that it is to have.
+    argv: of the command.
+  """
+  if argv[1:] not in ([], ["--check"]):
+    print(f"make.py: unknown argument {argv[1]!r}: there is only --check", file=sys.stderr)
+    return 2
+  if not argv[1:]:
+    for path, content in made.items():
+      path.write_text(content)
+    return 0
+  different = [p for p, content in made.items() if not p.exists() or p.read_text() != content]
+  for path in different:
+    print(f"{path.relative_to(ROOT)} differs from what its rows give", file=sys.stderr)
+  return 1 if different else 0
