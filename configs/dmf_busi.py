@@ -76,6 +76,8 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.augmentation.rotation = 0.0  # largest angle, degrees
   config.augmentation.shear = 0.0  # largest angle, degrees
   config.augmentation.scale = 0.0  # largest relative change
+  config.augmentation.elastic = 0.0  # standard deviation of the displacement, pixels
+  config.augmentation.elastic_sigma = 10.0  # over which the displacement is smooth, pixels
   config.augmentation.brightness = 0.0  # largest shift, of the range 0 to 1
   config.augmentation.contrast = 0.0  # largest relative change
 

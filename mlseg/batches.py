@@ -63,7 +63,7 @@ def make_batch_at(
       index = step - data.start
     else:
       index = pipeline.batch_indices(data.train, order_key(key), step, config.batch_size)
-    images, masks = pipeline.to_float(data.images[index]), data.masks[index]
+    images, masks = data.images[index], data.masks[index]
     labels = None if data.labels is None else data.labels[index]
     key = jax.random.fold_in(jax.random.split(key)[1], step)
     instances, maps = None, None

@@ -71,10 +71,10 @@ def uses_distances(config: ConfigDict) -> bool:
   """Returns whether distance maps are made before training.
 
   They are flipped with the masks, but a warped map is not the map of a warped mask: under rotation,
-  shear and scaling the boundary loss computes its own, in every step.
+  shear, scaling and elastic maps the boundary loss computes its own, in every step.
   """
   options = config.augmentation
-  warped = options.rotation or options.shear or options.scale
+  warped = options.rotation or options.shear or options.scale or options.elastic
   return "boundary" in loss_names(config) and not warped
 
 

@@ -91,7 +91,7 @@ def test_objects_move_with_the_masks():
   np.testing.assert_array_equal(batch.masks, batch.instances % 3)
 
 
-@pytest.mark.parametrize("option", ["rotation=9.0", "shear=9.0", "scale=0.1"])
+@pytest.mark.parametrize("option", ["rotation=9.0", "shear=9.0", "scale=0.1", "elastic=1.0"])
 def test_warped_masks_have_no_prepared_maps(option):
   config = _config(f"--config.augmentation.{option}")
   assert not loss_builders.uses_distances(config)

@@ -289,6 +289,7 @@ def test_the_options_beside_the_recipe_train_too(tmp_path):
     "auxiliary.name": "focal",
     "augmentation.flip_horizontal": 0.5,
     "augmentation.rotation": 10.0,
+    "augmentation.elastic": 0.5,
     "augmentation.contrast": 0.2,
     "data.split": "random",
     "data.resplit": False,

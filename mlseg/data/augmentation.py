@@ -1,11 +1,13 @@
-"""Random flips, affine maps and intensity changes, inside the compiled step."""
+"""Random flips, affine and elastic maps, and intensity changes, inside the compiled step."""
 
 import math
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.ndimage import map_coordinates
+import numpy as np
 
+from mlseg.data import warping
+from mlseg.data.pipeline import to_float
 from mlseg.errors import UserError
 
 # Accelerators round the factors of a product to about 10 bits unless told otherwise: too few for
@@ -23,25 +25,36 @@ def augment(
   rotation: float = 0.0,
   shear: float = 0.0,
   scale: float = 0.0,
+  elastic: float = 0.0,
+  elastic_sigma: float = 10.0,
   brightness: float = 0.0,
   contrast: float = 0.0,
 ) -> tuple[jax.Array, jax.Array]:
   """Returns each image and its mask under one random map, and the image under a random intensity.
 
   The image is sampled bilinearly, the mask at the nearest pixel; outside lies 0, the background.
-  What is off costs nothing; with all off the arguments come back as they are.
+  What is off costs nothing.
+
+  The elastic map moves every pixel by two fields: white noise under a Gaussian. That of Simard,
+  Steinkraus & Platt 2003 with their α and σ is about `elastic` = α / (2 √(3π) σ), with the same σ;
+  here noise is drawn on a grid with a node every σ, which gives the same smooth fields for less.
 
   Args:
     key: one use of it.
-    images: [B, H, W, I] float32 in [0, 1].
+    images: [B, H, W, I] uint8.
     masks: [B, H, W], classes.
     flip_horizontal: probability of a left-right flip.
     flip_vertical: probability of an up-down flip.
     rotation: largest angle, degrees; the angle is uniform up to it, either way.
     shear: largest angle of the shear along the rows, degrees, below 90.
     scale: largest relative change of size, below 1.
+    elastic: standard deviation of the displacement along an axis, pixels.
+    elastic_sigma: standard deviation of the Gaussian, pixels.
     brightness: largest shift of the intensity.
     contrast: largest relative change of the distance to the image's mean, at most 1.
+
+  Returns:
+    [B, H, W, I] float32 in [0, 1], and [B, H, W] in the dtype of the masks.
 
   Raises:
     UserError: a value is out of its range.
@@ -49,6 +62,9 @@ def augment(
   _check(flip_horizontal=(flip_horizontal, 1.0), flip_vertical=(flip_vertical, 1.0))
   _check(rotation=(rotation, 180.0), shear=(shear, 89.0), scale=(scale, 0.99))
   _check(brightness=(brightness, 1.0), contrast=(contrast, 1.0))
+  _check(elastic=(elastic, 1000.0))
+  if elastic and not (math.isfinite(elastic_sigma) and elastic_sigma > 0):
+    raise UserError(f"config.augmentation.elastic_sigma must be positive, not {elastic_sigma}")
   keys = jax.random.split(key, 7)
   count = images.shape[0]
   images, masks = flip(
@@ -58,11 +74,20 @@ def augment(
   def uniform(index: int, largest: float) -> jax.Array:
     return jax.random.uniform(keys[index], (count,), minval=-largest, maxval=largest)
 
+  places = None
   if rotation or shear or scale:
     angle = jnp.deg2rad(uniform(2, rotation))
     slant = jnp.tan(jnp.deg2rad(uniform(3, shear)))
     size = 1.0 + uniform(4, scale)
-    images, masks = jax.vmap(_transform)(images, masks, _inverse_matrix(angle, slant, size))
+    places = _affine(_inverse_matrix(angle, slant, size), masks.shape)
+  if elastic:
+    moved = elastic * _smooth_fields(jax.random.fold_in(key, 7), masks.shape, elastic_sigma)
+    places = moved + (jnp.stack(_grid(masks.shape)) if places is None else places)
+  if places is None:
+    images = to_float(images)
+  else:
+    images, masks = warping.sample(images, masks, *places)
+    images = images / 255.0
   if contrast:
     means = images.mean((1, 2, 3), keepdims=True)
     images = means + (images - means) * (1.0 + uniform(5, contrast)[:, None, None, None])
@@ -113,14 +138,31 @@ def _inverse_matrix(angle: jax.Array, slant: jax.Array, size: jax.Array) -> jax.
   return jnp.matmul(shear, rotate, precision=EXACT) / size[:, None, None]
 
 
-def _transform(image: jax.Array, mask: jax.Array, matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Returns an image [H, W, I] and its mask [H, W], each pixel from where the matrix says."""
-  height, width = mask.shape
-  centre = jnp.array([(height - 1) / 2, (width - 1) / 2])
-  rows, columns = jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij")
-  places = jnp.stack([rows, columns], -1) - centre
-  sources = jnp.matmul(places, matrix.T, precision=EXACT) + centre
-  source = list(jnp.moveaxis(sources, -1, 0))
-  channels = jnp.moveaxis(image, -1, 0)
-  moved = jax.vmap(lambda channel: map_coordinates(channel, source, order=1))(channels)
-  return jnp.moveaxis(moved, 0, -1), map_coordinates(mask, source, order=0)
+def _grid(shape: tuple[int, ...]) -> list[jax.Array]:
+  """Returns the rows and the columns [B, H, W] of the pixels of masks."""
+  return [jax.lax.broadcasted_iota(jnp.float32, shape, axis) for axis in (1, 2)]
+
+
+def _affine(matrix: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+  """Returns [2, B, H, W], where each pixel of a result comes from by matrices [B, 2, 2]."""
+  centre = [(size - 1) / 2 for size in shape[1:]]
+  rows, columns = (line - middle for line, middle in zip(_grid(shape), centre, strict=True))
+  parts = matrix[..., None, None]
+  return jnp.stack(
+    [parts[:, i, 0] * rows + parts[:, i, 1] * columns + middle for i, middle in enumerate(centre)]
+  )
+
+
+def _smooth_fields(key: jax.Array, shape: tuple[int, ...], sigma: float) -> jax.Array:
+  """Returns two fields [2, B, H, W] of mean 0 and variance 1, smooth over about sigma pixels."""
+  down, along = (_bumps(size, sigma) for size in shape[1:])
+  noise = jax.random.normal(key, (2, shape[0], down.shape[1], along.shape[1]))
+  return jnp.einsum("hi,...ij,wj->...hw", down, noise, along, precision=EXACT)
+
+
+def _bumps(size: int, sigma: float) -> np.ndarray:
+  """Returns [size, nodes], a Gaussian around each node of a line; a pixel's squares sum to 1."""
+  count = math.ceil(size / sigma) + 8  # four more at each end
+  nodes = (size - 1) / 2 + sigma * (np.arange(count) - (count - 1) / 2)
+  bumps = np.exp(-0.5 * ((np.arange(size)[:, None] - nodes) / sigma) ** 2)
+  return (bumps / np.sqrt(np.square(bumps).sum(1, keepdims=True))).astype(np.float32)

@@ -1,0 +1,65 @@
+"""Sampling of images and masks at places between pixels."""
+
+import jax
+import jax.numpy as jnp
+
+_WORD = 4  # bytes
+
+
+def sample(
+  images: jax.Array, masks: jax.Array, rows: jax.Array, columns: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """Returns images and masks read at other places: bilinear, and from the nearest pixel.
+
+  Outside lies 0, as in `scipy.ndimage.map_coordinates(..., order, mode="grid-constant")`. The
+  channels of a pixel are read as one word: reading numbers one by one from scattered places is what
+  takes the time.
+
+  Args:
+    images: [B, H, W, I] uint8.
+    masks: [B, H, W], integers.
+    rows: [B, H', W'] float32, the places, in pixels.
+    columns: [B, H', W'] float32.
+
+  Returns:
+    [B, H', W', I] float32, from 0 to 255, and [B, H', W'] in the dtype of the masks.
+  """
+  height, width = masks.shape[1:]
+  row, column = jnp.floor(rows), jnp.floor(columns)
+  down, right = rows - row, columns - column
+  inside = (rows > -1) & (rows < height) & (columns > -1) & (columns < width)
+  place = (row.astype(jnp.int32) + 1) * (width + 2) + column.astype(jnp.int32) + 1
+  place = jnp.where(inside, place, 0)  # of the upper left neighbour, with a border of one pixel
+  nearest = place + jnp.where(down >= 0.5, width + 2, 0) + jnp.where(right >= 0.5, 1, 0)
+  nearest = jnp.where(inside, nearest, 0)
+  channels = []
+  for words in _words(images):
+    corners = [_read(words, place + offset) for offset in (0, 1, width + 2, width + 3)]
+    for number in range(_WORD):
+      a, b, c, d = (_byte(corner, number) for corner in corners)
+      upper, lower = a + right * (b - a), c + right * (d - c)
+      channels.append(jnp.where(inside, upper + down * (lower - upper), 0))
+  return jnp.stack(channels[: images.shape[-1]], -1), _read(masks, nearest)
+
+
+def _words(images: jax.Array) -> list[jax.Array]:
+  """Returns the channels of images, four by four, as arrays [B, H, W] uint32."""
+  padding = -images.shape[-1] % _WORD
+  padded = jnp.pad(images, ((0, 0), (0, 0), (0, 0), (0, padding)))
+  parts = jnp.split(padded, padded.shape[-1] // _WORD, axis=-1)
+  return [jax.lax.bitcast_convert_type(part, jnp.uint32) for part in parts]
+
+
+def _read(array: jax.Array, places: jax.Array) -> jax.Array:
+  """Returns what an array [B, H, W] with a border of zeros has at places [B, H', W'] in it."""
+  bordered = jnp.pad(array, ((0, 0), (1, 1), (1, 1)))
+  count, size = len(array), bordered[0].size
+  first = size * jnp.arange(count, dtype=jnp.int32)
+  flat = bordered.reshape(-1).at[places + first.reshape(-1, 1, 1)]
+  return flat.get(mode="promise_in_bounds")
+
+
+def _byte(words: jax.Array, number: int) -> jax.Array:
+  """Returns a byte of each word as float32."""
+  byte = (words >> (8 * number)) & 255
+  return byte.astype(jnp.int32).astype(jnp.float32)  # a signed integer is converted faster

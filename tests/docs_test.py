@@ -1,0 +1,36 @@
+"""The pages of studies, and the README's table, are what their committed rows give."""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+STUDIES = sorted(path.parent.name for path in (ROOT / "docs").glob("*/make.py"))
+
+
+def _check(root, study):
+  command = [sys.executable, str(root / "docs" / study / "make.py"), "--check"]
+  return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_pages_are_what_their_rows_give(study):
+  result = _check(ROOT, study)
+  assert result.returncode == 0, result.stderr
+
+
+def test_a_page_that_differs_is_named(tmp_path):
+  for name in ("docs", "configs"):
+    shutil.copytree(ROOT / name, tmp_path / name)
+  shutil.copy(ROOT / "README.md", tmp_path)
+  rows = tmp_path / "docs" / "dmf_study" / "rows.csv"
+  lines = rows.read_text().splitlines()
+  assert lines[1].startswith("grouped,variance+tversky,0,")
+  rows.write_text("\n".join([lines[0], lines[1].replace(",0.", ",0.1"), *lines[2:]]) + "\n")
+  result = _check(tmp_path, "dmf_study")
+  assert result.returncode == 1
+  for name in ("README.md", "docs/dmf_study.md", "docs/dmf_study/tables.md"):
+    assert f"{name} differs from what its rows give" in result.stderr
