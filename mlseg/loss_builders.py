@@ -57,6 +57,8 @@ DETECTION = {
 }
 SEGMENTATION: dict[str, Loss] = {name: getattr(losses, name) for name in NAMES}
 LOSSES: dict[str, Loss] = {**SEGMENTATION, **CLASSIFICATION, **DETECTION}
+# Losses of pixels that may have several labels.
+MULTI_LABEL = ("binary_cross_entropy", "geometry", "topology")
 # Losses whose class weights may be left to the training set: of pixels, and of cases.
 _WEIGHTED = ("weighted_cross_entropy", "classification_weighted_cross_entropy")
 
@@ -164,6 +166,19 @@ def max_objects(config: ConfigDict) -> int:
   return config.model.max_objects if has_head(config, "detection") else 0
 
 
+def label_table(config: ConfigDict, num_classes: int) -> np.ndarray | None:
+  """Returns [C, R], which labels a pixel of each class has; None: each class has its own.
+
+  Raises:
+    UserError: the config's containment is not right.
+  """
+  containment = config.model.get("containment", ())
+  if not containment:
+    return None
+  with user_errors("config.model"):
+    return models.class_labels(num_classes, containment)
+
+
 def _truth(batch: Batch, max_objects: int) -> tuple[Any, ...]:
   """Returns (the objects of a batch,), which a detector reads in training, or ()."""
   if not max_objects or batch.instances is None:
@@ -177,6 +192,7 @@ def per_example(
   batch: Batch,
   num_classes: int,
   max_objects: int = 0,
+  labels: np.ndarray | None = None,
 ) -> dict[str, jax.Array]:
   """Returns the losses [B] of a network's outputs, by name.
 
@@ -186,7 +202,11 @@ def per_example(
     batch: of which the images are not read.
     num_classes: C.
     max_objects: from the function of this name.
+    labels: from `label_table`.
   """
+  logits, regions = outputs.logits, outputs.regions
+  if labels is not None:
+    logits = models.class_scores(regions, labels)
   given = {} if batch.distances is None else {"boundary": {"distances": batch.distances}}
   targets = jax.nn.one_hot(batch.masks, num_classes)
   truth = _truth(batch, max_objects)
@@ -194,12 +214,15 @@ def per_example(
   for name, loss in functions.items():
     if kind_of(name) == "detection":
       values[name] = loss(outputs.detections, *truth, batch.instances)
+    elif name in MULTI_LABEL and labels is not None:
+      values[name] = loss(regions, targets @ labels)
     elif kind_of(name) == "segmentation":
-      values[name] = loss(outputs.logits, targets, **given.get(name, {}))
+      values[name] = loss(logits, targets, **given.get(name, {}))
     else:
-      logits = outputs.class_logits[:, None, None]
-      labels = jax.nn.one_hot(batch.labels, logits.shape[-1])[:, None, None]
-      values[name] = loss(logits, labels)
+      diagnosis = outputs.class_logits[:, None, None]
+      values[name] = loss(
+        diagnosis, jax.nn.one_hot(batch.labels, diagnosis.shape[-1])[:, None, None]
+      )
   return values
 
 
@@ -208,18 +231,23 @@ def make_loss_fn(
   loss_functions: dict[str, Loss],
   num_classes: int,
   max_objects: int = 0,
+  labels: np.ndarray | None = None,
 ) -> SplitLoss:
-  """Returns the losses of (params, model_state, batch) for `make_step`, split at the logits."""
+  """Returns the losses of (params, model_state, batch) for `make_step`, split at the logits.
+
+  Where pixels have several labels it is split at the scores of these, for the classes' follow.
+  """
 
   def forward(params: PyTree, model_state: PyTree, batch: Batch) -> tuple[PyTree, PyTree]:
     params = sharding.gather(params)  # from wherever their parts lie
     variables, truth = {**model_state, "params": params}, _truth(batch, max_objects)
     outputs, model_state = model.apply(variables, batch.images, True, *truth)
-    return outputs._replace(features=None), model_state
+    logits = outputs.logits if labels is None else None
+    return outputs._replace(features=None, logits=logits), model_state
 
   def values(outputs: PyTree, model_state: PyTree, batch: Batch) -> Scalars:
     del model_state
-    found = per_example(loss_functions, outputs, batch, num_classes, max_objects)
+    found = per_example(loss_functions, outputs, batch, num_classes, max_objects, labels)
     return {name: reduction.reduce(value) for name, value in found.items()}
 
   return SplitLoss(forward, values)

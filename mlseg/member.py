@@ -94,7 +94,9 @@ def make_functions(configs: Sequence[ConfigDict], num_cases: int, cases: Cases) 
   num_classes, num_labels = len(cases.class_names), len(cases.label_names)
   model = model_builders.make_model(config, num_classes, num_labels)
   joint = together.join(configs, steps_per_epoch, num_steps)
-  parts = _Parts(config, model, joint, num_classes, num_labels, loss_builders.max_objects(config))
+  max_objects = loss_builders.max_objects(config)
+  table = loss_builders.label_table(config, num_classes)
+  parts = _Parts(config, model, joint, num_classes, num_labels, max_objects, table)
   found = _found if parts.max_objects else None
   return Functions(
     make_member=functools.partial(_make_member, parts),
@@ -117,6 +119,7 @@ class _Parts(NamedTuple):
   num_classes: int
   num_labels: int
   max_objects: int
+  label_table: np.ndarray | None
 
   def losses(self, member: Member) -> dict[str, loss_builders.Loss]:
     """Returns the losses of a model by name."""
@@ -158,7 +161,9 @@ def _run(
 ) -> tuple[TrainState, StepLog]:
   (state, member, own), (data, count), config = mapped, shared, parts.config
   losses = parts.losses(member)
-  loss_fn = loss_builders.make_loss_fn(parts.model, losses, parts.num_classes, parts.max_objects)
+  loss_fn = loss_builders.make_loss_fn(
+    parts.model, losses, parts.num_classes, parts.max_objects, parts.label_table
+  )
   with user_errors("config.weighting"):
     step = train_step.make_step(
       loss_fn,
@@ -183,7 +188,7 @@ def _validate(parts: _Parts, mapped: Mapped, shared: Shared) -> tuple[TrainState
     labels, instances = truth
     batch = batches.Batch(masks, masks, labels, None, instances)  # losses do not read the images
     return loss_builders.per_example(
-      functions, outputs, batch, parts.num_classes, parts.max_objects
+      functions, outputs, batch, parts.num_classes, parts.max_objects, parts.label_table
     )
 
   evaluate = make_evaluate(parts.predict, parts.num_classes, config.batch_size, losses)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mlseg import models, pretrained
-from mlseg.errors import UserError, require, unknown
+from mlseg.errors import UserError, require, unknown, user_errors
 from mlseg.models import encoder as encoders
 from mlseg.models import multitask, unet
 
@@ -40,6 +40,7 @@ def make_model(config: ConfigDict, num_classes: int, num_labels: int = 1) -> mod
     "multitask_unet": _multitask,
     "classifier": _multitask,
     "mask_rcnn": _mask_rcnn,
+    "histology_fcn": _histology_fcn,
   }
   if options.name not in makers:
     raise unknown("model", options.name, makers)
@@ -111,23 +112,13 @@ def _unet(config: ConfigDict, num_classes: int, num_labels: int) -> models.Model
 
 
 def _multitask(config: ConfigDict, num_classes: int, num_labels: int) -> models.Model:
-  options = config.model
-  heads = tuple(head for head in HEADS if has_head(config, head))
-  wrong = [head for head in options.get("heads", heads) if head not in HEADS]
-  if wrong:
-    raise unknown("config.model.heads", wrong[0], HEADS)
-  require(bool(heads), "config.model.heads must name at least one head", tuple(options.heads))
-  filters, units = tuple(options.decoder_filters), tuple(options.units)
+  options, heads = config.model, _heads(config, num_labels)
+  filters = tuple(options.decoder_filters)
   rule = f"config.model.decoder_filters must be {multitask.HALVINGS} positive numbers"
   require(len(filters) == multitask.HALVINGS and min(filters) >= 1, rule, filters)
-  require(min(units, default=1) >= 1, "config.model.units must be positive", units)
   require(options.decoder_convs >= 0, "config.model.decoder_convs must not be negative",
           options.decoder_convs)  # fmt: skip
   _check_size(config, multitask.HALVINGS, "what an encoder divides it by")
-  if "classification" in heads and num_labels < 2:
-    raise UserError(
-      "config.model: a head of classes needs cases of at least two labels; the data have one"
-    )
   module = models.MultiTaskUNet(
     encoder=_encoder(options),
     num_classes=num_classes if "segmentation" in heads else 0,
@@ -136,7 +127,7 @@ def _multitask(config: ConfigDict, num_classes: int, num_labels: int) -> models.
     decoder_convs=options.decoder_convs,
     skips=options.skips,
     attention=options.attention,
-    units=units,
+    units=tuple(options.units),
     norm_momentum=options.norm_momentum,
     dtype=DTYPES[options.dtype],
   )
@@ -165,6 +156,43 @@ def _mask_rcnn(config: ConfigDict, num_classes: int, num_labels: int) -> models.
     score_power=options.score_power,
   )
   return models.from_linen(module)
+
+
+def _histology_fcn(config: ConfigDict, num_classes: int, num_labels: int) -> models.Model:
+  options, heads = config.model, _heads(config, num_labels)
+  for name in ("depth", "filters"):
+    require(options[name] >= 1, f"config.model.{name} must be at least 1", options[name])
+  with user_errors("config.model"):
+    models.class_labels(num_classes, options.containment)
+  module = models.HistologyFCN(
+    num_classes=num_classes if "segmentation" in heads else 0,
+    num_labels=num_labels if "classification" in heads else 0,
+    containment=tuple(tuple(pair) for pair in options.containment),
+    depth=options.depth,
+    filters=options.filters,
+    units=tuple(options.units),
+    norm_momentum=options.norm_momentum,
+    dtype=DTYPES[options.dtype],
+  )
+  classifies = "classification" in heads
+  return models.from_linen(module, models.HistologyFCN.classify if classifies else None)
+
+
+def _heads(config: ConfigDict, num_labels: int) -> tuple[str, ...]:
+  """Returns the heads that a network is to have, checked, as the head of classes is."""
+  options = config.model
+  heads = tuple(head for head in HEADS if has_head(config, head))
+  wrong = [head for head in options.get("heads", heads) if head not in HEADS]
+  if wrong:
+    raise unknown("config.model.heads", wrong[0], HEADS)
+  require(bool(heads), "config.model.heads must name at least one head", tuple(options.heads))
+  units = tuple(options.units)
+  require(min(units, default=1) >= 1, "config.model.units must be positive", units)
+  if "classification" in heads and num_labels < 2:
+    raise UserError(
+      "config.model: a head of classes needs cases of at least two labels; the data have one"
+    )
+  return heads
 
 
 def _encoder(options: ConfigDict) -> encoders.Encoder:

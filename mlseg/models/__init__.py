@@ -2,16 +2,20 @@
 
 from mlseg.models.base import Model, Outputs, from_linen
 from mlseg.models.encoder import make_encoder
+from mlseg.models.histology_fcn import HistologyFCN, class_labels, class_scores
 from mlseg.models.mask_rcnn import MaskRCNN, objects_of, predictions_of
 from mlseg.models.multitask import MultiTaskUNet
 from mlseg.models.unet import UNet
 
 __all__ = [
+  "HistologyFCN",
   "MaskRCNN",
   "Model",
   "MultiTaskUNet",
   "Outputs",
   "UNet",
+  "class_labels",
+  "class_scores",
   "from_linen",
   "make_encoder",
   "objects_of",

@@ -17,12 +17,15 @@ class Outputs(NamedTuple):
     class_logits: [B, N], one score per image and class; None without a classification head.
     features: what the network's head of classes, or its decoder, reads: [B, h, w, F].
     detections: of a detector; see `mask_rcnn.Detections`.
+    regions: [B, H, W, R], one score per pixel and label, where a pixel may have several labels; a
+      class's score is then the sum of those of its labels. None where each class has its own.
   """
 
   logits: Any = None
   class_logits: Any = None
   features: Any = None
   detections: Any = None
+  regions: Any = None
 
 
 class Model(NamedTuple):

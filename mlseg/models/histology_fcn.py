@@ -1,0 +1,154 @@
+"""The fully convolutional network of BenTaieb & Hamarneh for regions and a class of tissue."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlseg.models import blocks, pooling
+from mlseg.models.base import Outputs
+from mlseg.models.normalisation import LINEAR, ClippedBatchNorm
+
+
+def class_labels(num_classes: int, containment: Sequence[tuple[int, int]]) -> np.ndarray:
+  """Returns [C, R] float32, R = C: which labels a pixel of each class has.
+
+  Its own, and those of every region that its own lies in.
+
+  Args:
+    num_classes: C.
+    containment: pairs (inner, outer) of classes: a pixel of region inner is one of outer too.
+
+  Raises:
+    ValueError: a pair is not two different classes, or regions lie in each other.
+
+  Example:
+    >>> class_labels(3, [(2, 1)]).tolist()  # lumen in gland, in stroma
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 1.0]]
+  """
+  reach = np.eye(num_classes, dtype=bool)
+  for pair in containment:
+    if len(pair) != 2 or pair[0] == pair[1] or not all(0 <= c < num_classes for c in pair):
+      rule = f"must be pairs of different classes below {num_classes}"
+      raise ValueError(f"containment: {rule}, got {tuple(pair)}")
+    reach[pair[0], pair[1]] = True
+  for _ in range(num_classes):  # what lies in a region that lies in another
+    reach |= reach @ reach
+  mutual = np.argwhere(np.triu(reach & reach.T, 1))
+  if len(mutual):
+    raise ValueError(f"containment: {mutual[0].tolist()} lie in each other")
+  return reach.astype(np.float32)
+
+
+def class_scores(regions: jax.Array, labels: np.ndarray) -> jax.Array:
+  """Returns the scores [..., C] of classes: the sums of the scores [..., R] of their labels.
+
+  Their softmax is the probability of a label vector among those of the classes; see
+  `mlseg.losses.topology`.
+  """
+  # Accelerators round the factors of a product to about 10 bits unless told otherwise.
+  return jnp.matmul(regions, labels.T, precision=jax.lax.Precision.HIGHEST)
+
+
+class HistologyFCN(nn.Module):
+  """Maps images [B, H, W, 1 or 3] of any size to scores of regions, and of classes of the image.
+
+  A level of the encoder is a 3×3 convolution, ReLU and batch normalisation; 2×2 max pooling comes
+  between them, in which a last odd row or column is a window of its own: 250, 125, 63, 32, 16. A
+  level of the decoder is a 2×2 transposed convolution, cut to the size of the encoder's level,
+  whose features stand beside it, and a 3×3 convolution, ReLU and batch normalisation. The class of
+  the image is read from the encoder's last activations, the regions from the decoder's last.
+
+  Source: BenTaieb & Hamarneh, LABELS 2017, figure 1, which leaves the number of filters open.
+
+  Attributes:
+    num_classes: of the pixels, each with a region of its own; 0: no decoder.
+    num_labels: of the images; 0: no head of classes.
+    containment: pairs of classes, as `class_labels` takes them.
+    depth: how often the size is halved.
+    filters: of the first level; doubled by each halving.
+    units: of the hidden layers of the head of classes.
+    norm_momentum: share of the old value in the running statistics.
+    dtype: of the computation; parameters, statistics and scores are float32.
+
+  Example:
+    >>> net = HistologyFCN(2, 3, filters=4)
+    >>> images = jax.ShapeDtypeStruct((1, 250, 250, 3), jnp.float32)
+    >>> shapes, _ = jax.eval_shape(
+    ...   lambda x: net.init_with_output(jax.random.key(0), x, False), images
+    ... )
+    >>> shapes.logits.shape, shapes.class_logits.shape, shapes.features.shape
+    ((1, 250, 250, 2), (1, 3), (1, 16, 16, 64))
+  """
+
+  num_classes: int
+  num_labels: int
+  containment: tuple[tuple[int, int], ...] = ()
+  depth: int = 4
+  filters: int = 32
+  units: tuple[int, ...] = ()
+  norm_momentum: float = 0.9
+  dtype: jnp.dtype = jnp.float32
+
+  def setup(self) -> None:
+    """Makes the parts."""
+    widths = [self.filters << level for level in range(self.depth + 1)]
+    rest = (self.norm_momentum, self.dtype)
+    self.encoder = [_Level(width, *rest) for width in widths]
+    if self.num_classes:
+      self.ups = [blocks.UpConv(width, 2, True, self.dtype) for width in widths[-2::-1]]
+      self.decoder = [_Level(width, *rest) for width in widths[-2::-1]]
+      self.segmentation = blocks.Conv(self.num_classes, size=1, use_bias=True)
+    if self.num_labels:
+      self.hidden = [nn.Dense(units) for units in self.units]
+      self.classification = nn.Dense(self.num_labels)
+
+  def __call__(self, images: jax.Array, train: bool) -> Outputs:
+    """Returns the scores, and as features the encoder's last activations."""
+    activations, skips = images.astype(self.dtype), []
+    for number, level in enumerate(self.encoder):
+      if number:
+        activations = _halved(activations)
+      activations = level(activations, train)
+      skips.append(activations)
+    features = activations
+    class_logits = self.classify(features) if self.num_labels else None
+    if not self.num_classes:
+      return Outputs(class_logits=class_logits, features=features)
+    for up, level, skip in zip(self.ups, self.decoder, skips[-2::-1], strict=True):
+      activations = up(activations)[:, : skip.shape[1], : skip.shape[2]]
+      activations = level(jnp.concatenate([activations, skip], axis=-1), train)
+    scores = self.segmentation(activations.astype(jnp.float32))
+    if not self.containment:
+      return Outputs(scores, class_logits, features)
+    labels = class_labels(self.num_classes, self.containment)
+    return Outputs(class_scores(scores, labels), class_logits, features, regions=scores)
+
+  def classify(self, features: jax.Array) -> jax.Array:
+    """Returns the scores [B, num_labels] of the encoder's last activations [B, h, w, F]."""
+    activations = features.astype(jnp.float32).mean((1, 2))
+    for layer in self.hidden:
+      activations = nn.relu(layer(activations))
+    return self.classification(activations)
+
+
+class _Level(nn.Module):
+  """A 3×3 convolution, ReLU and batch normalisation, in this order."""
+
+  filters: int
+  norm_momentum: float
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, activations: jax.Array, train: bool) -> jax.Array:
+    activations = nn.relu(blocks.Conv(self.filters, use_bias=True, dtype=self.dtype)(activations))
+    return ClippedBatchNorm(LINEAR, self.norm_momentum, name="BatchNorm_0")(activations, train)
+
+
+def _halved(activations: jax.Array) -> jax.Array:
+  """Returns the maxima of 2×2 windows; at an odd size the last are narrower."""
+  _, height, width, _ = activations.shape
+  odd = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
+  return pooling.max_pool(jnp.pad(activations, odd, mode="edge"))
