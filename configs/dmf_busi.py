@@ -63,7 +63,8 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.data.diameter = 5  # of the bilateral filter, pixels; 0: no filter
   config.data.sigma_space = 2.0  # pixels
   config.data.sigma_intensity = 25.0  # grey values of 0 to 255
-  config.data.split = "grouped"  # near-duplicates on one side; 'random': the paper's naive split
+  # Near-duplicates on one side; 'random': the paper's naive split; or the 'published' test part.
+  config.data.split = "grouped"
   config.data.split_seed = 0
   config.data.resplit = True  # every seed draws a split of its own, as in the paper
   config.data.fractions = (0.7, 0.15, 0.15)  # training, validation, test

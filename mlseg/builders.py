@@ -22,6 +22,8 @@ METHODS: dict[str, Callable[..., LossWeighting]] = {
   name: getattr(weighting, name) for name in catalogue.METHODS
 }
 PLACEMENTS = ("device", "host")
+PUBLISHED = "published"  # a split whose test part came with the data
+SPLITS = (*splits.METHODS, PUBLISHED)
 STAGES = (*(f"stage_{number}" for number in range(5)), "head")
 
 
@@ -103,8 +105,12 @@ def make_split(
     UserError: the training part is smaller than a batch.
   """
   options = config.data
+  if options.split not in SPLITS:
+    raise unknown("split", options.split, SPLITS)
   split_seed = options.split_seed + (seed if options.resplit else 0)
-  if options.num_folds:
+  if options.split == PUBLISHED:
+    split = _published(options, data, split_seed)
+  elif options.num_folds:
     split = _fold(options, data, groups, seed, split_seed)
   else:
     split = splits.split(
@@ -122,6 +128,26 @@ def make_split(
   return split
 
 
+def _published(options: ConfigDict, data: cases.Cases, split_seed: int) -> splits.Split:
+  """Returns the parts of a data set that was published with a test part."""
+  if data.is_test is None:
+    raise UserError(
+      f"config.data.split {PUBLISHED!r}: the data set {options.name!r} has no published test part"
+    )
+  require(not options.num_folds, f"config.data.num_folds must be 0 with split={PUBLISHED!r}",
+          options.num_folds)  # fmt: skip
+  part = _validation(options)
+  return cross_validation.published(
+    data.labels, None, data.is_test, seed=split_seed, validation=part
+  )
+
+
+def _validation(options: ConfigDict) -> float:
+  """Returns the part of what is not tested that validates."""
+  train, validation, _ = options.fractions
+  return validation / (train + validation)
+
+
 def _fold(
   options: ConfigDict, data: cases.Cases, groups: np.ndarray | None, seed: int, split_seed: int
 ) -> splits.Split:
@@ -129,13 +155,10 @@ def _fold(
   count, fold = options.num_folds, options.fold
   require(count >= 2, "config.data.num_folds must be 0 or at least 2", count)
   require(-1 <= fold < count, f"config.data.fold must be -1 to {count - 1}", fold)
-  if options.split not in splits.METHODS:
-    raise unknown("split", options.split, splits.METHODS)
   if fold == -1:  # all folds must be of one division
     fold, split_seed = seed % count, options.split_seed
   kept = groups if options.split == "grouped" else None
-  train, validation, _ = options.fractions
-  part = validation / (train + validation)
+  part = _validation(options)
   return cross_validation.folds(data.labels, kept, count, seed=split_seed, validation=part)[fold]
 
 

@@ -37,6 +37,7 @@ class Cases(NamedTuple):
   label_names: tuple[str, ...]  # of the diagnoses
   fingerprint: str  # of the arrays and the ids
   distances: np.ndarray | None = None  # [N, H, W, C] float32, to the boundary of each class
+  is_test: np.ndarray | None = None  # [N] bool, in a published division
   patients: np.ndarray | None = None  # [N] int32, the same number for cases of one patient
   duplicate_bits: int = splits.THRESHOLD  # up to which two pictures are near-duplicates; -1: none
   instances: np.ndarray | None = None  # [N, H, W] uint8, 0 or the number of an object

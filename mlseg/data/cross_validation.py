@@ -48,14 +48,50 @@ def folds(
   everything = np.arange(len(labels))
   rng = np.random.default_rng(seed)
   fold_of = _share_out(everything, labels, group, [1 / num_folds] * num_folds, rng)
-  splits = []
-  for fold in range(num_folds):
-    rest = everything[fold_of != fold]
-    rng = np.random.default_rng([seed, fold])
-    part_of = _share_out(rest, labels, group, [1 - validation, validation], rng)
-    parts = rest[part_of == 0], rest[part_of == 1], everything[fold_of == fold]
-    splits.append(Split(*(part.astype(np.int32) for part in parts)))
-  return splits
+  return [
+    _rest_shared(everything[fold_of == fold], labels, group, validation, [seed, fold])
+    for fold in range(num_folds)
+  ]
+
+
+def published(
+  labels: np.ndarray,
+  group: np.ndarray | None,
+  is_test: np.ndarray,
+  *,
+  seed: int,
+  validation: float = 0.15,
+) -> Split:
+  """Returns the split with a published test part; the rest is shared out as that of a fold.
+
+  Args:
+    labels: [N], what to stratify by.
+    group: [N], from `splits.groups`, kept whole in training or validation; None: every case is one
+      of its own. The test part is as it was published, whatever crosses.
+    is_test: [N] bool.
+    seed: the same seed gives the same split, on any machine.
+    validation: the part of what is not tested that validates, in (0, 1).
+
+  Raises:
+    UserError: too few groups.
+  """
+  require(0 < validation < 1, "the part that validates must be between 0 and 1", validation)
+  return _rest_shared(np.flatnonzero(is_test), labels, group, validation, [seed, 0])
+
+
+def _rest_shared(
+  test: np.ndarray,
+  labels: np.ndarray,
+  group: np.ndarray | None,
+  validation: float,
+  seed: list[int],
+) -> Split:
+  """Returns a split with a test part."""
+  rest = np.setdiff1d(np.arange(len(labels)), test)
+  shares = [1 - validation, validation]
+  part_of = _share_out(rest, labels, group, shares, np.random.default_rng(seed))
+  parts = rest[part_of == 0], rest[part_of == 1], test
+  return Split(*(part.astype(np.int32) for part in parts))
 
 
 def equalised(parts: Mapping[int, Split]) -> dict[int, Split]:

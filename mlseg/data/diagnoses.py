@@ -30,7 +30,9 @@ def read(
     raise UserError(f"table {path}: is not text in UTF-8") from error
   header = text.partition("\n")[0]
   separator = max(",;\t", key=header.count)
-  rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=separator))
+  reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+  reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+  rows = list(reader)
   present = [name for name in rows[0] if name] if rows else []
   for column in (id_column, *columns):
     if column not in present:

@@ -62,6 +62,7 @@ def of_source(
   ids: list[str] = []
   labels: list[int] = []
   patients: list[str] = []
+  parts: list[str] = []
 
   def pictures() -> Iterator[dict[str, Any]]:
     for picture in source.read():
@@ -69,12 +70,15 @@ def of_source(
       labels.append(source.label_names.index(picture.label))
       # A case without a patient is one of its own.
       patients.append(picture.patient or f"\0{picture.id}")
+      parts.append(picture.part)
       yield {"image": picture.image, "mask": picture.mask}
 
   preprocessed = preprocess(pictures(), size, filtering, source.channels)
   arrays = arrays_of(preprocessed, np.array(labels, np.int32), ids)
   if any(not patient.startswith("\0") for patient in patients):
     arrays["patients"] = folder.numbers(patients)[0]
+  if any(parts):
+    arrays["is_test"] = np.array([part == "test" for part in parts])
   return arrays
 
 

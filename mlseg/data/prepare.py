@@ -2,10 +2,10 @@
 
     python -m mlseg.data.prepare --dataset=busi --root=DIR --out=DIR [--config=size128]
 
-`--dataset` is busi, busc, bus_synthetic, isic_2018, lgg, panda or siim_acr; `--config` is one of
-its builder's configs, the first without it. The embedded default data set was made by this command.
-The same originals give the same pictures on every machine, and the same bytes under the same
-versions of Pillow, OpenCV and array-record.
+`--dataset` is busi, busc, bus_synthetic, glas, isic_2018, lgg, panda or siim_acr; `--config` is one
+of its builder's configs, the first without it. The embedded default data set was made by this
+command. The same originals give the same pictures on every machine, and the same bytes under the
+same versions of Pillow, OpenCV and array-record.
 """
 
 import contextlib
@@ -22,7 +22,18 @@ from absl import flags
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
-from mlseg.data import bus_synthetic, busc, busi, isic_2018, lgg, paired, panda, siim_acr, sources
+from mlseg.data import (
+  bus_synthetic,
+  busc,
+  busi,
+  glas,
+  isic_2018,
+  lgg,
+  paired,
+  panda,
+  siim_acr,
+  sources,
+)
 from mlseg.errors import UserError, unknown
 
 
@@ -57,6 +68,7 @@ class SourceDataset(NamedTuple):
 
 
 SOURCES = {
+  "glas": SourceDataset(glas.Glas, glas.open_source, glas.Options, f"folder {glas.FOLDER}"),
   "isic_2018": SourceDataset(
     isic_2018.Isic2018, isic_2018.open_source, isic_2018.Options, "folders of ISIC 2018"
   ),

@@ -21,6 +21,7 @@ class Picture(NamedTuple):
   mask: np.ndarray  # [H, W] uint8, the index of a class
   label: str  # one of the source's
   patient: str = ""  # '' where none is known
+  part: str = ""  # 'train' or 'test', where the data set is published with a division
 
 
 class Source(NamedTuple):
@@ -74,6 +75,7 @@ class SourceBuilder(  # type: ignore[call-arg] # of a metaclass that is not type
           "label": picture.label,
           "id": picture.id,
           "patient": picture.patient,
+          "part": picture.part,
           "height": height,
           "width": width,
         },
@@ -93,6 +95,7 @@ def features(
       "label": tfds.features.ClassLabel(names=list(label_names)),
       "id": tfds.features.Text(),
       "patient": tfds.features.Text(doc="'' where none is known"),
+      "part": tfds.features.Text(doc="of a published division"),
       "height": np.int32,
       "width": np.int32,
     }

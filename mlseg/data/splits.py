@@ -14,7 +14,7 @@ from mlseg.errors import UserError, unknown
 # what else there is: about ten pairs of shifted frames, such as benign 62 and 140 (92 bits) or
 # malignant 4 and 5 with 7, 8 and 9 (82 to 96 bits).
 THRESHOLD = 76
-METHODS = ("grouped", "random")
+METHODS = ("grouped", "random")  # that `split` has
 BLOCK = 1024  # pictures that are compared with all others at once
 
 
