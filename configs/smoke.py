@@ -37,6 +37,9 @@ def get_config() -> ConfigDict:
   config.data.root = placeholder(str)  # folder of the originals; none: the embedded 128×128 set
   config.data.placement = "device"  # or 'host', for a data set that the device cannot hold
   config.data.image_size = 32
+  # Pictures in their own size instead, of which patches are trained on: their side, or 0.
+  config.data.patch_size = 0
+  config.data.patch_overlap = 0.5  # of the tiles in which such pictures are predicted
   config.data.diameter = 5  # of the bilateral filter, pixels; 0: no filter
   config.data.sigma_space = 2.0  # pixels
   config.data.sigma_intensity = 25.0  # grey values of 0 to 255

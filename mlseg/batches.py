@@ -30,6 +30,7 @@ class Batch(NamedTuple):
   labels: jax.Array | None = None  # [B] int32, diagnoses
   distances: jax.Array | None = None  # [B, H, W, C] float32, where a loss reads them
   instances: jax.Array | None = None  # [B, H, W] integers, where a loss reads them
+  valid: jax.Array | None = None  # [B, H, W] bool, which pixels count; None: all
 
 
 class Chunk(NamedTuple):
@@ -55,7 +56,7 @@ def make_batch_at(
 
   A data set on the device and chunks from the host give the same batches.
   """
-  options: dict[str, Any] = dict(config.augmentation)
+  options: dict[str, Any] = dict(config.augmentation, patch=config.data.patch_size)
   flips = {name: options[name] for name in ("flip_horizontal", "flip_vertical")}
 
   def batch_at(data: Data | Chunk, key: jax.Array, step: jax.Array) -> Batch:

@@ -66,6 +66,8 @@ def make_cases(configs: Sequence[ConfigDict]) -> cases.Cases:
     configs: the recipes, of one data set.
   """
   options = configs[0].data
+  rule = "config.data.patch_size must be 0, or at least 8"
+  require(options.patch_size == 0 or options.patch_size >= 8, rule, options.patch_size)
   own = None
   if options.name in cases.OPTIONS:
     with user_errors(f"config.data.{options.name}"):
@@ -73,7 +75,7 @@ def make_cases(configs: Sequence[ConfigDict]) -> cases.Cases:
   loaded = cases.load(
     options.name,
     root=options.root,
-    image_size=options.image_size,
+    image_size=0 if options.patch_size else options.image_size,
     diameter=options.diameter,
     sigma_space=options.sigma_space,
     sigma_intensity=options.sigma_intensity,

@@ -27,6 +27,7 @@ def make_evaluate(
   batch_size: int,
   losses: Callable[..., dict[str, jax.Array]] | None = None,
   found: Callable[[Any], PyTree] | None = None,
+  ignored: int | None = None,
 ) -> Callable[..., Evaluation]:
   """Returns `evaluate(variables, images, masks, *truth) -> Evaluation`.
 
@@ -40,6 +41,7 @@ def make_evaluate(
     batch_size: B.
     losses: `losses(outputs, masks, *truth)`, of what `predict` returns: per loss [B].
     found: `found(outputs)`, the objects that a detector found, [B, ...] each.
+    ignored: what masks have where pixels do not count; None: all count.
   """
 
   def one_batch(variables: PyTree, images: jax.Array, *truth: PyTree) -> Evaluation:
@@ -49,7 +51,8 @@ def make_evaluate(
     if outputs.logits is None:
       return Evaluation(None, values, None, outputs.class_logits, objects)
     predictions = outputs.logits.argmax(-1).astype(jnp.uint8)
-    counts = confusion_counts(predictions, masks, num_classes)
+    valid = None if ignored is None else masks != ignored
+    counts = confusion_counts(predictions, masks, num_classes, valid=valid)
     return Evaluation(counts, values, predictions, outputs.class_logits, objects)
 
   def evaluate(variables: PyTree, *arrays: PyTree) -> Evaluation:

@@ -43,16 +43,18 @@ def prepare(pixels: np.ndarray, size: int, channels: int, filtering: dict[str, A
 
   Args:
     pixels: [H, W] or RGB [H, W, 3], uint8.
-    size: side of the network's pictures.
+    size: side of the network's pictures; 0: the picture keeps its own.
     channels: 1: colours become grey; 3: grey becomes three equal channels.
     filtering: the values of `preprocessing.bilateral_filter`.
 
   Returns:
-    [size, size, channels] uint8.
+    [size, size, channels] uint8, or [H, W, channels].
   """
   pixels = pictures.to_grey(pixels) if channels == 1 else pictures.to_colour(pixels)
-  small = preprocessing.bilateral_filter(preprocessing.resize_image(pixels, size), **filtering)
-  return small.reshape(size, size, channels)
+  if size:
+    pixels = preprocessing.resize_image(pixels, size)
+  filtered = preprocessing.bilateral_filter(pixels, **filtering)
+  return filtered.reshape(*pixels.shape[:2], channels)
 
 
 def make_predict(
@@ -60,7 +62,8 @@ def make_predict(
 ) -> Callable[[PyTree, jax.Array], Prediction]:
   """Returns `predict(variables, images) -> Prediction`, to be compiled.
 
-  The variables have a leading axis of seeds; images are [B, S, S, channels] uint8. Memory does not
+  The variables have a leading axis of seeds; images are [B, S, S, channels] uint8, or of any height
+  and width where the network takes them. Memory does not
   grow with the number of seeds, but for their masks.
 
   Args:

@@ -73,10 +73,11 @@ def uses_distances(config: ConfigDict) -> bool:
   """Returns whether distance maps are made before training.
 
   They are flipped with the masks, but a warped map is not the map of a warped mask: under rotation,
-  shear, scaling and elastic maps the boundary loss computes its own, in every step.
+  shear, scaling and elastic maps, and on patches, the boundary loss computes its own in every step.
   """
   options = config.augmentation
   warped = options.rotation or options.shear or options.scale or options.elastic
+  warped = warped or config.data.patch_size
   return "boundary" in loss_names(config) and not warped
 
 
@@ -99,7 +100,7 @@ def open_class_weights(
       continue
     values, count = classes[kind_of(name)]
     with user_errors(f"config.loss_options.{name}"):
-      found = np.bincount(values.ravel(), minlength=count).tolist()
+      found = np.bincount(values.ravel(), minlength=count)[:count].tolist()
       weights[name] = np.array(losses.balanced_class_weights(found), np.float32)
   return weights
 
@@ -208,6 +209,7 @@ def per_example(
   if labels is not None:
     logits = models.class_scores(regions, labels)
   given = {} if batch.distances is None else {"boundary": {"distances": batch.distances}}
+  counting = {} if batch.valid is None else {"valid": batch.valid}
   targets = jax.nn.one_hot(batch.masks, num_classes)
   truth = _truth(batch, max_objects)
   values = {}
@@ -215,9 +217,9 @@ def per_example(
     if kind_of(name) == "detection":
       values[name] = loss(outputs.detections, *truth, batch.instances)
     elif name in MULTI_LABEL and labels is not None:
-      values[name] = loss(regions, targets @ labels)
+      values[name] = loss(regions, targets @ labels, **counting)
     elif kind_of(name) == "segmentation":
-      values[name] = loss(logits, targets, **given.get(name, {}))
+      values[name] = loss(logits, targets, **counting, **given.get(name, {}))
     else:
       diagnosis = outputs.class_logits[:, None, None]
       values[name] = loss(

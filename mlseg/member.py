@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mlseg import batches, gradcam, loss_builders, model_builders, sharding, together, train_step
-from mlseg.data import pipeline
+from mlseg.data import padding, pipeline
 from mlseg.data.cases import Cases
 from mlseg.data.splits import Split
 from mlseg.errors import UserError, unknown, user_errors
@@ -98,13 +98,17 @@ def make_functions(configs: Sequence[ConfigDict], num_cases: int, cases: Cases) 
   table = loss_builders.label_table(config, num_classes)
   parts = _Parts(config, model, joint, num_classes, num_labels, max_objects, table)
   found = _found if parts.max_objects else None
+  # Over several tiles there are no features to look at.
+  classify = None if config.data.patch_size else model.classify
   return Functions(
     make_member=functools.partial(_make_member, parts),
     init=functools.partial(_init, parts),
     run=functools.partial(_run, parts),
     validate=functools.partial(_validate, parts),
-    test=make_evaluate(parts.predict, num_classes, config.batch_size, found=found),
-    explain=model.classify and functools.partial(_explain, parts, model.classify),
+    test=make_evaluate(
+      parts.predict, num_classes, config.batch_size, found=found, ignored=parts.ignored
+    ),
+    explain=None if classify is None else functools.partial(_explain, parts, classify),
     steps_per_epoch=steps_per_epoch,
     num_steps=num_steps,
   )
@@ -120,6 +124,11 @@ class _Parts(NamedTuple):
   num_labels: int
   max_objects: int
   label_table: np.ndarray | None
+
+  @property
+  def ignored(self) -> int | None:
+    """Returns what masks have beyond the borders of their pictures, where sizes differ."""
+    return padding.IGNORED if self.config.data.patch_size else None
 
   def losses(self, member: Member) -> dict[str, loss_builders.Loss]:
     """Returns the losses of a model by name."""
@@ -186,12 +195,16 @@ def _validate(parts: _Parts, mapped: Mapped, shared: Shared) -> tuple[TrainState
 
   def losses(outputs: Outputs, masks: jax.Array, *truth: Any) -> dict[str, jax.Array]:
     labels, instances = truth
-    batch = batches.Batch(masks, masks, labels, None, instances)  # losses do not read the images
+    valid = None if parts.ignored is None else masks != parts.ignored
+    # Losses do not read the images.
+    batch = batches.Batch(masks, masks, labels, instances=instances, valid=valid)
     return loss_builders.per_example(
       functions, outputs, batch, parts.num_classes, parts.max_objects, parts.label_table
     )
 
-  evaluate = make_evaluate(parts.predict, parts.num_classes, config.batch_size, losses)
+  evaluate = make_evaluate(
+    parts.predict, parts.num_classes, config.batch_size, losses, ignored=parts.ignored
+  )
   read = jax.tree.map(
     lambda array: array[index], (part.images, part.masks, part.labels, part.instances)
   )

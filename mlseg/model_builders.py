@@ -46,7 +46,19 @@ def make_model(config: ConfigDict, num_classes: int, num_labels: int = 1) -> mod
     raise unknown("model", options.name, makers)
   if options.dtype not in DTYPES:
     raise unknown("config.model.dtype", options.dtype, DTYPES)
-  return makers[options.name](config, num_classes, num_labels)
+  model = makers[options.name](config, num_classes, num_labels)
+  patch, overlap = config.data.patch_size, config.data.patch_overlap
+  if not patch:
+    return model
+  require(0 <= overlap < 1, "config.data.patch_overlap must be in [0, 1)", overlap)
+  if has_head(config, DETECTION):
+    raise UserError(f"config.data.patch_size must be 0 for config.model ({options.name})")
+  return models.tiled(model, patch, overlap)
+
+
+def input_size(config: ConfigDict) -> int:
+  """Returns the side of the pictures that the network is trained on."""
+  return config.data.patch_size or config.data.image_size
 
 
 def has_head(config: ConfigDict, head: str) -> bool:
@@ -207,6 +219,7 @@ def _encoder(options: ConfigDict) -> encoders.Encoder:
 
 
 def _check_size(config: ConfigDict, halvings: int, why: str) -> None:
-  side = 2**halvings
-  rule = f"config.data.image_size must be a multiple of {side} ({why})"
-  require(config.data.image_size % side == 0, rule, config.data.image_size)
+  side, size = 2**halvings, input_size(config)
+  name = "patch_size" if config.data.patch_size else "image_size"
+  rule = f"config.data.{name} must be a multiple of {side} ({why})"
+  require(size % side == 0, rule, size)

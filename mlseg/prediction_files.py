@@ -33,9 +33,14 @@ def names(run: trained.Trained, saliency: str) -> list[str]:
   """
   found = ["masks", "overlays", REGIONS] if model_builders.segments(run.config) else []
   if run.label_names:
-    found += ["saliency"] if saliency != NONE else []
+    found += ["saliency"] if has_saliency(run, saliency) else []
     found += [DIAGNOSES]
   return found
+
+
+def has_saliency(run: trained.Trained, saliency: str) -> bool:
+  """Returns whether predictions show where the network looked: not over several tiles."""
+  return bool(saliency != NONE and run.label_names and not run.config.data.patch_size)
 
 
 def columns(table: str, run: trained.Trained) -> tuple[str, ...]:

@@ -12,7 +12,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mlseg import __version__, builders, inference, prediction_files, region_table, trained
+from mlseg import (
+  __version__,
+  builders,
+  inference,
+  model_builders,
+  prediction_files,
+  region_table,
+  trained,
+)
 from mlseg.errors import UserError
 from mlseg.log import Reporter
 from mlseg.pictures import files
@@ -22,6 +30,7 @@ from mlseg.run_folder import to_json, write_file
 # Of the pictures of a batch, in bytes, so that large ones do not fill the memory.
 _MAX_BATCH_BYTES = 2**28
 _NUM_THREADS = 4  # that read and write; also pictures in memory beside those of the batch
+_SIZE_STEP = 64  # of pictures that are predicted in tiles
 _NOTE = "predict.json"
 
 
@@ -137,9 +146,10 @@ def _say_header(
   reporter: Reporter, options: Options, run: trained.Trained, num_pictures: int, num_others: int
 ) -> None:
   """Prints what is about to be predicted with what."""
-  size, seeds = run.config.data.image_size, len(run.seeds)
+  size, seeds = model_builders.input_size(run.config), len(run.seeds)
+  tiles = ", in tiles" if run.config.data.patch_size else ""
   others = f", {_count(num_others, 'other file')} left out" if num_others else ""
-  reporter.say(f"model     {options.workdir}, {_count(seeds, 'seed')}, {size}×{size}")
+  reporter.say(f"model     {options.workdir}, {_count(seeds, 'seed')}, {size}×{size}{tiles}")
   reporter.say(f"classes   {', '.join(run.class_names)}")
   if run.label_names:
     reporter.say(f"diagnoses {', '.join(run.label_names)}")
@@ -159,7 +169,7 @@ def _predict_all(
 ) -> tuple[dict[str, list[dict[str, Any]]], int]:
   """Returns the rows of each table and the number of files that could not be read."""
   batch_size = min(options.batch_size, len(work))
-  saliency = options.saliency if options.saliency != "none" and run.label_names else None
+  saliency = options.saliency if prediction_files.has_saliency(run, options.saliency) else None
   function = inference.make_predict(run.model, options.flips, saliency)
   compiled = jax.jit(function, compiler_options=builders.compiler_options())
   network = functools.partial(compiled, jax.device_put(run.variables))
@@ -218,15 +228,30 @@ def _batches(
 def _stack(
   run: trained.Trained, jobs: list[_Job], batch_size: int, pool: ThreadPoolExecutor
 ) -> np.ndarray:
-  """Returns [B, S, S, channels] uint8, filled up with black pictures: one program for all."""
+  """Returns [B, S, S, channels] uint8, filled up with black pictures: one program for all.
+
+  Pictures that are predicted in tiles keep their size, and are mirrored at their lower and right
+  borders up to one of few sizes: one program for each.
+  """
   options = run.config.data
   filtering = {name: options[name] for name in ("diameter", "sigma_space", "sigma_intensity")}
 
   def prepare(job: _Job) -> np.ndarray:
-    return inference.prepare(job.picture.pixels, options.image_size, run.channels, filtering)
+    size = 0 if options.patch_size else options.image_size
+    return inference.prepare(job.picture.pixels, size, run.channels, filtering)
 
-  images = np.stack(list(pool.map(prepare, jobs)))
+  prepared = list(pool.map(prepare, jobs))
+  sides = np.max([image.shape[:2] for image in prepared], axis=0)
+  if options.patch_size:
+    sides = -(-sides // _SIZE_STEP) * _SIZE_STEP
+  images = np.stack([_mirrored(image, sides) for image in prepared])
   return np.pad(images, [(0, batch_size - len(jobs)), (0, 0), (0, 0), (0, 0)])
+
+
+def _mirrored(image: np.ndarray, sides: np.ndarray) -> np.ndarray:
+  """Returns a picture up to a height and a width."""
+  missing = sides - image.shape[:2]
+  return np.pad(image, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="symmetric")
 
 
 def _write_all(
@@ -241,6 +266,9 @@ def _write_all(
   def write(n: int) -> list[tuple[str, list[dict[str, Any]]]]:
     job = jobs[n]
     own = jax.tree.map(lambda array: array[n], prediction)
+    if run.config.data.patch_size and own.probabilities is not None:
+      height, width = job.picture.pixels.shape[:2]
+      own = own._replace(probabilities=own.probabilities[:height, :width])
     place = prediction_files.Place(options.out, job.name, _relative(job.path, options.images))
     return [*prediction_files.write(place, run, job.picture, own)]
 

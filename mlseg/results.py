@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mlseg import case_tables, gradcam, sharding
+from mlseg.data import padding
 from mlseg.data.cases import Cases
 from mlseg.data.splits import Split
 from mlseg.group import Run
@@ -119,9 +120,10 @@ def test_seed(
   if not options.surface or not sharding.is_main():
     return scores
   with reporter.bar("surface metrics", len(test), 0):
+    masks = cases.masks[test]
     surfaces = per_case_surface(
-      predictions,
-      cases.masks[test],
+      padding.own_parts(predictions, masks),
+      padding.own_parts(masks, masks),
       len(cases.class_names),
       spacing=options.spacing,
       tolerance=options.tolerance,
@@ -197,7 +199,8 @@ def write(
     write_file(workdir / "examples.npz", _packed(_examples(cases, parts[seed].test, first)))
   if diagnoses:
     write_file(workdir / "diagnoses.csv", case_tables.to_csv(diagnoses))
-    write_file(workdir / "saliency.npz", _packed(_saliency(cases, parts[seed].test, first)))
+    if first.maps is not None:
+      write_file(workdir / "saliency.npz", _packed(_saliency(cases, parts[seed].test, first)))
   if boxes:
     write_file(workdir / "boxes.csv", case_tables.to_csv(boxes))
   plots.plot_run(workdir)
@@ -246,10 +249,11 @@ def _examples(cases: Cases, test: np.ndarray, result: SeedScores) -> dict[str, n
   places = _shown(len(test), MAX_EXAMPLES)
   chosen = test[places]
   counts, predictions = np.asarray(result.counts), np.asarray(result.predictions)
+  beyond = cases.masks[chosen] == padding.IGNORED
   return {
     "images": cases.images[chosen],
-    "masks": cases.masks[chosen],
-    "predictions": predictions[places],
+    "masks": np.where(beyond, 0, cases.masks[chosen]),
+    "predictions": np.where(beyond, 0, predictions[places]),
     "ids": np.array([cases.ids[i] for i in chosen]),
     "dice": dice(counts)[places, 1:].mean(-1),
   }

@@ -48,7 +48,7 @@ def load(workdir: pathlib.Path) -> Trained:
     raise UserError(f"{path} is damaged (its seeds differ in their arrays)")
   try:
     model = model_builders.make_model(config, len(class_names), len(label_names))
-    channels = _channels(model, config.data.image_size, next(iter(shapes.values())))
+    channels = _channels(model, model_builders.input_size(config), next(iter(shapes.values())))
   except (AttributeError, KeyError, TypeError) as error:
     raise UserError(f"{workdir / 'config.json'} is not the config of a run ({error})") from error
   if channels is None:

@@ -63,6 +63,10 @@ def test_config_is_complete_and_builds(path, variant):
     network = dict(_leaves(_module(CONFIGS[0].with_name("multitask_busi.py")).get_config(kind)))
     expected = {name for name in expected if not name.startswith("model.")}
     expected |= {name for name in network if name.startswith(("model.", "optimizer."))}
+  if config.model.name == "histology_fcn":
+    own = ("name", "heads", "containment", "depth", "filters", "units", "norm_momentum", "dtype")
+    expected = {name for name in expected if not name.startswith("model.")}
+    expected |= {f"model.{name}" for name in own}
   assert found == expected
   assert not [name for name, value in leaves.items() if isinstance(value, list)]
   json.dumps(config.to_dict())

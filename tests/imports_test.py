@@ -76,8 +76,8 @@ ALLOWED = {  # what a module of mlseg may import from mlseg, beside its own pack
     "trained",
   },
   "predictor": {
-    "builders", "errors", "inference", "log", "pictures", "prediction_files", "region_table",
-    "run_folder", "trained",
+    "builders", "errors", "inference", "log", "model_builders", "pictures", "prediction_files",
+    "region_table", "run_folder", "trained",
   },
   "predict": {"errors", "log", "pictures", "predictor", "runtime"},
   "main": {"distributed", "errors", "log", "runtime", "sharding", "stopping", "train"},

@@ -158,3 +158,40 @@ def test_losses_of_the_diagnosis_are_those_of_a_table_of_scores():
   np.testing.assert_allclose(found[names[0]], -np.log(chosen), rtol=1e-5)
   expected = -np.log(chosen) * np.array([0.5, 1.0, 3.0])[labels]
   np.testing.assert_allclose(found[names[1]], expected, rtol=1e-5)
+
+
+def test_regions_within_regions_are_trained_as_labels_of_a_pixel():
+  config = main.parse(
+    ["", f"--config={CONFIGS}/glands.py:s+t+g", "--config.model.containment=((2, 1),)"]
+  )[0]
+  for name in ("topology", "geometry"):
+    options = config.loss_options[name]
+    options.containment, options.exclusion = ((2, 1),), ((0, 1), (0, 2))
+  config.losses = (*config.losses, "cross_entropy")
+  table = loss_builders.label_table(config, 3)
+  masks = random_labels(0, num_classes=3, batch=2, shape=(9, 8))  # stroma, gland, lumen
+  regions = jax.random.normal(jax.random.key(0), (2, 9, 8, 3))
+  batch = batches.Batch(None, jnp.asarray(masks))
+  functions = loss_builders.make_losses(config, 3)
+  found = loss_builders.per_example(functions, Outputs(regions=regions), batch, 3, labels=table)
+  own = np.stack([masks == 0, masks > 0, masks == 2], -1).astype(np.float32)
+  rules = {"containment": ((2, 1),), "exclusion": ((0, 1), (0, 2))}
+  scores = np.stack([regions[..., 0], regions[..., 1], regions[..., 1] + regions[..., 2]], -1)
+  expected = {
+    "binary_cross_entropy": losses.binary_cross_entropy(regions, own),
+    "topology": losses.topology(regions, own, **rules),
+    "geometry": losses.geometry(regions, own, **rules),
+    "cross_entropy": losses.cross_entropy(jnp.asarray(scores), jax.nn.one_hot(masks, 3)),
+  }
+  assert found.keys() == expected.keys()
+  for name, value in expected.items():
+    np.testing.assert_allclose(found[name], value, rtol=1e-5)
+  inside = np.zeros((2, 9, 8), bool)
+  inside[:, 2:7, 1:6] = True
+  part = found | loss_builders.per_example(
+    functions, Outputs(regions=regions), batch._replace(valid=jnp.asarray(inside)), 3, labels=table
+  )
+  cut = np.s_[:, 2:7, 1:6]
+  np.testing.assert_allclose(
+    part["topology"], losses.topology(regions[cut], own[cut], **rules), rtol=1e-5
+  )

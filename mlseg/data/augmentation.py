@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlseg.data import warping
+from mlseg.data import padding, warping
 from mlseg.data.pipeline import to_float
 from mlseg.errors import UserError
 
@@ -29,11 +29,15 @@ def augment(
   elastic_sigma: float = 10.0,
   brightness: float = 0.0,
   contrast: float = 0.0,
+  patch: int = 0,
 ) -> tuple[jax.Array, jax.Array]:
   """Returns each image and its mask under one random map, and the image under a random intensity.
 
   The image is sampled bilinearly, the mask at the nearest pixel; outside lies 0, the background.
   What is off costs nothing.
+
+  With patches, each is cut from a random place within the borders of its picture, and mapped around
+  its middle; what it then reads beyond these borders is the picture and its mask, mirrored.
 
   The elastic map moves every pixel by two fields: white noise under a Gaussian. That of Simard,
   Steinkraus & Platt 2003 with their α and σ is about `elastic` = α / (2 √(3π) σ), with the same σ;
@@ -52,9 +56,11 @@ def augment(
     elastic_sigma: standard deviation of the Gaussian, pixels.
     brightness: largest shift of the intensity.
     contrast: largest relative change of the distance to the image's mean, at most 1.
+    patch: side of the patches; 0: whole images.
 
   Returns:
-    [B, H, W, I] float32 in [0, 1], and [B, H, W] in the dtype of the masks.
+    [B, H, W, I] float32 in [0, 1], and [B, H, W] in the dtype of the masks; H and W are those of
+    the patches.
 
   Raises:
     UserError: a value is out of its range.
@@ -67,9 +73,10 @@ def augment(
     raise UserError(f"config.augmentation.elastic_sigma must be positive, not {elastic_sigma}")
   keys = jax.random.split(key, 7)
   count = images.shape[0]
-  images, masks = flip(
-    key, images, masks, flip_horizontal=flip_horizontal, flip_vertical=flip_vertical
-  )
+  flips = {"flip_horizontal": flip_horizontal, "flip_vertical": flip_vertical}
+  shape = (count, patch, patch) if patch else masks.shape
+  if not patch:
+    images, masks = flip(key, images, masks, **flips)
 
   def uniform(index: int, largest: float) -> jax.Array:
     return jax.random.uniform(keys[index], (count,), minval=-largest, maxval=largest)
@@ -79,15 +86,21 @@ def augment(
     angle = jnp.deg2rad(uniform(2, rotation))
     slant = jnp.tan(jnp.deg2rad(uniform(3, shear)))
     size = 1.0 + uniform(4, scale)
-    places = _affine(_inverse_matrix(angle, slant, size), masks.shape)
+    places = _affine(_inverse_matrix(angle, slant, size), shape)
   if elastic:
-    moved = elastic * _smooth_fields(jax.random.fold_in(key, 7), masks.shape, elastic_sigma)
-    places = moved + (jnp.stack(_grid(masks.shape)) if places is None else places)
+    moved = elastic * _smooth_fields(jax.random.fold_in(key, 7), shape, elastic_sigma)
+    places = moved + (jnp.stack(_grid(shape)) if places is None else places)
+  if patch:
+    sides = jnp.stack(padding.sizes(masks))
+    corner = _corners(jax.random.fold_in(key, 8), sides, patch)[..., None, None]
+    places = _mirrored(corner + (jnp.stack(_grid(shape)) if places is None else places), sides)
   if places is None:
     images = to_float(images)
   else:
     images, masks = warping.sample(images, masks, *places)
     images = images / 255.0
+  if patch:
+    images, masks = flip(key, images, masks, **flips)
   if contrast:
     means = images.mean((1, 2, 3), keepdims=True)
     images = means + (images - means) * (1.0 + uniform(5, contrast)[:, None, None, None])
@@ -151,6 +164,24 @@ def _affine(matrix: jax.Array, shape: tuple[int, ...]) -> jax.Array:
   return jnp.stack(
     [parts[:, i, 0] * rows + parts[:, i, 1] * columns + middle for i, middle in enumerate(centre)]
   )
+
+
+def _corners(key: jax.Array, sides: jax.Array, patch: int) -> jax.Array:
+  """Returns [2, B], where patches begin in pictures with these heights and widths [2, B].
+
+  One that is larger than its picture has it in its middle.
+  """
+  room = sides - patch
+  drawn = jnp.floor(jax.random.uniform(key, sides.shape) * (jnp.maximum(room, 0) + 1))
+  return drawn + jnp.minimum(room, 0) // 2
+
+
+def _mirrored(places: jax.Array, sides: jax.Array) -> jax.Array:
+  """Returns places [2, B, H, W] within pictures, mirrored at the middle of their last pixels."""
+  last = (sides - 1).astype(jnp.float32)[..., None, None]
+  period = jnp.maximum(2 * last, 1)
+  along = jnp.mod(places, period)
+  return jnp.minimum(along, period - along).clip(0, last)
 
 
 def _smooth_fields(key: jax.Array, shape: tuple[int, ...], sigma: float) -> jax.Array:

@@ -29,7 +29,7 @@ class Cases(NamedTuple):
   """N pictures with their masks."""
 
   images: np.ndarray  # [N, H, W, I] uint8, grey (I = 1) or RGB (I = 3)
-  masks: np.ndarray  # [N, H, W] uint8, the index of a class
+  masks: np.ndarray  # [N, H, W] uint8, the index of a class; see also `padding.IGNORED`
   labels: np.ndarray  # [N] int32, the index of a diagnosis
   hashes: np.ndarray  # [N, bits] bool, perceptual, of the pictures before any filter
   ids: tuple[str, ...]  # N names, as in the original folder
@@ -71,7 +71,7 @@ def load(
   Args:
     name: one of `NAMES`; 'folder' for any folder of pictures and masks.
     root: folder of the originals; None for the embedded 128×128 pictures of BUSI.
-    image_size: side of the pictures, pixels.
+    image_size: side of the pictures, pixels; 0: they keep their own size, in arrays of the largest.
     diameter: of the bilateral filter, pixels; 0 for none. See `preprocessing.bilateral_filter`.
     sigma_space: of the filter, pixels.
     sigma_intensity: of the filter, grey values.
@@ -111,7 +111,7 @@ def _check(name: str, root: str | None, image_size: int) -> None:
   """Raises a UserError where there is no such data set."""
   if name not in NAMES:
     raise unknown("dataset", name, NAMES)
-  if image_size < 8:
+  if image_size and image_size < 8:
     raise UserError(f"config.data.image_size must be at least 8, not {image_size}")
   wanted = prepare.BUILDERS[name].download if name in prepare.BUILDERS else "folder of the data"
   is_embedded = (EMBEDDED / name).is_dir()

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mlseg.data import folder, preprocessing, sources, splits
+from mlseg.data import folder, padding, preprocessing, sources, splits
 from mlseg.data.pictures import to_colour, to_grey
 from mlseg.errors import UserError
 
@@ -30,19 +30,24 @@ def of_rows(
 def preprocess(
   pictures: Iterable[dict[str, Any]], size: int, filtering: dict[str, Any], channels: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """Returns images [N, size, size, channels], masks [N, size, size] and hashes [N, bits]."""
+  """Returns images [N, size, size, channels], masks [N, size, size] and hashes [N, bits].
+
+  Without a size (0) pictures keep their own, in arrays of the largest; see `padding.stack`.
+  """
   images, masks, hashes = [], [], []
   for picture in pictures:
     grey = to_grey(picture["image"])
     hashes.append(splits.perceptual_hash(preprocessing.resize_image(grey, HASHED_SIZE)))
     image = grey if channels == 1 else to_colour(picture["image"])
-    small = preprocessing.resize_image(image, size)
-    images.append(preprocessing.bilateral_filter(small, **filtering))
-    masks.append(preprocessing.resize_mask(picture["mask"], size))
+    mask = picture["mask"]
+    if size:
+      image, mask = preprocessing.resize_image(image, size), preprocessing.resize_mask(mask, size)
+    images.append(preprocessing.bilateral_filter(image, **filtering))
+    masks.append(mask)
   if not images:
     raise UserError("the data folder has no pictures of the kind that config.data asks for")
-  shape = len(images), size, size, channels
-  return np.stack(images).reshape(shape), np.stack(masks), np.stack(hashes)
+  stacked, stacked_masks = padding.stack(images, masks)
+  return stacked.reshape(*stacked_masks.shape, channels), stacked_masks, np.stack(hashes)
 
 
 def arrays_of(

@@ -105,7 +105,7 @@ def _over_tiles(
     ),
     shapes,
   )
-  sums, _ = jax.lax.scan(add, zeros, places)
+  sums, _ = jax.lax.scan(add, zeros, jnp.asarray(places))
   return jax.tree.map(
     lambda scores: scores / total[..., None] if scores.ndim == 4 else scores, sums
   )
