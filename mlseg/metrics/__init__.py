@@ -24,6 +24,7 @@ from mlseg.metrics.classification_scores import (
   sensitivity_at_specificity,
 )
 from mlseg.metrics.counts import confusion_counts, confusion_matrix
+from mlseg.metrics.object_masks import split_objects
 from mlseg.metrics.object_scores import (
   object_dice,
   object_f1,
@@ -118,6 +119,7 @@ __all__ = [
   "roc_auc",
   "sensitivity_at_specificity",
   "specificity",
+  "split_objects",
   "summarize",
   "summarize_classification",
   "summarize_objects",

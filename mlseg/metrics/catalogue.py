@@ -102,7 +102,7 @@ CLASSIFICATION = (
 HELPERS = {
   "confusion_counts", "confusion_matrix", "classification_confusion", "foreground_dice",
   "label_objects", "match_objects", "per_case", "per_case_objects", "per_case_surface",
-  "pooled_distances", "pooled_objects", "summarize", "summarize_classification",
+  "pooled_distances", "pooled_objects", "split_objects", "summarize", "summarize_classification",
   "summarize_objects", "summarize_surface", "surface_distances",
 }  # fmt: skip
 STATISTICS = (
