@@ -66,6 +66,11 @@ def get_config(variant: str = "uncertainty_c+s+t+g") -> ConfigDict:
   own.channels = 3  # or 1: grey
   own.complete = True  # whether all of the published pictures must be there
 
+  config.metrics.surface = False
+  config.metrics.objects = True
+  config.metrics.object_neck = 6.0  # glands that touch are rarely this wide where they do
+  config.metrics.object_size = 200  # about a tenth of the smallest glands
+
   config.augmentation.flip_horizontal = 0.5
   config.augmentation.flip_vertical = 0.5
   config.augmentation.rotation = 180.0

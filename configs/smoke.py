@@ -94,6 +94,9 @@ def get_config() -> ConfigDict:
   config.metrics.surface = True  # distances between surfaces
   config.metrics.spacing = (1.0, 1.0)  # of the pixels that the network sees, (row, column)
   config.metrics.tolerance = 2.0  # of the normalised surface Dice, in units of spacing
+  config.metrics.objects = False  # F1, Dice and Hausdorff distance of single objects
+  config.metrics.object_neck = 0.0  # pixels, half of a bridge at which predicted ones are cut
+  config.metrics.object_size = 0  # pixels, below which predicted ones are left out
   config.metrics.num_processes = 0  # 0: this one for little work, else one for each CPU
 
   config.weighting = ConfigDict()

@@ -52,7 +52,7 @@ def check_config(config: ConfigDict) -> None:
   rule = "config.metrics.spacing must be two positive numbers"
   sound = len(options.spacing) == 2 and all(0 < size < math.inf for size in options.spacing)
   require(sound, rule, tuple(options.spacing))
-  for name in ("tolerance", "num_processes"):
+  for name in ("tolerance", "num_processes", "object_neck", "object_size"):
     require(options[name] >= 0, f"config.metrics.{name} must not be negative", options[name])
   require(
     config.max_nonfinite >= 1, "config.max_nonfinite must be at least 1", config.max_nonfinite

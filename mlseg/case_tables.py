@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,12 @@ import numpy as np
 from mlseg.data.cases import Cases
 from mlseg.metrics import per_case
 from mlseg.metrics.detection import ImageBoxes
-from mlseg.metrics.surface_cases import SurfaceTable
 
 PROBABILITY = "probability_"  # before the name of a diagnosis, in the header of `diagnoses.csv`
 
 
 def case_rows(
-  cases: Cases, test: np.ndarray, counts: np.ndarray, surfaces: SurfaceTable | None, seed: int
+  cases: Cases, test: np.ndarray, counts: np.ndarray, more: Mapping[str, np.ndarray], seed: int
 ) -> list[dict[str, Any]]:
   """Returns one row per case and class: its counts of pixels, and every metric of it.
 
@@ -24,12 +23,10 @@ def case_rows(
     cases: the data set.
     test: [N], which cases were tested.
     counts: [N, C, 4]: true and false positives, false and true negatives.
-    surfaces: None where they were not measured.
+    more: metrics [N, C] beside those of the counts.
     seed: of the model.
   """
-  metrics = per_case(counts)
-  if surfaces is not None:
-    metrics |= surfaces.metrics
+  metrics = per_case(counts) | dict(more)
   return [
     {
       "seed": seed,

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mlseg import case_tables, gradcam, sharding
+from mlseg import case_objects, case_tables, gradcam, sharding
 from mlseg.data import padding
 from mlseg.data.cases import Cases
 from mlseg.data.splits import Split
@@ -47,6 +47,7 @@ class SeedScores(NamedTuple):
   probabilities: np.ndarray | None  # [N, L] float32, of the diagnoses
   maps: np.ndarray | None = None  # [methods, n, H, W] uint8, of the cases at `_shown`
   boxes: tuple[ImageBoxes, ...] = ()  # N of a detector
+  objects: case_objects.Matches | None = None  # None: the config asks for none
 
 
 def say_header(reporter: Reporter, runs: Sequence[Run], cases: Cases, split: Split) -> None:
@@ -116,15 +117,20 @@ def test_seed(
     return scores
   counts, predictions = np.asarray(result.counts), np.asarray(result.predictions)
   scores = scores._replace(counts=counts, predictions=predictions)
-  options = config.metrics
-  if not options.surface or not sharding.is_main():
+  options, num_classes = config.metrics, len(cases.class_names)
+  if not sharding.is_main():
+    return scores
+  masks = cases.masks[test]
+  predicted, true = padding.own_parts(predictions, masks), padding.own_parts(masks, masks)
+  if options.objects:
+    scores = scores._replace(objects=case_objects.match(predicted, true, num_classes, options))
+  if not options.surface:
     return scores
   with reporter.bar("surface metrics", len(test), 0):
-    masks = cases.masks[test]
     surfaces = per_case_surface(
-      padding.own_parts(predictions, masks),
-      padding.own_parts(masks, masks),
-      len(cases.class_names),
+      predicted,
+      true,
+      num_classes,
       spacing=options.spacing,
       tolerance=options.tolerance,
       num_processes=options.num_processes or None,
@@ -189,7 +195,10 @@ def write(
   for seed, result in tested.items():
     test = parts[seed].test
     if result.counts is not None:
-      rows += case_tables.case_rows(cases, test, result.counts, result.surfaces, seed)
+      more = {} if result.surfaces is None else result.surfaces.metrics
+      if result.objects is not None:
+        more = more | case_objects.of_cases(result.objects)
+      rows += case_tables.case_rows(cases, test, result.counts, more, seed)
     if result.probabilities is not None:
       diagnoses += case_tables.diagnosis_rows(cases, test, result.probabilities, seed)
     boxes += case_tables.box_rows(cases, test, result.boxes, seed)
@@ -220,6 +229,8 @@ def _summarize(result: SeedScores) -> dict[str, float]:
     metrics |= summarize(result.counts)
   if result.surfaces is not None:
     metrics |= summarize_surface(result.surfaces)
+  if result.objects is not None:
+    metrics |= case_objects.summarize(result.objects)
   if result.probabilities is not None:
     probabilities = result.probabilities
     if probabilities.shape[1] == 2:  # then a metric is that of the second diagnosis

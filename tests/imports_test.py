@@ -48,10 +48,11 @@ ALLOWED = {  # what a module of mlseg may import from mlseg, beside its own pack
   "programs": {
     "builders", "data", "feed", "member", "model_builders", "seeds", "sharding", "train_step",
   },
+  "case_objects": {"metrics"},
   "case_tables": {"data", "metrics"},
   "results": {
-    "case_tables", "data", "gradcam", "group", "log", "metrics", "models", "programs", "report",
-    "run_folder", "sharding",
+    "case_objects", "case_tables", "data", "gradcam", "group", "log", "metrics", "models",
+    "programs", "report", "run_folder", "sharding",
   },
   "train": {
     "builders", "case_tables", "checkpoint", "data", "errors", "feed", "group", "log", "member",

@@ -134,6 +134,12 @@ def test_whole_pictures_are_tested_within_their_borders(run):
   assert (run / "diagnoses.csv").exists()
   results = json.loads((run / "results.json").read_text())["metrics"]
   assert np.isfinite(results["dice"]["mean"])
+  glands = [row for row in rows if row["class"] == "gland"]
+  for name in ("object_f1", "object_dice", "object_hausdorff"):
+    own = [float(row[name]) for row in glands]
+    assert np.isfinite(own).all()
+    np.testing.assert_allclose(results[name]["mean"], np.mean(own), rtol=1e-4)
+    assert {row[name] for row in rows if row["class"] == "background"} == {"nan"}
   assert not (run / "saliency.npz").exists()
 
 
@@ -160,6 +166,7 @@ def test_pictures_of_any_size_are_predicted_in_tiles(run, tmp_path, capsys):
 @pytest.mark.parametrize(
   ("override", "message"),
   [
+    ("metrics.object_neck=-1.0", "config.metrics.object_neck must not be negative, not -1.0"),
     ("data.patch_size=4", "config.data.patch_size must be 0, or at least 8, not 4"),
     ("data.patch_overlap=1.0", r"config.data.patch_overlap must be in \[0, 1\), not 1.0"),
     ("model.containment=((0, 1), (1, 0))", r"config.model: containment: \[0, 1\] lie in each"),
