@@ -4,6 +4,7 @@ import functools
 import json
 import pathlib
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -73,7 +74,9 @@ def predict(options: Options, reporter: Reporter) -> tuple[int, int]:
   try:
     _claim(options, run)
     _say_header(reporter, options, run, len(paths), num_others)
+    start = time.monotonic()
     tables, num_broken = _predict_all(options, run, list(zip(paths, names, strict=True)), reporter)
+    seconds = (time.monotonic() - start) / len(paths)
     for name, rows in tables.items():
       columns = prediction_files.columns(name, run)
       write_file(options.out / name, region_table.to_csv(rows, columns))
@@ -81,6 +84,7 @@ def predict(options: Options, reporter: Reporter) -> tuple[int, int]:
     raise UserError(f"--out: {options.out} cannot be written ({error.strerror})") from error
   results = prediction_files.names(run, options.saliency)
   reporter.say(f"{_count(len(paths) - num_broken, 'picture')} predicted: {', '.join(results)}")
+  reporter.say(f"{seconds:.2f} s a picture, compilation included")
   return num_broken, len(paths)
 
 

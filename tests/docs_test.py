@@ -8,7 +8,11 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-STUDIES = sorted(path.parent.name for path in (ROOT / "docs").glob("*/make.py"))
+STUDIES = sorted(  # with rows
+  path.parent.name
+  for path in (ROOT / "docs").glob("*/make.py")
+  if [*path.parent.rglob("study.json")]
+)
 
 
 def _check(root, study):

@@ -154,7 +154,9 @@ def test_pictures_of_any_size_are_predicted_in_tiles(run, tmp_path, capsys):
     save(tmp_path / "in" / f"{name}.png", _grid(*size)[0])
   command = ["predict", f"--workdir={run}", f"--images={tmp_path / 'in'}"]
   assert predict.main([*command, f"--out={tmp_path / 'out'}"]) == 0
-  assert "30×30, in tiles" in capsys.readouterr().out
+  said = capsys.readouterr().out
+  assert "30×30, in tiles" in said
+  assert "s a picture" in said
   for name, size in (("small", (20, 33)), ("large", (70, 95))):
     with Image.open(tmp_path / "out" / "masks" / f"{name}.png") as mask:
       assert mask.size == size[::-1]

@@ -28,6 +28,9 @@ FOREGROUND = (
   ("precision", "precision", 100.0, False),
   ("recall", "recall", 100.0, False),
   ("HD95, pixels", "hausdorff95", 1.0, True),
+  ("object F1", "object_f1", 100.0, False),
+  ("object Dice", "object_dice", 100.0, False),
+  ("object Hausdorff, pixels", "object_hausdorff", 1.0, True),
 )
 
 DIAGNOSIS = (

@@ -1,0 +1,46 @@
+"""Table 1 of BenTaieb & Hamarneh on Warwick-QU, on two splits, beside other weightings.
+
+    python -m mlseg.sweep --study=configs/studies/glands.py --config.data.root=DIR
+
+Its eleven rows, and Dynamic Memory Fusion, DWA and UPGrad on all four losses, on the published
+division, whose patients recur, and on one that keeps patients on one side.
+"""
+
+LABELS = {
+  "c": "c",
+  "s": "s",
+  "t": "t",
+  "s+t+g": "s+t+g",
+  "c+s": "c+s",
+  "c+s+t": "c+s+t",
+  "c+s+t+g": "c+s+t+g",
+  "c+s+t+g, chosen": "chosen",
+  "c+s, uncertainty": "uncertainty_c+s",
+  "c+s+t, uncertainty": "uncertainty_c+s+t",
+  "c+s+t+g, uncertainty": "uncertainty_c+s+t+g",
+}
+OTHERS = {
+  "DMF": "dynamic_memory_fusion",
+  "DWA": "dynamic_weight_average",
+  "UPGrad": "upgrad",
+}
+PER_EPOCH = ("dynamic_weight_average",)  # as it is published
+
+
+def get_study() -> dict:
+  """Returns what is trained, and how it is tabulated."""
+  methods: dict = {label: {"variant": variant} for label, variant in LABELS.items()}
+  for label, name in OTHERS.items():
+    methods[f"c+s+t+g, {label}"] = {
+      "variant": "c+s+t+g", "weighting.name": name, "weighting.per_epoch": name in PER_EPOCH
+    }  # fmt: skip
+  return {
+    "name": "glands",
+    "config": "../glands.py",
+    "seeds": 3,
+    "axes": {
+      "split": {"published": {"data.split": "published"}, "patients": {"data.split": "grouped"}},
+      "method": methods,
+    },
+    "reference": "c+s+t+g, chosen",
+  }
