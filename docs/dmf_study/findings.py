@@ -88,6 +88,16 @@ class Study:
     found = [float(row["difference"]) for row in rows if float(row[column]) < 0.05]
     return sum(value > 0 for value in found), sum(value < 0 for value in found)
 
+  def least_p(self, split: str) -> float:
+    """Returns the least p over seeds after Holm, of all methods on a split."""
+    return min(float(row["p_seeds_holm"]) for row in self._comparisons if row["split"] == split)
+
+  def mean_difference(self, methods: Sequence[str]) -> float:
+    """Returns the mean difference of methods to the reference on the grouped split, in points."""
+    return statistics.fmean(
+      100 * float(self.comparison("grouped", method)["difference"]) for method in methods
+    )
+
   def rank_correlation(self, split: str, metric: str, theirs: str) -> tuple[float, float]:
     """Returns Spearman's correlation of our means with the paper's over its rows, and its p."""
     rows = self.paper(split)
@@ -144,12 +154,11 @@ def deviation(values: Sequence[float]) -> str:
 
 
 def in_words(comparison: Row) -> str:
-  """Returns difference, interval and p of a comparison, in points of Dice."""
+  """Returns difference, interval and p over cases of a comparison, in points of Dice."""
   numbers: Callable = lambda name: 100 * float(comparison[name])  # noqa: E731
   return (
     f"{numbers('difference'):+.1f} [{numbers('low'):+.1f}, {numbers('high'):+.1f}],"
-    f" p {_p(comparison['p_cases_holm'])} over cases"
-    + (f", {_p(comparison['p_seeds_holm'])} over seeds" if comparison.get("p_seeds_holm") else "")
+    f" p {_p(comparison['p_cases_holm'])}"
   )
 
 
