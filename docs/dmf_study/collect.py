@@ -1,6 +1,8 @@
-"""Takes from a study's folder what is committed here, and scores its models on training pictures.
+r"""Takes from a study's folder what is committed here, and scores its models on training pictures.
 
-    python docs/dmf_study/collect.py --study_dir=runs/dmf_busi-HASH --cells='grouped/*'
+    python -m mlseg.report runs/dmf_busi-HASH --out=report
+    python docs/dmf_study/collect.py --study_dir=runs/dmf_busi-HASH --report=report \
+        --cells='random/*'
 
 The score on pictures that a model was trained on belongs in no table of results; it is here to say
 how far a published number could come from there. One row per cell and seed, in `training.csv`.
@@ -10,6 +12,7 @@ import argparse
 import fnmatch
 import json
 import pathlib
+import shutil
 import sys
 
 import jax
@@ -28,6 +31,7 @@ sys.path.insert(0, str(HERE.parent))
 import pages  # noqa: E402 - in the folder above
 
 FILES = ("study.json", "rows.csv", "dice.csv")
+FIGURES = ("case-1-*.png", "learning-*.png", "paired.png", "weights-*-grouped-*.png")
 SCORES = ("dice", "dice_with_background_pooled")
 SETTING = (
   "num_seeds", "num_epochs", "model.filters",
@@ -40,7 +44,13 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--study_dir", required=True, type=pathlib.Path, help="of mlseg.sweep")
   parser.add_argument("--cells", default="*", help="which cells are scored on their training part")
+  parser.add_argument("--report", required=True, type=pathlib.Path, help="of mlseg.report")
   options = parser.parse_args()
+  shutil.rmtree(HERE / "figures", ignore_errors=True)
+  (HERE / "figures").mkdir()
+  for path in (options.report / "figures").iterdir():
+    if any(fnmatch.fnmatch(path.name, pattern) for pattern in FIGURES):
+      shutil.copy(path, HERE / "figures")
   for name in FILES:
     run_folder.write_file(HERE / name, (options.study_dir / name).read_bytes())
   pages.write_setting(options.study_dir, SETTING, HERE)

@@ -44,13 +44,15 @@ def _head(study: Study) -> str:
     on a split that keeps near-duplicates together (grouped) and on the paper's (random). Without a
     GPU, on {setting["device"].replace("cpu", "CPU cores")}, they are smaller than the recipe:
     pictures of {size}×{size} and {filters} filters instead of 128×128 and 32,
-    {setting["num_epochs"]} epochs. How much that costs: the recipe's own row, {_PAPERS_BEST}, has {study.at_full_size[0]} % (lesion) and
+    {setting["num_epochs"]} epochs. How much that costs: the
+    recipe's own row, {_PAPERS_BEST}, has {study.at_full_size[0]} % (lesion) and
     {study.at_full_size[1]} % (mean with the background) at full size, and here
     {deviation(study.values("grouped", _PAPERS_BEST, "dice"))} % and
     {deviation(study.values("grouped", _PAPERS_BEST, "dice_with_background"))} %."""
   links = """\
     `python docs/dmf_study/make.py` computes this page from the [rows](dmf_study); here are
-    [all tables](dmf_study/tables.md)."""
+    [all tables](dmf_study/tables.md) and [figures](dmf_study/figures) of the report: predictions,
+    learning curves, cases side by side, weights over training."""
   command = shell_block(
     f"python -m mlseg.sweep --study=configs/studies/dmf_busi.py {overrides}"
     " --config.data.root=DIR/Dataset_BUSI_with_GT"
@@ -91,7 +93,8 @@ def _weighting(study: Study) -> str:
   losses, on the grouped split, at 5 % over cases and after Holm: {better} of its twelve rows is
   better, {worse} worse. Over the seeds the least p of all methods is
   {study.least_p("grouped"):.2g}. In points of the lesion's Dice the largest difference is that of
-  {best}, {papers}: {_against_fixed(study, best)}; the paper has {_papers_gain(study):+.1f}. The order of the rows agrees with the paper's by Spearman's ρ {rho} on
+  {best}, {papers}: {_against_fixed(study, best)}; the paper has
+  {_papers_gain(study):+.1f}. The order of the rows agrees with the paper's by Spearman's ρ {rho} on
   the random and the grouped split."""
 
 
