@@ -6,7 +6,8 @@
 The thirteen rows of the paper (its base losses have gradients here, so `fixed` is equal weights of
 soft losses); other adaptive weightings, of values and of gradients; and the authors' demo, whose
 IoU and Dice losses are counted on arg-maxed masks and have no gradient. On two CPU cores a model
-takes four minutes, and all cells with three seeds ten hours.
+takes four to ten minutes, and all cells with three seeds ten hours or more; `docs/dmf_study.md` has
+what came out at a smaller size.
 
 Reference: Golnari & Diba, arXiv 2410.19745, table 1.
 """

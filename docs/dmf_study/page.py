@@ -82,6 +82,8 @@ def _level(study: Study) -> str:
 def _weighting(study: Study) -> str:
   rows = [name for name in study.paper("grouped") if name != "fixed"]
   better, worse = study.significant("grouped", rows, "p_cases_holm")
+  known = [name for name in study.paper("random") if name != "fixed"]
+  naive = study.significant("random", known, "p_cases_holm")
   best = max(rows, key=lambda name: float(study.comparison("grouped", name)["difference"]))
   correlations = [study.rank_correlation(split, _POOLED, "dice") for split in ("random", "grouped")]
   rho = " and ".join(f"{value:+.2f} (p {p:.2f})" for value, p in correlations)
@@ -91,8 +93,8 @@ def _weighting(study: Study) -> str:
   return f"""\
 **Does the weighting help, where Dice and IoU have gradients?** Against equal weights of soft
   losses, on the grouped split, at 5 % over cases and after Holm: {better} of its twelve rows is
-  better, {worse} worse. Over the seeds the least p of all methods is
-  {study.least_p("grouped"):.2g}. In points of the lesion's Dice the largest difference is that of
+  better, {worse} worse (on the random split {naive[0]} and {naive[1]}). Over the
+  seeds the least p of all methods is {study.least_p("grouped"):.2g}. In points of the lesion's Dice the largest difference is that of
   {best}, {papers}: {_against_fixed(study, best)}; the paper has
   {_papers_gain(study):+.1f}. The order of the rows agrees with the paper's by Spearman's ρ {rho} on
   the random and the grouped split."""
