@@ -94,8 +94,9 @@ def _weighting(study: Study) -> str:
 **Does the weighting help, where Dice and IoU have gradients?** Against equal weights of soft
   losses, on the grouped split, at 5 % over cases and after Holm: {better} of its twelve rows is
   better, {worse} worse (on the random split {naive[0]} and {naive[1]}). Over the
-  seeds the least p of all methods is {study.least_p("grouped"):.2g}. In points of the lesion's Dice the largest difference is that of
-  {best}, {papers}: {_against_fixed(study, best)}; the paper has
+  seeds the least p of all methods is {study.least_p("grouped"):.2g}. In points of
+  the lesion's Dice the largest difference is that of {best}, {papers}:
+  {_against_fixed(study, best)}; the paper has
   {_papers_gain(study):+.1f}. The order of the rows agrees with the paper's by Spearman's ρ {rho} on
   the random and the grouped split."""
 
