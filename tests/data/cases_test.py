@@ -32,11 +32,13 @@ def test_the_embedded_set(embedded):
   assert embedded.class_names == ("background", "lesion")
 
 
-def test_the_fingerprint_of_the_embedded_set_stays(embedded):
-  """A run that was started on these data goes on only with the same fingerprint."""
-  assert embedded.fingerprint == (
-    "6202556a24d5021208f42980c60cbd5def91f4623ae7fa41c0631ac2ea7dc4f9"
-  )
+def test_the_fingerprint_of_the_embedded_set_stays(tmp_path):
+  """A run that was started on these data goes on only with the same fingerprint.
+
+  That of the filtered pictures depends on the processor, for which OpenCV rounds differently.
+  """
+  plain = cases.load("busi", diameter=0, cache=tmp_path)
+  assert plain.fingerprint == ("fb7d89e3551f67dd34cf3c1b108655c8b81e941e4467ad2eb86802628378dcde")
 
 
 def test_the_filter_is_opencvs_and_can_be_off(embedded, tmp_path):
@@ -160,7 +162,7 @@ def test_the_originals_give_the_embedded_set(shared, embedded, tmp_path):
   [
     (
       {"name": "bussi"},
-      "unknown dataset 'bussi': choose from bus_synthetic, busc, busi, folder, isic_2018, lgg, p",
+      "unknown dataset 'bussi': choose from bus_synthetic, busc, busi, folder, glas, isic_2018, lgg, p",
     ),
     ({"name": "lgg"}, "'lgg' needs the folder kaggle_3m of TCGA-LGG: --config.data.root=DIR"),
     ({"name": "busc"}, "'busc' needs the unpacked download of BUSC: --config.data.root=DIR"),
