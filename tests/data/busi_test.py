@@ -190,7 +190,7 @@ def test_hidden_files_are_passed_over(folder):
     (["--root=.", "--out=out"], "is not BUSI"),
     (
       ["--root=.", "--out=out", "--dataset=bussi"],
-      "unknown dataset 'bussi': choose from bus_synthetic, busc, busi, glas, isic_2018, lgg, panda, s",
+      "unknown dataset 'bussi': choose from bus_synthetic, busc, busi, glas, isic_2018, lgg",
     ),
     (["--root=.", "--out=out", "--config=tiny"], "choose from original, size128"),
     (["--fast"], "fast"),
