@@ -63,6 +63,9 @@ class Glas(sources.SourceBuilder):
 
   name = "glas"
   VERSION = tfds.core.Version("1.0.0")
+  HOMEPAGE = "https://warwick.ac.uk/fac/cross_fac/tia/data/glascontest"
+  CITATION = _CITATION
+  LICENSE = "research only"
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"A folder with pictures, masks (_anno) and {TABLE}."
   BUILDER_CONFIGS = [  # noqa: RUF012 - tfds declares it so
     sources.SourceConfig(
@@ -71,14 +74,10 @@ class Glas(sources.SourceBuilder):
     for label in LABELS
   ]
 
-  def _info(self) -> tfds.core.DatasetInfo:
+  def names(self) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """Returns the classes of masks, the labels of pictures, and the channels of pictures."""
     options = self.builder_config.options
-    return self.dataset_info_from_configs(
-      features=sources.features(CLASS_NAMES, LABELS[options.label], options.channels),
-      homepage="https://warwick.ac.uk/fac/cross_fac/tia/data/glascontest",
-      citation=_CITATION,
-      license="research only",
-    )
+    return CLASS_NAMES, LABELS[options.label], options.channels
 
   def open_source(self, root: pathlib.Path) -> sources.Source:
     """Returns the data set in a folder; see `open_source`."""

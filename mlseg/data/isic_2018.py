@@ -67,20 +67,19 @@ class Isic2018(sources.SourceBuilder):
 
   name = "isic_2018"
   VERSION = tfds.core.Version("1.0.0")
+  HOMEPAGE = "https://challenge.isic-archive.com/data/#2018"
+  CITATION = _CITATION
+  LICENSE = "CC0 (task 1), CC BY-NC 4.0 (task 3, HAM10000)"
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"A folder with {', '.join(INPUTS.values())} and ground truth."
   BUILDER_CONFIGS = [  # noqa: RUF012 - tfds declares it so
     sources.SourceConfig(name=task, description=f"Pictures for {task}.", options=Options(task=task))
     for task in TASKS
   ]
 
-  def _info(self) -> tfds.core.DatasetInfo:
+  def names(self) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """Returns the classes of masks, the labels of pictures, and the channels of pictures."""
     options = self.builder_config.options
-    return self.dataset_info_from_configs(
-      features=sources.features(CLASS_NAMES, _label_names(options), options.channels),
-      homepage="https://challenge.isic-archive.com/data/#2018",
-      citation=_CITATION,
-      license="CC0 (task 1), CC BY-NC 4.0 (task 3, HAM10000)",
-    )
+    return CLASS_NAMES, _label_names(options), options.channels
 
   def open_source(self, root: pathlib.Path) -> sources.Source:
     """Returns the data set in a folder; see `open_source`."""

@@ -57,6 +57,9 @@ class Lgg(sources.SourceBuilder):
 
   name = "lgg"
   VERSION = tfds.core.Version("1.0.0")
+  HOMEPAGE = "https://www.kaggle.com/datasets/mateuszbuda/lgg-mri-segmentation"
+  CITATION = _CITATION
+  LICENSE = "CC BY-NC-SA 4.0"
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"The folder {FOLDER} with a folder per patient and {TABLE}."
   BUILDER_CONFIGS = [  # noqa: RUF012 - tfds declares it so
     sources.SourceConfig(
@@ -65,14 +68,10 @@ class Lgg(sources.SourceBuilder):
     for label in LABELS
   ]
 
-  def _info(self) -> tfds.core.DatasetInfo:
+  def names(self) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """Returns the classes of masks, the labels of pictures, and the channels of pictures."""
     options = self.builder_config.options
-    return self.dataset_info_from_configs(
-      features=sources.features(CLASS_NAMES, LABELS[options.label], options.channels),
-      homepage="https://www.kaggle.com/datasets/mateuszbuda/lgg-mri-segmentation",
-      citation=_CITATION,
-      license="CC BY-NC-SA 4.0",
-    )
+    return CLASS_NAMES, LABELS[options.label], options.channels
 
   def open_source(self, root: pathlib.Path) -> sources.Source:
     """Returns the data set in a folder; see `open_source`."""

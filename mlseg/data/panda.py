@@ -68,6 +68,9 @@ class Panda(sources.SourceBuilder):
 
   name = "panda"
   VERSION = tfds.core.Version("1.0.0")
+  HOMEPAGE = "https://www.kaggle.com/c/prostate-cancer-grade-assessment"
+  CITATION = _CITATION
+  LICENSE = "CC BY-NC-SA 4.0"
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"A folder with {', '.join(FOLDERS)} and {TABLE}."
   BUILDER_CONFIGS = [  # noqa: RUF012 - tfds declares it so
     sources.SourceConfig(
@@ -80,14 +83,9 @@ class Panda(sources.SourceBuilder):
     ),
   ]
 
-  def _info(self) -> tfds.core.DatasetInfo:
-    names = CLASS_NAMES[self.builder_config.options.classes]
-    return self.dataset_info_from_configs(
-      features=sources.features(names, LABELS, 3),
-      homepage="https://www.kaggle.com/c/prostate-cancer-grade-assessment",
-      citation=_CITATION,
-      license="CC BY-NC-SA 4.0",
-    )
+  def names(self) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """Returns the classes of masks, the labels of pictures, and the channels of pictures."""
+    return CLASS_NAMES[self.builder_config.options.classes], LABELS, 3
 
   def open_source(self, root: pathlib.Path) -> sources.Source:
     """Returns the data set in a folder; see `open_source`."""

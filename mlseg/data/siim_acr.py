@@ -52,6 +52,9 @@ class SiimAcr(sources.SourceBuilder):
 
   name = "siim_acr"
   VERSION = tfds.core.Version("1.0.0")
+  HOMEPAGE = "https://www.kaggle.com/c/siim-acr-pneumothorax-segmentation"
+  CITATION = _CITATION
+  LICENSE = "terms of the competition; radiographs of the NIH without restrictions"
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"A folder with {FOLDER} and {TABLE}."
   BUILDER_CONFIGS = [  # noqa: RUF012 - tfds declares it so
     sources.SourceConfig(
@@ -59,13 +62,9 @@ class SiimAcr(sources.SourceBuilder):
     )
   ]
 
-  def _info(self) -> tfds.core.DatasetInfo:
-    return self.dataset_info_from_configs(
-      features=sources.features(CLASS_NAMES, LABELS, 1),
-      homepage="https://www.kaggle.com/c/siim-acr-pneumothorax-segmentation",
-      citation=_CITATION,
-      license="terms of the competition; radiographs of the NIH without restrictions",
-    )
+  def names(self) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """Returns the classes of masks, the labels of pictures, and the channels of pictures."""
+    return CLASS_NAMES, LABELS, 1
 
   def open_source(self, root: pathlib.Path) -> sources.Source:
     """Returns the data set in a folder; see `open_source`."""

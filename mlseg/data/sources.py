@@ -1,5 +1,6 @@
 """Data sets that are read picture by picture, so that none is ever in memory whole."""
 
+import abc
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -54,12 +55,28 @@ class SourceBuilder(  # type: ignore[call-arg] # of a metaclass that is not type
 ):
   """A builder whose examples are the pictures of a source.
 
-  A data set of its own says by `open_source` what is in a folder, beside what tfds asks of it.
+  A data set says what its pictures may have, and by `open_source` what is in a folder.
   """
 
+  HOMEPAGE: str
+  CITATION: str
+  LICENSE: str
+
+  @abc.abstractmethod
+  def names(self) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """Returns the classes of masks, the labels of pictures, and the channels of pictures."""
+
+  @abc.abstractmethod
   def open_source(self, root: pathlib.Path) -> Source:
     """Returns the data set in a folder, as the builder's config wants it."""
-    raise NotImplementedError
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    return self.dataset_info_from_configs(
+      features=features(*self.names()),
+      homepage=self.HOMEPAGE,
+      citation=self.CITATION,
+      license=self.LICENSE,
+    )
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
     return {"train": self._generate_examples(self.open_source(pathlib.Path(dl_manager.manual_dir)))}
