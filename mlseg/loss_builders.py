@@ -170,14 +170,14 @@ def max_objects(config: ConfigDict) -> int:
 def label_table(config: ConfigDict, num_classes: int) -> np.ndarray | None:
   """Returns [C, R], which labels a pixel of each class has; None: each class has its own.
 
-  Raises:
-    UserError: the config's containment is not right.
+  Args:
+    config: the recipe, of which `model_builders.make_model` has made the network.
+    num_classes: C.
   """
   containment = config.model.get("containment", ())
-  if not containment:
+  if not containment or not has_head(config, "segmentation"):
     return None
-  with user_errors("config.model"):
-    return models.class_labels(num_classes, containment)
+  return models.class_labels(num_classes, containment)
 
 
 def _truth(batch: Batch, max_objects: int) -> tuple[Any, ...]:

@@ -124,7 +124,8 @@ def _unet(config: ConfigDict, num_classes: int, num_labels: int) -> models.Model
 
 
 def _multitask(config: ConfigDict, num_classes: int, num_labels: int) -> models.Model:
-  options, heads = config.model, _heads(config, num_labels)
+  options = config.model
+  num_classes, num_labels = _of_heads(config, num_classes, num_labels)
   filters = tuple(options.decoder_filters)
   rule = f"config.model.decoder_filters must be {multitask.HALVINGS} positive numbers"
   require(len(filters) == multitask.HALVINGS and min(filters) >= 1, rule, filters)
@@ -133,8 +134,8 @@ def _multitask(config: ConfigDict, num_classes: int, num_labels: int) -> models.
   _check_size(config, multitask.HALVINGS, "what an encoder divides it by")
   module = models.MultiTaskUNet(
     encoder=_encoder(options),
-    num_classes=num_classes if "segmentation" in heads else 0,
-    num_labels=num_labels if "classification" in heads else 0,
+    num_classes=num_classes,
+    num_labels=num_labels,
     decoder_filters=filters,
     decoder_convs=options.decoder_convs,
     skips=options.skips,
@@ -143,8 +144,7 @@ def _multitask(config: ConfigDict, num_classes: int, num_labels: int) -> models.
     norm_momentum=options.norm_momentum,
     dtype=DTYPES[options.dtype],
   )
-  classifies = "classification" in heads
-  return models.from_linen(module, models.MultiTaskUNet.classify if classifies else None)
+  return models.from_linen(module, models.MultiTaskUNet.classify if num_labels else None)
 
 
 def _mask_rcnn(config: ConfigDict, num_classes: int, num_labels: int) -> models.Model:
@@ -171,40 +171,42 @@ def _mask_rcnn(config: ConfigDict, num_classes: int, num_labels: int) -> models.
 
 
 def _histology_fcn(config: ConfigDict, num_classes: int, num_labels: int) -> models.Model:
-  options, heads = config.model, _heads(config, num_labels)
+  options = config.model
+  num_classes, num_labels = _of_heads(config, num_classes, num_labels)
   for name in ("depth", "filters"):
     require(options[name] >= 1, f"config.model.{name} must be at least 1", options[name])
+  containment = tuple(map(tuple, options.containment)) if num_classes else ()
   with user_errors("config.model"):
-    models.class_labels(num_classes, options.containment)
+    models.class_labels(num_classes, containment)  # checks it
   module = models.HistologyFCN(
-    num_classes=num_classes if "segmentation" in heads else 0,
-    num_labels=num_labels if "classification" in heads else 0,
-    containment=tuple(tuple(pair) for pair in options.containment),
+    num_classes=num_classes,
+    num_labels=num_labels,
+    containment=containment,
     depth=options.depth,
     filters=options.filters,
     units=tuple(options.units),
     norm_momentum=options.norm_momentum,
     dtype=DTYPES[options.dtype],
   )
-  classifies = "classification" in heads
-  return models.from_linen(module, models.HistologyFCN.classify if classifies else None)
+  return models.from_linen(module, models.HistologyFCN.classify if num_labels else None)
 
 
-def _heads(config: ConfigDict, num_labels: int) -> tuple[str, ...]:
-  """Returns the heads that a network is to have, checked, as the head of classes is."""
+def _of_heads(config: ConfigDict, num_classes: int, num_labels: int) -> tuple[int, int]:
+  """Returns the numbers of classes and labels, 0 where the network is to have no such head."""
   options = config.model
-  heads = tuple(head for head in HEADS if has_head(config, head))
-  wrong = [head for head in options.get("heads", heads) if head not in HEADS]
-  if wrong:
-    raise unknown("config.model.heads", wrong[0], HEADS)
-  require(bool(heads), "config.model.heads must name at least one head", tuple(options.heads))
+  for head in options.get("heads", ()):
+    if head not in HEADS:
+      raise unknown("config.model.heads", head, HEADS)
+  segments, classifies = (has_head(config, head) for head in HEADS)
+  rule = "config.model.heads must name at least one head"
+  require(segments or classifies, rule, tuple(options.get("heads", ())))
   units = tuple(options.units)
   require(min(units, default=1) >= 1, "config.model.units must be positive", units)
-  if "classification" in heads and num_labels < 2:
+  if classifies and num_labels < 2:
     raise UserError(
       "config.model: a head of classes needs cases of at least two labels; the data have one"
     )
-  return heads
+  return num_classes * segments, num_labels * classifies
 
 
 def _encoder(options: ConfigDict) -> encoders.Encoder:

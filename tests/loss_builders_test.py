@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlseg import batches, builders, loss_builders, losses, main
+from mlseg import batches, builders, loss_builders, losses, main, model_builders
 from mlseg.data import distances, pipeline
 from mlseg.errors import UserError
 from mlseg.models import Outputs
@@ -195,3 +195,14 @@ def test_regions_within_regions_are_trained_as_labels_of_a_pixel():
   np.testing.assert_allclose(
     part["topology"], losses.topology(regions[cut], own[cut], **rules), rtol=1e-5
   )
+
+
+def test_a_network_without_regions_has_no_labels_in_them():
+  config = main.parse(
+    ["", f"--config={CONFIGS}/glands.py:c", "--config.model.containment=((2, 1),)"]
+  )[0]
+  assert loss_builders.label_table(config, 3) is None
+  model = model_builders.make_model(config, 3, 2)
+  images = jax.ShapeDtypeStruct((1, 250, 250, 3), jnp.float32)
+  shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+  assert not [name for name in shapes["params"] if name.startswith("decoder")]
