@@ -18,7 +18,16 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 
-from mlseg import batches, builders, loss_builders, main, model_builders, train_step, weighting
+from mlseg import (
+  batches,
+  builders,
+  loss_builders,
+  main,
+  model_builders,
+  split_builders,
+  train_step,
+  weighting,
+)
 from mlseg.batches import Data
 from mlseg.weighting import LossWeighting, catalogue
 
@@ -35,7 +44,7 @@ def record() -> None:
   """Trains with equal weights, and writes losses and Gram matrices."""
   config = main.parse(["", "--config=configs/dmf_busi.py:fixed"])[0]
   loaded = builders.make_cases([config])
-  split = builders.make_split(config, loaded, None, config.seed)
+  split = split_builders.make_split(config, loaded, None, config.seed)
   steps_per_epoch = len(split.train) // config.batch_size
   num_steps = steps_per_epoch * config.num_epochs
   model = model_builders.make_model(config, len(loaded.class_names))

@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 import optax
 from ml_collections import ConfigDict
 
 from mlseg import weighting
-from mlseg.data import cases, cross_validation, distances, instances, splits
+from mlseg.data import cases, distances, instances
 from mlseg.errors import UserError, require, unknown, user_errors
 from mlseg.loss_builders import max_objects, uses_distances
 from mlseg.models.encoder import stage_labels
@@ -22,8 +21,6 @@ METHODS: dict[str, Callable[..., LossWeighting]] = {
   name: getattr(weighting, name) for name in catalogue.METHODS
 }
 PLACEMENTS = ("device", "host")
-PUBLISHED = "published"  # a split whose test part came with the data
-SPLITS = (*splits.METHODS, PUBLISHED)
 STAGES = (*(f"stage_{number}" for number in range(5)), "head")
 
 
@@ -87,81 +84,6 @@ def make_cases(configs: Sequence[ConfigDict]) -> cases.Cases:
     return loaded
   maps = distances.signed_distances(loaded.masks, len(loaded.class_names))
   return loaded._replace(distances=maps)
-
-
-def find_near_duplicates(config: ConfigDict, data: cases.Cases) -> list[tuple[int, int, int]]:
-  """Returns the pairs of pictures that a split keeps together, and in how many bits they differ."""
-  if config.data.name != cases.FOLDER:
-    return splits.near_duplicates(data.hashes, data.duplicate_bits)
-  bits, most = config.data.folder.duplicate_bits, data.hashes.shape[1]
-  require(-1 <= bits <= most, f"config.data.folder.duplicate_bits must be -1 to {most}", bits)
-  return splits.near_duplicates(data.hashes, bits)
-
-
-def make_split(
-  config: ConfigDict, data: cases.Cases, groups: np.ndarray | None, seed: int
-) -> splits.Split:
-  """Returns which cases a seed trains on, validates on and is tested on.
-
-  Raises:
-    UserError: the training part is smaller than a batch.
-  """
-  options = config.data
-  if options.split not in SPLITS:
-    raise unknown("split", options.split, SPLITS)
-  split_seed = options.split_seed + (seed if options.resplit else 0)
-  if options.split == PUBLISHED:
-    split = _published(options, data, split_seed)
-  elif options.num_folds:
-    split = _fold(options, data, groups, seed, split_seed)
-  else:
-    split = splits.split(
-      data.labels,
-      groups,
-      fractions=tuple(options.fractions),
-      seed=split_seed,
-      method=options.split,
-    )
-  if len(split.train) < config.batch_size:
-    raise UserError(
-      f"config.batch_size {config.batch_size} is larger than the training set"
-      f" of {len(split.train)} cases"
-    )
-  return split
-
-
-def _published(options: ConfigDict, data: cases.Cases, split_seed: int) -> splits.Split:
-  """Returns the parts of a data set that was published with a test part."""
-  if data.is_test is None:
-    raise UserError(
-      f"config.data.split {PUBLISHED!r}: the data set {options.name!r} has no published test part"
-    )
-  require(not options.num_folds, f"config.data.num_folds must be 0 with split={PUBLISHED!r}",
-          options.num_folds)  # fmt: skip
-  part = _validation(options)
-  return cross_validation.published(
-    data.labels, None, data.is_test, seed=split_seed, validation=part
-  )
-
-
-def _validation(options: ConfigDict) -> float:
-  """Returns the part of what is not tested that validates."""
-  train, validation, _ = options.fractions
-  return validation / (train + validation)
-
-
-def _fold(
-  options: ConfigDict, data: cases.Cases, groups: np.ndarray | None, seed: int, split_seed: int
-) -> splits.Split:
-  """Returns the parts of a fold of a cross-validation: `config.data.fold`, or the seed's."""
-  count, fold = options.num_folds, options.fold
-  require(count >= 2, "config.data.num_folds must be 0 or at least 2", count)
-  require(-1 <= fold < count, f"config.data.fold must be -1 to {count - 1}", fold)
-  if fold == -1:  # all folds must be of one division
-    fold, split_seed = seed % count, options.split_seed
-  kept = groups if options.split == "grouped" else None
-  part = _validation(options)
-  return cross_validation.folds(data.labels, kept, count, seed=split_seed, validation=part)[fold]
 
 
 def make_weighting(config: ConfigDict, steps_per_epoch: int) -> LossWeighting:

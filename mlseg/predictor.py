@@ -172,7 +172,8 @@ def _predict_all(
   reporter: Reporter,
 ) -> tuple[dict[str, list[dict[str, Any]]], int]:
   """Returns the rows of each table and the number of files that could not be read."""
-  batch_size = min(options.batch_size, len(work))
+  # Pictures that are predicted in tiles keep their size: none then depends on that of the others.
+  batch_size = 1 if run.config.data.patch_size else min(options.batch_size, len(work))
   saliency = options.saliency if prediction_files.has_saliency(run, options.saliency) else None
   function = inference.make_predict(run.model, options.flips, saliency)
   compiled = jax.jit(function, compiler_options=builders.compiler_options())

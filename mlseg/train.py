@@ -10,7 +10,16 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mlseg import builders, case_tables, model_file, results, run_folder, seeds, sharding
+from mlseg import (
+  builders,
+  case_tables,
+  model_file,
+  results,
+  run_folder,
+  seeds,
+  sharding,
+  split_builders,
+)
 from mlseg.checkpoint import Checkpoints
 from mlseg.data import cross_validation, splits
 from mlseg.data.cases import Cases
@@ -82,10 +91,10 @@ def train_together(
   config = configs[0]
   strategy = _strategy(runs)
   cases = builders.make_cases(configs)
-  pairs = builders.find_near_duplicates(config, cases)
+  pairs = split_builders.find_near_duplicates(config, cases)
   duplicates = splits.groups(len(cases.ids), pairs, cases.patients)
   numbers = [config.seed + n for n in range(config.num_seeds)]
-  parts = {seed: builders.make_split(config, cases, duplicates, seed) for seed in numbers}
+  parts = {seed: split_builders.make_split(config, cases, duplicates, seed) for seed in numbers}
   equal = cross_validation.equalised(parts)
   models = [Model(n, seed, equal[seed]) for n in range(len(runs)) for seed in numbers]
   own_group = [(model,) for model in models] if strategy == "loop" else [tuple(models)]

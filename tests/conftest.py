@@ -22,6 +22,7 @@ LONG = (
   "processes_test.py", "train_test.py", "seeds_test.py", "multitask_train_test.py",
   "cells_test.py", "mask_rcnn_test.py", "slurm_test.py", "speed_test.py",
   "speed_multitask_test.py", "weighting_laws_test.py", "loss_peers_test.py",
+  "patches_train_test.py",
 )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ ALLOWED = {  # what a module of mlseg may import from mlseg, beside its own pack
     "train_step",
   },
   "builders": {"errors", "loss_builders", "models", "weighting", "data"},
+  "split_builders": {"data", "errors"},
   "together": {"builders", "loss_builders", "weighting"},
   "feed": {"batches", "data", "sharding"},
   "gradcam": {"errors"},
@@ -56,8 +57,8 @@ ALLOWED = {  # what a module of mlseg may import from mlseg, beside its own pack
   },
   "train": {
     "builders", "case_tables", "checkpoint", "data", "errors", "feed", "group", "log", "member",
-    "model_file", "programs", "results", "run_folder", "seeds", "sharding", "stopping",
-    "train_step",
+    "model_file", "programs", "results", "run_folder", "seeds", "sharding", "split_builders",
+    "stopping", "train_step",
   },
   "grid": {"errors", "main"},
   "cells": {

@@ -165,6 +165,23 @@ def test_pictures_of_any_size_are_predicted_in_tiles(run, tmp_path, capsys):
   assert not (tmp_path / "out" / "saliency").exists()
 
 
+def test_a_picture_is_predicted_as_it_would_be_alone(run, tmp_path, capsys):
+  def diagnosis(source, out):
+    command = ["predict", f"--workdir={run}", f"--images={source}", f"--out={tmp_path / out}"]
+    assert predict.main(command) == 0
+    with (tmp_path / out / "diagnoses.csv").open(newline="") as file:
+      return {row["file"]: row for row in csv.DictReader(file)}
+
+  rng = np.random.default_rng(0)
+  for name, size in (("small", (20, 33)), ("large", (70, 95))):
+    save(tmp_path / "in" / f"{name}.png", rng.integers(0, 256, (*size, 3), np.uint8))
+  both = diagnosis(tmp_path / "in", "both")
+  alone = diagnosis(tmp_path / "in" / "small.png", "alone")
+  assert both["small.png"] == alone["small.png"] != both["large.png"]
+  masks = [(tmp_path / out / "masks" / "small.png").read_bytes() for out in ("both", "alone")]
+  assert masks[0] == masks[1]
+
+
 @pytest.mark.parametrize(
   ("override", "message"),
   [

@@ -11,7 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlseg import batches, builders, distributed, loss_builders, main, model_builders, sharding
+from mlseg import (
+  batches,
+  builders,
+  distributed,
+  loss_builders,
+  main,
+  model_builders,
+  sharding,
+  split_builders,
+)
 from mlseg.checkpoint import flatten
 from mlseg.data.cases import Cases
 from mlseg.feed import make_feed
@@ -47,7 +56,7 @@ def steps(layout: sharding.Layout, placement: str) -> dict[str, np.ndarray]:
   flags += [f"--config.{name}={value}" for name, value in OVERRIDES.items()]
   config = main.parse(["", f"--config={CONFIG}", *flags])[0]
   cases = _noise(builders.make_cases([config]))
-  split = builders.make_split(config, cases, None, 0)
+  split = split_builders.make_split(config, cases, None, 0)
   mesh = sharding.make_mesh(layout)
   count = layout.seed
   built = Programs([config], cases, split, strategy="map", num_members=count, mesh=mesh)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlseg import builders, main, models, train
+from mlseg import builders, main, models, split_builders, train
 from mlseg.checkpoint import flatten
 from mlseg.errors import UserError
 from mlseg.log import Reporter
@@ -248,7 +248,7 @@ def test_seeds_train_one_after_another_and_are_summed_up(tmp_path):
 def test_a_class_that_a_later_seed_never_sees_is_said_before_anything_is_written(
   tmp_path, monkeypatch
 ):
-  make_cases, make_split = builders.make_cases, builders.make_split
+  make_cases, make_split = builders.make_cases, split_builders.make_split
   blank = np.arange(40)
 
   def cases(configs):
@@ -261,7 +261,7 @@ def test_a_class_that_a_later_seed_never_sees_is_said_before_anything_is_written
     return found._replace(train=np.resize(blank, len(found.train))) if seed == 1 else found
 
   monkeypatch.setattr(builders, "make_cases", cases)
-  monkeypatch.setattr(builders, "make_split", split)
+  monkeypatch.setattr(split_builders, "make_split", split)
   config = _config("--config.num_seeds=2", "--config.losses=('weighted_cross_entropy',)")
   with pytest.raises(UserError, match="weighted_cross_entropy: counts"):
     train.train(config, tmp_path / "run", Reporter())

@@ -71,29 +71,20 @@ def augment(
   _check(elastic=(elastic, 1000.0))
   if elastic and not (math.isfinite(elastic_sigma) and elastic_sigma > 0):
     raise UserError(f"config.augmentation.elastic_sigma must be positive, not {elastic_sigma}")
-  keys = jax.random.split(key, 7)
-  count = images.shape[0]
   flips = {"flip_horizontal": flip_horizontal, "flip_vertical": flip_vertical}
-  shape = (count, patch, patch) if patch else masks.shape
   if not patch:
     images, masks = flip(key, images, masks, **flips)
-
-  def uniform(index: int, largest: float) -> jax.Array:
-    return jax.random.uniform(keys[index], (count,), minval=-largest, maxval=largest)
-
+  shape = (len(masks), patch, patch) if patch else masks.shape
   places = None
   if rotation or shear or scale:
-    angle = jnp.deg2rad(uniform(2, rotation))
-    slant = jnp.tan(jnp.deg2rad(uniform(3, shear)))
-    size = 1.0 + uniform(4, scale)
-    places = _affine(_inverse_matrix(angle, slant, size), shape)
+    places = _affine(_random_matrix(key, len(masks), rotation, shear, scale), shape)
   if elastic:
     moved = elastic * _smooth_fields(jax.random.fold_in(key, 7), shape, elastic_sigma)
-    places = moved + (jnp.stack(_grid(shape)) if places is None else places)
+    places = moved + (_grid(shape) if places is None else places)
   if patch:
     sides = jnp.stack(padding.sizes(masks))
     corner = _corners(jax.random.fold_in(key, 8), sides, patch)[..., None, None]
-    places = _mirrored(corner + (jnp.stack(_grid(shape)) if places is None else places), sides)
+    places = _mirrored(corner + (_grid(shape) if places is None else places), sides)
   if places is None:
     images = to_float(images)
   else:
@@ -101,14 +92,7 @@ def augment(
     images = images / 255.0
   if patch:
     images, masks = flip(key, images, masks, **flips)
-  if contrast:
-    means = images.mean((1, 2, 3), keepdims=True)
-    images = means + (images - means) * (1.0 + uniform(5, contrast)[:, None, None, None])
-  if brightness:
-    images = images + uniform(6, brightness)[:, None, None, None]
-  if contrast or brightness:
-    images = images.clip(0.0, 1.0)
-  return images, masks
+  return _intensity(key, images, contrast, brightness), masks
 
 
 def flip(
@@ -122,7 +106,7 @@ def flip(
     flip_horizontal: probability of a left-right flip.
     flip_vertical: probability of an up-down flip.
   """
-  keys = jax.random.split(key, 7)
+  keys = _keys(key)
   for index, axis, chance in ((0, 2, flip_horizontal), (1, 1, flip_vertical)):
     if chance:
       flips = jax.random.bernoulli(keys[index], chance, arrays[0].shape[:1])
@@ -133,10 +117,44 @@ def flip(
   return arrays
 
 
+def _keys(key: jax.Array) -> jax.Array:
+  """Returns those of two flips, angle, slant, size, contrast and brightness."""
+  return jax.random.split(key, 7)
+
+
+def _uniform(key: jax.Array, count: int, largest: float) -> jax.Array:
+  return jax.random.uniform(key, (count,), minval=-largest, maxval=largest)
+
+
+def _intensity(key: jax.Array, images: jax.Array, contrast: float, brightness: float) -> jax.Array:
+  """Returns images under a random contrast and a random brightness each."""
+  factors, shifts = (
+    _uniform(_keys(key)[index], len(images), largest)[:, None, None, None]
+    for index, largest in ((5, contrast), (6, brightness))
+  )
+  if contrast:
+    means = images.mean((1, 2, 3), keepdims=True)
+    images = means + (images - means) * (1.0 + factors)
+  if brightness:
+    images = images + shifts
+  return images.clip(0.0, 1.0) if contrast or brightness else images
+
+
 def _check(**limits: tuple[float, float]) -> None:
   for name, (value, largest) in limits.items():
     if not (0 <= value <= largest and math.isfinite(value)):
       raise UserError(f"config.augmentation.{name} must be in [0, {largest:g}], not {value}")
+
+
+def _random_matrix(
+  key: jax.Array, count: int, rotation: float, shear: float, scale: float
+) -> jax.Array:
+  """Returns the inverse matrices of random maps."""
+  angle, slant, size = (
+    _uniform(_keys(key)[index], count, largest)
+    for index, largest in ((2, rotation), (3, shear), (4, scale))
+  )
+  return _inverse_matrix(jnp.deg2rad(angle), jnp.tan(jnp.deg2rad(slant)), 1.0 + size)
 
 
 def _inverse_matrix(angle: jax.Array, slant: jax.Array, size: jax.Array) -> jax.Array:
@@ -151,14 +169,14 @@ def _inverse_matrix(angle: jax.Array, slant: jax.Array, size: jax.Array) -> jax.
   return jnp.matmul(shear, rotate, precision=EXACT) / size[:, None, None]
 
 
-def _grid(shape: tuple[int, ...]) -> list[jax.Array]:
-  """Returns the rows and the columns [B, H, W] of the pixels of masks."""
-  return [jax.lax.broadcasted_iota(jnp.float32, shape, axis) for axis in (1, 2)]
+def _grid(shape: tuple[int, ...]) -> jax.Array:
+  """Returns the rows and the columns [2, B, H, W] of the pixels of masks."""
+  return jnp.stack([jax.lax.broadcasted_iota(jnp.float32, shape, axis) for axis in (1, 2)])
 
 
 def _affine(matrix: jax.Array, shape: tuple[int, ...]) -> jax.Array:
   """Returns [2, B, H, W], where each pixel of a result comes from by matrices [B, 2, 2]."""
-  centre = [(size - 1) / 2 for size in shape[1:]]
+  centre = [(side - 1) / 2 for side in shape[1:]]
   rows, columns = (line - middle for line, middle in zip(_grid(shape), centre, strict=True))
   parts = matrix[..., None, None]
   return jnp.stack(

@@ -24,7 +24,7 @@ class Options(NamedTuple):
   id_column: str
   label_column: str
   patient_column: str
-  duplicate_bits: int  # read by `builders.find_near_duplicates`
+  duplicate_bits: int  # read by `split_builders.find_near_duplicates`
 
 
 class Case(NamedTuple):

@@ -66,9 +66,9 @@ def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
 
 def _data_words(run: Run) -> str:
   data = run.config.get("data") or {}
-  size, split = data.get("image_size"), data.get("split")
+  size, patch, split = (data.get(name) for name in ("image_size", "patch_size", "split"))
   words = [str(data.get("name") or "")]
-  words += [f"{size}×{size}"] if size else []
+  words += [f"patches of {patch}×{patch}"] if patch else [f"{size}×{size}"] if size else []
   words += [f"{split} split"] if split else []
   return ", ".join(filter(None, words))
 

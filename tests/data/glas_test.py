@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 from PIL import Image
 
-from mlseg import builders
+from mlseg import split_builders
 from mlseg.data import cases, glas, prepare, splits
 from mlseg.errors import UserError
 from tests.data.layouts import save
@@ -85,7 +85,7 @@ def test_the_published_test_part_is_the_test_part_of_every_seed(folder):
     "name": "glas", "split": "published", "split_seed": 0, "resplit": True,
     "fractions": (0.7, 0.15, 0.15), "num_folds": 0, "fold": -1,
   }})  # fmt: skip
-  made = [builders.make_split(config, data, group, seed) for seed in range(4)]
+  made = [split_builders.make_split(config, data, group, seed) for seed in range(4)]
   for split in made:
     assert split.test.tolist() == [0, 1]
     assert sorted([*split.train, *split.validation]) == list(range(2, 12))
@@ -93,13 +93,13 @@ def test_the_published_test_part_is_the_test_part_of_every_seed(folder):
   assert len({tuple(split.train.tolist()) for split in made}) > 1
   config.data.num_folds = 3
   with pytest.raises(UserError, match="num_folds must be 0 with split='published'"):
-    builders.make_split(config, data, group, 0)
+    split_builders.make_split(config, data, group, 0)
   config.data.num_folds = 0
   with pytest.raises(UserError, match="'glas' has no published test part"):
-    builders.make_split(config, data._replace(is_test=None), group, 0)
+    split_builders.make_split(config, data._replace(is_test=None), group, 0)
   config.data.split = "public"
   with pytest.raises(UserError, match=r"'public': choose from grouped, published, random"):
-    builders.make_split(config, data, group, 0)
+    split_builders.make_split(config, data, group, 0)
 
 
 def _without(name):

@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 from PIL import Image
 
-from mlseg import builders
+from mlseg import builders, split_builders
 from mlseg.data import cases, cross_validation, lgg, prepare, sources, splits
 from mlseg.errors import UserError
 from tests.configs_test import CONFIGS, _module
@@ -86,7 +86,7 @@ def test_patients_alone_are_groups(folder):
   data = _load(folder)
   assert splits.near_duplicates(data.hashes, 254)  # though pictures may be as near as anything
   config = ConfigDict({"data": {"name": "lgg"}})
-  assert builders.find_near_duplicates(config, data) == []
+  assert split_builders.find_near_duplicates(config, data) == []
 
 
 def test_no_patient_crosses_in_a_split_or_a_fold(folder):

@@ -60,7 +60,7 @@ class TinyEncoder(nn.Module):
     for _ in self.strides:
       batch, height, width, channels = activations.shape
       halves = activations.reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
-      activations = BatchNorm(0.9)(blocks.Conv(8, size=3)(halves), train)
+      activations = BatchNorm(momentum=0.9)(blocks.Conv(8, size=3)(halves), train)
       features.append(activations)
     return tuple(features)
 
