@@ -79,7 +79,8 @@ def make_cases(configs: Sequence[ConfigDict]) -> cases.Cases:
     options=own,
   )
   if count := max(map(max_objects, configs)):
-    loaded = loaded._replace(instances=instances.number_objects(loaded.masks, count))
+    numbers = instances.number_objects(loaded.masks, count, loaded.objects)
+    loaded = loaded._replace(instances=numbers)
   if not any(map(uses_distances, configs)):
     return loaded
   maps = distances.signed_distances(loaded.masks, len(loaded.class_names))

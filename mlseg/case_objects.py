@@ -25,14 +25,16 @@ def match(
   masks: Sequence[np.ndarray],
   num_classes: int,
   options: ConfigDict,
+  known: Sequence[np.ndarray] | None = None,
 ) -> Matches:
-  """Returns how the objects of each class agree; true ones are the connected regions.
+  """Returns how the objects of each class agree.
 
   Args:
     predictions: N of [H, W], classes.
     masks: N of [H, W], classes.
     num_classes: C.
     options: `config.metrics`.
+    known: N of [H, W], the numbers of the true objects; None: they are the connected regions.
   """
   found = []
   for label in range(1, num_classes):
@@ -40,7 +42,10 @@ def match(
       split_objects(mask == label, neck=options.object_neck, min_size=options.object_size)
       for mask in predictions
     ]
-    true = [label_objects(mask == label) for mask in masks]
+    if known is None:
+      true = [label_objects(mask == label) for mask in masks]
+    else:
+      true = [np.where(mask == label, own, 0) for mask, own in zip(masks, known, strict=True)]
     found.append(
       per_case_objects(
         predicted, true, spacing=options.spacing, num_processes=options.num_processes or None

@@ -123,7 +123,9 @@ def test_seed(
   masks = cases.masks[test]
   predicted, true = padding.own_parts(predictions, masks), padding.own_parts(masks, masks)
   if options.objects:
-    scores = scores._replace(objects=case_objects.match(predicted, true, num_classes, options))
+    known = None if cases.objects is None else padding.own_parts(cases.objects[test], masks)
+    matches = case_objects.match(predicted, true, num_classes, options, known)
+    scores = scores._replace(objects=matches)
   if not options.surface:
     return scores
   with reporter.bar("surface metrics", len(test), 0):

@@ -40,7 +40,8 @@ class Cases(NamedTuple):
   is_test: np.ndarray | None = None  # [N] bool, in a published division
   patients: np.ndarray | None = None  # [N] int32, the same number for cases of one patient
   duplicate_bits: int = splits.THRESHOLD  # up to which two pictures are near-duplicates; -1: none
-  instances: np.ndarray | None = None  # [N, H, W] uint8, 0 or the number of an object
+  objects: np.ndarray | None = None  # [N, H, W] uint8, 0 or the number of a single one, if known
+  instances: np.ndarray | None = None  # [N, H, W] uint8, those that a detector is trained on
 
 
 class _Names(NamedTuple):
@@ -191,7 +192,7 @@ def _from_source(
   options = options or prepare.SOURCES[name].options()
   source = prepare.SOURCES[name].open(root, options)
   states = caches.states(source.files, root)
-  recipe = {"v": 1, "files": states, "size": size, "options": options._asdict(), **filtering}
+  recipe = {"v": 2, "files": states, "size": size, "options": options._asdict(), **filtering}
   key = caches.digest(json.dumps(recipe))[:16]
 
   def make() -> dict[str, np.ndarray]:

@@ -55,7 +55,8 @@ class Options(NamedTuple):
 class Glas(sources.SourceBuilder):
   """Glands of the colon: 165 pictures of 16 patients, 85 of them to train on, stained with H&E.
 
-  A mask's numbers are single glands in the original; here each is 1. Parts 'testA' and 'testB' are
+  A mask's numbers are single glands in the original; here each is 1, and the numbers are the
+  objects that `metrics.objects` compares with. Parts 'testA' and 'testB' are
   both the published test part, in which the patients of the training part recur.
 
   Reference: Sirinukunwattana et al., Medical Image Analysis 35 (2017) 489-502.
@@ -163,13 +164,14 @@ def _read(cases: list[Case], options: Options) -> Iterator[sources.Picture]:
   """Yields the pictures."""
   for case in cases:
     image = read_picture(case.image)
-    mask = (to_grey(read_picture(case.mask)) > 0).astype(np.uint8)
-    check_size(mask, case.mask, image, case.image.name)
+    glands = to_grey(read_picture(case.mask))
+    check_size(glands, case.mask, image, case.image.name)
     yield sources.Picture(
       id=case.image.stem,
       image=to_colour(image) if options.channels == 3 else to_grey(image),
-      mask=mask,
+      mask=(glands > 0).astype(np.uint8),
       label=case.label,
       patient=case.patient,
       part=case.part,
+      objects=glands,
     )

@@ -68,6 +68,7 @@ def of_source(
   labels: list[int] = []
   patients: list[str] = []
   parts: list[str] = []
+  objects: list[np.ndarray] = []
 
   def pictures() -> Iterator[dict[str, Any]]:
     for picture in source.read():
@@ -76,6 +77,9 @@ def of_source(
       # A case without a patient is one of its own.
       patients.append(picture.patient or f"\0{picture.id}")
       parts.append(picture.part)
+      if picture.objects is not None:
+        own = picture.objects
+        objects.append(preprocessing.resize_mask(own, size) if size else own)
       yield {"image": picture.image, "mask": picture.mask}
 
   preprocessed = preprocess(pictures(), size, filtering, source.channels)
@@ -84,6 +88,8 @@ def of_source(
     arrays["patients"] = folder.numbers(patients)[0]
   if any(parts):
     arrays["is_test"] = np.array([part == "test" for part in parts])
+  if objects:
+    arrays["objects"] = padding.stack_objects(objects)
   return arrays
 
 

@@ -21,16 +21,22 @@ def stack(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> list[np.
     >>> images.tolist(), masks.tolist()
     ([[[1, 2]], [[3, 3]]], [[[1, 2]], [[3, 255]]])
   """
-  height, width = np.max([mask.shape for mask in masks], axis=0)
+  return [_stack(images, mode="symmetric"), _stack(masks, constant_values=IGNORED)]
 
-  def extended(array: np.ndarray, **how: Any) -> np.ndarray:
+
+def stack_objects(numbers: Sequence[np.ndarray]) -> np.ndarray:
+  """Returns the numbers of objects, N of [h, w], as `stack` does masks; 0 beyond the borders."""
+  return _stack(numbers, constant_values=0)
+
+
+def _stack(arrays: Sequence[np.ndarray], **how: Any) -> np.ndarray:
+  height, width = np.max([array.shape[:2] for array in arrays], axis=0)
+
+  def extended(array: np.ndarray) -> np.ndarray:
     missing = [(0, height - array.shape[0]), (0, width - array.shape[1])]
     return np.pad(array, [*missing, *[(0, 0)] * (array.ndim - 2)], **how)
 
-  return [
-    np.stack([extended(image, mode="symmetric") for image in images]),
-    np.stack([extended(mask, constant_values=IGNORED) for mask in masks]),
-  ]
+  return np.stack([extended(array) for array in arrays])
 
 
 def sizes(masks: Any) -> tuple[Any, Any]:

@@ -23,6 +23,7 @@ class Picture(NamedTuple):
   label: str  # one of the source's
   patient: str = ""  # '' where none is known
   part: str = ""  # 'train' or 'test', where the data set is published with a division
+  objects: np.ndarray | None = None  # [H, W] uint8, as in `cases.Cases`; None: not known
 
 
 class Source(NamedTuple):

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from mlseg import split_builders
-from mlseg.data import cases, glas, prepare, splits
+from mlseg.data import cases, glas, instances, prepare, splits
 from mlseg.errors import UserError
 from tests.data.layouts import save
 
@@ -62,6 +62,27 @@ def test_the_published_layout(tmp_path, extension):
   assert data.patients[0] == data.patients[-1] != data.patients[2]
   assert set(np.unique(data.masks)) == {0, 1}
   assert data.images.shape == (12, 64, 64, 3)
+  np.testing.assert_array_equal(data.objects > 0, data.masks == 1)
+
+
+def test_single_glands_keep_their_numbers(folder):
+  for name in ("train_1", "train_2"):
+    with Image.open(folder / f"{name}_anno.bmp") as image:
+      size = image.size[::-1]
+    mask = np.zeros(size, np.uint8)
+    mask[5:15, 5:25], mask[5:15, 25:30], mask[20:30, 30:50] = 3, 7, 200  # two of them touch
+    save(folder / f"{name}_anno.bmp", mask)
+  shape = mask.shape[0] + 4, mask.shape[1] + 6
+  save(folder / "train_3.bmp", np.zeros((*shape, 3)))
+  save(folder / "train_3_anno.bmp", np.full(shape, 9))
+  options = {"root": str(folder), "diameter": 0, "options": PARTIAL}
+  data = cases.load("glas", **options, image_size=0, cache=folder.parent / "cache")
+  assert data.objects.shape == data.masks.shape == (12, *shape)
+  for index in (2, 3):
+    np.testing.assert_array_equal(data.objects[index, : mask.shape[0], : mask.shape[1]], mask)
+    assert not data.objects[index, mask.shape[0] :].any()
+  found = instances.number_objects(data.masks, 2, data.objects)[2]
+  assert [np.unique(data.objects[2][found == n]).tolist() for n in (1, 2)] == [[3], [200]]
 
 
 def test_the_folder_may_be_the_one_around_it_and_pictures_grey(folder):
