@@ -31,7 +31,8 @@ class Grid(NamedTuple):
   name: str
   cells: tuple[Cell, ...]
   reference: str | None = None  # label of the last axis that the others are compared with
-  published: dict[str, Any] | None = None  # {"source", "rows": {label: {metric: {mean, std}}}}
+  # {"source", "rows": {label: {metric: {mean}}}}; "columns" and "note" as `report.study` has them.
+  published: dict[str, Any] | None = None
 
 
 def of_flags(
@@ -67,7 +68,8 @@ def of_study(path: str, overrides: Sequence[str]) -> Grid:
   recipe from the file's folder; 'axes', from an axis' name to its values: a sequence of values of
   the key of that name ('variant' is the recipe's), or a dict from label to a dict of settings; and,
   where wanted, 'seeds', how many; 'settings' of all cells; 'reference', the label of the last axis
-  that the others are compared with; 'published', a pair of a JSON file's path and a key in it.
+  that the others are compared with; 'published', a pair of a JSON file's path and a key of its
+  'tables', whose 'columns' are `report.study.PublishedColumn`s where they are not DMF's.
 
   Args:
     path: of the study.
@@ -210,6 +212,7 @@ def _published(path: str, place: Sequence[str] | None) -> dict[str, Any] | None:
   file, key = pathlib.Path(path).parent / place[0], place[1]
   try:
     content = json.loads(file.read_text())
-    return {"source": content["source"], "rows": content["tables"][key]}
+    optional = {name: content[name] for name in ("columns", "note") if name in content}
+    return {"source": content["source"], "rows": content["tables"][key], **optional}
   except (OSError, ValueError, KeyError, TypeError) as error:
     raise UserError(f"{path}: published table {key!r} of {file} cannot be read ({error})") from None

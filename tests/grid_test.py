@@ -77,6 +77,27 @@ def test_the_published_numbers_are_those_of_the_paper(shared):
       assert ours[name]["fixed" if kind[0] == "fixed" else "+".join(kind)] == row
 
 
+@pytest.mark.shared
+def test_the_glands_study_has_the_papers_rows_and_numbers(shared):
+  paper = json.loads((shared / "papers" / "uncertainty_table.json").read_text())["rows"]
+  whole = grid.of_study(str(ROOT / "configs" / "studies" / "glands.py"), ["--config.data.root=x"])
+  configs = {cell.labels["method"]: cell.config for cell in whole.cells}
+  assert len(whole.published["rows"]) == len(paper) == 11
+  losses = {"classification_cross_entropy": "c", "binary_cross_entropy": "s"}
+  for (label, ours), theirs in zip(whole.published["rows"].items(), paper, strict=True):
+    config = configs[label]
+    letters = [losses.get(name, name[0]) for name in config.losses]
+    assert letters == theirs["losses"]
+    if theirs["weights"] == "uncertainty":
+      assert config.weighting.name == "uncertainty"
+    else:
+      assert config.weighting.name == "fixed"
+      assert list(config.weighting.fixed) == [weight for weight in theirs["weights"] if weight]
+    for _, _, key, factor, _ in whole.published["columns"]:
+      value = ours.get(key, {}).get("mean")
+      assert value == (None if theirs[key] is None else pytest.approx(factor * theirs[key]))
+
+
 @pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
 def test_every_study_parses_and_says_its_command(path):
   whole = grid.of_study(str(path), ["--config.data.root=somewhere"])

@@ -98,7 +98,7 @@ def folder(tmp_path):
     }
     split = {"seeds": parts, "near_duplicates": [["x", "z", 3]]}
     (place / "split.json").write_text(json.dumps(split))
-    names = {"dice", *(name for _, name, _ in study.PUBLISHED)}
+    names = {"dice", *(name for _, name, *_ in study.PUBLISHED)}
     metrics = {name: {"mean": 0, "std": 0, "per_seed": [dice, dice + 0.1]} for name in names}
     metrics["hausdorff95"] = {"per_seed": [9.0 - dice, 9.0 + dice]}
     content = {"metrics": metrics, "seeds": [0, 1], "config": {}}
@@ -141,6 +141,26 @@ def test_tables_mark_the_best_and_have_the_papers_number_and_what_failed(folder)
   assert second.rows[0][1].text == "85.00 ± 7.07 (95.20)"
   assert "A paper" in second.note
   assert "| a | **85.00 ± 7.07 (95.20)** |" in tables.to_markdown(second)
+
+
+def test_a_published_table_may_say_its_columns(folder):
+  path = folder / "study.json"
+  content = json.loads(path.read_text())
+  content["published"] |= {
+    "rows": {"a": {"distance": {"mean": 7.1}}, "fixed": {"overlap": {"mean": 81.0}}},
+    "columns": [["overlap", "dice", "overlap"], ["distance", "hausdorff95", "distance", 1.0, True],
+                ["diagnosis", "classification_accuracy", "accuracy"]],
+    "note": "Own words.",
+  }  # fmt: skip
+  path.write_text(json.dumps(content))
+  _, table = study.tables(folder)
+  assert table.header == ("method", "overlap (paper)", "distance (paper)", "diagnosis (paper)")
+  assert [[cell.text for cell in row] for row in table.rows] == [
+    ["a", "85.00 ± 7.07", "9.00 ± 1.13 (7.10)", "–"],
+    ["fixed", "65.00 ± 7.07 (81.00)", "9.00 ± 0.85", "–"],
+  ]
+  assert [cell.best for cell in table.rows[0]] == [False, True, True, False]
+  assert table.note == "Own words. In brackets: A paper."
 
 
 def _with_diagnoses(folder):

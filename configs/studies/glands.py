@@ -43,4 +43,5 @@ def get_study() -> dict:
       "method": methods,
     },
     "reference": "c+s+t+g, chosen",
+    "published": ("glands_published.json", "glas"),
   }

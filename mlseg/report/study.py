@@ -12,14 +12,29 @@ from mlseg.report.tables import Cell, Table
 
 Row = dict[str, str]
 
-# As the paper counts: heading, the name in `rows.csv`, the paper's name.
+
+class PublishedColumn(NamedTuple):
+  """Where a score is in `rows.csv`, and where in a published table."""
+
+  heading: str
+  name: str  # in `rows.csv`
+  key: str  # in the published table, which has it in the unit of ours times the factor
+  factor: float = 100.0
+  less: bool = False  # whether less is better
+
+
+# As the paper counts, where a published table does not name its columns.
 PUBLISHED = (
-  ("Dice", "dice_with_background_pooled", "dice"),
-  ("IoU", "iou_with_background_pooled", "iou"),
-  ("F1", "f1_with_background_pooled", "f1"),
-  ("precision", "precision_with_background_pooled", "precision"),
-  ("recall", "recall_with_background_pooled", "recall"),
-  ("class-balanced Dice", "class_balanced_dice_pooled", "cb_dice"),
+  PublishedColumn("Dice", "dice_with_background_pooled", "dice"),
+  PublishedColumn("IoU", "iou_with_background_pooled", "iou"),
+  PublishedColumn("F1", "f1_with_background_pooled", "f1"),
+  PublishedColumn("precision", "precision_with_background_pooled", "precision"),
+  PublishedColumn("recall", "recall_with_background_pooled", "recall"),
+  PublishedColumn("class-balanced Dice", "class_balanced_dice_pooled", "cb_dice"),
+)
+_POOLED = (
+  "Mean over all classes, the background too, from counts summed over the test pictures; mean ±"
+  " standard deviation over seeds, in percent."
 )
 # Heading, the name in `rows.csv`, factor, and whether less is better.
 FOREGROUND = (
@@ -123,9 +138,15 @@ def _combination(
     if scored := known(form.columns[0][1]):
       of_label = {label: own[0] for label in scored if (own := _at({axis: label}, tests))}
       made.append(_scores(f"{title}: {words}", axis, scored, of_label, reference, form))
-  if scored := known(PUBLISHED[0][1]):
-    published = _as_published(f"{title}: as the paper counts", axis, scored, study["published"])
-    made.insert(1, published)
+  published = study["published"] or {}
+  columns = [PublishedColumn(*column) for column in published.get("columns", PUBLISHED)]
+  scored = {}
+  for column in columns:
+    scored |= known(column.name)
+  if scored:
+    ordered = {label: by_label[label] for label in by_label if label in scored}
+    table = _as_published(f"{title}: as the paper counts", axis, ordered, columns, published)
+    made.insert(1, table)
   return made
 
 
@@ -171,25 +192,36 @@ def _test_cells(test: Row | None, with_seeds: bool) -> list[Cell]:
 
 
 def _as_published(
-  title: str, axis: str, rows: dict[str, list[Row]], published: dict[str, Any] | None
+  title: str,
+  axis: str,
+  rows: dict[str, list[Row]],
+  columns: Sequence[PublishedColumn],
+  published: dict[str, Any],
 ) -> Table:
-  theirs = {} if published is None else published["rows"]
-  best = {name: _best(rows, name, False) for _, name, _ in PUBLISHED}
-  suffix = " (paper)" if theirs else ""
+  theirs = published.get("rows", {})
+  with_score = {
+    column: {label: found for label, found in rows.items() if found[0].get(column.name)}
+    for column in columns
+  }
+  best = {
+    column: _best(scored, column.name, column.less)
+    for column, scored in with_score.items()
+    if scored
+  }
   body = []
   for label, found in rows.items():
     cells = [Cell(label)]
-    for _, name, key in PUBLISHED:
-      entry = theirs.get(label, {}).get(key)
-      text = _mean(found, name, 100.0) + (f" ({entry['mean']:.2f})" if entry else "")
-      cells.append(Cell(text, best[name] == label))
+    for column in columns:
+      is_there = label in with_score[column]
+      text = _mean(found, column.name, column.factor) if is_there else "–"
+      if entry := theirs.get(label, {}).get(column.key):
+        text += f" ({entry['mean']:.2f})"
+      cells.append(Cell(text, best.get(column) == label))
     body.append(tuple(cells))
-  header = (axis, *(heading + suffix for heading, *_ in PUBLISHED))
-  note = (
-    "Mean over all classes, the background too, from counts summed over the test pictures; mean ±"
-    " standard deviation over seeds, in percent."
-  )
-  if published is not None:
+  suffix = " (paper)" if theirs else ""
+  header = (axis, *(column.heading + suffix for column in columns))
+  note = published.get("note", _POOLED)
+  if theirs:
     note += f" In brackets: {published['source']}."
   return Table(title, header, tuple(body), note)
 
