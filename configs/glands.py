@@ -64,6 +64,7 @@ def get_config(variant: str = "uncertainty_c+s+t+g") -> ConfigDict:
   config.data.glas = own = ConfigDict()
   own.label = "grade"  # benign or malignant; or 'histology': of five kinds
   own.channels = 3  # or 1: grey
+  own.reduction = 1  # how many pixels of a side become one; limits in pixels are of the result
   own.complete = True  # whether all of the published pictures must be there
 
   config.metrics.surface = False

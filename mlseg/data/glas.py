@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mlseg.data import diagnoses, sources
+from mlseg.data import diagnoses, preprocessing, sources
 from mlseg.data.pictures import check_size, natural_key, read_picture, to_colour, to_grey
-from mlseg.errors import UserError
+from mlseg.errors import UserError, require
 
 TITLE = "Warwick-QU (GlaS)"
 FOLDER = "Warwick_QU_Dataset"
@@ -49,6 +49,7 @@ class Options(NamedTuple):
 
   label: str = "grade"  # benign or malignant; or 'histology': of five kinds
   channels: int = 3  # or 1: grey
+  reduction: int = 1  # how many pixels of a side become one; 1: 0.62 µm, as published
   complete: bool = True  # whether all of the published pictures must be there
 
 
@@ -108,6 +109,8 @@ def open_source(root: pathlib.Path, options: Options) -> sources.Source:
   """
   sources.check_choice("glas", "label", options.label, tuple(LABELS))
   sources.check_channels("glas", options.channels)
+  rule = "config.data.glas.reduction must be 1 to 16"
+  require(1 <= options.reduction <= 16, rule, options.reduction)
   within = FOLDER if (root / FOLDER).is_dir() else WITHIN
   folder = sources.find_root(root, within, TABLE, TITLE)
   cases = find_cases(folder, options.label)
@@ -166,6 +169,7 @@ def _read(cases: list[Case], options: Options) -> Iterator[sources.Picture]:
     image = read_picture(case.image)
     glands = to_grey(read_picture(case.mask))
     check_size(glands, case.mask, image, case.image.name)
+    image, glands = preprocessing.reduce(image, glands, options.reduction)
     yield sources.Picture(
       id=case.image.stem,
       image=to_colour(image) if options.channels == 3 else to_grey(image),

@@ -25,6 +25,27 @@ def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
   return cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
+def reduce(image: np.ndarray, mask: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
+  """Returns a picture and its mask at a lower magnification, to the nearest whole pixel.
+
+  Args:
+    image: [H, W] or [H, W, 3], whose pixels become the means of their areas.
+    mask: [H, W], classes or numbers of objects, of which each new pixel copies the nearest.
+    factor: how many pixels of a side become one.
+
+  Example:
+    >>> reduce(np.array([[0, 100], [100, 200]], np.uint8), np.eye(2, dtype=np.uint8), 2)[0].tolist()
+    [[100]]
+  """
+  if factor == 1:
+    return image, mask
+  height, width = (max(round(side / factor), 1) for side in mask.shape)
+  return (
+    cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA),
+    cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT),
+  )
+
+
 def bilateral_filter(
   image: np.ndarray, *, diameter: int, sigma_space: float, sigma_intensity: float
 ) -> np.ndarray:

@@ -91,6 +91,20 @@ def test_the_folder_may_be_the_one_around_it_and_pictures_grey(folder):
   np.testing.assert_array_equal(data.images, around.images)
 
 
+def test_pictures_may_be_reduced(folder):
+  options = {"root": str(folder), "diameter": 0, "image_size": 0, "cache": folder.parent / "cache"}
+  whole = cases.load("glas", **options, options=PARTIAL)
+  data = cases.load("glas", **options, options=PARTIAL._replace(reduction=4))
+  assert data.images.shape == (12, 10, 15, 3)
+  areas = whole.images.reshape(12, 10, 4, 15, 4, 3).mean((2, 4))
+  np.testing.assert_allclose(data.images, areas, atol=0.51)
+  assert data.objects[0, 2, 3] == 1
+  assert data.objects[0, 6, 8] == 2
+  assert set(np.unique(data.objects)) == {0, 1, 2}
+  with pytest.raises(UserError, match=r"config\.data\.glas\.reduction must be 1 to 16, not 0"):
+    cases.load("glas", **options, options=PARTIAL._replace(reduction=0))
+
+
 def test_kinds_of_tissue_and_a_misspelt_one(folder):
   data = _load(folder, label="histology")
   assert data.label_names == (
