@@ -6,7 +6,7 @@ import sys
 import textwrap
 from collections.abc import Mapping
 
-from mlseg import run_folder
+from mlseg import run_folder, study_files
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SETTING = "setting.json"
@@ -31,6 +31,24 @@ def write_setting(study_dir: pathlib.Path, keys: tuple[str, ...], to: pathlib.Pa
         raise SystemExit(f"{study_dir / cell['name']}: was trained as {own}, others as {setting}")
       setting = own
   run_folder.write_file(to / SETTING, run_folder.to_json(setting, indent=1) + "\n")
+
+
+def comparisons(
+  folder: pathlib.Path, study: dict
+) -> tuple[dict[pathlib.Path, str], dict[str, list[dict[str, str]]]]:
+  """Returns the text of the files of comparisons, by path, and by metric their rows.
+
+  Args:
+    folder: with the scores by case, `dice.csv` and `accuracy.csv`.
+    study: of `study.json`.
+  """
+  made, tests = {}, {}
+  for name, metric in (("dice", "dice"), ("accuracy", "classification_accuracy")):
+    scores = study_files.read_csv(folder / f"{name}.csv")
+    rows = study_files.comparison_rows(scores, study["axes"], study["reference"])
+    made[folder / f"{name}_comparisons.csv"] = text = study_files.to_csv(rows)
+    tests[metric] = study_files.parse_csv(text)
+  return made, tests
 
 
 def value_of(config: Mapping, key: str) -> object:

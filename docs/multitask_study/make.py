@@ -22,20 +22,15 @@ from mlseg import study_files  # noqa: E402
 
 def make() -> dict[pathlib.Path, str]:
   """Returns by path the text of each file that is made."""
-  made, studies = {}, {}
+  made: dict[pathlib.Path, str] = {}
+  studies = {}
   for folder in (HERE / name for name in page.TITLES if (HERE / name).is_dir()):
     description = json.loads((folder / "study.json").read_text())
-    tests = {}
-    for score in ("dice", "accuracy"):
-      scores = study_files.read_csv(folder / f"{score}.csv")
-      axes, reference = description["axes"], description["reference"]
-      text = study_files.to_csv(study_files.comparison_rows(scores, axes, reference))
-      made[folder / f"{score}_comparisons.csv"] = text
-      tests[score] = study_files.parse_csv(text)
+    files, tests = pages.comparisons(folder, description)
     rows, weights = (study_files.read_csv(folder / f"{n}.csv") for n in ("rows", "weights"))
     setting = json.loads((folder / pages.SETTING).read_text())
-    scores = (tests["dice"], tests["accuracy"])
-    studies[folder.name] = Study(description, rows, *scores, weights, setting)
+    studies[folder.name] = Study(description, rows, tests, weights, setting)
+    made |= files
   return made | {HERE.parent / "multitask_study.md": page.text(studies)}
 
 

@@ -1,6 +1,5 @@
 """The text of `docs/multitask_study.md`, every number of it from the rows."""
 
-import statistics
 from collections.abc import Sequence
 
 from findings import Study
@@ -99,7 +98,7 @@ def _ratios(study: Study) -> str:
   several = [*known, study.reference]
   spans = []
   for word, name in (("Dice", _DICE), ("accuracy", _ACCURACY)):
-    means = {method: 100 * statistics.fmean(study.values(method, name)) for method in several}
+    means = {method: 100 * study.mean(method, name) for method in several}
     low, high = min(means, key=lambda m: means[m]), max(means, key=lambda m: means[m])
     spans.append(f"{word} {means[low]:.1f} ({low}) to {means[high]:.1f} ({high})")
   return f"**The ratio** of masks to diagnosis moves {' and '.join(spans)}."

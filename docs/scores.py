@@ -1,0 +1,75 @@
+"""The committed rows of a study, and what its page asks of them."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from mlseg.report.study import p_text
+
+Row = Mapping[str, str]
+
+
+class Scores:
+  """The rows of cells and seeds, the last of whose labels is the method.
+
+  `place` in the functions is the labels of the other axes, where there are any.
+
+  Args:
+    study: of `study.json`.
+    rows: of `rows.csv`.
+    tests: by metric, comparisons with the reference.
+    setting: of `setting.json`.
+  """
+
+  def __init__(
+    self, study: dict, rows: Sequence[Row], tests: Mapping[str, Sequence[Row]], setting: dict
+  ):
+    self.setting, self.reference = setting, study["reference"]
+    self._axis = study["axes"][-1]
+    self._rows, self._tests = rows, tests
+
+  def methods(self, **place: str) -> list[str]:
+    """Returns the methods that are complete, in the study's order."""
+    return list(dict.fromkeys(row[self._axis] for row in _at(place, self._rows)))
+
+  def num_models(self) -> int:
+    """Returns how many models were trained."""
+    return len(self._rows)
+
+  def num_seeds(self) -> int:
+    """Returns the number of seeds, or folds, of a method."""
+    return len({row["seed"] for row in self._rows})
+
+  def values(self, method: str, metric: str, **place: str) -> list[float]:
+    """Returns a metric of each seed; none where the network does not say."""
+    rows = _at({**place, self._axis: method}, self._rows)
+    return [float(row[metric]) for row in rows if row.get(metric)]
+
+  def mean(self, method: str, metric: str, **place: str) -> float:
+    """Returns the mean over seeds."""
+    return statistics.fmean(self.values(method, metric, **place))
+
+  def score(self, method: str, metric: str, factor: float = 100.0, **place: str) -> str:
+    """Returns mean ± standard deviation, in percent where the factor is 100, or a dash."""
+    values = [factor * value for value in self.values(method, metric, **place)]
+    if not values:
+      return "–"
+    text = f"{statistics.fmean(values):.1f}"
+    return f"{text} ± {statistics.stdev(values):.1f}" if len(values) > 1 else text
+
+  def best(self, metric: str, less: bool = False, **place: str) -> str | None:
+    """Returns the method with the highest mean, or the lowest where less is better."""
+    known = [name for name in self.methods(**place) if self.values(name, metric, **place)]
+    means = {method: self.mean(method, metric, **place) for method in known}
+    return (min if less else max)(means, key=lambda method: means[method], default=None)
+
+  def difference(self, method: str, metric: str, **place: str) -> str:
+    """Returns the difference to the reference in points, its interval, and p; '' without it."""
+    found = _at({**place, self._axis: method}, self._tests[metric])
+    if not found:
+      return ""
+    change, low, high = (100 * float(found[0][name]) for name in ("difference", "low", "high"))
+    return f"{change:+.1f} [{low:+.1f}, {high:+.1f}], p {p_text(found[0]['p_cases_holm'])}"
+
+
+def _at(place: Mapping[str, str], rows: Sequence[Row]) -> list[Row]:
+  return [row for row in rows if place.items() <= row.items()]

@@ -1,0 +1,78 @@
+r"""Takes from the folders of the two studies what is committed here, and draws it.
+
+    python docs/uncertainty_study/collect.py --study=runs/glands-HASH --sweep=runs/glands_sweep-HASH
+
+Beside the studies' own tables, `weights.csv` has by cell, seed, epoch and loss the mean weight and
+the mean loss, of the cells whose weights change.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import figures  # noqa: E402 - beside this file
+import pages  # noqa: E402 - in the folder above
+
+from mlseg import run_folder  # noqa: E402
+from mlseg.study_files import to_csv  # noqa: E402
+
+FILES = ("study.json", "rows.csv", "dice.csv", "accuracy.csv")
+SETTING = (
+  "num_seeds", "num_epochs", "batch_size", "model.filters",
+  "data.patch_size", "data.glas.reduction", "metrics.object_size",
+  "augmentation.elastic", "augmentation.elastic_sigma",
+)  # fmt: skip
+
+
+def main() -> None:
+  """Writes the files beside this one."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("--study", required=True, type=pathlib.Path, help="of studies/glands.py")
+  parser.add_argument("--sweep", required=True, type=pathlib.Path, help="of glands_sweep.py")
+  options = parser.parse_args()
+  for name in FILES:
+    run_folder.write_file(HERE / name, (options.study / name).read_bytes())
+  run_folder.write_file(HERE / "sweep.csv", (options.sweep / "rows.csv").read_bytes())
+  pages.write_setting(options.study, SETTING, HERE)
+  run_folder.write_file(HERE / "weights.csv", to_csv(weights(options.study)))
+  figures.draw(HERE)
+
+
+def weights(folder: pathlib.Path) -> list[dict]:
+  """Returns a row per cell, seed, epoch and loss of the cells whose weights change."""
+  study = json.loads((folder / "study.json").read_text())
+  rows = []
+  for cell in study["cells"]:
+    if cell["complete"]:
+      lines = (folder / cell["name"] / "metrics.jsonl").read_text().splitlines()
+      own = by_epoch([json.loads(line) for line in lines])
+      if len({row["weight"] for row in own}) > len({row["loss"] for row in own}):
+        rows += [{**cell["labels"], **row} for row in own]
+  return rows
+
+
+def by_epoch(records: list[dict]) -> list[dict]:
+  """Returns a row per seed, epoch and loss, with the means of its weight and its value."""
+  found: dict[tuple, list[tuple[float, float]]] = {}
+  for record in records:
+    epoch = int(record["epoch"] - 1e-9)
+    for loss, weight in record["weights"].items():
+      key = (record["seed"], epoch, loss)
+      found.setdefault(key, []).append((weight, record["losses"][loss]))
+  return [
+    {"seed": seed, "epoch": epoch, "loss": loss}
+    | {
+      name: statistics.fmean(pair[place] for pair in pairs)
+      for place, name in enumerate(("weight", "value"))
+    }
+    for (seed, epoch, loss), pairs in found.items()
+  ]
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,36 @@
+"""Makes `docs/uncertainty_study.md` and its tables from the committed rows.
+
+    python docs/uncertainty_study/make.py           # writes them
+    python docs/uncertainty_study/make.py --check   # exit code 1 where one of them differs
+
+`collect.py` brings the rows here from the folders of the studies.
+"""
+
+import json
+import pathlib
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import page  # noqa: E402 - beside this file
+import pages  # noqa: E402 - in the folder above
+from findings import Study  # noqa: E402
+
+from mlseg import study_files  # noqa: E402
+
+
+def make() -> dict[pathlib.Path, str]:
+  """Returns by path the text of each file that is made."""
+  description = json.loads((HERE / "study.json").read_text())
+  made, tests = pages.comparisons(HERE, description)
+  rows, weights, sweep = (
+    study_files.read_csv(HERE / f"{name}.csv") for name in ("rows", "weights", "sweep")
+  )
+  setting = json.loads((HERE / pages.SETTING).read_text())
+  study = Study(description, rows, tests, weights, sweep, setting)
+  return made | {HERE.parent / "uncertainty_study.md": page.text(study)}
+
+
+if __name__ == "__main__":
+  sys.exit(pages.write_or_check(make(), sys.argv))

@@ -1,0 +1,154 @@
+"""The text of `docs/uncertainty_study.md`, every number of it from the rows."""
+
+import statistics
+
+from findings import ALL, LEARNED, SCORES, SPLITS, Study
+from pages import shell_block, wrapped
+
+from mlseg.report.tables import Cell, Table, to_markdown
+
+_TESTED = (("class accuracy", "classification_accuracy"), ("Dice", "dice"))
+_UNCERTAINTY = f"{ALL}, uncertainty"
+_OTHERS = tuple(f"{ALL}, {name}" for name in ("DMF", "DWA", "UPGrad"))
+_FIGURES = """\
+![Learned σ of each loss over training](uncertainty_study/figures/sigma.png)
+
+![Scores over the share of a loss](uncertainty_study/figures/sweeps.png)
+"""
+_NOTE = """\
+Mean ± standard deviation over seeds; accuracies and Dice in percent, distances in pixels of the
+reduced pictures; the paper's numbers in brackets. Published: the challenge's division, in which
+patients recur; patients: none on both sides. The best of a column is bold.
+"""
+
+
+def text(study: Study) -> str:
+  """Returns the page."""
+  found = (_leak, _terms, _uncertainty, _others, _learned, _sweeps)
+  bullets = "\n".join(wrapped(finding(study), "- ", "  ") for finding in found)
+  return (
+    f"{_head(study)}\n{bullets}\n\n{_FIGURES}\n{to_markdown(_table(study))}\n{wrapped(_NOTE)}\n"
+  )
+
+
+def _head(study: Study) -> str:
+  setting = study.setting
+  reduction, patch = setting["data.glas.reduction"], setting["data.patch_size"]
+  words = f"""\
+    {study.num_models()} models on Warwick-QU: the eleven rows of table 1 of BenTaieb & Hamarneh
+    2017 and three other weightings, {study.num_seeds()} seeds each, on the challenge's division and
+    on one by patients; and {study.num_sweep_models} for the sweeps of its figure 2. Without a GPU,
+    on {setting["device"].replace("cpu", "CPU cores")}, they are smaller than the recipe: pictures
+    at 1/{reduction} of the magnification, patches of {patch}×{patch} instead of 250×250,
+    {setting["model.filters"]} filters instead of 32, {setting["num_epochs"]} epochs instead of 200.
+    The truth is of JPEG copies of the pictures, whose glands are numbered by connected region.
+    `python docs/uncertainty_study/make.py` computes this page from its
+    [rows](uncertainty_study)."""
+  keys = [key for key in setting if key not in ("device", "versions")]
+  overrides = " ".join(f"--config.{key}={setting[key]}" for key in keys)
+  command = shell_block(
+    f"python -m mlseg.sweep --study=configs/studies/glands.py {overrides} --config.data.root=DIR"
+  )
+  title = "# Uncertainty-driven multi-loss learning for glands"
+  return f"{title}\n\n{wrapped(words)}\n\n{command}"
+
+
+def _leak(study: Study) -> str:
+  changes = [(word, study.leak(name), factor) for word, name, factor in SCORES]
+  parts = ", ".join(f"{word} {factor * change:+.1f}" for word, (change, _), factor in changes)
+  return f"""\
+    **Leak.** From the split by patients to the published division, mean over the rows that have it:
+    {parts} (points, and pixels of Hausdorff distance). The test pictures are others too, so this is
+    an upper bound of what known patients are worth."""
+
+
+def _scores(study: Study, method: str) -> str:
+  own = [
+    f"{word} {study.score(method, name, factor, split='published')}"
+    for word, name, factor in SCORES
+    if study.values(method, name, split="published")
+  ]
+  return f"{method}: {', '.join(own)}"
+
+
+def _terms(study: Study) -> str:
+  rows = [row for row in ("c", "s", "t", "s+t+g", ALL) if row in study.methods(split="published")]
+  return f"""\
+    **More losses**, with the same weights, on the published division:
+    {"; ".join(_scores(study, row) for row in rows)}."""
+
+
+def _against(study: Study, method: str, split: str) -> str:
+  found = [
+    f"{word} {change}"
+    for word, name in _TESTED
+    if (change := study.difference(method, name, split=split))
+  ]
+  return ", ".join(found)
+
+
+def _uncertainty(study: Study) -> str:
+  theirs = study.published
+  gains = [
+    f"{word} {theirs[_UNCERTAINTY][key]['mean'] - theirs[study.reference][key]['mean']:+.1f}"
+    for word, key in (("class accuracy", "class_accuracy"), ("object Dice", "object_dice"))
+  ]
+  ours = "; ".join(f"{split}: {_against(study, _UNCERTAINTY, split)}" for split in SPLITS)
+  return f"""\
+    **Learned or chosen weights.** {_UNCERTAINTY} against {study.reference}, in points with 95 %
+    intervals over pictures and p after Holm: {ours}. The paper has {", ".join(gains)}."""
+
+
+def _others(study: Study) -> str:
+  known = [row for row in _OTHERS if row in study.methods(split="published")]
+  found = "; ".join(f"{row.split(', ')[1]}: {_against(study, row, 'published')}" for row in known)
+  return f"**Other weightings** of the four losses against {study.reference}: {found}."
+
+
+def _learned(study: Study) -> str:
+  ends = study.last_weights(_UNCERTAINTY)
+  weights = ", ".join(f"{loss} {weight:.2g}" for loss, (weight, _) in ends.items())
+  products = ", ".join(f"{loss} {product:.2f}" for loss, (_, product) in ends.items())
+  return f"""\
+    **What the uncertainties learn.** The optimum of L/σ² + log σ² is σ² = L, a weight of 1/L: each
+    loss then counts 1. Weights in the last epoch: {weights}; times their losses: {products}.
+    ({len(LEARNED)} rows have learned variances; σ over training is below.)"""
+
+
+def _sweeps(study: Study) -> str:
+  parts = []
+  for formula, points in study.sweeps.items():
+    for word, name, factor in SCORES[:3]:
+      means = {
+        share: factor * statistics.fmean(own[name]) for share, own in points.items() if own[name]
+      }
+      if means:
+        low, high = min(means, key=lambda x: means[x]), max(means, key=lambda x: means[x])
+        span = f"{means[low]:.1f} (λ = {low}) to {means[high]:.1f} (λ = {high})"
+        parts.append(f"{word} under {formula} is {span}")
+  return f"**Sweeps of λ.** {'; '.join(parts)}."
+
+
+def _table(study: Study) -> Table:
+  """Returns a row per method: each score on both splits, and the paper's."""
+  keys = ("class_accuracy", "pixel_accuracy", "object_dice", "object_hausdorff")
+  header = ["losses and weights"]
+  for word, _, _ in SCORES:
+    header += [f"{word}, published", "patients"]
+  best = {
+    (name, split): study.best(name, less=factor == 1, split=split)
+    for _, name, factor in SCORES
+    for split in SPLITS
+  }
+  rows = []
+  for method in study.methods():
+    cells = [Cell(method)]
+    for (_, name, factor), key in zip(SCORES, keys, strict=True):
+      for split in SPLITS:
+        words = study.score(method, name, factor, split=split)
+        theirs = study.published.get(method, {}).get(key)
+        if split == "published" and theirs:
+          words += f" ({theirs['mean']:g})"
+        cells.append(Cell(words, best[name, split] == method))
+    rows.append(tuple(cells))
+  return Table("", tuple(header), tuple(rows))
