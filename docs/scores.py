@@ -3,8 +3,6 @@
 import statistics
 from collections.abc import Mapping, Sequence
 
-from mlseg.report.study import p_text
-
 Row = Mapping[str, str]
 
 
@@ -62,13 +60,19 @@ class Scores:
     means = {method: self.mean(method, metric, **place) for method in known}
     return (min if less else max)(means, key=lambda method: means[method], default=None)
 
+  def comparison(self, method: str, metric: str, **place: str) -> Row | None:
+    """Returns the row of a method's comparison with the reference, if there is one."""
+    found = _at({**place, self._axis: method}, self._tests[metric])
+    return found[0] if found else None
+
   def difference(self, method: str, metric: str, **place: str) -> str:
     """Returns the difference to the reference in points, its interval, and p; '' without it."""
-    found = _at({**place, self._axis: method}, self._tests[metric])
-    if not found:
+    row = self.comparison(method, metric, **place)
+    if row is None:
       return ""
-    change, low, high = (100 * float(found[0][name]) for name in ("difference", "low", "high"))
-    return f"{change:+.1f} [{low:+.1f}, {high:+.1f}], p {p_text(found[0]['p_cases_holm'])}"
+    change, low, high = (100 * float(row[name]) for name in ("difference", "low", "high"))
+    p = float(row["p_cases_holm"])
+    return f"{change:+.1f} [{low:+.1f}, {high:+.1f}], p {'< 0.001' if p < 0.001 else f'{p:.2g}'}"
 
 
 def _at(place: Mapping[str, str], rows: Sequence[Row]) -> list[Row]:

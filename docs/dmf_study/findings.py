@@ -1,13 +1,13 @@
 """The numbers that `docs/dmf_study.md` speaks of, from the committed rows."""
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
+from scores import Row, Scores
 
-Row = dict[str, str]
 DEMO = ", no gradient"
 
 
@@ -18,7 +18,7 @@ class Spread(NamedTuple):
   highest: float
 
 
-class Study:
+class Study(Scores):
   """The rows of the study, and what can be asked of them.
 
   Args:
@@ -41,50 +41,22 @@ class Study:
     setting: dict,
     at_full_size: Sequence[str],
   ):
-    self.setting, self.at_full_size = setting, at_full_size
-    self.published = study["published"]["rows"]
-    self._rows, self._dice = rows, dice
-    self._comparisons, self._training = comparisons, training
-
-  def methods(self, split: str) -> list[str]:
-    """Returns the methods that are complete on a split."""
-    return list(dict.fromkeys(row["method"] for row in self._rows if row["split"] == split))
+    super().__init__(study, rows, {"dice": comparisons}, setting)
+    self.at_full_size, self.published = at_full_size, study["published"]["rows"]
+    self._dice, self._comparisons, self._training = dice, comparisons, training
 
   def paper(self, split: str) -> list[str]:
     """Returns the rows of the paper's table that are complete on a split."""
-    return [method for method in self.published if method in self.methods(split)]
-
-  def seeds(self) -> int:
-    """Returns the number of seeds of a cell."""
-    return len({row["seed"] for row in self._rows})
-
-  def num_models(self) -> int:
-    """Returns how many models were trained."""
-    return len(self._rows)
-
-  def values(self, split: str, method: str, metric: str) -> list[float]:
-    """Returns a metric of each seed, as a share or in pixels."""
-    return [
-      float(row[metric]) for row in self._rows if row["split"] == split and row["method"] == method
-    ]
-
-  def mean(self, split: str, method: str, metric: str) -> float:
-    """Returns the mean over seeds."""
-    return statistics.fmean(self.values(split, method, metric))
+    return [method for method in self.published if method in self.methods(split=split)]
 
   def spread(self, split: str, methods: Iterable[str], metric: str) -> Spread:
     """Returns the lowest and the highest mean of some methods."""
-    means = [self.mean(split, method, metric) for method in methods]
+    means = [self.mean(method, metric, split=split) for method in methods]
     return Spread(min(means), max(means))
-
-  def comparison(self, split: str, method: str) -> Row:
-    """Returns the row of a method's comparison with the reference."""
-    (row,) = [r for r in self._comparisons if (r["split"], r["method"]) == (split, method)]
-    return row
 
   def significant(self, split: str, methods: Iterable[str], column: str) -> tuple[int, int]:
     """Returns how many methods are better and worse than the reference, at 5 % after Holm."""
-    rows = [self.comparison(split, method) for method in methods]
+    rows = [row for method in methods if (row := self.comparison(method, "dice", split=split))]
     found = [float(row["difference"]) for row in rows if float(row[column]) < 0.05]
     return sum(value > 0 for value in found), sum(value < 0 for value in found)
 
@@ -94,14 +66,19 @@ class Study:
 
   def mean_difference(self, methods: Sequence[str]) -> float:
     """Returns the mean difference of methods to the reference on the grouped split, in points."""
-    return statistics.fmean(
-      100 * float(self.comparison("grouped", method)["difference"]) for method in methods
-    )
+    return statistics.fmean(self.change(method) for method in methods)
+
+  def change(self, method: str) -> float:
+    """Returns the difference of a method to the reference on the grouped split, in points."""
+    row = self.comparison(method, "dice", split="grouped")
+    if row is None:
+      raise KeyError(f"{method} is not compared on the grouped split")
+    return 100 * float(row["difference"])
 
   def rank_correlation(self, split: str, metric: str, theirs: str) -> tuple[float, float]:
     """Returns Spearman's correlation of our means with the paper's over its rows, and its p."""
     rows = self.paper(split)
-    ours = [self.mean(split, method, metric) for method in rows]
+    ours = [self.mean(method, metric, split=split) for method in rows]
     result = stats.spearmanr(ours, [self.published[method][theirs]["mean"] for method in rows])
     return float(result.statistic), float(result.pvalue)
 
@@ -141,27 +118,3 @@ def percent(value: float, digits: int = 1) -> str:
     '62.8'
   """
   return f"{100 * value:.{digits}f}"
-
-
-def deviation(values: Sequence[float]) -> str:
-  """Returns mean ± standard deviation in percent.
-
-  Example:
-    >>> deviation([0.61, 0.63])
-    '62.0 ± 1.4'
-  """
-  return f"{percent(statistics.fmean(values))} ± {percent(statistics.stdev(values))}"
-
-
-def in_words(comparison: Row) -> str:
-  """Returns difference, interval and p over cases of a comparison, in points of Dice."""
-  numbers: Callable = lambda name: 100 * float(comparison[name])  # noqa: E731
-  return (
-    f"{numbers('difference'):+.1f} [{numbers('low'):+.1f}, {numbers('high'):+.1f}],"
-    f" p {_p(comparison['p_cases_holm'])}"
-  )
-
-
-def _p(text: str) -> str:
-  value = float(text)
-  return "< 0.001" if value < 0.001 else f"{value:.2g}"

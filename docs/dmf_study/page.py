@@ -1,6 +1,6 @@
 """The text of `docs/dmf_study.md`, every number of it from the rows."""
 
-from findings import DEMO, Study, deviation, in_words, percent
+from findings import DEMO, Study, percent
 from pages import shell_block, wrapped
 
 from mlseg.report.tables import Cell, Table, to_markdown
@@ -16,7 +16,7 @@ def text(study: Study) -> str:
   """Returns the page."""
   findings = (_level, _leaks, _weighting, _parts, _gradients, _others)
   bullets = "\n".join(wrapped(finding(study), "- ", "  ") for finding in findings)
-  methods = list(dict.fromkeys([*study.methods("grouped"), *study.methods("random")]))
+  methods = list(dict.fromkeys([*study.methods(split="grouped"), *study.methods(split="random")]))
   table = to_markdown(_table(study, methods, with_tests=True))
   return f"{_head(study)}\n{bullets}\n\n{table}\n{_NOTE}"
 
@@ -35,7 +35,7 @@ def readme_table(study: Study) -> str:
 
 
 def _head(study: Study) -> str:
-  count, seeds, setting = study.num_models(), study.seeds(), study.setting
+  count, seeds, setting = study.num_models(), study.num_seeds(), study.setting
   size, filters = setting["data.image_size"], setting["model.filters"]
   overrides = " ".join(f"--config.{key}={setting[key]}" for key in _OVERRIDES)
   text = f"""\
@@ -47,8 +47,8 @@ def _head(study: Study) -> str:
     {setting["num_epochs"]} epochs. How much that costs: the
     recipe's own row, {_PAPERS_BEST}, has {study.at_full_size[0]} % (lesion) and
     {study.at_full_size[1]} % (mean with the background) at full size, and here
-    {deviation(study.values("grouped", _PAPERS_BEST, "dice"))} % and
-    {deviation(study.values("grouped", _PAPERS_BEST, "dice_with_background"))} %."""
+    {study.score(_PAPERS_BEST, "dice", split="grouped")} % and
+    {study.score(_PAPERS_BEST, "dice_with_background", split="grouped")} %."""
   links = """\
     `python docs/dmf_study/make.py` computes this page from the [rows](dmf_study); here are
     [all tables](dmf_study/tables.md) and [figures](dmf_study/figures) of the report: predictions,
@@ -67,7 +67,7 @@ def _level(study: Study) -> str:
     study.spread(split, study.paper(split), _POOLED) for split in ("random", "grouped")
   )
   names = ("dice", "dice_pooled", "dice_with_background", _POOLED)
-  same = [percent(study.mean("random", _PAPERS_BEST, name)) for name in names]
+  same = [percent(study.mean(_PAPERS_BEST, name, split="random")) for name in names]
   training = study.on_training("random", study.paper("random"), _POOLED)
   return f"""\
 **Level.** The paper's rows have {min(theirs):.1f} to {max(theirs):.1f} % Dice. Counted as it
@@ -84,7 +84,7 @@ def _weighting(study: Study) -> str:
   better, worse = study.significant("grouped", rows, "p_cases_holm")
   known = [name for name in study.paper("random") if name != "fixed"]
   naive = study.significant("random", known, "p_cases_holm")
-  best = max(rows, key=lambda name: float(study.comparison("grouped", name)["difference"]))
+  best = max(rows, key=study.change)
   correlations = [study.rank_correlation(split, _POOLED, "dice") for split in ("random", "grouped")]
   rho = " and ".join(f"{value:+.2f} (p {p:.2f})" for value, p in correlations)
   papers = "the paper's best too"
@@ -123,7 +123,7 @@ def _papers_gain(study: Study) -> float:
 
 
 def _gradients(study: Study) -> str:
-  demo = [name for name in study.methods("grouped") if name.endswith(DEMO)]
+  demo = [name for name in study.methods(split="grouped") if name.endswith(DEMO)]
   spread = study.spread("grouped", demo, "dice")
   return f"""\
 **Losses without a gradient**, as in the demo, leave the cross-entropy alone to train: equal weights
@@ -135,7 +135,7 @@ def _gradients(study: Study) -> str:
 
 def _leaks(study: Study) -> str:
   leak = study.leaks("random", study.paper("random"))
-  fixed = [percent(study.mean(split, "fixed", "dice")) for split in ("random", "grouped")]
+  fixed = [percent(study.mean("fixed", "dice", split=split)) for split in ("random", "grouped")]
   return f"""\
 **Leaks.** On the random split {percent(leak["share"], 0)} % of the test pictures have a
   near-duplicate in training. They have {percent(leak["leaking"])} % (lesion), the others
@@ -145,9 +145,9 @@ def _leaks(study: Study) -> str:
 
 def _others(study: Study) -> str:
   own = {*study.published, *(f"{name}{DEMO}" for name in study.published)}
-  others = [name for name in study.methods("grouped") if name not in own]
+  others = [name for name in study.methods(split="grouped") if name not in own]
   better, worse = study.significant("grouped", others, "p_cases_holm")
-  ranked = sorted(others, key=lambda name: -study.mean("grouped", name, "dice"))
+  ranked = sorted(others, key=lambda name: -study.mean(name, "dice", split="grouped"))
   texts = [f"{name} {_against_fixed(study, name)}" for name in (ranked[0], ranked[-1])]
   return f"""\
 **Other weightings** of the three losses, {len(others)} of them, against equal weights: {better} do
@@ -155,7 +155,7 @@ def _others(study: Study) -> str:
 
 
 def _against_fixed(study: Study, method: str) -> str:
-  return in_words(study.comparison("grouped", method))
+  return study.difference(method, "dice", split="grouped")
 
 
 def _table(study: Study, methods: list[str], *, with_tests: bool) -> Table:
@@ -168,21 +168,16 @@ def _table(study: Study, methods: list[str], *, with_tests: bool) -> Table:
   rows = []
   for method in methods:
     cells = [
-      Cell(_score(study, *column, method), method == top)
-      for column, top in zip(columns, best, strict=True)
+      Cell(study.score(method, metric, split=split), method == top)
+      for (split, metric), top in zip(columns, best, strict=True)
     ]
     if with_tests:
-      compared = method in study.methods("grouped") and method != "fixed"
-      cells.insert(1, Cell(in_words(study.comparison("grouped", method)) if compared else ""))
+      cells.insert(1, Cell(_against_fixed(study, method)))
     theirs = study.published.get(method, {}).get("dice")
     rows.append((Cell(method), *cells, Cell(f"{theirs['mean']:.1f}" if theirs else "")))
   return Table("", tuple(header), tuple(rows))
 
 
 def _best(study: Study, split: str, metric: str, methods: list[str]) -> str:
-  own = [method for method in methods if method in study.methods(split)]
-  return max(own, key=lambda method: study.mean(split, method, metric), default="")
-
-
-def _score(study: Study, split: str, metric: str, method: str) -> str:
-  return deviation(study.values(split, method, metric)) if method in study.methods(split) else "–"
+  own = [method for method in methods if method in study.methods(split=split)]
+  return max(own, key=lambda method: study.mean(method, metric, split=split), default="")
