@@ -12,12 +12,12 @@ def sample(
   """Returns images and masks read at other places: bilinear, and from the nearest pixel.
 
   Outside lies 0, as in `scipy.ndimage.map_coordinates(..., order, mode="grid-constant")`. The
-  channels of a pixel are read as one word: reading numbers one by one from scattered places is what
-  takes the time.
+  channels of a pixel and its class are read as one word: reading numbers one by one from scattered
+  places is what takes the time.
 
   Args:
     images: [B, H, W, I] uint8.
-    masks: [B, H, W], integers.
+    masks: [B, H, W], integers from 0 to 255.
     rows: [B, H', W'] float32, the places, in pixels.
     columns: [B, H', W'] float32.
 
@@ -30,16 +30,20 @@ def sample(
   inside = (rows > -1) & (rows < height) & (columns > -1) & (columns < width)
   place = (row.astype(jnp.int32) + 1) * (width + 2) + column.astype(jnp.int32) + 1
   place = jnp.where(inside, place, 0)  # of the upper left neighbour, with a border of one pixel
-  nearest = place + jnp.where(down >= 0.5, width + 2, 0) + jnp.where(right >= 0.5, 1, 0)
-  nearest = jnp.where(inside, nearest, 0)
+  is_lower, is_right = down >= 0.5, right >= 0.5  # the nearest neighbour
   channels = []
-  for words in _words(images):
+  for words in _words(jnp.concatenate([images, masks[..., None].astype(jnp.uint8)], -1)):
     corners = [_read(words, place + offset) for offset in (0, 1, width + 2, width + 3)]
     for number in range(_WORD):
       a, b, c, d = (_byte(corner, number) for corner in corners)
-      upper, lower = a + right * (b - a), c + right * (d - c)
-      channels.append(jnp.where(inside, upper + down * (lower - upper), 0))
-  return jnp.stack(channels[: images.shape[-1]], -1), _read(masks, nearest)
+      if len(channels) < images.shape[-1]:
+        upper, lower = a + right * (b - a), c + right * (d - c)
+        value = upper + down * (lower - upper)
+      else:
+        value = jnp.where(is_lower, jnp.where(is_right, d, c), jnp.where(is_right, b, a))
+      channels.append(jnp.where(inside, value, 0))
+  *colours, classes = channels[: images.shape[-1] + 1]
+  return jnp.stack(colours, -1), classes.astype(masks.dtype)
 
 
 def _words(images: jax.Array) -> list[jax.Array]:
