@@ -195,25 +195,27 @@ def test_killed_three_times_the_run_ends_bitwise_equal(unbroken, compiled, tmp_p
   assert (workdir / "cases.csv").read_text() == (unbroken[0] / "cases.csv").read_text()
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_a_signal_saves_and_the_run_goes_on_bitwise(unbroken, compiled, tmp_path, signum, code):
-  process = _start(tmp_path, compiled)
-  _wait_for(lambda: len(_steps(tmp_path)) > 3, process)
-  process.send_signal(signum)
-  output = process.communicate(timeout=60)[0]
-  assert process.returncode == code, output
-  assert "saved at step" in output
-  assert "Traceback" not in output
-  stopped_at = _steps(tmp_path)[-1]
-  assert _final(tmp_path)[0] == stopped_at
+def test_signals_save_and_the_run_goes_on_bitwise(unbroken, compiled, tmp_path):
+  stopped_at = 0
+  for signum, code in ((signal.SIGTERM, 0), (signal.SIGINT, 130)):
+    process = _start(tmp_path, compiled)
+    _wait_for(lambda last=stopped_at: max(_steps(tmp_path), default=0) > last + 2, process)
+    process.send_signal(signum)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == code, output
+    assert "saved at step" in output
+    assert "Traceback" not in output
+    assert (f"goes on from step {stopped_at} of" in output) == (stopped_at > 0)
+    stopped_at = _steps(tmp_path)[-1]
+    assert _final(tmp_path)[0] == stopped_at
   output = _run(tmp_path, compiled)
   assert f"goes on from step {stopped_at} of" in output
   for name, array in _final(tmp_path)[1].items():
     np.testing.assert_array_equal(array, _final(unbroken[0])[1][name], err_msg=name)
 
 
-def test_a_damaged_checkpoint_is_said_and_training_goes_on(unbroken, tmp_path):
-  process = _start(tmp_path, {})  # compiled anew, as on another machine
+def test_a_damaged_checkpoint_is_said_and_training_goes_on(unbroken, compiled, tmp_path):
+  process = _start(tmp_path, compiled)
   folder = tmp_path / "checkpoints" / "seed_0"
   _wait_for(lambda: len([p for p in folder.glob("*") if p.name.isdigit()]) == 2, process)
   process.kill()
@@ -222,7 +224,7 @@ def test_a_damaged_checkpoint_is_said_and_training_goes_on(unbroken, tmp_path):
   for file in newest.rglob("*"):
     if file.is_file():
       file.write_bytes(file.read_bytes()[:-1])
-  output = _run(tmp_path, {})
+  output = _run(tmp_path, {})  # compiled anew, as on another machine
   assert f"checkpoint of step {newest.name}" in output
   assert "is damaged" in output
   for name, array in _final(tmp_path)[1].items():
