@@ -4,7 +4,7 @@ import json
 import pathlib
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from mlseg import run_folder, study_files
 
@@ -31,6 +31,14 @@ def write_setting(study_dir: pathlib.Path, keys: tuple[str, ...], to: pathlib.Pa
         raise SystemExit(f"{study_dir / cell['name']}: was trained as {own}, others as {setting}")
       setting = own
   run_folder.write_file(to / SETTING, run_folder.to_json(setting, indent=1) + "\n")
+
+
+def logs(folder: pathlib.Path) -> Iterator[tuple[dict[str, str], list[dict]]]:
+  """Yields the labels and the lines of `metrics.jsonl` of each complete cell of a study."""
+  for cell in json.loads((folder / "study.json").read_text())["cells"]:
+    if cell["complete"]:
+      lines = (folder / cell["name"] / "metrics.jsonl").read_text().splitlines()
+      yield cell["labels"], [json.loads(line) for line in lines]
 
 
 def comparisons(

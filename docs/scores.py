@@ -16,14 +16,20 @@ class Scores:
     rows: of `rows.csv`.
     tests: by metric, comparisons with the reference.
     setting: of `setting.json`.
+    weights: of `weights.csv`, where there is one.
   """
 
   def __init__(
-    self, study: dict, rows: Sequence[Row], tests: Mapping[str, Sequence[Row]], setting: dict
+    self,
+    study: dict,
+    rows: Sequence[Row],
+    tests: Mapping[str, Sequence[Row]],
+    setting: dict,
+    weights: Sequence[Row] = (),
   ):
     self.setting, self.reference = setting, study["reference"]
     self._axis = study["axes"][-1]
-    self._rows, self._tests = rows, tests
+    self._rows, self._tests, self._weights = rows, tests, weights
 
   def methods(self, **place: str) -> list[str]:
     """Returns the methods that are complete, in the study's order."""

@@ -8,7 +8,6 @@ diagnosis the masks counted, in the mean of the first and of the last epoch.
 """
 
 import argparse
-import json
 import pathlib
 import statistics
 import sys
@@ -41,14 +40,11 @@ def main() -> None:
 
 def weights(folder: pathlib.Path) -> list[dict]:
   """Returns a row per cell and seed of networks that are trained under both losses."""
-  study = json.loads((folder / "study.json").read_text())
-  rows = []
-  for cell in study["cells"]:
-    if cell["complete"]:
-      lines = (folder / cell["name"] / "metrics.jsonl").read_text().splitlines()
-      ratios = _ratios([json.loads(line) for line in lines])
-      rows += [{**cell["labels"], "seed": seed, **values} for seed, values in ratios.items()]
-  return rows
+  return [
+    {**labels, "seed": seed, **values}
+    for labels, records in pages.logs(folder)
+    for seed, values in _ratios(records).items()
+  ]
 
 
 def _ratios(records: list[dict]) -> dict[int, dict[str, float]]:

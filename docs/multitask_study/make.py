@@ -29,7 +29,7 @@ def make() -> dict[pathlib.Path, str]:
     files, tests = pages.comparisons(folder, description)
     rows, weights = (study_files.read_csv(folder / f"{n}.csv") for n in ("rows", "weights"))
     setting = json.loads((folder / pages.SETTING).read_text())
-    studies[folder.name] = Study(description, rows, tests, weights, setting)
+    studies[folder.name] = Study(description, rows, tests, setting, weights)
     made |= files
   return made | {HERE.parent / "multitask_study.md": page.text(studies)}
 

@@ -7,7 +7,6 @@ the mean loss, of the cells whose weights change.
 """
 
 import argparse
-import json
 import pathlib
 import statistics
 import sys
@@ -45,14 +44,11 @@ def main() -> None:
 
 def weights(folder: pathlib.Path) -> list[dict]:
   """Returns a row per cell, seed, epoch and loss of the cells whose weights change."""
-  study = json.loads((folder / "study.json").read_text())
   rows = []
-  for cell in study["cells"]:
-    if cell["complete"]:
-      lines = (folder / cell["name"] / "metrics.jsonl").read_text().splitlines()
-      own = by_epoch([json.loads(line) for line in lines])
-      if len({row["weight"] for row in own}) > len({row["loss"] for row in own}):
-        rows += [{**cell["labels"], **row} for row in own]
+  for labels, records in pages.logs(folder):
+    own = by_epoch(records)
+    if len({row["weight"] for row in own}) > len({row["loss"] for row in own}):
+      rows += [{**labels, **row} for row in own]
   return rows
 
 

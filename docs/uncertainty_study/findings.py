@@ -2,7 +2,8 @@
 
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from scores import Row, Scores
 
@@ -30,27 +31,15 @@ class Study(Scores):
 
   Args:
     study: of `study.json`.
-    rows: of `rows.csv`.
-    tests: by metric, comparisons with the reference.
-    weights: of `weights.csv`.
     sweep: of `sweep.csv`.
-    setting: of `setting.json`.
+    *others: as `Scores` has them.
   """
 
-  def __init__(
-    self,
-    study: dict,
-    rows: Sequence[Row],
-    tests: Mapping[str, Sequence[Row]],
-    weights: Sequence[Row],
-    sweep: Sequence[Row],
-    setting: dict,
-  ):
-    super().__init__(study, rows, tests, setting)
+  def __init__(self, study: dict, sweep: Sequence[Row], *others: Any):
+    super().__init__(study, *others)
     self.published = study["published"]["rows"]
     self.num_sweep_models = len(sweep)
     self.sweeps = sweeps(sweep)
-    self._weights = weights
 
   def leak(self, metric: str) -> tuple[float, int]:
     """Returns how much higher a metric is on the published division, and over how many methods."""

@@ -28,7 +28,7 @@ def make() -> dict[pathlib.Path, str]:
     study_files.read_csv(HERE / f"{name}.csv") for name in ("rows", "weights", "sweep")
   )
   setting = json.loads((HERE / pages.SETTING).read_text())
-  study = Study(description, rows, tests, weights, sweep, setting)
+  study = Study(description, sweep, rows, tests, setting, weights)
   return made | {HERE.parent / "uncertainty_study.md": page.text(study)}
 
 
