@@ -68,7 +68,9 @@ def _line(axes: Axes, number: int, word: str, points: dict[float, list[float]]) 
   known = {share: [100 * value for value in values] for share, values in points.items() if values}
   if known:
     style = line_style(number)
-    axes.plot(known, [statistics.fmean(values) for values in known.values()], **style, label=word)
+    axes.plot(
+      [*known], [statistics.fmean(values) for values in known.values()], **style, label=word
+    )
     ends = [[pick(values) for values in known.values()] for pick in (min, max)]
     axes.fill_between([*known], *ends, alpha=0.15, color=style["color"], linewidth=0)
 
