@@ -27,9 +27,10 @@ def write_setting(study_dir: pathlib.Path, keys: tuple[str, ...], to: pathlib.Pa
       described = json.loads((study_dir / cell["name"] / "config.json").read_text())
       own = {key: value_of(described["config"], key) for key in keys}
       own |= {"device": described["device"], "versions": described["versions"]}
-      if setting not in ({}, own):
-        raise SystemExit(f"{study_dir / cell['name']}: was trained as {own}, others as {setting}")
-      setting = own
+      own = {key: value for key, value in own.items() if value is not None}
+      for key, value in own.items():
+        if setting.setdefault(key, value) != value:
+          raise SystemExit(f"{study_dir / cell['name']}: {key} is {value}, not {setting[key]}")
   run_folder.write_file(to / SETTING, run_folder.to_json(setting, indent=1) + "\n")
 
 
@@ -60,11 +61,21 @@ def comparisons(
 
 
 def value_of(config: Mapping, key: str) -> object:
-  """Returns what a dotted key of a config has."""
+  """Returns what a dotted key of a config has; None: it has no such key."""
   value: object = config
   for part in key.split("."):
-    value = value[part]  # type: ignore[index]
+    value = value.get(part) if isinstance(value, Mapping) else None
   return value
+
+
+def overrides(setting: Mapping) -> str:
+  """Returns the arguments of a command line that make a recipe that of the setting."""
+  values = {key: value for key, value in setting.items() if key not in ("device", "versions")}
+  flags = (
+    f"--config.{key}={tuple(value) if isinstance(value, list) else value}".replace(" ", "")
+    for key, value in values.items()
+  )
+  return " ".join(f"'{flag}'" if "(" in flag else flag for flag in flags)
 
 
 def wrapped(paragraph: str, first: str = "", rest: str = "") -> str:

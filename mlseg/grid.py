@@ -73,7 +73,8 @@ def of_study(path: str, overrides: Sequence[str]) -> Grid:
 
   Args:
     path: of the study.
-    overrides: --config.KEY=VALUE each, of all cells; they win over the study.
+    overrides: --config.KEY=VALUE each, of all cells whose recipe has the key; they win over the
+      study.
 
   Raises:
     UserError: the file, its recipe, a key or a value is not right.
@@ -84,15 +85,20 @@ def of_study(path: str, overrides: Sequence[str]) -> Grid:
   if "seeds" in study:
     common["num_seeds"] = study["seeds"]
   axes = {axis: _choices(path, axis, values) for axis, values in study["axes"].items()}
-  cells = []
+  plain = {}
   for labels in itertools.product(*axes.values()):
     given = dict(common)
     for label, choices in zip(labels, axes.values(), strict=True):
       given |= choices[label]
     variant = given.pop("variant", None)
     with_text = [(key, _text(value)) for key, value in given.items()]
-    # Overrides come last, so that they win.
-    config = _parse(recipe, variant, (), with_text, overrides)
+    plain[labels] = (variant, with_text, _parse(recipe, variant, (), with_text))
+  known = [text for text in overrides if any(_has(own, text) for _, _, own in plain.values())]
+  cells = []
+  for labels, (variant, with_text, own) in plain.items():
+    # Overrides come last, so that they win. What no cell has is given to all, which refuse it.
+    taken = [text for text in overrides if text not in known or _has(own, text)]
+    config = _parse(recipe, variant, (), with_text, taken) if taken else own
     name = "/".join(map(_file_name, labels))
     cells.append(Cell(name, dict(zip(axes, labels, strict=True)), config))
   _check_names(cells)
@@ -114,6 +120,24 @@ def _parse(
   recipe = f"{path}:{variant}" if variant else path
   config, _ = main.parse(["mlseg.sweep", f"--config={recipe}", *first, *given, *last])
   return config
+
+
+def _has(config: ConfigDict, override: str) -> bool:
+  """Returns whether a recipe has the key of an override.
+
+  Example:
+    >>> _has(ConfigDict({"model": {"filters": 8}}), "--config.model.filters=4")
+    True
+    >>> _has(ConfigDict({"model": {}}), "--config.model.filters=4")
+    False
+  """
+  match = re.match(r"--?(?:no)?config\.([\w.]+)", override)
+  value: Any = config
+  for part in match[1].split(".") if match else ():
+    if not isinstance(value, ConfigDict) or part not in value:
+      return False
+    value = value[part]
+  return match is not None
 
 
 def _variants(path: str, text: str) -> list[str]:

@@ -6,6 +6,8 @@
     python -m mlseg.sweep --config=configs/dmf_busi.py --grid=optimizer.learning_rate=1e-4,1e-3
     python -m mlseg.sweep --study=... --workdir=DIR --task=2 --num_tasks=4
 
+Options of the recipe, --config.KEY=VALUE, are those of all cells that have such a key.
+
 Configs that differ in learning rate, losses, weighting or auxiliary loss only are trained side by
 side in one program. Each leaves the folder that `mlseg.main` leaves, in one of its own below
 --workdir; what is complete there is not trained again, and what was interrupted goes on. A cell

@@ -48,6 +48,18 @@ def test_a_study_is_every_combination_of_its_axes(tmp_path):
   assert whole.reference == "one"
 
 
+def test_an_override_is_of_the_cells_that_have_its_key(tmp_path):
+  path = str(ROOT / "configs" / "studies" / "multitask_busi.py")
+  given = ["--config.model.decoder_filters=(8,8,8,8,8)", "--noconfig.metrics.surface"]
+  cells = grid.of_study(path, [*given, "--config.num_epochs=3"]).cells
+  with_decoder = [cell for cell in cells if "decoder_filters" in cell.config.model]
+  assert {cell.config.model.decoder_filters for cell in with_decoder} == {(8,) * 5}
+  assert {c.labels["method"] for c in cells if c not in with_decoder} == {"Mask R-CNN"}
+  assert {(c.config.num_epochs, c.config.metrics.surface) for c in cells} == {(3, False)}
+  with pytest.raises(UserError, match="decoder_filter"):
+    grid.of_study(path, ["--config.model.decoder_filter=(8,8,8,8,8)"])
+
+
 def test_the_study_of_the_paper_has_its_rows_with_its_numbers():
   whole = grid.of_study(BUSI, [])
   papers = json.loads((ROOT / "configs" / "studies" / "dmf_published.json").read_text())["tables"]

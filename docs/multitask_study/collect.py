@@ -22,7 +22,10 @@ import pages  # noqa: E402 - in the folder above
 
 FILES = ("study.json", "rows.csv", "dice.csv", "accuracy.csv")
 LOSSES = ("cross_entropy", "classification_weighted_cross_entropy")
-SETTING = ("data.image_size", "model.width", "num_epochs", "patience", "batch_size")
+SETTING = (
+  "num_seeds", "num_epochs", "patience", "batch_size", "data.image_size", "data.lgg.complete",
+  "model.convention", "model.width", "model.decoder_filters",
+)  # fmt: skip
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import statistics
 
 from findings import ALL, LEARNED, SCORES, SPLITS, Study
-from pages import shell_block, wrapped
+from pages import overrides, shell_block, wrapped
 
 from mlseg.report.tables import Cell, Table, to_markdown
 
@@ -44,10 +44,9 @@ def _head(study: Study) -> str:
     The truth is of JPEG copies of the pictures, whose glands are numbered by connected region.
     `python docs/uncertainty_study/make.py` computes this page from its
     [rows](uncertainty_study)."""
-  keys = [key for key in setting if key not in ("device", "versions")]
-  overrides = " ".join(f"--config.{key}={setting[key]}" for key in keys)
   command = shell_block(
-    f"python -m mlseg.sweep --study=configs/studies/glands.py {overrides} --config.data.root=DIR"
+    f"python -m mlseg.sweep --study=configs/studies/glands.py {overrides(setting)}"
+    " --config.data.root=DIR"
   )
   title = "# Uncertainty-driven multi-loss learning for glands"
   return f"{title}\n\n{wrapped(words)}\n\n{command}"

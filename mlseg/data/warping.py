@@ -31,7 +31,7 @@ def sample(
   place = (row.astype(jnp.int32) + 1) * (width + 2) + column.astype(jnp.int32) + 1
   place = jnp.where(inside, place, 0)  # of the upper left neighbour, with a border of one pixel
   is_lower, is_right = down >= 0.5, right >= 0.5  # the nearest neighbour
-  channels = []
+  channels: list[jax.Array] = []
   for words in _words(jnp.concatenate([images, masks[..., None].astype(jnp.uint8)], -1)):
     corners = [_read(words, place + offset) for offset in (0, 1, width + 2, width + 3)]
     for number in range(_WORD):
