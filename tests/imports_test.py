@@ -18,6 +18,7 @@ ALLOWED = {  # what a module of mlseg may import from mlseg, beside its own pack
   "data": {"errors"},
   "report": {"errors"},
   "pictures": {"errors"},
+  "volumes": {"errors"},
   "log": {"errors"},
   "run_folder": {"errors"},
   "model_file": {"errors", "run_folder"},
@@ -96,7 +97,8 @@ ONLY_IN = {  # packages that only these modules may import
   "h5py": {"pretrained"},
   "safetensors": {"pretrained"},
   "tifffile": {"pictures", "data"},
-  "pydicom": {"pictures", "data"},
+  "pydicom": {"pictures", "data", "volumes"},
+  "nibabel": {"volumes"},
 }
 STANDARD = set(__import__("sys").stdlib_module_names)
 FILES = sorted(ROOT.rglob("*.py"))
