@@ -13,11 +13,11 @@ def sample(
 
   Outside lies 0, as in `scipy.ndimage.map_coordinates(..., order, mode="grid-constant")`. The
   channels of a pixel and its class are read as one word: reading numbers one by one from scattered
-  places is what takes the time.
+  places is what takes the time. Masks that are not of bytes are read by themselves.
 
   Args:
     images: [B, H, W, I] uint8.
-    masks: [B, H, W], integers from 0 to 255.
+    masks: [B, H, W], integers.
     rows: [B, H', W'] float32, the places, in pixels.
     columns: [B, H', W'] float32.
 
@@ -31,8 +31,10 @@ def sample(
   place = (row.astype(jnp.int32) + 1) * (width + 2) + column.astype(jnp.int32) + 1
   place = jnp.where(inside, place, 0)  # of the upper left neighbour, with a border of one pixel
   is_lower, is_right = down >= 0.5, right >= 0.5  # the nearest neighbour
+  with_masks = masks.dtype == jnp.uint8
+  pixels = jnp.concatenate([images, masks[..., None]], -1) if with_masks else images
   channels: list[jax.Array] = []
-  for words in _words(jnp.concatenate([images, masks[..., None].astype(jnp.uint8)], -1)):
+  for words in _words(pixels):
     corners = [_read(words, place + offset) for offset in (0, 1, width + 2, width + 3)]
     for number in range(_WORD):
       a, b, c, d = (_byte(corner, number) for corner in corners)
@@ -42,8 +44,11 @@ def sample(
       else:
         value = jnp.where(is_lower, jnp.where(is_right, d, c), jnp.where(is_right, b, a))
       channels.append(jnp.where(inside, value, 0))
-  *colours, classes = channels[: images.shape[-1] + 1]
-  return jnp.stack(colours, -1), classes.astype(masks.dtype)
+  colours = jnp.stack(channels[: images.shape[-1]], -1)
+  if with_masks:
+    return colours, channels[images.shape[-1]].astype(masks.dtype)
+  nearest = place + jnp.where(is_lower, width + 2, 0) + jnp.where(is_right, 1, 0)
+  return colours, _read(masks, jnp.where(inside, nearest, 0))
 
 
 def _words(images: jax.Array) -> list[jax.Array]:
