@@ -20,11 +20,11 @@ NEED_ROOT = ("lgg",)
 # The paper's on brain MRI, from its text, under a split that it does not describe.
 PUBLISHED = {
   "lgg": "The paper has 98 % Dice and 89 to 90 % accuracy on the whole data set. A slice without a"
-  " tumour, as two of three are, counts 100 % here where none is found, else 0."
+  " tumour, as seven of ten are, counts 100 % here where none is found, else 0."
 }
 _HEAD = """\
 One network for masks and diagnoses, with the losses 5:1 as in the published multi-task U-Net:
-against its parts, from scratch, under other ratios, and under weightings that find the ratio by
+against its parts, without ImageNet's weights, and under weightings that find the ratio by
 themselves.
 `python docs/multitask_study/make.py` computes this page from the [rows](multitask_study).
 """
