@@ -9,7 +9,12 @@ from mlseg.errors import UserError
 
 
 def read(
-  path: pathlib.Path, id_column: str, columns: Sequence[str], *, may_be_empty: bool = False
+  path: pathlib.Path,
+  id_column: str,
+  columns: Sequence[str],
+  *,
+  may_be_empty: bool = False,
+  with_others: bool = False,
 ) -> dict[str, dict[str, str]]:
   """Returns the values of the columns by id; separated by commas, semicolons or tabs.
 
@@ -18,6 +23,7 @@ def read(
     id_column: its header.
     columns: headers of the others that are wanted.
     may_be_empty: whether a row may have no value in one of those.
+    with_others: whether all other columns come too, which may be empty.
 
   Raises:
     UserError: the file cannot be read, lacks a column, has an id twice, or a value is empty.
@@ -39,11 +45,17 @@ def read(
       raise UserError(
         f"table {path}: has no column {column!r}, only {', '.join(present) or 'none'}"
       )
+  if with_others and len(present) < len(reader.fieldnames):
+    raise UserError(f"table {path}: has a column twice, or one without a name")
+  needed = {id_column} if may_be_empty else {id_column, *columns}
+  wanted = dict.fromkeys([id_column, *columns, *(present if with_others else ())])
   table: dict[str, dict[str, str]] = {}
   for number, row in enumerate(rows, start=2):
-    values = {name: (row[name] or "").strip() for name in (id_column, *columns)}
+    if with_others and (None in row or None in row.values()):
+      raise UserError(f"table {path}: row {number} has not the {len(present)} cells of the header")
+    values = {name: (row[name] or "").strip() for name in wanted}
     for name, value in values.items():
-      if not value and not (may_be_empty and name != id_column):
+      if not value and name in needed:
         raise UserError(f"table {path}: row {number} has no value in column {name!r}")
     own = values[id_column]
     if own in table:
