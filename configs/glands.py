@@ -70,9 +70,7 @@ def get_config(variant: str = "uncertainty_c+s+t+g") -> ConfigDict:
   config.metrics.surface = False
   config.metrics.objects = True
   config.metrics.object_neck = 0.0  # pixels; 0: predicted ones are connected regions
-  config.metrics.object_size = (
-    200  # pixels: half of the smallest gland of the training part, of 388
-  )
+  config.metrics.object_size = 200  # pixels: half of the smallest gland to train on, of 388
 
   config.augmentation.flip_horizontal = 0.5
   config.augmentation.flip_vertical = 0.5

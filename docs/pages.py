@@ -6,7 +6,9 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 
-from mlseg import run_folder, study_files
+from ml_collections import ConfigDict
+
+from mlseg import main, run_folder, study_files
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SETTING = "setting.json"
@@ -68,14 +70,28 @@ def value_of(config: Mapping, key: str) -> object:
   return value
 
 
-def overrides(setting: Mapping) -> str:
-  """Returns the arguments of a command line that make a recipe that of the setting."""
+def recipe(name: str) -> ConfigDict:
+  """Returns the recipe of this name in `configs/`."""
+  return main.parse(["", f"--config={ROOT / 'configs' / name}.py"])[0]
+
+
+def sweep_command(study: str, setting: Mapping, root: str = "") -> str:
+  """Returns a block with the command that trains a study under a setting.
+
+  Args:
+    study: the name of its file in `configs/studies/`.
+    setting: of `setting.json`.
+    root: of the data, where the command needs it.
+  """
   values = {key: value for key, value in setting.items() if key not in ("device", "versions")}
+  if root:
+    values["data.root"] = root
   flags = (
     f"--config.{key}={tuple(value) if isinstance(value, list) else value}".replace(" ", "")
     for key, value in values.items()
   )
-  return " ".join(f"'{flag}'" if "(" in flag else flag for flag in flags)
+  quoted = " ".join(f"'{flag}'" if "(" in flag else flag for flag in flags)
+  return shell_block(f"python -m mlseg.sweep --study=configs/studies/{study}.py {quoted}")
 
 
 def wrapped(paragraph: str, first: str = "", rest: str = "") -> str:

@@ -1,15 +1,12 @@
 """The text of `docs/dmf_study.md`, every number of it from the rows."""
 
 from findings import DEMO, Study, percent
-from pages import shell_block, wrapped
+from pages import recipe, sweep_command, wrapped
 
 from mlseg.report.tables import Cell, Table, to_markdown
 
 _POOLED = "dice_with_background_pooled"
 _PAPERS_BEST = "variance+class_balanced_dice"
-_OVERRIDES = (
-  "num_seeds", "model.filters", "data.image_size", "data.diameter", "data.sigma_space",
-)  # fmt: skip
 
 
 def text(study: Study) -> str:
@@ -37,14 +34,15 @@ def readme_table(study: Study) -> str:
 def _head(study: Study) -> str:
   count, seeds, setting = study.num_models(), study.num_seeds(), study.setting
   size, filters = setting["data.image_size"], setting["model.filters"]
-  overrides = " ".join(f"--config.{key}={setting[key]}" for key in _OVERRIDES)
+  whole = recipe("dmf_busi")
+  side = whole.data.image_size
   text = f"""\
     {count} models on BUSI: the thirteen configurations of the paper (Golnari & Diba 2026), other
     adaptive weightings, and the paper's losses as the authors' demo has them, {seeds} seeds each,
     on a split that keeps near-duplicates together (grouped) and on the paper's (random). Without a
     GPU, on {setting["device"].replace("cpu", "CPU cores")}, they are smaller than the recipe:
-    pictures of {size}×{size} and {filters} filters instead of 128×128 and 32,
-    {setting["num_epochs"]} epochs. How much that costs: the
+    pictures of {size}×{size} and {filters} filters instead of {side}×{side} and
+    {whole.model.filters}, {setting["num_epochs"]} epochs. How much that costs: the
     recipe's own row, {_PAPERS_BEST}, has {study.at_full_size[0]} % (lesion) and
     {study.at_full_size[1]} % (mean with the background) at full size, and here
     {study.score(_PAPERS_BEST, "dice", split="grouped")} % and
@@ -53,10 +51,7 @@ def _head(study: Study) -> str:
     `python docs/dmf_study/make.py` computes this page from the [rows](dmf_study); here are
     [all tables](dmf_study/tables.md) and [figures](dmf_study/figures) of the report: predictions,
     learning curves, cases side by side, weights over training."""
-  command = shell_block(
-    f"python -m mlseg.sweep --study=configs/studies/dmf_busi.py {overrides}"
-    " --config.data.root=DIR/Dataset_BUSI_with_GT"
-  )
+  command = sweep_command("dmf_busi", setting, "DIR/Dataset_BUSI_with_GT")
   title = "# The Dynamic Memory Fusion study"
   return f"{title}\n\n{wrapped(text)}\n\n{command}\n{wrapped(links)}\n"
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from findings import Study
-from pages import overrides, shell_block, wrapped
+from pages import recipe, sweep_command, wrapped
 
 from mlseg.report.tables import Cell, Table, to_markdown
 
@@ -20,7 +20,7 @@ NEED_ROOT = ("lgg",)
 # The paper's on brain MRI, from its text, under a split that it does not describe.
 PUBLISHED = {
   "lgg": "The paper has 98 % Dice and 89 to 90 % accuracy on the whole data set. A slice without a"
-  " tumour, as seven of ten are, counts 100 % here where none is found, else 0."
+  " tumour counts 100 % here where none is found, else 0."
 }
 _HEAD = """\
 One network for masks and diagnoses, with the losses 5:1 as in the published multi-task U-Net:
@@ -54,16 +54,16 @@ def _section(name: str, study: Study) -> str:
 def _setting(name: str, study: Study) -> str:
   setting = study.setting
   size, filters = setting["data.image_size"], setting["model.decoder_filters"]
+  whole = recipe(f"multitask_{name}")
+  side, levels = whole.data.image_size, whole.model.decoder_filters
   words = f"""\
     {study.num_models()} models. Without a GPU, on {setting["device"].replace("cpu", "CPU cores")},
-    they are smaller than the recipe: pictures of {size}×{size} instead of 128×128; a MobileNetV2 of
-    width {setting["model.width"]}, with ImageNet's weights where nothing else is said, and
-    {filters[0]} to {filters[-1]} filters in the decoder instead of width 1.0 and 256 to 16; at most
-    {setting["num_epochs"]} epochs in batches of {setting["batch_size"]} instead of 50 and 32."""
-  root = " --config.data.root=DIR" if name in NEED_ROOT else ""
-  command = shell_block(
-    f"python -m mlseg.sweep --study=configs/studies/multitask_{name}.py {overrides(setting)}{root}"
-  )
+    they are smaller than the recipe: pictures of {size}×{size} instead of {side}×{side}; a
+    MobileNetV2 of width {setting["model.width"]}, with ImageNet's weights where nothing else is
+    said, and {filters[0]} to {filters[-1]} filters in the decoder instead of width
+    {whole.model.width} and {levels[0]} to {levels[-1]}; at most {setting["num_epochs"]} epochs in
+    batches of {setting["batch_size"]} instead of {whole.num_epochs} and {whole.batch_size}."""
+  command = sweep_command(f"multitask_{name}", setting, "DIR" if name in NEED_ROOT else "")
   return f"{wrapped(words)}\n\n{command}"
 
 

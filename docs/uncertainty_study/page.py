@@ -3,7 +3,7 @@
 import statistics
 
 from findings import ALL, LEARNED, SCORES, SPLITS, Study
-from pages import overrides, shell_block, wrapped
+from pages import recipe, sweep_command, wrapped
 
 from mlseg.report.tables import Cell, Table, to_markdown
 
@@ -34,20 +34,21 @@ def text(study: Study) -> str:
 def _head(study: Study) -> str:
   setting = study.setting
   reduction, patch = setting["data.glas.reduction"], setting["data.patch_size"]
+  rows, whole = study.methods(), recipe("glands")
+  theirs = sum(row in study.published for row in rows)
+  side, filters, epochs = whole.data.patch_size, whole.model.filters, whole.num_epochs
   words = f"""\
-    {study.num_models()} models on Warwick-QU: the eleven rows of table 1 of BenTaieb & Hamarneh
-    2017 and three other weightings, {study.num_seeds()} seeds each, on the challenge's division and
-    on one by patients; and {study.num_sweep_models} for the sweeps of its figure 2. Without a GPU,
-    on {setting["device"].replace("cpu", "CPU cores")}, they are smaller than the recipe: pictures
-    at 1/{reduction} of the magnification, patches of {patch}×{patch} instead of 250×250,
-    {setting["model.filters"]} filters instead of 32, {setting["num_epochs"]} epochs instead of 200.
+    {study.num_models()} models on Warwick-QU: {theirs} of the {len(study.published)} rows of table
+    1 of BenTaieb & Hamarneh 2017 and {len(rows) - theirs} other weightings, {study.num_seeds()}
+    seeds each, on the challenge's division and on one by patients; and {study.num_sweep_models} for
+    the sweeps of its figure 2. Without a GPU, on {setting["device"].replace("cpu", "CPU cores")},
+    they are smaller than the recipe: pictures at 1/{reduction} of the magnification, patches of
+    {patch}×{patch} instead of {side}×{side}, {setting["model.filters"]} filters instead of
+    {filters}, {setting["num_epochs"]} epochs instead of {epochs}.
     The truth is of JPEG copies of the pictures, whose glands are numbered by connected region.
     `python docs/uncertainty_study/make.py` computes this page from its
     [rows](uncertainty_study)."""
-  command = shell_block(
-    f"python -m mlseg.sweep --study=configs/studies/glands.py {overrides(setting)}"
-    " --config.data.root=DIR"
-  )
+  command = sweep_command("glands", setting, "DIR")
   title = "# Uncertainty-driven multi-loss learning for glands"
   return f"{title}\n\n{wrapped(words)}\n\n{command}"
 

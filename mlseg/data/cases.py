@@ -40,7 +40,7 @@ class Cases(NamedTuple):
   is_test: np.ndarray | None = None  # [N] bool, in a published division
   patients: np.ndarray | None = None  # [N] int32, the same number for cases of one patient
   duplicate_bits: int = splits.THRESHOLD  # up to which two pictures are near-duplicates; -1: none
-  objects: np.ndarray | None = None  # [N, H, W] uint8, 0 or the number of a single one, if known
+  objects: np.ndarray | None = None  # [N, H, W] uint8, 0 or the number of a true object, if known
   instances: np.ndarray | None = None  # [N, H, W] uint8, those that a detector is trained on
 
 

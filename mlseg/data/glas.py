@@ -56,9 +56,9 @@ class Options(NamedTuple):
 class Glas(sources.SourceBuilder):
   """Glands of the colon: 165 pictures of 16 patients, 85 of them to train on, stained with H&E.
 
-  A mask's numbers are single glands in the original; here each is 1, and the numbers are the
-  objects that `metrics.objects` compares with. Parts 'testA' and 'testB' are
-  both the published test part, in which the patients of the training part recur.
+  A mask's numbers are single glands in the original; here each is 1, and a source has the numbers
+  beside it, as true objects. Parts 'testA' and 'testB' are both the published test part, in which
+  the patients of the training part recur.
 
   Reference: Sirinukunwattana et al., Medical Image Analysis 35 (2017) 489-502.
   """

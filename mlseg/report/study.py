@@ -18,8 +18,8 @@ class PublishedColumn(NamedTuple):
 
   heading: str
   name: str  # in `rows.csv`
-  key: str  # in the published table, which has it in the unit of ours times the factor
-  factor: float = 100.0
+  key: str  # in the published table
+  factor: float = 100.0  # of ours, to the unit of the published one
   less: bool = False  # whether less is better
 
 
@@ -140,12 +140,13 @@ def _combination(
       made.append(_scores(f"{title}: {words}", axis, scored, of_label, reference, form))
   published = study["published"] or {}
   columns = [PublishedColumn(*column) for column in published.get("columns", PUBLISHED)]
-  scored = {}
-  for column in columns:
-    scored |= known(column.name)
+  scored = {
+    label: found
+    for label, found in by_label.items()
+    if any(found[0].get(column.name) for column in columns)
+  }
   if scored:
-    ordered = {label: by_label[label] for label in by_label if label in scored}
-    table = _as_published(f"{title}: as the paper counts", axis, ordered, columns, published)
+    table = _as_published(f"{title}: as the paper counts", axis, scored, columns, published)
     made.insert(1, table)
   return made
 
