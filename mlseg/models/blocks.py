@@ -57,8 +57,18 @@ def _upsample_product(images: jax.Array, kernel: jax.Array) -> jax.Array:
   batch, height, width, _ = images.shape
   out = kernel.shape[-1]
   taps = kernel[::-1, ::-1].transpose(2, 0, 1, 3).reshape(-1, 4 * out)
-  blocks = jnp.dot(images, taps).reshape(batch, height, width, 2, 2, out)
+  blocks = _pixelwise(images, taps).reshape(batch, height, width, 2, 2, out)
   return blocks.swapaxes(2, 3).reshape(batch, 2 * height, 2 * width, out)
+
+
+def _pixelwise(images: jax.Array, matrix: jax.Array) -> jax.Array:
+  """Returns images [B, H, W, I] times a matrix [I, O].
+
+  As a product of two matrices: of more axes, the gradient of the matrix is a sum over three, for
+  which XLA on the CPU transposes both, and takes up to twice as long.
+  """
+  product = jnp.dot(images.reshape(-1, images.shape[-1]), matrix)
+  return product.reshape(*images.shape[:-1], -1)
 
 
 class Conv(nn.Module):
@@ -82,7 +92,7 @@ class Conv(nn.Module):
 
   def _convolve(self, images: jax.Array, kernel: jax.Array) -> jax.Array:
     if self.size == 1:
-      return jnp.dot(images, kernel[0, 0])
+      return _pixelwise(images, kernel[0, 0])
     half = self.size // 2
     return convolve(images, kernel, ((half, half), (half, half)))
 
