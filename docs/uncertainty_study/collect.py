@@ -23,7 +23,7 @@ from mlseg.study_files import to_csv  # noqa: E402
 FILES = ("study.json", "rows.csv", "dice.csv", "accuracy.csv")
 SETTING = (
   "num_seeds", "num_epochs", "batch_size", "model.filters",
-  "data.patch_size", "data.glas.reduction", "metrics.object_size",
+  "data.patch_size", "data.patch_overlap", "data.glas.reduction", "metrics.object_size",
   "augmentation.elastic", "augmentation.elastic_sigma",
 )  # fmt: skip
 

@@ -44,7 +44,8 @@ def _head(study: Study) -> str:
     the sweeps of its figure 2. Without a GPU, on {setting["device"].replace("cpu", "CPU cores")},
     they are smaller than the recipe: pictures at 1/{reduction} of the magnification, patches of
     {patch}×{patch} instead of {side}×{side}, {setting["model.filters"]} filters instead of
-    {filters}, {setting["num_epochs"]} epochs instead of {epochs}.
+    {filters}, {setting["num_epochs"]} epochs in batches of {setting["batch_size"]} instead of
+    {epochs} and {whole.batch_size}.
     The truth is of JPEG copies of the pictures, whose glands are numbered by connected region.
     `python docs/uncertainty_study/make.py` computes this page from its
     [rows](uncertainty_study)."""
