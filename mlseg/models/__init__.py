@@ -5,6 +5,7 @@ from mlseg.models.encoder import make_encoder
 from mlseg.models.histology_fcn import HistologyFCN, class_labels, class_scores
 from mlseg.models.mask_rcnn import MaskRCNN, objects_of, predictions_of
 from mlseg.models.multitask import MultiTaskUNet
+from mlseg.models.slice_attention import SliceAttention
 from mlseg.models.tiling import tiled
 from mlseg.models.unet import UNet
 
@@ -14,6 +15,7 @@ __all__ = [
   "Model",
   "MultiTaskUNet",
   "Outputs",
+  "SliceAttention",
   "UNet",
   "class_labels",
   "class_scores",

@@ -19,6 +19,9 @@ class Outputs(NamedTuple):
     detections: of a detector; see `mask_rcnn.Detections`.
     regions: [B, H, W, R], one score per pixel and label, where a pixel may have several labels; a
       class's score is then the sum of those of its labels. None where each class has its own.
+    attention: [B, S], how much each slice of a volume counts; they sum to 1.
+    embeddings: [B, D], what losses of embeddings compare.
+    texture_logits: [B, T], one score per volume and class of texture.
   """
 
   logits: Any = None
@@ -26,6 +29,9 @@ class Outputs(NamedTuple):
   features: Any = None
   detections: Any = None
   regions: Any = None
+  attention: Any = None
+  embeddings: Any = None
+  texture_logits: Any = None
 
 
 class Model(NamedTuple):

@@ -80,7 +80,9 @@ class MultiTaskUNet(nn.Module):
 
   def classify(self, features: jax.Array) -> jax.Array:
     """Returns the scores [B, num_labels] of the encoder's last features [B, h, w, F]."""
-    activations = features.astype(jnp.float32).mean((1, 2))
+    return self._classes(features.astype(jnp.float32).mean((1, 2)))
+
+  def _classes(self, activations: jax.Array) -> jax.Array:
     for layer in self.hidden:
       activations = nn.relu(layer(activations))
     return self.classification(activations)

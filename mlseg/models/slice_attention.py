@@ -1,0 +1,97 @@
+"""A patient's outcome from slices of a volume, gathered by attention, beside masks of the slices.
+
+Reference: the gated attention of Ilse, Tomczak, Welling, Attention-based deep multiple instance
+learning, ICML 2018, eq. 9, on the slices of Multi-loss learning for ovarian cancer (arXiv
+2605.14991); the projection for contrastive losses is that of Khosla et al., NeurIPS 2020.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mlseg.models.base import Outputs
+from mlseg.models.multitask import MultiTaskUNet
+
+
+class SliceAttention(MultiTaskUNet):
+  """Maps volumes to scores per pixel and class, and to scores, weights and an embedding of each.
+
+  A volume is a tall picture [S H, W]: its S slices one below the other, H and W multiples of 32. A
+  slice that is 0 throughout is absent. Features h_s are the means of the encoder's last ones over a
+  slice; weights are a_s = softmax_s(w · (tanh(V h_s) * sigmoid(U h_s))) over the slices that are
+  there, and the volume's features are Σ_s a_s h_s. Heads read these: of classes, of texture, and a
+  projection.
+
+  Attributes:
+    num_slices: S.
+    attention_units: rows of V and U.
+    embedding: length of the projection, which losses of embeddings read; 0: none.
+    num_textures: classes of texture; 0: no such head.
+
+  Example:
+    >>> from mlseg.models.encoder import make_encoder
+    >>> encoder = make_encoder("mobilenet_v2", "keras", 0.35)
+    >>> net = SliceAttention(encoder, 2, 2, num_slices=5, embedding=16)
+    >>> volumes = jax.ShapeDtypeStruct((4, 5 * 64, 64, 1), jnp.float32)
+    >>> shapes, _ = jax.eval_shape(
+    ...   lambda x: net.init_with_output(jax.random.key(0), x, False), volumes
+    ... )
+    >>> shapes.logits.shape, shapes.class_logits.shape, shapes.attention.shape
+    ((4, 320, 64, 2), (4, 2), (4, 5))
+  """
+
+  num_slices: int = 1
+  attention_units: int = 64
+  embedding: int = 0
+  num_textures: int = 0
+
+  def setup(self) -> None:
+    """Makes the parts."""
+    super().setup()
+    self.content = nn.Dense(self.attention_units)  # V
+    self.gate = nn.Dense(self.attention_units)  # U
+    self.score = nn.Dense(1, use_bias=False)  # w
+    if self.embedding:
+      self.projection = [nn.Dense(self.embedding), nn.Dense(self.embedding)]
+    if self.num_textures:
+      self.texture = nn.Dense(self.num_textures)
+
+  def __call__(self, images: jax.Array, train: bool) -> Outputs:
+    """Returns the scores; as features the encoder's last ones, slices one below the other."""
+    batch, height, *rest = images.shape
+    slices = images.reshape(batch * self.num_slices, height // self.num_slices, *rest)
+    features = self.encoder(slices, train)
+    logits = None
+    if self.num_classes:
+      logits = self._decode(features, train).reshape(*images.shape[:3], self.num_classes)
+    present = (slices > 0).any((1, 2, 3), keepdims=True)
+    last = jnp.where(present, features[-1].astype(jnp.float32), 0)
+    tall = last.reshape(batch, -1, *last.shape[2:])
+    pooled, weights = self._gather(tall)
+    return Outputs(
+      logits,
+      self._classes(pooled) if self.num_labels else None,
+      tall,
+      attention=weights,
+      embeddings=self._project(pooled) if self.embedding else None,
+      texture_logits=self.texture(pooled) if self.num_textures else None,
+    )
+
+  def classify(self, features: jax.Array) -> jax.Array:
+    """Returns the scores [B, num_labels] of the features of the outputs."""
+    return self._classes(self._gather(features)[0])
+
+  def _gather(self, features: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the features [B, F] of volumes and the weights [B, S] of their slices."""
+    by_slice = features.reshape(len(features), self.num_slices, -1, features.shape[-1])
+    present = (by_slice != 0).any((2, 3))
+    means = by_slice.mean(2)
+    scores = self.score(jnp.tanh(self.content(means)) * nn.sigmoid(self.gate(means)))[..., 0]
+    # Of a volume without any slice all weights are the same, and its features 0.
+    lowest = jnp.finfo(scores.dtype).min
+    weights = jax.nn.softmax(jnp.where(present, scores, lowest), axis=1)
+    return jnp.einsum("bs,bsf->bf", weights, means), weights
+
+  def _project(self, pooled: jax.Array) -> jax.Array:
+    first, second = self.projection
+    return second(nn.relu(first(pooled)))
