@@ -1,5 +1,6 @@
 """Random flips, affine and elastic maps, and intensity changes, inside the compiled step."""
 
+import functools
 import math
 
 import jax
@@ -30,6 +31,7 @@ def augment(
   brightness: float = 0.0,
   contrast: float = 0.0,
   patch: int = 0,
+  slices: int = 1,
 ) -> tuple[jax.Array, jax.Array]:
   """Returns each image and its mask under one random map, and the image under a random intensity.
 
@@ -38,6 +40,9 @@ def augment(
 
   With patches, each is cut from a random place within the borders of its picture, and mapped around
   its middle; what it then reads beyond these borders is the picture and its mask, mirrored.
+
+  Slices of a volume lie one below the other in one picture; they share their map, and each is
+  mapped by itself. One that is 0 throughout is absent: it stays 0, and its mask as it is.
 
   The elastic map moves every pixel by two fields: white noise under a Gaussian. That of Simard,
   Steinkraus & Platt 2003 with their α and σ is about `elastic` = α / (2 √(3π) σ), with the same σ;
@@ -57,6 +62,7 @@ def augment(
     brightness: largest shift of the intensity.
     contrast: largest relative change of the distance to the image's mean, at most 1.
     patch: side of the patches; 0: whole images.
+    slices: S, of a volume, whose pictures are S times as high as one; 1 with patches.
 
   Returns:
     [B, H, W, I] float32 in [0, 1], and [B, H, W] in the dtype of the masks; H and W are those of
@@ -71,16 +77,17 @@ def augment(
   _check(elastic=(elastic, 1000.0))
   if elastic and not (math.isfinite(elastic_sigma) and elastic_sigma > 0):
     raise UserError(f"config.augmentation.elastic_sigma must be positive, not {elastic_sigma}")
-  flips = {"flip_horizontal": flip_horizontal, "flip_vertical": flip_vertical}
+  whole, (count, height, width) = (images.shape, masks.shape), masks.shape
+  height //= slices
+  images, masks = images.reshape(-1, height, width, whole[0][3]), masks.reshape(-1, height, width)
+  before, present = masks, images.any((1, 2, 3)) if slices > 1 else None
+  turn = functools.partial(
+    flip, key, flip_horizontal=flip_horizontal, flip_vertical=flip_vertical, slices=slices
+  )
   if not patch:
-    images, masks = flip(key, images, masks, **flips)
-  shape = (len(masks), patch, patch) if patch else masks.shape
-  places = None
-  if rotation or shear or scale:
-    places = _affine(_random_matrix(key, len(masks), rotation, shear, scale), shape)
-  if elastic:
-    moved = elastic * _smooth_fields(jax.random.fold_in(key, 7), shape, elastic_sigma)
-    places = moved + (_grid(shape) if places is None else places)
+    images, masks = turn(images, masks)
+  shape = (count, patch, patch) if patch else (count, height, width)
+  places = _places(key, shape, rotation, shear, scale, elastic, elastic_sigma)
   if patch:
     sides = jnp.stack(padding.sizes(masks))
     corner = _corners(jax.random.fold_in(key, 8), sides, patch)[..., None, None]
@@ -88,15 +95,43 @@ def augment(
   if places is None:
     images = to_float(images)
   else:
-    images, masks = warping.sample(images, masks, *places)
+    images, masks = warping.sample(images, masks, *jnp.repeat(places, slices, axis=1))
     images = images / 255.0
   if patch:
-    images, masks = flip(key, images, masks, **flips)
-  return _intensity(key, images, contrast, brightness), masks
+    images, masks = turn(images, masks)
+  images = _intensity(key, images, contrast, brightness, slices)
+  if present is None:
+    return images, masks
+  images = jnp.where(present[:, None, None, None], images, 0)
+  masks = jnp.where(present[:, None, None], masks, before)
+  return images.reshape(whole[0]), masks.reshape(whole[1])
+
+
+def _places(
+  key: jax.Array,
+  shape: tuple[int, int, int],
+  rotation: float,
+  shear: float,
+  scale: float,
+  elastic: float,
+  elastic_sigma: float,
+) -> jax.Array | None:
+  """Returns [2, B, H, W], where each pixel comes from under random maps; None: where it is."""
+  places = None
+  if rotation or shear or scale:
+    places = _affine(_random_matrix(key, shape[0], rotation, shear, scale), shape)
+  if elastic:
+    moved = elastic * _smooth_fields(jax.random.fold_in(key, 7), shape, elastic_sigma)
+    places = moved + (_grid(shape) if places is None else places)
+  return places
 
 
 def flip(
-  key: jax.Array, *arrays: jax.Array, flip_horizontal: float, flip_vertical: float
+  key: jax.Array,
+  *arrays: jax.Array,
+  flip_horizontal: float,
+  flip_vertical: float,
+  slices: int = 1,
 ) -> tuple[jax.Array, ...]:
   """Returns arrays of one batch, those of some examples flipped: the ones that `augment` flips.
 
@@ -105,11 +140,13 @@ def flip(
     arrays: [B, H, W, ...] each.
     flip_horizontal: probability of a left-right flip.
     flip_vertical: probability of an up-down flip.
+    slices: how many examples in turn share a flip.
   """
   keys = _keys(key)
   for index, axis, chance in ((0, 2, flip_horizontal), (1, 1, flip_vertical)):
     if chance:
-      flips = jax.random.bernoulli(keys[index], chance, arrays[0].shape[:1])
+      drawn = jax.random.bernoulli(keys[index], chance, (len(arrays[0]) // slices,))
+      flips = jnp.repeat(drawn, slices)
       arrays = tuple(
         jnp.where(flips.reshape(-1, *[1] * (array.ndim - 1)), jnp.flip(array, axis), array)
         for array in arrays
@@ -126,10 +163,13 @@ def _uniform(key: jax.Array, count: int, largest: float) -> jax.Array:
   return jax.random.uniform(key, (count,), minval=-largest, maxval=largest)
 
 
-def _intensity(key: jax.Array, images: jax.Array, contrast: float, brightness: float) -> jax.Array:
-  """Returns images under a random contrast and a random brightness each."""
+def _intensity(
+  key: jax.Array, images: jax.Array, contrast: float, brightness: float, slices: int
+) -> jax.Array:
+  """Returns images under a random contrast and brightness, which as many as are slices share."""
+  count = len(images) // slices
   factors, shifts = (
-    _uniform(_keys(key)[index], len(images), largest)[:, None, None, None]
+    jnp.repeat(_uniform(_keys(key)[index], count, largest), slices)[:, None, None, None]
     for index, largest in ((5, contrast), (6, brightness))
   )
   if contrast:

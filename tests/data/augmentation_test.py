@@ -201,3 +201,30 @@ def test_a_value_out_of_range_is_named(name, value):
   images, masks = _batch(1)
   with pytest.raises(UserError, match=rf"config\.augmentation\.{name} must be in"):
     augmentation.augment(jax.random.key(0), images, masks, **{name: value})
+
+
+def test_slices_of_a_volume_share_their_map_and_absent_ones_stay():
+  rng = np.random.default_rng(2)
+  count, slices, size = 3, 4, 16
+  one = rng.integers(1, 256, (count, 1, size, size, 1), np.uint8)
+  volumes = np.repeat(one, slices, axis=1)  # all slices of a volume alike
+  masks = (volumes[..., 0] > 128).astype(np.uint8)
+  volumes[1, 2:], masks[1, 2:] = 0, 255
+  tall = volumes.reshape(count, slices * size, size, 1), masks.reshape(count, slices * size, size)
+  options = {
+    "flip_horizontal": 0.5, "flip_vertical": 0.5, "rotation": 40.0, "scale": 0.2, "elastic": 1.5,
+    "elastic_sigma": 4.0, "brightness": 0.2, "contrast": 0.2,
+  }  # fmt: skip
+  key = jax.random.key(4)
+  moved, moved_masks = augmentation.augment(key, *map(jnp.asarray, tall), **options, slices=slices)
+  assert moved.shape == tall[0].shape
+  moved = np.asarray(moved).reshape(volumes.shape)
+  moved_masks = np.asarray(moved_masks).reshape(masks.shape)
+  alone = augmentation.augment(key, jnp.asarray(one[:, 0]), jnp.asarray(masks[:, 0]), **options)
+  for n, s in np.ndindex(count, slices):
+    if n == 1 and s >= 2:
+      assert not moved[n, s].any()
+      assert (moved_masks[n, s] == 255).all()
+    else:
+      np.testing.assert_allclose(moved[n, s], alone[0][n], atol=1e-6)
+      np.testing.assert_array_equal(moved_masks[n, s], alone[1][n])
