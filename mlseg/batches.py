@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mlseg import sharding
-from mlseg.data import augmentation, pipeline
+from mlseg.data import augmentation, cohort, padding, pipeline
 
 
 class Data(NamedTuple):
@@ -20,6 +20,7 @@ class Data(NamedTuple):
   train: Any = None  # [n] int32, which cases to train on
   distances: Any = None  # [N, H, W, C] float32, where a loss reads them
   instances: Any = None  # [N, H, W] uint8, the number of an object, where a loss reads them
+  textures: Any = None  # [N] float32, how rough a lesion is, where a loss reads it
 
 
 class Batch(NamedTuple):
@@ -31,6 +32,7 @@ class Batch(NamedTuple):
   distances: jax.Array | None = None  # [B, H, W, C] float32, where a loss reads them
   instances: jax.Array | None = None  # [B, H, W] integers, where a loss reads them
   valid: jax.Array | None = None  # [B, H, W] bool, which pixels count; None: all
+  textures: jax.Array | None = None  # [B] float32, where a loss reads them
 
 
 class Chunk(NamedTuple):
@@ -42,6 +44,12 @@ class Chunk(NamedTuple):
   start: Any  # [] int32, the step of the first batch
   distances: Any = None  # [S, B, H, W, C] float32, where a loss reads them
   instances: Any = None  # [S, B, H, W] uint8, where a loss reads them
+  textures: Any = None  # [S, B] float32, where a loss reads them
+
+
+def num_slices(config: ConfigDict) -> int:
+  """Returns how many slices of a volume lie one below the other in a picture; 0: it is none."""
+  return config.data.cohort.slices if config.data.name == cohort.NAME else 0
 
 
 def order_key(key: jax.Array) -> jax.Array:
@@ -56,7 +64,10 @@ def make_batch_at(
 
   A data set on the device and chunks from the host give the same batches.
   """
-  options: dict[str, Any] = dict(config.augmentation, patch=config.data.patch_size)
+  slices = num_slices(config)
+  options: dict[str, Any] = dict(
+    config.augmentation, patch=config.data.patch_size, slices=slices or 1
+  )
   flips = {name: options[name] for name in ("flip_horizontal", "flip_vertical")}
 
   def batch_at(data: Data | Chunk, key: jax.Array, step: jax.Array) -> Batch:
@@ -65,7 +76,9 @@ def make_batch_at(
     else:
       index = pipeline.batch_indices(data.train, order_key(key), step, config.batch_size)
     images, masks = data.images[index], data.masks[index]
-    labels = None if data.labels is None else data.labels[index]
+    labels, textures = (
+      None if array is None else array[index] for array in (data.labels, data.textures)
+    )
     key = jax.random.fold_in(jax.random.split(key)[1], step)
     instances, maps = None, None
     if data.instances is None:
@@ -76,6 +89,8 @@ def make_batch_at(
       instances, masks = both // 256, (both % 256).astype(jnp.uint8)
     if data.distances is not None:
       (maps,) = augmentation.flip(key, data.distances[index], **flips)
-    return sharding.split_batch(Batch(images, masks, labels, maps, instances))
+    valid = masks != padding.IGNORED if slices else None
+    batch = Batch(images, masks, labels, maps, instances, valid, textures)
+    return sharding.split_batch(batch)
 
   return batch_at

@@ -10,10 +10,10 @@ import jax
 import optax
 from ml_collections import ConfigDict
 
-from mlseg import weighting
-from mlseg.data import cases, distances, instances
+from mlseg import batches, weighting
+from mlseg.data import cases, distances, instances, texture
 from mlseg.errors import UserError, require, unknown, user_errors
-from mlseg.loss_builders import max_objects, uses_distances
+from mlseg.loss_builders import TEXTURE, max_objects, uses_distances, uses_textures
 from mlseg.models.encoder import stage_labels
 from mlseg.weighting import LossWeighting, catalogue
 
@@ -49,6 +49,11 @@ def check_config(config: ConfigDict) -> None:
   rule = "config.metrics.spacing must be two positive numbers"
   sound = len(options.spacing) == 2 and all(0 < size < math.inf for size in options.spacing)
   require(sound, rule, tuple(options.spacing))
+  if batches.num_slices(config) and (options.surface or options.objects):
+    raise UserError(
+      "config.metrics: surface and objects must be False for the slices of a volume, which are"
+      " evenly spaced over the lesion, not neighbours"
+    )
   for name in ("tolerance", "num_processes", "object_neck", "object_size"):
     require(options[name] >= 0, f"config.metrics.{name} must not be negative", options[name])
   require(
@@ -81,6 +86,13 @@ def make_cases(configs: Sequence[ConfigDict]) -> cases.Cases:
   if count := max(map(max_objects, configs)):
     numbers = instances.number_objects(loaded.masks, count, loaded.objects)
     loaded = loaded._replace(instances=numbers)
+  if any(map(uses_textures, configs)):
+    statistic = configs[0].loss_options[TEXTURE].statistic
+    with user_errors(f"config.loss_options.{TEXTURE}"):
+      values = texture.statistics(
+        loaded.images, loaded.masks, statistic, batches.num_slices(configs[0]) or 1
+      )
+    loaded = loaded._replace(textures=values)
   if not any(map(uses_distances, configs)):
     return loaded
   maps = distances.signed_distances(loaded.masks, len(loaded.class_names))

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from mlseg.data.cases import Cases
 from mlseg.metrics import per_case
 from mlseg.metrics.detection import ImageBoxes
 
+COVARIATE = "covariate_"  # before the name of a column of the cohort, in that of `data.csv`
 PROBABILITY = "probability_"  # before the name of a diagnosis, in the header of `diagnoses.csv`
 
 
@@ -65,6 +67,25 @@ def diagnosis_rows(
   ]
 
 
+def attention_rows(
+  cases: Cases, test: np.ndarray, attention: np.ndarray, seed: int
+) -> list[dict[str, Any]]:
+  """Returns one row per slice of a volume that is there: how much it counts.
+
+  Args:
+    cases: the data set.
+    test: [N], which cases were tested.
+    attention: [N, S], which sum to 1 over the slices.
+    seed: of the model.
+  """
+  return [
+    {"seed": seed, "id": cases.ids[case], "slice": place, "attention": float(weight)}
+    for case, own in zip(test, attention, strict=True)
+    for place, weight in enumerate(own)
+    if weight > 0
+  ]
+
+
 def box_rows(
   cases: Cases, test: np.ndarray, boxes: Sequence[ImageBoxes], seed: int
 ) -> list[dict[str, Any]]:
@@ -95,7 +116,7 @@ def to_csv(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def data_csv(cases: Cases, groups: np.ndarray) -> str:
-  """Returns the text of `data.csv`: per case diagnosis, group, and pixels of each class.
+  """Returns the text of `data.csv`: per case diagnosis, group, pixels of each class, covariates.
 
   Args:
     cases: the data set.
@@ -107,6 +128,15 @@ def data_csv(cases: Cases, groups: np.ndarray) -> str:
     [
       {"id": name, "label": cases.label_names[cases.labels[n]], "group": int(groups[n])}
       | {f"pixels_{cases.class_names[c]}": int(pixels[n, c]) for c in places}
+      | _covariates(cases, n)
       for n, name in enumerate(cases.ids)
     ]
   )
+
+
+def _covariates(cases: Cases, case: int) -> dict[str, Any]:
+  """Returns what is known of a patient by column; an unknown number is an empty cell."""
+  if cases.covariates is None:
+    return {}
+  own = zip(cases.covariate_names, cases.covariates[case].tolist(), strict=True)
+  return {f"{COVARIATE}{name}": "" if math.isnan(value) else value for name, value in own}

@@ -19,6 +19,7 @@ class Evaluation(NamedTuple):
   predictions: jax.Array | None  # [N, H, W] uint8, the most likely class of each pixel
   class_logits: jax.Array | None  # [N, L], of the diagnoses
   found: PyTree  # of a detector: the objects found, [N, ...] each
+  attention: jax.Array | None = None  # [N, S], how much each slice of a volume counts
 
 
 def make_evaluate(
@@ -48,12 +49,13 @@ def make_evaluate(
     outputs, masks = predict(variables, images), truth[0]
     values = losses(outputs, *truth) if losses else {}
     objects = found(outputs) if found else None
+    attention = getattr(outputs, "attention", None)
     if outputs.logits is None:
-      return Evaluation(None, values, None, outputs.class_logits, objects)
+      return Evaluation(None, values, None, outputs.class_logits, objects, attention)
     predictions = outputs.logits.argmax(-1).astype(jnp.uint8)
     valid = None if ignored is None else masks != ignored
     counts = confusion_counts(predictions, masks, num_classes, valid=valid)
-    return Evaluation(counts, values, predictions, outputs.class_logits, objects)
+    return Evaluation(counts, values, predictions, outputs.class_logits, objects, attention)
 
   def evaluate(variables: PyTree, *arrays: PyTree) -> Evaluation:
     num_cases = arrays[0].shape[0]

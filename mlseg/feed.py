@@ -60,6 +60,7 @@ def shapes(
     jax.ShapeDtypeStruct((num_members,), np.int32, sharding=by_member),
     None if cases.distances is None else _shape(size, cases.distances, where),
     None if cases.instances is None else _shape(size, cases.instances, where),
+    None if cases.textures is None else _shape(size, cases.textures, where),
   )
   count = num_members, len(split.validation)
   read = _validation_part(cases)
@@ -68,7 +69,13 @@ def shapes(
 
 def _validation_part(cases: Cases) -> Data:
   """Returns what a validation reads of a data set."""
-  return Data(cases.images, cases.masks, cases.labels, instances=cases.instances)
+  return Data(
+    cases.images,
+    cases.masks,
+    cases.labels,
+    instances=cases.instances,
+    textures=cases.textures,
+  )
 
 
 def _whole(cases: Cases) -> Data:
@@ -79,6 +86,7 @@ def _whole(cases: Cases) -> Data:
     cases.labels,
     distances=cases.distances,
     instances=cases.instances,
+    textures=cases.textures,
   )
 
 
@@ -168,6 +176,7 @@ class Stream:
       sharding.place(starts, sharding.by_member(self._mesh)),
       self._gather(self._cases.distances, index, where),
       self._gather(self._cases.instances, index, where),
+      self._gather(self._cases.textures, index, where),
     )
     self._ready = step, chunk
 

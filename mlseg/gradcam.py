@@ -66,15 +66,19 @@ def saliency(
   return jax.nn.relu(jnp.einsum("bhwf,bf->bhw", features, weights))
 
 
-def normalised(maps: jax.Array, size: int) -> jax.Array:
+def normalised(maps: jax.Array, size: tuple[int, ...], slices: int = 1) -> jax.Array:
   """Returns maps at an image's size, the largest value of each 1; a map of zeros stays one.
 
   Args:
     maps: [B, h, w], at least 0.
-    size: side of the images, pixels.
+    size: height and width of the images, pixels.
+    slices: of a volume, one below the other; each is interpolated by itself.
 
   Returns:
-    [B, size, size] float32 in [0, 1], interpolated bilinearly.
+    [B, height, width] float32 in [0, 1], interpolated bilinearly.
   """
-  large = jax.image.resize(maps, (maps.shape[0], size, size), "bilinear")
+  batch, height, width = maps.shape
+  each = maps.reshape(batch * slices, height // slices, width)
+  large = jax.image.resize(each, (batch * slices, size[0] // slices, size[1]), "bilinear")
+  large = large.reshape(batch, *size)
   return large / jnp.maximum(large.max((1, 2), keepdims=True), jnp.finfo(jnp.float32).tiny)

@@ -88,7 +88,9 @@ class Group(NamedTuple):
     }
     if validation is not None:
       losses = {name: float(validation.losses[name][place]) for name in names}
-      scores = {"dice": validation.dice, "accuracy": validation.accuracy}
+      scores = {
+        "dice": validation.dice, "accuracy": validation.accuracy, "auc": validation.auc
+      }  # fmt: skip
       known = {name: float(values[place]) for name, values in scores.items() if values is not None}
       record["validation"] = {**known, "losses": losses}
     return record

@@ -29,6 +29,7 @@ class Prediction(NamedTuple):
     diagnoses: [B, L] float32, of the picture's diagnoses, mean over seeds.
     saliency: [B, S, S] float32 in [0, 1], where the head of classes looked for the diagnosis that
       is the most probable by the mean; mean over seeds.
+    attention: [B, slices], how much each slice of a volume counts, mean over seeds.
   """
 
   probabilities: jax.Array | None
@@ -36,6 +37,7 @@ class Prediction(NamedTuple):
   seed_spread: jax.Array | None
   diagnoses: jax.Array | None
   saliency: jax.Array | None
+  attention: jax.Array | None = None
 
 
 def prepare(pixels: np.ndarray, size: int, channels: int, filtering: dict[str, Any]) -> np.ndarray:
@@ -58,7 +60,7 @@ def prepare(pixels: np.ndarray, size: int, channels: int, filtering: dict[str, A
 
 
 def make_predict(
-  model: Model, flips: bool, saliency: str | None = None
+  model: Model, flips: bool, saliency: str | None = None, slices: int = 1
 ) -> Callable[[PyTree, jax.Array], Prediction]:
   """Returns `predict(variables, images) -> Prediction`, to be compiled.
 
@@ -71,21 +73,22 @@ def make_predict(
     flips: whether mirrored pictures are predicted too, for `flip_spread`: four times the work.
       The prediction itself is that of the picture as it is.
     saliency: one of `gradcam.METHODS`, for a network with a head of classes.
+    slices: of a volume, one below the other in its picture, which is not to be flipped then.
   """
   chosen, classify = FLIPS if flips else FLIPS[:1], model.classify
 
-  def of_seed(variables: PyTree, images: jax.Array) -> tuple[PyTree, PyTree]:
-    """Returns the pixels' probabilities [F, B, S, S, C] and the diagnoses' [B, L]."""
-    views, diagnoses = [], None
+  def of_seed(variables: PyTree, images: jax.Array) -> tuple[PyTree, PyTree, PyTree]:
+    """Returns the probabilities of pixels [F, B, S, S, C] and of diagnoses [B, L], and attention."""
+    views, diagnoses, attention = [], None, None
     for axes in chosen:
       outputs = model.apply(variables, jnp.flip(images, axes), False)[0]
       if outputs.logits is not None:
         views.append(jnp.flip(jax.nn.softmax(outputs.logits, axis=-1), axes))
       if diagnoses is None and outputs.class_logits is not None:
-        diagnoses = jax.nn.softmax(outputs.class_logits, axis=-1)
+        diagnoses, attention = jax.nn.softmax(outputs.class_logits, axis=-1), outputs.attention
       if not views:  # mirrored pictures are for the masks
         break
-    return jnp.stack(views) if views else None, diagnoses
+    return jnp.stack(views) if views else None, diagnoses, attention
 
   def look(
     classify: Callable[..., jax.Array], method: str, variables: PyTree, images: jax.Array,
@@ -93,7 +96,8 @@ def make_predict(
   ) -> jax.Array:  # fmt: skip
     features = model.apply(variables, images, False)[0].features
     head = functools.partial(classify, variables)
-    return gradcam.normalised(gradcam.saliency(head, features, labels, method), images.shape[1])
+    looked = gradcam.saliency(head, features, labels, method)
+    return gradcam.normalised(looked, images.shape[1:3], slices)
 
   def predict(variables: PyTree, images: jax.Array) -> Prediction:
     batch = pipeline.to_float(images)
@@ -108,14 +112,14 @@ def make_predict(
     shapes = jax.eval_shape(of_seed, first, batch)
     zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape), shapes)
     totals, masks = jax.lax.scan(add, zeros, variables)
-    views, diagnoses = jax.tree.map(lambda total: total / num_seeds, totals)
+    views, diagnoses, attention = jax.tree.map(lambda total: total / num_seeds, totals)
     looked = None
     if saliency and classify is not None:
       of_one = functools.partial(look, classify, saliency)
       labels = diagnoses.argmax(-1)
       looked = jax.lax.map(lambda one: of_one(one, batch, labels), variables).mean(0)
     if views is None or masks is None:
-      return Prediction(None, None, None, diagnoses, looked)
+      return Prediction(None, None, None, diagnoses, looked, attention)
     num_classes = views.shape[-1]
     return Prediction(
       probabilities=views[0],
@@ -123,6 +127,7 @@ def make_predict(
       seed_spread=spread(masks, num_classes) if num_seeds > 1 else None,
       diagnoses=diagnoses,
       saliency=looked,
+      attention=attention,
     )
 
   return predict

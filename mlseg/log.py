@@ -12,7 +12,7 @@ from rich.table import Table
 
 # What is a length, not a share.
 DISTANCES = ("hausdorff", "hausdorff95", "average_symmetric_surface_distance")
-SCORES = ("dice", "accuracy")  # of a validation
+SCORES = ("dice", "accuracy", "auc")  # of a validation
 BOXES = ("box_ap", "box_ap50", "box_ap75")  # of a detector
 OF_CASES = (  # metrics of the diagnosis that are shown
   "classification_accuracy", "balanced_accuracy", "classification_f1", "roc_auc",

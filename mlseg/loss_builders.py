@@ -10,7 +10,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mlseg import losses, models, sharding
-from mlseg.batches import Batch
+from mlseg.batches import Batch, num_slices
+from mlseg.data import texture
 from mlseg.errors import UserError, require, unknown, user_errors
 from mlseg.losses import detection, reduction
 from mlseg.model_builders import has_head
@@ -55,12 +56,47 @@ DETECTION = {
   name: getattr(detection, name)
   for name in ("rpn_objectness", "rpn_box", "roi_class", "roi_box", "roi_mask")
 }
+# Losses of embeddings, of which those of one diagnosis belong together.
+EMBEDDING = {name: getattr(losses, name) for name in ("supervised_contrastive", "triplet_hard")}
+TEXTURE = "texture_cross_entropy"  # of how rough a lesion is, in classes of the training set
 SEGMENTATION: dict[str, Loss] = {name: getattr(losses, name) for name in NAMES}
-LOSSES: dict[str, Loss] = {**SEGMENTATION, **CLASSIFICATION, **DETECTION}
+# Losses for which the neighbours of a pixel count, of another slice where slices touch.
+_OF_NEIGHBOURS = ("boundary", "cl_dice", "geometry", "hausdorff_distance_transform")
 # Losses of pixels that may have several labels.
 MULTI_LABEL = ("binary_cross_entropy", "geometry", "topology")
 # Losses whose class weights may be left to the training set: of pixels, and of cases.
 _WEIGHTED = ("weighted_cross_entropy", "classification_weighted_cross_entropy")
+
+
+def texture_cross_entropy(logits: jax.Array, textures: jax.Array, *, edges: jax.Array) -> jax.Array:
+  """Returns the cross-entropy of the class of a statistic: as many edges as it reaches.
+
+  Args:
+    logits: [B, T].
+    textures: [B], the statistic.
+    edges: [T - 1], ascending.
+
+  Returns:
+    [B], in nats.
+
+  Example:
+    >>> logits = jnp.log(jnp.array([[0.25, 0.75], [0.25, 0.75]]))
+    >>> values = texture_cross_entropy(logits, jnp.array([1.0, 3.0]), edges=jnp.array([2.0]))
+    >>> jnp.exp(-values).round(4).tolist()
+    [0.25, 0.75]
+  """
+  reached = (textures[:, None] >= edges).sum(-1)
+  targets = jax.nn.one_hot(reached, logits.shape[-1])
+  return losses.cross_entropy(logits[:, None, None], targets[:, None, None])
+
+
+LOSSES: dict[str, Loss] = {
+  **SEGMENTATION,
+  **CLASSIFICATION,
+  **DETECTION,
+  **EMBEDDING,
+  TEXTURE: texture_cross_entropy,
+}
 
 
 def loss_names(config: ConfigDict) -> list[str]:
@@ -79,6 +115,21 @@ def uses_distances(config: ConfigDict) -> bool:
   warped = options.rotation or options.shear or options.scale or options.elastic
   warped = warped or config.data.patch_size
   return "boundary" in loss_names(config) and not warped
+
+
+def uses_textures(config: ConfigDict) -> bool:
+  """Returns whether a loss reads how rough a lesion is."""
+  return TEXTURE in loss_names(config)
+
+
+def texture_edges(config: ConfigDict, textures: np.ndarray | None) -> np.ndarray | None:
+  """Returns the values that part a training set into `config.model.num_textures` equal classes.
+
+  Args:
+    config: the recipe.
+    textures: [n], of the training set; None: no loss reads them.
+  """
+  return None if textures is None else texture.edges(textures, config.model.num_textures)
 
 
 def open_class_weights(
@@ -106,10 +157,11 @@ def open_class_weights(
 
 
 def kind_of(name: str) -> str:
-  """Returns the head that a loss reads: 'segmentation', 'classification' or 'detection'."""
-  if name in DETECTION:
-    return "detection"
-  return "classification" if name in CLASSIFICATION else "segmentation"
+  """Returns the head that a loss reads, one of `model_builders.has_head`."""
+  others = {"detection": DETECTION, "classification": CLASSIFICATION, "embedding": EMBEDDING}
+  if name == TEXTURE:
+    return "texture"
+  return next((kind for kind, names in others.items() if name in names), "segmentation")
 
 
 def make_losses(
@@ -118,10 +170,12 @@ def make_losses(
   num_labels: int = 1,
   class_weights: dict[str, jax.Array] | None = None,
   names: Sequence[str] | None = None,
+  edges: jax.Array | None = None,
 ) -> dict[str, Loss]:
   """Returns the losses by name, the auxiliary one last: functions of (logits, one-hot masks).
 
-  Those of a detector are functions of (detections, objects, instances).
+  Those of a detector are functions of (detections, objects, instances), those of embeddings of
+  (embeddings, diagnoses), and that of the texture is one of (logits, statistic).
 
   Args:
     config: the recipe.
@@ -129,6 +183,7 @@ def make_losses(
     num_labels: of the cases; a loss of the diagnosis takes [B, 1, 1, labels].
     class_weights: from `open_class_weights`; a model's own, so they may be traced.
     names: of the losses, where other configs of the same program have more than this one.
+    edges: from `texture_edges`; a model's own, so they may be traced.
 
   Raises:
     UserError: a loss or an option is not known, or the network has no head for it.
@@ -143,6 +198,8 @@ def make_losses(
         f"config.losses: {name!r} needs the head of {kind_of(name)}, which config.model"
         f" ({config.model.name}) has not"
       )
+    if name in _OF_NEIGHBOURS and num_slices(config):
+      raise UserError(f"config.losses: {name!r} is not for the slices of a volume")
   for name in config.loss_options:
     if name not in LOSSES:
       raise unknown("loss in config.loss_options", name, LOSSES)
@@ -152,14 +209,24 @@ def make_losses(
     with user_errors(f"config.loss_options.{name}"):
       if name in (class_weights or {}) and options.get("class_weights") == ():
         options["class_weights"] = (class_weights or {})[name]
+      if name == TEXTURE:  # its option says which statistic `builders.make_cases` computes
+        options = {"edges": edges}
       functions[name] = functools.partial(LOSSES[name], **options)
-      if kind_of(name) == "detection":
-        continue
-      is_segmentation = kind_of(name) == "segmentation"
-      shape = (1, 8, 8, num_classes) if is_segmentation else (1, 1, 1, num_labels)
-      example = jax.ShapeDtypeStruct(shape, jnp.float32)
-      jax.eval_shape(functions[name], example, example)  # checks the options' names and values
+      _check_options(functions[name], kind_of(name), num_classes, num_labels)
   return functions
+
+
+def _check_options(loss: Loss, kind: str, num_classes: int, num_labels: int) -> None:
+  """Calls a loss on shapes alone, which checks its options' names and values."""
+  pixels = jax.ShapeDtypeStruct((1, 8, 8, num_classes), jnp.float32)
+  labels = jax.ShapeDtypeStruct((1, 1, 1, num_labels), jnp.float32)
+  examples = {
+    "segmentation": (pixels, pixels),
+    "classification": (labels, labels),
+    "embedding": (pixels.update(shape=(2, 8)), labels.update(shape=(2,), dtype=jnp.int32)),
+  }
+  if kind in examples:
+    jax.eval_shape(loss, *examples[kind])
 
 
 def max_objects(config: ConfigDict) -> int:
@@ -218,6 +285,10 @@ def per_example(
       values[name] = loss(outputs.detections, *truth, batch.instances)
     elif name in MULTI_LABEL and labels is not None:
       values[name] = loss(regions, targets @ labels, **counting)
+    elif kind_of(name) == "embedding":
+      values[name] = loss(outputs.embeddings, batch.labels)
+    elif kind_of(name) == "texture":
+      values[name] = loss(outputs.texture_logits, batch.textures)
     elif kind_of(name) == "segmentation":
       values[name] = loss(logits, targets, **counting, **given.get(name, {}))
     else:
@@ -245,11 +316,18 @@ def make_loss_fn(
     variables, truth = {**model_state, "params": params}, _truth(batch, max_objects)
     outputs, model_state = model.apply(variables, batch.images, True, *truth)
     logits = outputs.logits if labels is None else None
-    return outputs._replace(features=None, logits=logits), model_state
+    # What no loss reads is no place to compare gradients at.
+    return outputs._replace(features=None, attention=None, logits=logits), model_state
 
   def values(outputs: PyTree, model_state: PyTree, batch: Batch) -> Scalars:
     del model_state
     found = per_example(loss_functions, outputs, batch, num_classes, max_objects, labels)
-    return {name: reduction.reduce(value) for name, value in found.items()}
+    # Of embeddings, an anchor without a partner has no loss, and does not count.
+    return {
+      name: reduction.reduce(
+        value, losses.has_partner(jnp.asarray(batch.labels)) if name in EMBEDDING else None
+      )
+      for name, value in found.items()
+    }
 
   return SplitLoss(forward, values)

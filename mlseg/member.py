@@ -22,7 +22,12 @@ from mlseg.train_step import StepLog, TrainState
 
 PyTree = Any
 # Scores of the validation set by which an epoch is the best, and the head that each needs.
-SELECTIONS = {"dice": "segmentation", "accuracy": "classification", "mean": ""}
+SELECTIONS = {
+  "dice": "segmentation",
+  "accuracy": "classification",
+  "auc": "classification",
+  "mean": "",
+}
 
 
 class Member(NamedTuple):
@@ -32,6 +37,7 @@ class Member(NamedTuple):
   validation: Any  # [v] int32
   extra: dict[str, Any]  # arguments of its weighting and optimiser, where configs differ
   class_weights: dict[str, Any]  # by loss [C] float32 from its training set, where one asks
+  texture_edges: Any  # [T - 1] float32 from its training set, where a loss asks
 
 
 class Validation(NamedTuple):
@@ -39,6 +45,7 @@ class Validation(NamedTuple):
 
   dice: jax.Array | None  # [], foreground, mean over images
   accuracy: jax.Array | None  # [], of the diagnoses
+  auc: jax.Array | None  # [], area under the ROC curve, of two diagnoses
   losses: dict[str, jax.Array]  # per loss []
 
 
@@ -88,7 +95,7 @@ def make_functions(configs: Sequence[ConfigDict], num_cases: int, cases: Cases) 
     UserError: the config is not right.
   """
   config = configs[0]
-  _check_selection(config)
+  _check_selection(config, len(cases.label_names))
   steps_per_epoch = num_cases // config.batch_size
   num_steps = steps_per_epoch * config.num_epochs
   num_classes, num_labels = len(cases.class_names), len(cases.label_names)
@@ -127,13 +134,22 @@ class _Parts(NamedTuple):
 
   @property
   def ignored(self) -> int | None:
-    """Returns what masks have beyond the borders of their pictures, where sizes differ."""
-    return padding.IGNORED if self.config.data.patch_size else None
+    """Returns what masks have where there is no picture, if there is such a place.
+
+    Beyond the borders of pictures of different sizes, and in slices that are absent.
+    """
+    some = self.config.data.patch_size or batches.num_slices(self.config)
+    return padding.IGNORED if some else None
 
   def losses(self, member: Member) -> dict[str, loss_builders.Loss]:
     """Returns the losses of a model by name."""
     return loss_builders.make_losses(
-      self.config, self.num_classes, self.num_labels, member.class_weights, self.joint.loss_names
+      self.config,
+      self.num_classes,
+      self.num_labels,
+      member.class_weights,
+      self.joint.loss_names,
+      member.texture_edges,
     )
 
   def predict(self, variables: PyTree, images: jax.Array) -> Outputs:
@@ -150,7 +166,10 @@ def _make_member(parts: _Parts, cases: Cases, split: Split, place: int) -> Membe
     "classification": (cases.labels[split.train], parts.num_labels),
   }
   weights = loss_builders.open_class_weights(parts.config, classes, joint.loss_names)
-  return Member(split.train.astype(np.int32), split.validation.astype(np.int32), own, weights)
+  textures = None if cases.textures is None else cases.textures[split.train]
+  edges = loss_builders.texture_edges(parts.config, textures)
+  train, validation = split.train.astype(np.int32), split.validation.astype(np.int32)
+  return Member(train, validation, own, weights, edges)
 
 
 def _init(
@@ -194,10 +213,10 @@ def _validate(parts: _Parts, mapped: Mapped, shared: Shared) -> tuple[TrainState
   functions = parts.losses(member)
 
   def losses(outputs: Outputs, masks: jax.Array, *truth: Any) -> dict[str, jax.Array]:
-    labels, instances = truth
+    labels, instances, textures = truth
     valid = None if parts.ignored is None else masks != parts.ignored
     # Losses do not read the images.
-    batch = batches.Batch(masks, masks, labels, instances=instances, valid=valid)
+    batch = batches.Batch(masks, masks, labels, instances=instances, valid=valid, textures=textures)
     return loss_builders.per_example(
       functions, outputs, batch, parts.num_classes, parts.max_objects, parts.label_table
     )
@@ -206,18 +225,21 @@ def _validate(parts: _Parts, mapped: Mapped, shared: Shared) -> tuple[TrainState
     parts.predict, parts.num_classes, config.batch_size, losses, ignored=parts.ignored
   )
   read = jax.tree.map(
-    lambda array: array[index], (part.images, part.masks, part.labels, part.instances)
+    lambda array: array[index],
+    (part.images, part.masks, part.labels, part.instances, part.textures),
   )
   labels, result = read[2], evaluate(state.variables, *read)
-  dice, accuracy = None, None
+  dice, accuracy, auc = None, None, None
   if result.counts is not None:
     dice = overlap.foreground_dice(result.counts)
   if result.class_logits is not None:
     accuracy = (result.class_logits.argmax(-1) == labels).mean()
+    if parts.num_labels == 2:
+      auc = _auc(result.class_logits[:, 1] - result.class_logits[:, 0], labels)
   means = {name: value.mean() for name, value in result.losses.items()}
-  score = _score(config.selection, {"dice": dice, "accuracy": accuracy})
+  score = _score(config.selection, {"dice": dice, "accuracy": accuracy, "auc": auc})
   state = train_step.update_best(state, score, epoch, config.patience)
-  return state, Validation(dice, accuracy, means)
+  return state, Validation(dice, accuracy, auc, means)
 
 
 def _explain(
@@ -225,9 +247,9 @@ def _explain(
 ) -> jax.Array:
   outputs = parts.predict(variables, images)
   head, labels = functools.partial(classify, variables), outputs.class_logits.argmax(-1)
-  size = images.shape[1]
+  size, slices = images.shape[1:3], batches.num_slices(parts.config) or 1
   maps = [
-    gradcam.normalised(gradcam.saliency(head, outputs.features, labels, method), size)
+    gradcam.normalised(gradcam.saliency(head, outputs.features, labels, method), size, slices)
     for method in gradcam.METHODS
   ]
   return jnp.rint(255 * jnp.stack(maps)).astype(jnp.uint8)
@@ -237,7 +259,18 @@ def _found(outputs: Outputs) -> Predictions:
   return predictions_of(outputs.detections)
 
 
-def _check_selection(config: ConfigDict) -> None:
+def _auc(scores: jax.Array, labels: jax.Array) -> jax.Array:
+  """Returns how often a case of label 1 has a higher score than one of label 0; ties count half.
+
+  Where one of the labels is missing it is 0.5, which says nothing.
+  """
+  above = jnp.sign(scores[:, None] - scores) / 2 + 0.5
+  pairs = (labels[:, None] == 1) & (labels == 0)
+  count = pairs.sum()
+  return jnp.where(count, jnp.where(pairs, above, 0).sum() / jnp.maximum(count, 1), 0.5)
+
+
+def _check_selection(config: ConfigDict, num_labels: int) -> None:
   """Raises a UserError where the network does not say what its epochs are to be judged by."""
   if config.selection not in SELECTIONS:
     raise unknown("config.selection", config.selection, SELECTIONS)
@@ -250,9 +283,12 @@ def _check_selection(config: ConfigDict) -> None:
       f"config.selection {config.selection!r} needs the head of {head}, which config.model"
       f" ({config.model.name}) has not"
     )
+  if config.selection == "auc" and num_labels != 2:
+    raise UserError(f"config.selection 'auc' needs cases of two labels, not {num_labels}")
 
 
 def _score(selection: str, scores: dict[str, jax.Array | None]) -> jax.Array:
-  """Returns what an epoch is judged by: one of the scores, or the mean of those there are."""
+  """Returns what an epoch is judged by: a score, or the mean of Dice and accuracy, if known."""
   known = {name: score for name, score in scores.items() if score is not None}
-  return jnp.stack([*known.values()]).mean() if selection == "mean" else known[selection]
+  both = [known[name] for name in ("dice", "accuracy") if name in known]
+  return jnp.stack(both).mean() if selection == "mean" else known[selection]

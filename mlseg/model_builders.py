@@ -8,12 +8,14 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mlseg import models, pretrained
+from mlseg.batches import num_slices
 from mlseg.errors import UserError, require, unknown, user_errors
 from mlseg.models import encoder as encoders
 from mlseg.models import multitask, unet
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 HEADS = ("segmentation", "classification")
+SLICE_ATTENTION = "slice_attention"
 DETECTION = "detection"  # the head of a network that finds objects, and masks by them
 ENCODER = "encoder"  # the name of that part in the variables of every network that has one
 NONE = "none"
@@ -41,11 +43,17 @@ def make_model(config: ConfigDict, num_classes: int, num_labels: int = 1) -> mod
     "classifier": _multitask,
     "mask_rcnn": _mask_rcnn,
     "histology_fcn": _histology_fcn,
+    SLICE_ATTENTION: _slice_attention,
   }
   if options.name not in makers:
     raise unknown("model", options.name, makers)
   if options.dtype not in DTYPES:
     raise unknown("config.model.dtype", options.dtype, DTYPES)
+  if bool(num_slices(config)) != (options.name == SLICE_ATTENTION):
+    raise UserError(
+      f"config.model.name must be {SLICE_ATTENTION!r} for the patients of config.data.cohort,"
+      f" and only for them, not {options.name!r} for config.data.name {config.data.name!r}"
+    )
   model = makers[options.name](config, num_classes, num_labels)
   patch, overlap = config.data.patch_size, config.data.patch_overlap
   if not patch:
@@ -57,13 +65,27 @@ def make_model(config: ConfigDict, num_classes: int, num_labels: int = 1) -> mod
 
 
 def input_size(config: ConfigDict) -> int:
-  """Returns the side of the pictures that the network is trained on."""
+  """Returns the side of the pictures, or of the slices, that the network is trained on."""
   return config.data.patch_size or config.data.image_size
 
 
+def input_shape(config: ConfigDict) -> tuple[int, int]:
+  """Returns height and width of the pictures that the network is trained on; see `num_slices`."""
+  side = input_size(config)
+  return side * (num_slices(config) or 1), side
+
+
 def has_head(config: ConfigDict, head: str) -> bool:
-  """Returns whether the network of a config has one of HEADS, or DETECTION, for a loss to read."""
+  """Returns whether the network of a config has a head for a loss to read.
+
+  Args:
+    config: the recipe.
+    head: one of HEADS, DETECTION, 'embedding' or 'texture'.
+  """
   options = config.model
+  numbers = {"embedding": "embedding", "texture": "num_textures"}
+  if head in numbers:
+    return options.get(numbers[head], 0) > 0
   own = {"classifier": ("classification",), "mask_rcnn": (DETECTION,)}
   return head in own.get(options.name, options.get("heads", ("segmentation",)))
 
@@ -124,6 +146,32 @@ def _unet(config: ConfigDict, num_classes: int, num_labels: int) -> models.Model
 
 
 def _multitask(config: ConfigDict, num_classes: int, num_labels: int) -> models.Model:
+  options = _multitask_options(config, num_classes, num_labels)
+  return models.from_linen(
+    models.MultiTaskUNet(**options),
+    models.MultiTaskUNet.classify if options["num_labels"] else None,
+  )
+
+
+def _slice_attention(config: ConfigDict, num_classes: int, num_labels: int) -> models.Model:
+  options = config.model
+  require(options.attention_units >= 1, "config.model.attention_units must be at least 1",
+          options.attention_units)  # fmt: skip
+  require(options.embedding >= 0, "config.model.embedding must not be negative", options.embedding)
+  rule = "config.model.num_textures must be 0 (no such head) or at least 2"
+  require(options.num_textures == 0 or options.num_textures >= 2, rule, options.num_textures)
+  module = models.SliceAttention(
+    num_slices=num_slices(config),
+    attention_units=options.attention_units,
+    embedding=options.embedding,
+    num_textures=options.num_textures,
+    **_multitask_options(config, num_classes, num_labels),
+  )
+  return models.from_linen(module, models.SliceAttention.classify if module.num_labels else None)
+
+
+def _multitask_options(config: ConfigDict, num_classes: int, num_labels: int) -> dict[str, Any]:
+  """Returns what `models.MultiTaskUNet` is made of."""
   options = config.model
   num_classes, num_labels = _of_heads(config, num_classes, num_labels)
   filters = tuple(options.decoder_filters)
@@ -132,19 +180,18 @@ def _multitask(config: ConfigDict, num_classes: int, num_labels: int) -> models.
   require(options.decoder_convs >= 0, "config.model.decoder_convs must not be negative",
           options.decoder_convs)  # fmt: skip
   _check_size(config, multitask.HALVINGS, "what an encoder divides it by")
-  module = models.MultiTaskUNet(
-    encoder=_encoder(options),
-    num_classes=num_classes,
-    num_labels=num_labels,
-    decoder_filters=filters,
-    decoder_convs=options.decoder_convs,
-    skips=options.skips,
-    attention=options.attention,
-    units=tuple(options.units),
-    norm_momentum=options.norm_momentum,
-    dtype=DTYPES[options.dtype],
-  )
-  return models.from_linen(module, models.MultiTaskUNet.classify if num_labels else None)
+  return {
+    "encoder": _encoder(options),
+    "num_classes": num_classes,
+    "num_labels": num_labels,
+    "decoder_filters": filters,
+    "decoder_convs": options.decoder_convs,
+    "skips": options.skips,
+    "attention": options.attention,
+    "units": tuple(options.units),
+    "norm_momentum": options.norm_momentum,
+    "dtype": DTYPES[options.dtype],
+  }
 
 
 def _mask_rcnn(config: ConfigDict, num_classes: int, num_labels: int) -> models.Model:

@@ -21,6 +21,10 @@ three mirror images, seed_spread of the seeds. Parts are connected in 8 directio
 known for DICOM with a pixel spacing or one calibrated ultrasound region. predictions.csv is
 written, or replaced, at the end.
 
+For a run on volumes DIR is a manifest, or a folder that holds one, with the columns patient, image
+and mask; the results are diagnoses.csv, attention.csv with how much each slice counts, and
+patients/NAME.png with the slices that count most, under what spoke for the answer.
+
 Exit codes: 0 done; 1 some files could not be read, one line each says why; 2 wrong use; 130 stopped
 by Ctrl-C, with whole files up to there.
 """

@@ -60,10 +60,20 @@ def write(
   if prediction.probabilities is not None:
     yield REGIONS, _write_regions(place, run, picture, prediction)
   if prediction.diagnoses is not None:
-    values = np.asarray(prediction.diagnoses)
-    row = {"file": place.file, "diagnosis": run.label_names[int(values.argmax())]}
-    own = zip(columns(DIAGNOSES, run)[2:], map(float, values), strict=True)
-    yield DIAGNOSES, [row | dict(own)]
+    yield DIAGNOSES, [answer(run, place.file, prediction.diagnoses)]
+
+
+def answer(run: trained.Trained, name: str, diagnoses: Any) -> dict[str, Any]:
+  """Returns the row of a picture or a patient in the table of diagnoses.
+
+  Args:
+    run: whose diagnoses these are.
+    name: in the column 'file'.
+    diagnoses: [L], their probabilities.
+  """
+  values = np.asarray(diagnoses)
+  row = {"file": name, "diagnosis": run.label_names[int(values.argmax())]}
+  return row | dict(zip(columns(DIAGNOSES, run)[2:], map(float, values), strict=True))
 
 
 def _write_regions(

@@ -21,7 +21,9 @@ from mlseg import (
   prediction_files,
   region_table,
   trained,
+  volume_predictor,
 )
+from mlseg.batches import num_slices
 from mlseg.errors import UserError
 from mlseg.log import Reporter
 from mlseg.pictures import files
@@ -65,6 +67,11 @@ def predict(options: Options, reporter: Reporter) -> tuple[int, int]:
     UserError: no trained run, no pictures, or results cannot be written.
   """
   run = trained.load(options.workdir)
+  if num_slices(run.config):
+    claim = functools.partial(_claim, options, run)
+    return volume_predictor.predict(
+      options.images, options.out, run, options.saliency, claim, reporter
+    )
   paths, num_others = files.find(options.images, options.out)
   if not paths:
     raise UserError(

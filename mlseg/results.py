@@ -1,8 +1,6 @@
-"""What a run leaves for people: its split, one row per case, the summary, examples, and figures."""
+"""What testing a run gives: scores of the cases of each seed, and their summary over the seeds."""
 
-import io
 import json
-import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,14 +8,13 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mlseg import case_objects, case_tables, gradcam, sharding
+from mlseg import case_objects, sharding
 from mlseg.data import padding
 from mlseg.data.cases import Cases
 from mlseg.data.splits import Split
 from mlseg.group import Run
 from mlseg.log import Reporter
 from mlseg.metrics import (
-  dice,
   mean_and_deviation,
   per_case_surface,
   summarize,
@@ -26,15 +23,13 @@ from mlseg.metrics import (
 )
 from mlseg.metrics.detection import ImageBoxes, summarize_boxes
 from mlseg.metrics.surface_cases import SurfaceTable
+from mlseg.model_builders import has_head
 from mlseg.models import objects_of
 from mlseg.models.mask_rcnn import Predictions
 from mlseg.programs import Programs
-from mlseg.report import plots
-from mlseg.run_folder import to_json, write_file
 from mlseg.sharding import Layout
 
-MAX_EXAMPLES = 200  # of a run, to keep its folder small
-MAX_MAPS = 24
+MAX_MAPS = 24  # of saliency of pictures, to keep the folder of a run small
 
 
 class SeedScores(NamedTuple):
@@ -48,6 +43,8 @@ class SeedScores(NamedTuple):
   maps: np.ndarray | None = None  # [methods, n, H, W] uint8, of the cases at `_shown`
   boxes: tuple[ImageBoxes, ...] = ()  # N of a detector
   objects: case_objects.Matches | None = None  # None: the config asks for none
+  attention: np.ndarray | None = None  # [N, S], of the slices of volumes
+  validation: np.ndarray | None = None  # [v, L], as the probabilities, of the validation cases
 
 
 def say_header(reporter: Reporter, runs: Sequence[Run], cases: Cases, split: Split) -> None:
@@ -95,7 +92,7 @@ def test_seed(
   programs: Programs,
   config: ConfigDict,
   cases: Cases,
-  test: np.ndarray,
+  split: Split,
   variables: Any,
   reporter: Reporter,
 ) -> SeedScores:
@@ -103,14 +100,23 @@ def test_seed(
 
   All processes predict; the main one measures surfaces.
   """
-  result = programs.test(variables, cases.images[test], cases.masks[test])
+  test = split.test
+  # Of the diagnoses those of the validation cases too, of which thresholds are chosen.
+  chosen = split.validation if has_head(config, "classification") else test[:0]
+  both = np.concatenate([test, chosen])
+  result = programs.test(variables, cases.images[both], cases.masks[both])
   scores = SeedScores(None, None, None, cases.labels[test], None)
   if result.class_logits is not None:
     probabilities = np.asarray(jax.nn.softmax(result.class_logits, axis=-1))
-    scores = scores._replace(probabilities=probabilities)
+    scores = scores._replace(
+      probabilities=probabilities[: len(test)], validation=probabilities[len(test) :]
+    )
+  result = jax.tree.map(lambda array: array[: len(test)], result)
+  if result.attention is not None:
+    scores = scores._replace(attention=np.asarray(result.attention))
   if programs.explain is not None:
-    shown = cases.images[test[_shown(len(test), MAX_MAPS)]]
-    scores = scores._replace(maps=np.asarray(programs.explain(variables, shown)))
+    shown = test if scores.attention is not None else test[shown_places(len(test), MAX_MAPS)]
+    scores = scores._replace(maps=np.asarray(programs.explain(variables, cases.images[shown])))
   if result.found is not None:
     scores = scores._replace(boxes=_boxes(result.found, cases, test))
   if result.counts is None:
@@ -175,49 +181,6 @@ def summarize_seeds(config: ConfigDict, tested: dict[int, SeedScores]) -> dict[s
   }
 
 
-def write(
-  workdir: pathlib.Path,
-  cases: Cases,
-  parts: dict[int, Split],
-  tested: dict[int, SeedScores],
-  summary: dict[str, Any],
-) -> None:
-  """Writes the tables of cases, `examples.npz`, `saliency.npz`, figures, and `results.json` last.
-
-  A network without a head for something leaves no table of it.
-
-  Args:
-    workdir: the run's folder.
-    cases: the data set.
-    parts: the split of each seed.
-    tested: per seed what `test_seed` gave.
-    summary: from `summarize_seeds`.
-  """
-  rows, diagnoses, boxes = [], [], []
-  for seed, result in tested.items():
-    test = parts[seed].test
-    if result.counts is not None:
-      more = {} if result.surfaces is None else result.surfaces.metrics
-      if result.objects is not None:
-        more = more | case_objects.of_cases(result.objects)
-      rows += case_tables.case_rows(cases, test, result.counts, more, seed)
-    if result.probabilities is not None:
-      diagnoses += case_tables.diagnosis_rows(cases, test, result.probabilities, seed)
-    boxes += case_tables.box_rows(cases, test, result.boxes, seed)
-  seed, first = next(iter(tested.items()))
-  if rows:
-    write_file(workdir / "cases.csv", case_tables.to_csv(rows))
-    write_file(workdir / "examples.npz", _packed(_examples(cases, parts[seed].test, first)))
-  if diagnoses:
-    write_file(workdir / "diagnoses.csv", case_tables.to_csv(diagnoses))
-    if first.maps is not None:
-      write_file(workdir / "saliency.npz", _packed(_saliency(cases, parts[seed].test, first)))
-  if boxes:
-    write_file(workdir / "boxes.csv", case_tables.to_csv(boxes))
-  plots.plot_run(workdir)
-  write_file(workdir / "results.json", to_json(summary, indent=2) + "\n")  # says: complete
-
-
 def _over_seeds(values: list[float]) -> dict[str, Any]:
   """Returns mean, sample standard deviation (None for one seed) and the values themselves."""
   mean, deviation = mean_and_deviation(values)
@@ -243,46 +206,9 @@ def _summarize(result: SeedScores) -> dict[str, float]:
   return metrics
 
 
-def _packed(arrays: dict[str, np.ndarray]) -> bytes:
-  buffer = io.BytesIO()
-  np.savez_compressed(buffer, allow_pickle=False, **arrays)
-  return buffer.getvalue()
-
-
-def _shown(count: int, most: int) -> np.ndarray:
+def shown_places(count: int, most: int) -> np.ndarray:
   """Returns places among so many cases, evenly spaced.
 
   The choice does not depend on the model, so that runs can be looked at side by side.
   """
   return np.linspace(0, count - 1, min(most, count)).round().astype(int)
-
-
-def _examples(cases: Cases, test: np.ndarray, result: SeedScores) -> dict[str, np.ndarray]:
-  """Returns what `examples.npz` holds: the test cases, or as many of them."""
-  places = _shown(len(test), MAX_EXAMPLES)
-  chosen = test[places]
-  counts, predictions = np.asarray(result.counts), np.asarray(result.predictions)
-  beyond = cases.masks[chosen] == padding.IGNORED
-  return {
-    "images": cases.images[chosen],
-    "masks": np.where(beyond, 0, cases.masks[chosen]),
-    "predictions": np.where(beyond, 0, predictions[places]),
-    "ids": np.array([cases.ids[i] for i in chosen]),
-    "dice": dice(counts)[places, 1:].mean(-1),
-  }
-
-
-def _saliency(cases: Cases, test: np.ndarray, result: SeedScores) -> dict[str, np.ndarray]:
-  """Returns what `saliency.npz` holds: maps of some test cases, by `gradcam.METHODS`."""
-  places = _shown(len(test), MAX_MAPS)
-  chosen = test[places]
-  called = np.asarray(result.probabilities)[places].argmax(-1)
-  names = np.array(cases.label_names)
-  maps = dict(zip(gradcam.METHODS, np.asarray(result.maps), strict=True))
-  return {
-    "images": cases.images[chosen],
-    "masks": cases.masks[chosen],
-    "ids": np.array([cases.ids[i] for i in chosen]),
-    "labels": names[cases.labels[chosen]],
-    "predicted": names[called],
-  } | {f"map_{name}": values for name, values in maps.items()}

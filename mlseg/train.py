@@ -14,6 +14,7 @@ from mlseg import (
   builders,
   case_tables,
   model_file,
+  result_files,
   results,
   run_folder,
   seeds,
@@ -169,13 +170,13 @@ def _finish(
   """Tests the seeds of a run and writes its rows, results and figures; returns the results."""
   config, workdir = run.config, run.workdir
   tested = {
-    seed: results.test_seed(programs, config, cases, parts[seed].test, variables, reporter)
+    seed: results.test_seed(programs, config, cases, parts[seed], variables, reporter)
     for seed, variables in best.items()
   }
   summary = results.summarize_seeds(config, tested)
   if sharding.is_main():
     model_file.write(workdir, best)
-    results.write(workdir, cases, parts, tested, summary)
+    result_files.write(workdir, cases, parts, tested, summary)
   if run.title:  # one of many, which a table will show
     reporter.say(f"{run.name}: test {shown_scores(summary['metrics'])}, in {workdir}")
     return summary

@@ -48,7 +48,7 @@ def load(workdir: pathlib.Path) -> Trained:
     raise UserError(f"{path} is damaged (its seeds differ in their arrays)")
   try:
     model = model_builders.make_model(config, len(class_names), len(label_names))
-    channels = _channels(model, model_builders.input_size(config), next(iter(shapes.values())))
+    channels = _channels(model, model_builders.input_shape(config), next(iter(shapes.values())))
   except (AttributeError, KeyError, TypeError) as error:
     raise UserError(f"{workdir / 'config.json'} is not the config of a run ({error})") from error
   if channels is None:
@@ -109,10 +109,12 @@ def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
   return {jax.tree_util.keystr(path): tuple(leaf.shape) for path, leaf in leaves}
 
 
-def _channels(model: Model, size: int, shapes: dict[str, tuple[int, ...]]) -> int | None:
+def _channels(
+  model: Model, size: tuple[int, int], shapes: dict[str, tuple[int, ...]]
+) -> int | None:
   """Returns for how many input channels the network has arrays of these shapes, or None."""
   for channels in _CHANNELS:
-    image = jax.ShapeDtypeStruct((1, size, size, channels), np.float32)
+    image = jax.ShapeDtypeStruct((1, *size, channels), np.float32)
     if _shapes(jax.eval_shape(model.init, jax.random.key(0), image)) == shapes:
       return channels
   return None

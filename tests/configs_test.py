@@ -63,6 +63,8 @@ def test_config_is_complete_and_builds(path, variant):
     network = dict(_leaves(_module(CONFIGS[0].with_name("multitask_busi.py")).get_config(kind)))
     expected = {name for name in expected if not name.startswith("model.")}
     expected |= {name for name in network if name.startswith(("model.", "optimizer."))}
+  if config.model.name == "slice_attention":
+    expected |= {f"model.{name}" for name in ("attention_units", "embedding", "num_textures")}
   if config.model.name == "histology_fcn":
     own = ("name", "heads", "containment", "depth", "filters", "units", "norm_momentum", "dtype")
     expected = {name for name in expected if not name.startswith("model.")}
@@ -146,6 +148,7 @@ def test_the_options_of_losses_in_the_recipe_are_the_defaults_of_the_losses():
   for name, loss in loss_builders.LOSSES.items():
     config.losses = (name,)
     config.model.heads = (loss_builders.kind_of(name),)
+    config.model.embedding, config.model.num_textures = 8, 3
     weights = {name: jnp.ones(2)}
     if name in loss_builders.DETECTION:
       continue  # of a network that this recipe has not

@@ -57,12 +57,12 @@ def test_features_without_influence_give_zeros(method):
     lambda a: 0 * a.mean((1, 2)), jnp.ones((2, 3, 3, 4)), np.array([0, 1]), method
   )
   np.testing.assert_array_equal(maps, np.zeros((2, 3, 3)))
-  np.testing.assert_array_equal(gradcam.normalised(maps, 8), np.zeros((2, 8, 8)))
+  np.testing.assert_array_equal(gradcam.normalised(maps, (8, 8)), np.zeros((2, 8, 8)))
 
 
 def test_a_map_is_brought_to_the_images_size_with_its_largest_value_1():
   maps = jnp.zeros((2, 4, 4)).at[0, 1, 2].set(5.0).at[1, 0, 0].set(1e-3)
-  large = np.asarray(jax.jit(gradcam.normalised, static_argnums=1)(maps, 16))
+  large = np.asarray(jax.jit(gradcam.normalised, static_argnums=1)(maps, (16, 16)))
   assert large.shape == (2, 16, 16)
   np.testing.assert_allclose(large.max((1, 2)), 1.0)
   rows, columns = np.nonzero(large[0] == large[0].max())
@@ -73,3 +73,14 @@ def test_a_map_is_brought_to_the_images_size_with_its_largest_value_1():
 def test_an_unknown_method_is_refused():
   with pytest.raises(UserError, match="unknown saliency 'cam': choose from gradcam"):
     gradcam.saliency(lambda a: a.mean((1, 2)), jnp.ones((1, 2, 2, 2)), np.array([0]), "cam")
+
+
+def test_slices_of_a_volume_are_enlarged_by_themselves():
+  maps = np.random.default_rng(3).random((2, 6, 2)).astype(np.float32)  # three slices of 2×2
+  large = np.asarray(gradcam.normalised(jnp.asarray(maps), (24, 8), 3))
+  single = np.asarray(gradcam.normalised(jnp.asarray(maps.reshape(6, 2, 2)), (8, 8)))
+  # The largest value of a whole volume is 1, that of each single map too.
+  peaks = jax.image.resize(maps.reshape(6, 2, 2), (6, 8, 8), "bilinear").max((1, 2))
+  expected = single * np.asarray(peaks)[:, None, None]
+  expected = expected.reshape(2, 24, 8)
+  np.testing.assert_allclose(large, expected / expected.max((1, 2), keepdims=True), rtol=1e-5)

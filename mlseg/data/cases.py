@@ -11,18 +11,21 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from mlseg.data import cache as caches
-from mlseg.data import folder, in_memory, prepare, preprocessing, splits
+from mlseg.data import cohort, folder, in_memory, prepare, preprocessing, sources, splits
 from mlseg.data.pictures import natural_key
 from mlseg.errors import UserError, unknown
 
 EMBEDDED = pathlib.Path(__file__).parent / "embedded"
 EMBEDDED_SIZE = 128
 FOLDER = "folder"  # the name of any folder of pictures and masks
-NAMES = (*prepare.BUILDERS, FOLDER)
+COHORT = cohort.NAME  # of any table of patients with volumes
+NAMES = (*prepare.BUILDERS, FOLDER, COHORT)
 # The class of a data set's options, the section of a recipe with its name, where it has any.
 OPTIONS: dict[str, Any] = {
-  FOLDER: folder.Options, **{name: own.options for name, own in prepare.SOURCES.items()}
-}  # fmt: skip
+  FOLDER: folder.Options,
+  COHORT: cohort.Options,
+  **{name: own.options for name, own in prepare.SOURCES.items()},
+}
 
 
 class Cases(NamedTuple):
@@ -42,6 +45,9 @@ class Cases(NamedTuple):
   duplicate_bits: int = splits.THRESHOLD  # up to which two pictures are near-duplicates; -1: none
   objects: np.ndarray | None = None  # [N, H, W] uint8, 0 or the number of a true object, if known
   instances: np.ndarray | None = None  # [N, H, W] uint8, those that a detector is trained on
+  textures: np.ndarray | None = None  # [N] float32, where a loss reads how rough a lesion is
+  covariates: np.ndarray | None = None  # [N, K] float32, known of a patient; NaN: not known
+  covariate_names: tuple[str, ...] = ()  # K
 
 
 class _Names(NamedTuple):
@@ -50,6 +56,7 @@ class _Names(NamedTuple):
   classes: tuple[str, ...]
   labels: tuple[str, ...]
   duplicate_bits: int = splits.THRESHOLD
+  covariates: tuple[str, ...] = ()
 
 
 def load(
@@ -92,6 +99,8 @@ def load(
     if root is None or options is None:
       raise UserError("config.data.name 'folder' needs the section config.data.folder")
     arrays, names = _from_folder(pathlib.Path(root), options, image_size, filtering, cache)
+  elif name == COHORT and root is not None:
+    arrays, names = _from_cohort(pathlib.Path(root), options, image_size, filtering, cache)
   elif name in prepare.SOURCES and root is not None:
     arrays, names = _from_source(name, pathlib.Path(root), options, image_size, filtering, cache)
   else:
@@ -104,6 +113,7 @@ def load(
     class_names=names.classes,
     label_names=names.labels,
     duplicate_bits=names.duplicate_bits,
+    covariate_names=names.covariates,
     fingerprint=caches.digest(" ".join(ids).encode() + content),
   )
 
@@ -114,6 +124,8 @@ def _check(name: str, root: str | None, image_size: int) -> None:
     raise unknown("dataset", name, NAMES)
   if image_size and image_size < 8:
     raise UserError(f"config.data.image_size must be at least 8, not {image_size}")
+  if name == COHORT and not image_size:
+    raise UserError("config.data.patch_size must be 0 for the patients of config.data.cohort")
   wanted = prepare.BUILDERS[name].download if name in prepare.BUILDERS else "folder of the data"
   is_embedded = (EMBEDDED / name).is_dir()
   if root is None and not is_embedded:
@@ -156,6 +168,29 @@ def _from_folder(
     texts = [case.patient or f"\0{case.id}" for case in cases]
     arrays["patients"] = folder.numbers(texts)[0]
   return arrays, _Names(tuple(str(name) for name, _ in options.classes), label_names)
+
+
+def _from_cohort(
+  root: pathlib.Path,
+  options: cohort.Options | None,
+  size: int,
+  filtering: dict[str, Any],
+  cache: pathlib.Path,
+) -> tuple[dict[str, np.ndarray], _Names]:
+  """Returns the arrays of the patients of a manifest, and what their numbers stand for."""
+  if filtering["diameter"]:
+    raise UserError("config.data.diameter must be 0 for volumes: they are not filtered")
+  options = options or cohort.Options()
+  patients = cohort.find_patients(root, options)
+  labels = cohort.label_names(patients, options)
+  states = [*caches.states(cohort.files(patients)), *caches.states([root / options.manifest])]
+  recipe = {"v": 1, "files": states, "size": size, "options": options._asdict()}
+  key = caches.digest(json.dumps(recipe))[:16]
+  arrays = caches.cached(
+    cache / f"{COHORT}-{size}-{key}.npz", lambda: cohort.arrays_of(patients, options, size)
+  )
+  covariates = cohort.covariate_names(patients)
+  return arrays, _Names(cohort.CLASS_NAMES, labels, sources.NO_DUPLICATES, covariates)
 
 
 def _from_builder(

@@ -16,23 +16,28 @@ class Patient(NamedTuple):
   name: str
   image: pathlib.Path
   mask: pathlib.Path
-  label: str
+  label: str  # '' where it is not known
   covariates: dict[str, float]  # by column; NaN where the cell is empty
 
 
-def read(path: pathlib.Path) -> list[Patient]:
+def read(path: pathlib.Path, *, with_labels: bool = True) -> list[Patient]:
   """Returns the patients of a manifest in its order.
 
   The columns are patient, image, mask and label; all others are numeric covariates. Paths are taken
   from the manifest's folder. An image is a NIfTI file or a folder of DICOM slices, as is a mask.
 
+  Args:
+    path: of the table.
+    with_labels: whether outcomes are needed; else they are read where they are, and may be alike.
+
   Raises:
     UserError: the table cannot be read, lacks a column or a value, names a patient twice or a file
       that is not there, a covariate is not a number, or all labels are the same.
   """
-  table = diagnoses.read(path, "patient", [*_FILES, "label"], with_others=True)
+  columns = [*_FILES, "label"] if with_labels else _FILES
+  table = diagnoses.read(path, "patient", columns, with_others=True)
   patients = [_patient(path, name, row) for name, row in table.items()]
-  if len({patient.label for patient in patients}) < 2:
+  if with_labels and len({patient.label for patient in patients}) < 2:
     raise UserError(f"table {path}: all {len(patients)} patients have the same label")
   return patients
 
@@ -44,7 +49,7 @@ def _patient(path: pathlib.Path, name: str, row: dict[str, str]) -> Patient:
     if not file.exists():
       raise UserError(f"{where}: {column} {file} does not exist")
   del row["patient"]
-  label = row.pop("label")
+  label = row.pop("label", "")
   if label.lower() == "nan":
     raise UserError(f"{where} has the label {label!r}, which is none")
   covariates = {}

@@ -5,6 +5,7 @@ in several processes. Classification: from labels and probabilities. `mlseg.metr
 has intervals and tests. The page of this package says formula, range and value on empty masks.
 """
 
+from mlseg.metrics.calibration import calibration_curve, wilson_interval
 from mlseg.metrics.classification import (
   balanced_accuracy,
   classification_accuracy,
@@ -34,6 +35,7 @@ from mlseg.metrics.object_scores import (
   summarize_objects,
 )
 from mlseg.metrics.objects import label_objects, match_objects
+from mlseg.metrics.outcomes import auc_permutation_test, best_f1_threshold, roc_curve
 from mlseg.metrics.overlap import (
   accuracy,
   class_balanced_dice,
@@ -72,11 +74,14 @@ from mlseg.metrics.surface_cases import per_case_surface, summarize_surface
 
 __all__ = [
   "accuracy",
+  "auc_permutation_test",
   "average_precision",
   "average_symmetric_surface_distance",
   "balanced_accuracy",
+  "best_f1_threshold",
   "bootstrap_interval",
   "brier",
+  "calibration_curve",
   "class_balanced_dice",
   "classification_accuracy",
   "classification_confusion",
@@ -117,6 +122,7 @@ __all__ = [
   "precision",
   "recall",
   "roc_auc",
+  "roc_curve",
   "sensitivity_at_specificity",
   "specificity",
   "split_objects",
@@ -125,4 +131,5 @@ __all__ = [
   "summarize_objects",
   "summarize_surface",
   "surface_distances",
+  "wilson_interval",
 ]

@@ -107,7 +107,8 @@ HELPERS = {
 }  # fmt: skip
 STATISTICS = (
   "mean_and_deviation", "format_mean_and_deviation", "bootstrap_interval", "delong_interval",
-  "delong_test", "paired_tests", "holm", "compare", "cliffs_delta",
+  "delong_test", "auc_permutation_test", "wilson_interval", "paired_tests", "holm", "compare",
+  "cliffs_delta", "roc_curve", "best_f1_threshold", "calibration_curve",
 )  # fmt: skip
 TITLE = """# Metrics
 

@@ -64,7 +64,7 @@ def expected_calibration_error(
     raise ValueError(f"num_bins: must be at least 1, got {num_bins}")
   if bins not in ("equal_mass", "equal_width"):
     raise ValueError(f"bins: choose from equal_mass, equal_width; got {bins!r}")
-  labels, probabilities = _check_probabilities(labels, probabilities)
+  labels, probabilities = check_probabilities(labels, probabilities)
   if probabilities.ndim == 1:
     probabilities = np.stack([1 - probabilities, probabilities], axis=1)
   confidence = probabilities.max(axis=1)
@@ -102,7 +102,7 @@ def brier(labels, probabilities) -> float:
     >>> f"{brier([0, 1, 1, 0], [0.1, 0.9, 0.8, 0.3]):.4f}"
     '0.0375'
   """
-  labels, probabilities = _check_probabilities(labels, probabilities)
+  labels, probabilities = check_probabilities(labels, probabilities)
   if probabilities.ndim == 1:
     return float(((probabilities - labels) ** 2).mean())
   num_classes = probabilities.shape[1]
@@ -133,7 +133,7 @@ def summarize_classification(labels, probabilities) -> dict[str, float]:
     >>> table["classification_accuracy"], table["roc_auc"]
     (0.75, 0.75)
   """
-  labels, probabilities = _check_probabilities(labels, probabilities)
+  labels, probabilities = check_probabilities(labels, probabilities)
   binary = probabilities.ndim == 1
   predictions = probabilities > 0.5 if binary else probabilities.argmax(axis=1)
   table = {
@@ -155,7 +155,12 @@ def summarize_classification(labels, probabilities) -> dict[str, float]:
   return table
 
 
-def _check_probabilities(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
+def check_probabilities(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
+  """Returns labels [N] as int64 and probabilities [N] or [N, C] as float64.
+
+  Raises:
+    ValueError: as `expected_calibration_error`.
+  """
   labels, probabilities = check_scores(labels, probabilities, "probabilities")
   wrong = (probabilities < 0) | (probabilities > 1 + 1e-6)  # a softmax in float32 may exceed 1
   if wrong.any():

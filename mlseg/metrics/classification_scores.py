@@ -139,8 +139,21 @@ def _auc(positive: np.ndarray, scores: np.ndarray) -> float:
   return float((ranks[positive].sum() - num_positive * (num_positive + 1) / 2) / num_pairs)
 
 
-def _positives_above(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Returns true and false positives at each distinct score, the largest first."""
+def positives_above(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Counts the true and the false positives at each threshold, the highest first.
+
+  Args:
+    positive: [N] bool.
+    scores: [N]; the T distinct ones are the thresholds, at or above which a case counts.
+
+  Returns:
+    Two arrays [T], int64, cases.
+
+  Example:
+    >>> tp, fp = positives_above(np.array([True, False, True]), np.array([0.9, 0.5, 0.5]))
+    >>> tp.tolist(), fp.tolist()
+    ([1, 2], [0, 1])
+  """
   order = np.argsort(-scores, kind="stable")
   falling = scores[order]
   last = np.append(falling[1:] != falling[:-1], True)  # of the cases that share a score
@@ -151,7 +164,7 @@ def _positives_above(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarr
 def _step_area(positive: np.ndarray, scores: np.ndarray) -> float:
   if not positive.any():
     return float("nan")
-  tp, fp = _positives_above(positive, scores)
+  tp, fp = positives_above(positive, scores)
   return float((np.diff(tp, prepend=0) * tp / (tp + fp)).sum() / tp[-1])
 
 
@@ -160,7 +173,7 @@ def _best_sensitivity(positive: np.ndarray, scores: np.ndarray, specificity: flo
   num_negative = len(positive) - num_positive
   if num_positive == 0 or num_negative == 0:
     return float("nan")
-  tp, fp = _positives_above(positive, scores)
+  tp, fp = positives_above(positive, scores)
   allowed = (num_negative - fp) / num_negative >= specificity  # 9 / 10 is 0.9; 1 - 0.1 may not be
   return float(tp[allowed].max(initial=0) / num_positive)
 

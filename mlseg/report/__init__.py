@@ -1,1 +1,1 @@
-"""Figures of a run, from its files alone: nothing here imports jax."""
+"""Figures of a run, from its files alone: nothing here imports jax, but outcomes do."""

@@ -6,9 +6,11 @@ import pathlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlseg.report import curves, diagnosis, drawing, outlines, run_files
+from mlseg.report import curves, diagnosis, drawing, outlines, patient_files, patients, run_files
+from mlseg.report.names import file_name
 
 _NUM_PANELS = 6  # of examples of a run
+_NUM_PATIENTS = 12  # of a run on volumes
 
 
 def plot_run(workdir: pathlib.Path) -> list[pathlib.Path]:
@@ -38,7 +40,30 @@ def plot_run(workdir: pathlib.Path) -> list[pathlib.Path]:
         figures["predictions.png"] = predictions(_best_to_worst(dict(file)))
     if (shown := run_files.read_saliency(workdir)) is not None:
       figures["saliency.png"] = diagnosis.figure(workdir.name, shown)
-    return [_save(figure, folder / name) for name, figure in figures.items()]
+    made = [_save(figure, folder / name) for name, figure in figures.items()]
+  if (path := workdir / "patients.npz").exists():
+    found = patient_files.read(path)
+    some = patients.chosen(found, _NUM_PATIENTS)
+    plot_patients(folder / "patients", workdir.name, patient_files.part(found, some))
+  return made
+
+
+def plot_patients(
+  folder: pathlib.Path, title: str, shown: patient_files.Patients, first: int = 1
+) -> None:
+  """Draws each of some patients into a file of its own; see `patients.figure`.
+
+  Args:
+    folder: made if it is missing.
+    title: of the figures.
+    shown: the patients.
+    first: the number of the first of them, which is part of the names of the files.
+  """
+  folder.mkdir(exist_ok=True)
+  with drawing.style():
+    for place, name in enumerate(shown.ids.tolist()):
+      path = folder / f"{file_name('patient', first + place, name)}.png"
+      _save(patients.figure(title, shown, place), path)
 
 
 def predictions(examples: dict[str, np.ndarray]) -> Figure:

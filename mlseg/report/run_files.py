@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from mlseg.errors import UserError
+from mlseg.report import outcome_files, patient_files
 
 # What reading a damaged file raises; OSError beside them where it cannot be read at all.
 _DAMAGES = (
@@ -91,6 +92,10 @@ class Run(NamedTuple):
   examples: Examples | None  # of examples.npz
   diagnoses: dict[tuple[str, str], tuple[str, str]] | None  # diagnoses.csv: true and predicted
   saliency: Saliency | None  # of saliency.npz
+  patients: patient_files.Patients | None  # of patients.npz
+  tested: tuple[outcome_files.Row, ...] | None  # of diagnoses.csv, with probabilities
+  validated: tuple[outcome_files.Row, ...] | None  # of validation_diagnoses.csv
+  cohort: outcome_files.Cohort | None  # of data.csv: patients and covariates
 
 
 def read(name: str, folder: pathlib.Path) -> Run:
@@ -121,6 +126,10 @@ def read(name: str, folder: pathlib.Path) -> Run:
     examples=_read(folder / "examples.npz", _examples),
     diagnoses=_read(folder / "diagnoses.csv", _diagnoses),
     saliency=read_saliency(folder),
+    patients=_read(folder / "patients.npz", patient_files.read),
+    tested=_read(folder / "diagnoses.csv", outcome_files.diagnosis_rows),
+    validated=_read(folder / "validation_diagnoses.csv", outcome_files.diagnosis_rows),
+    cohort=_read(folder / "data.csv", outcome_files.cohort),
   )
 
 

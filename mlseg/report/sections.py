@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from mlseg.report import audit, diagnosis, outlines, paired, scores, training
+from mlseg.report import audit, diagnosis, outcome, outlines, paired, patients, scores, training
 from mlseg.report.cases import CaseGroup
 from mlseg.report.drawing import Picture
 from mlseg.report.names import listed
@@ -39,6 +39,8 @@ def sections(
     *_training(runs),
     _cases(runs, groups),
     *_diagnoses(runs),
+    *_outcome(runs),
+    *_patients(runs),
     _paired(runs),
     _data(runs),
   )
@@ -106,6 +108,42 @@ def _diagnoses(runs: Sequence[Run]) -> list[Section]:
       " features, whose places are coarse. The line is the true outline.",
       tables=tables,
       pictures=tuple(diagnosis.looks(runs)),
+    )
+  ]
+
+
+def _outcome(runs: Sequence[Run]) -> list[Section]:
+  """Returns the section about one of two labels, where a run has validation diagnoses too."""
+  if (found := outcome.outcome(runs)) is None:
+    return []
+  return [
+    Section(
+      "outcome",
+      "Outcome",
+      "How well the probability of the second label tells who has it. An AUC of 0.5 is chance, and"
+      " an interval that holds it leaves open whether there is anything to tell. The nearer the"
+      " points of a calibration plot are to the diagonal, the more a probability is what it says.",
+      found.gaps,
+      found.tables,
+      found.pictures,
+    )
+  ]
+
+
+def _patients(runs: Sequence[Run]) -> list[Section]:
+  """Returns the section about single volumes, where a run has any."""
+  pictures = tuple(patients.pictures(runs))
+  if not pictures:
+    return []
+  return [
+    Section(
+      "patients",
+      "Patients",
+      "The slices that count most for an answer, wrong answers among them. Above, outlines of the"
+      " lesion (solid) and of what the network takes for it (dashed), where it gives masks; in the"
+      " middle, what spoke for the answer, the brighter the more, by Grad-CAM; below, how much each"
+      " slice counts. Every patient that was tested is in patients.npz of the run's folder.",
+      pictures=pictures,
     )
   ]
 

@@ -46,11 +46,12 @@ def terms(runs: Sequence[Run], field: str, label: str) -> list[Picture]:
 
 
 def learning(runs: Sequence[Run]) -> list[Picture]:
-  """Returns the validation Dice of all runs by epoch, and the accuracy of those that diagnose.
+  """Returns the validation Dice of all runs by epoch; accuracy and AUC of those that diagnose.
 
   There are at most as many runs to a picture as there are colours; the others lie behind in grey.
   """
-  return [*_learning_of(runs, "dice", "Dice"), *_learning_of(runs, "accuracy", "accuracy")]
+  words = {"dice": "Dice", "accuracy": "accuracy", "auc": "AUC"}
+  return [made for score, word in words.items() for made in _learning_of(runs, score, word)]
 
 
 def _learning_of(runs: Sequence[Run], score: str, word: str) -> list[Picture]:

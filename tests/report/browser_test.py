@@ -7,6 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
 from mlseg.report.__main__ import main
+from tests.report.made_outcomes import add_outcomes
 from tests.report.made_runs import make_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -37,6 +38,8 @@ def report(tmp_path_factory):
       make_run(copy, num_seeds=10, num_lines=140, num_cases=98, size=128, dice=0.7 - 0.1 * place)
     else:
       shutil.copytree(folder / "runs" / names[1], copy)
+  for name in ("fixed", BEST):
+    add_outcomes(folder / "runs" / name, num_seeds=6)
   assert main(["report", str(folder / "runs"), f"--out={folder / 'report'}"]) == 0
   return folder / "report"
 
@@ -113,7 +116,8 @@ def test_wide_tables_scroll_by_keyboard(opened):
 def test_every_picture_is_drawn(opened):
   page = opened(1280)
   sizes = page.locator("img").evaluate_all("all => all.map(image => image.naturalWidth)")
-  assert len(sizes) == 13 + 13 + 2 + 1 + 1
+  # Weights, losses, learning, two data sets, pairs; ROC and calibration of the two with outcomes.
+  assert len(sizes) == 13 + 13 + 2 + 2 + 1 + 1 + 2
   assert min(sizes) > 100
   panels = page.locator(".cases svg")
   assert panels.count() == 3 * 15
