@@ -78,7 +78,7 @@ def make_predict(
   chosen, classify = FLIPS if flips else FLIPS[:1], model.classify
 
   def of_seed(variables: PyTree, images: jax.Array) -> tuple[PyTree, PyTree, PyTree]:
-    """Returns the probabilities of pixels [F, B, S, S, C] and of diagnoses [B, L], and attention."""
+    """Returns the probabilities of pixels [F, B, S, S, C] and of diagnoses [B, L]; attention."""
     views, diagnoses, attention = [], None, None
     for axes in chosen:
       outputs = model.apply(variables, jnp.flip(images, axes), False)[0]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+from scipy import ndimage
 
 from mlseg.data import padding
 from mlseg.errors import unknown
@@ -20,7 +21,8 @@ def statistics(
   - 'contrast': the mean squared difference of neighbours in rows and columns, as of a
     co-occurrence matrix.
 
-  Of a picture without a lesion it is 0.
+  Pixels at the edge of a lesion in its slice are left out, for they are partly of what surrounds
+  it; but not where nothing else is left. Of a picture without a lesion it is 0.
 
   Args:
     images: [N, S H, W, 1] uint8, slices one below the other.
@@ -42,6 +44,8 @@ def statistics(
     raise unknown("texture statistic", name, STATISTICS)
   shape = len(masks), slices, -1, masks.shape[2]
   inside = ((masks > 0) & (masks != padding.IGNORED)).reshape(shape)
+  inner = ndimage.binary_erosion(inside, np.ones((1, 1, 3, 3)))
+  inside = np.where(inner.any((1, 2, 3), keepdims=True), inner, inside)
   grey = images[..., 0].reshape(shape).astype(np.float64)
   of_one = STATISTICS[name]
   values = [of_one(*both) if both[1].any() else 0.0 for both in zip(grey, inside, strict=True)]

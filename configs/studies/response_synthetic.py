@@ -1,0 +1,36 @@
+"""Several losses against one on the generated cohort, with its signal and without.
+
+    python -m mlseg.data.response_cohort --backgrounds=CT --out=cohort
+    python -m mlseg.sweep --study=configs/studies/response_synthetic.py --config.data.root=cohort
+
+The outcome's loss alone, all five losses under several weightings, and all but one; in a
+five-fold cross-validation, of which each seed tests a fold. With shuffled labels two of the rows
+show what chance gives.
+"""
+
+WEIGHTINGS = {
+  "all, DWA": {},
+  "all, equal": {"weighting.name": "fixed", "weighting.per_epoch": False},
+  "all, uncertainty": {"weighting.name": "uncertainty", "weighting.per_epoch": False},
+  "all, DMF": {"weighting.name": "dynamic_memory_fusion", "weighting.per_epoch": False},
+}
+WITHOUT = ("contrastive", "hard_negatives", "segmentation", "texture")
+LABELS = {"planted": "manifest.csv", "shuffled": "shuffled.csv"}
+
+
+def get_study() -> dict:
+  """Returns what is trained, and how it is tabulated."""
+  methods: dict = {"classification": {"variant": "classification"}}
+  methods |= {label: {"variant": "all", **own} for label, own in WEIGHTINGS.items()}
+  for term in WITHOUT:
+    methods[f"without {term.replace('_', ' ')}"] = {"variant": f"without_{term}"}
+  return {
+    "name": "response_synthetic",
+    "config": "../response_synthetic.py",
+    "seeds": 5,
+    "axes": {
+      "labels": {name: {"data.cohort.manifest": file} for name, file in LABELS.items()},
+      "method": methods,
+    },
+    "reference": "classification",
+  }

@@ -1,0 +1,218 @@
+"""Writes a cohort with a planted signal, the stand-in for patients whose response is predicted.
+
+    python -m mlseg.data.response_cohort --backgrounds=DIR --out=DIR [--patients=120] [--seed=0]
+        [--label_noise=0.1]
+
+`--backgrounds` is a folder of CT volumes in Hounsfield units (*.nii, *.nii.gz). A mask beside one
+(*_mask for *_image or *) marks a true tumour. Each patient is a part of one of them with a lesion
+from `planted_lesion`, whose texture, and neither its size nor its mean, tells the class: with an
+area under the ROC curve of at most A = 0.90. A share p of labels is flipped, which leaves 0.5 +
+(A - 0.5) (1 - 2 p) = 0.82.
+
+The folder OUT then has images/, masks/, and manifest.csv, which `manifest.read` reads; shuffled.csv
+has the labels of other patients instead: a cohort without a signal. For checks truth.csv has the
+true class, the texture's standard deviation in HU, and whether the label was flipped. The same seed
+gives the same voxels.
+"""
+
+import csv
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+from typing import NamedTuple
+
+import numpy as np
+from absl import flags
+
+from mlseg import volumes
+from mlseg.data import planted_lesion
+from mlseg.data.planted_lesion import Background, Planted
+from mlseg.errors import UserError, require
+from mlseg.volumes import writing
+
+CLASSES = tuple(planted_lesion.MEDIANS)
+_SUFFIXES = (".nii.gz", ".nii")
+
+
+class Options(NamedTuple):
+  """What the cohort is to be."""
+
+  patients: int = 120
+  seed: int = 0
+  label_noise: float = 0.1  # probability that a label is not the true class
+
+
+class Labels(NamedTuple):
+  """Of each patient."""
+
+  true_classes: list[str]  # of the texture
+  labels: list[str]  # what the manifest says
+  shuffled: list[str]  # the same labels, of other patients
+
+
+def read_backgrounds(folder: pathlib.Path) -> list[Background]:
+  """Returns the volumes of a folder in the order of their names, with their tumours.
+
+  Raises:
+    UserError: there is none, one cannot be read or is too small, or a mask is on another grid.
+  """
+  if not folder.is_dir():
+    raise UserError(f"--backgrounds must be a folder, and {folder} is none")
+  paths = {_stem(path): path for path in sorted(folder.iterdir()) if _stem(path)}
+  images = {stem: path for stem, path in paths.items() if not stem.endswith("_mask")}
+  if not images:
+    raise UserError(f"--backgrounds {folder} has no volume (*.nii, *.nii.gz) other than masks")
+  backgrounds = []
+  for stem, path in images.items():
+    volume = volumes.read(path)
+    tumour = np.zeros(volume.values.shape, bool)
+    beside = paths.get(f"{stem.removesuffix('_image')}_mask", paths.get(f"{stem}_mask"))
+    if beside:
+      mask = volumes.read(beside)
+      volumes.check_same_grid(volume, mask, (str(path), str(beside)))
+      tumour = mask.values != 0
+    backgrounds.append(Background(str(path), volume, tumour))
+    planted_lesion.check(backgrounds[-1])
+  return backgrounds
+
+
+def _stem(path: pathlib.Path) -> str:
+  """Returns a file's name without the ending, '' where it is no volume."""
+  name = path.name.lower()
+  if path.is_file() and not name.startswith("."):
+    for suffix in _SUFFIXES:
+      if name.endswith(suffix):
+        return name.removesuffix(suffix)
+  return ""
+
+
+def _generator(seed: int, *key: int) -> np.random.Generator:
+  """Returns a stream of random numbers of a seed, independent of those with another key."""
+  return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
+def draw_labels(options: Options) -> Labels:
+  """Returns true classes, half of the patients each, and the labels that the manifests give.
+
+  The noise does not change the true classes.
+
+  Raises:
+    UserError: a number is out of its range, or all labels are the same.
+  """
+  require(options.patients >= 4, "--patients must be at least 4", options.patients)
+  require(options.seed >= 0, "--seed must not be negative", options.seed)
+  rule = "--label_noise must be from 0 to 0.5"
+  require(0 <= options.label_noise <= 0.5, rule, options.label_noise)
+  classes, noise, shuffle = (_generator(options.seed, 0, part) for part in range(3))
+  true = classes.permutation(np.arange(options.patients) % len(CLASSES))
+  given = np.where(noise.random(options.patients) < options.label_noise, 1 - true, true)
+  if len(set(given.tolist())) < 2:
+    raise UserError(
+      f"--seed {options.seed} gives all {options.patients} patients the same label: choose another,"
+      " or more patients"
+    )
+  parts = true, given, shuffle.permutation(given)
+  return Labels(*([CLASSES[one] for one in part] for part in parts))
+
+
+def write(backgrounds: pathlib.Path, out: pathlib.Path, options: Options) -> None:
+  """Writes a cohort.
+
+  It is written beside its place under a temporary name, and renamed when it is whole.
+
+  Args:
+    backgrounds: folder of the CT volumes.
+    out: folder of the cohort, new or empty.
+    options: what it is to be.
+
+  Raises:
+    UserError: wrong options, something wrong with the backgrounds, or a folder that cannot be
+      written.
+  """
+  labels = draw_labels(options)
+  if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    raise UserError(f"--out must be a new or empty folder, and {out} is none")
+  found = read_backgrounds(backgrounds)
+  out = out.resolve()
+  try:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = pathlib.Path(tempfile.mkdtemp(dir=out.parent, prefix=".response_cohort-"))
+  except OSError as error:
+    raise UserError(f"--out {out} cannot be written ({error.strerror})") from error
+  try:
+    _write_files(temporary / "cohort", found, labels, options.seed)
+    if out.exists():
+      out.rmdir()
+    os.replace(temporary / "cohort", out)
+  finally:
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_files(
+  folder: pathlib.Path, backgrounds: list[Background], labels: Labels, seed: int
+) -> None:
+  for name in ("images", "masks"):
+    (folder / name).mkdir(parents=True)
+  digits = max(3, len(str(len(labels.labels))))
+  manifest, shuffled, truth = [], [], []
+  for number, (true, label, other) in enumerate(zip(*labels, strict=True), start=1):
+    patient = f"P{number:0{digits}d}"
+    # A generator of each patient's own: no picture depends on what was drawn for another.
+    made = planted_lesion.make_patient(_generator(seed, 1, number), backgrounds, true)
+    files = [f"{name}/{patient}.nii.gz" for name in ("images", "masks")]
+    for file, volume in zip(files, (made.image, made.mask), strict=True):
+      writing.write(folder / file, volume)
+    lesion_ml, mean_hu = measure(made)
+    covariates = f"{lesion_ml:.3f}", f"{mean_hu:.2f}"
+    manifest.append([patient, *files, label, *covariates])
+    shuffled.append([patient, *files, other, *covariates])
+    truth.append([patient, true, f"{made.heterogeneity:.2f}", int(label != true)])
+  header = ["patient", "image", "mask", "label", "lesion_ml", "mean_hu"]
+  _write_table(folder / "manifest.csv", header, manifest)
+  _write_table(folder / "shuffled.csv", header, shuffled)
+  header = ["patient", "true_class", "heterogeneity_hu", "flipped"]
+  _write_table(folder / "truth.csv", header, truth)
+
+
+def measure(made: Planted) -> tuple[float, float]:
+  """Returns a lesion's volume in ml and its mean in HU."""
+  inside = made.mask.values > 0
+  voxel = abs(np.linalg.det(made.mask.affine[:3, :3]))
+  return float(inside.sum() * voxel / 1000), float(made.image.values[inside].mean())
+
+
+def _write_table(path: pathlib.Path, header: list[str], rows: list[list]) -> None:
+  with path.open("w", encoding="utf-8", newline="") as file:
+    csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
+def main(argv: list[str]) -> int:
+  """Runs a command line; returns the exit code."""
+  values, defaults = flags.FlagValues(), Options()
+  backgrounds = flags.DEFINE_string(
+    "backgrounds", None, "Folder of CT volumes.", flag_values=values
+  )
+  out = flags.DEFINE_string("out", None, "Folder of the cohort.", flag_values=values)
+  patients = flags.DEFINE_integer("patients", defaults.patients, "How many.", flag_values=values)
+  seed = flags.DEFINE_integer("seed", defaults.seed, "Of all that is drawn.", flag_values=values)
+  noise = flags.DEFINE_float(
+    "label_noise", defaults.label_noise, "Share of wrong labels.", flag_values=values
+  )
+  try:
+    if more := values(argv)[1:]:
+      raise UserError(f"unknown argument {more[0]!r}: all begin with --")
+    if not backgrounds.value or not out.value:
+      raise UserError("--backgrounds and --out are needed: the CT volumes, and where to write")
+    options = Options(patients.value, seed.value, noise.value)
+    write(pathlib.Path(backgrounds.value), pathlib.Path(out.value), options)
+  except (UserError, flags.Error) as error:
+    print(f"mlseg.data.response_cohort: {error}", file=sys.stderr)
+    return 2
+  print(out.value)
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv))
