@@ -1,6 +1,8 @@
 """Peak memory of training under several losses against one, by the compiler's own account.
 
-    python benchmarks/loss_memory.py [--small]
+    python benchmarks/loss_memory.py [--small] [--out=FOLDER]
+
+Prints a table, and writes `loss_memory.json` into the folder, by default `results/` beside it.
 
 The recipe `configs/response_ct.py` on one network with all heads: one program of a training step
 under all five losses, and one for each set of losses below. What a loss does not read XLA leaves
@@ -9,6 +11,7 @@ losses is 1.15 to 1.20 of a single one. It is deterministic: nothing is timed, a
 """
 
 import argparse
+import json
 import pathlib
 import sys
 from typing import NamedTuple
@@ -16,7 +19,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
 from mlseg import (  # noqa: E402 - in the folder above
@@ -88,15 +92,21 @@ def main_() -> None:
   """Prints a table."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--small", action="store_true", help="toy sizes: tests the benchmark itself")
-  overrides = SMALL if parser.parse_args().small else ()
+  parser.add_argument("--out", type=pathlib.Path, default=HERE / "results", help="folder")
+  options = parser.parse_args()
+  overrides = SMALL if options.small else ()
   whole = measure((), overrides)
   print(f"jax {jax.__version__}, {jax.default_backend()}")
   print(
     f"all five losses: {whole.peak / 1e6:.0f} MB, of which {whole.temporary / 1e6:.0f} temporary"
   )
+  found = {"all": whole}
   for name in SINGLE:
-    one = measure((name,), overrides)
+    found[name] = one = measure((name,), overrides)
     print(f"{name} alone: {one.peak / 1e6:.0f} MB; all five hold {whole.peak / one.peak:.3f} of it")
+  table = {name: one._asdict() | {"peak": one.peak} for name, one in found.items()}
+  table["jax"], table["device"] = jax.__version__, jax.default_backend()
+  (options.out / "loss_memory.json").write_text(json.dumps(table, indent=1) + "\n")
 
 
 if __name__ == "__main__":

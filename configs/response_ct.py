@@ -90,7 +90,8 @@ def get_config(variant: str = "all") -> ConfigDict:
   table = config.loss_options
   table.soft_dice = ConfigDict({"include_background": False})
   table.supervised_contrastive = ConfigDict({"temperature": 0.1, "num_hard_negatives": 0})
-  table.triplet_hard = ConfigDict({"margin": 0.3})
+  # The hardest negatives of all draw every embedding to one point.
+  table.triplet_hard = ConfigDict({"margin": 0.3, "mining": "semihard"})
   table.texture_cross_entropy = ConfigDict({"statistic": "entropy"})  # or deviation, contrast
 
   config.weighting.fixed = (1.0,) * len(terms)

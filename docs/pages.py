@@ -36,12 +36,18 @@ def write_setting(study_dir: pathlib.Path, keys: tuple[str, ...], to: pathlib.Pa
   run_folder.write_file(to / SETTING, run_folder.to_json(setting, indent=1) + "\n")
 
 
-def logs(folder: pathlib.Path) -> Iterator[tuple[dict[str, str], list[dict]]]:
-  """Yields the labels and the lines of `metrics.jsonl` of each complete cell of a study."""
+def complete(folder: pathlib.Path) -> Iterator[tuple[dict[str, str], pathlib.Path]]:
+  """Yields the labels and the folder of each complete cell of a study."""
   for cell in json.loads((folder / "study.json").read_text())["cells"]:
     if cell["complete"]:
-      lines = (folder / cell["name"] / "metrics.jsonl").read_text().splitlines()
-      yield cell["labels"], [json.loads(line) for line in lines]
+      yield cell["labels"], folder / cell["name"]
+
+
+def logs(folder: pathlib.Path) -> Iterator[tuple[dict[str, str], list[dict]]]:
+  """Yields the labels and the lines of `metrics.jsonl` of each complete cell of a study."""
+  for labels, run in complete(folder):
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    yield labels, [json.loads(line) for line in lines]
 
 
 def comparisons(

@@ -20,7 +20,7 @@ class Outputs(NamedTuple):
     regions: [B, H, W, R], one score per pixel and label, where a pixel may have several labels; a
       class's score is then the sum of those of its labels. None where each class has its own.
     attention: [B, S], how much each slice of a volume counts; they sum to 1.
-    embeddings: [B, D], what losses of embeddings compare.
+    embeddings: [B, D], of length 1, what losses of embeddings compare.
     texture_logits: [B, T], one score per volume and class of texture.
   """
 

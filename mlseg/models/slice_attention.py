@@ -25,7 +25,7 @@ class SliceAttention(MultiTaskUNet):
   Attributes:
     num_slices: S.
     attention_units: rows of V and U.
-    embedding: length of the projection, which losses of embeddings read; 0: none.
+    embedding: numbers of the projection, which has length 1, for losses of embeddings; 0: none.
     num_textures: classes of texture; 0: no such head.
 
   Example:
@@ -94,4 +94,6 @@ class SliceAttention(MultiTaskUNet):
 
   def _project(self, pooled: jax.Array) -> jax.Array:
     first, second = self.projection
-    return second(nn.relu(first(pooled)))
+    projected = second(nn.relu(first(pooled)))
+    squared = (projected**2).sum(-1, keepdims=True)
+    return projected * jax.lax.rsqrt(jnp.maximum(squared, 1e-24))  # of 0: 0, and finite gradients
