@@ -35,7 +35,7 @@ from mlseg import (  # noqa: E402 - in the folder above
 RECIPE = ROOT / "configs" / "response_ct.py"
 SINGLE = ("classification_cross_entropy", "soft_dice")
 SMALL = (
-  "batch_size=2", "data.image_size=32", "data.cohort.slices=2", "model.width=0.35",
+  "batch_size=4", "data.image_size=64", "data.cohort.slices=4", "model.width=0.35",
   "model.convention=keras",
 )  # fmt: skip
 
