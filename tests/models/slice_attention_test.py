@@ -67,6 +67,7 @@ def test_volumes_are_gathered_by_the_formula(net):
     )
     np.testing.assert_allclose(outputs.texture_logits[n], dense("texture", gathered), rtol=1e-4)
     projected = dense("projection_1", np.maximum(dense("projection_0", gathered), 0))
+    projected = projected / np.linalg.norm(projected)
     np.testing.assert_allclose(outputs.embeddings[n], projected, rtol=1e-4, atol=1e-6)
 
 
