@@ -47,9 +47,14 @@ class Chunk(NamedTuple):
   textures: Any = None  # [S, B] float32, where a loss reads them
 
 
+def has_volumes(config: ConfigDict) -> bool:
+  """Returns whether a picture is a volume: slices, one below the other."""
+  return config.data.name == cohort.NAME
+
+
 def num_slices(config: ConfigDict) -> int:
-  """Returns how many slices of a volume lie one below the other in a picture; 0: it is none."""
-  return config.data.cohort.slices if config.data.name == cohort.NAME else 0
+  """Returns how many slices a picture has, at least 1."""
+  return config.data.cohort.slices if has_volumes(config) else 1
 
 
 def order_key(key: jax.Array) -> jax.Array:
@@ -64,9 +69,8 @@ def make_batch_at(
 
   A data set on the device and chunks from the host give the same batches.
   """
-  slices = num_slices(config)
   options: dict[str, Any] = dict(
-    config.augmentation, patch=config.data.patch_size, slices=slices or 1
+    config.augmentation, patch=config.data.patch_size, slices=num_slices(config)
   )
   flips = {name: options[name] for name in ("flip_horizontal", "flip_vertical")}
 
@@ -89,7 +93,7 @@ def make_batch_at(
       instances, masks = both // 256, (both % 256).astype(jnp.uint8)
     if data.distances is not None:
       (maps,) = augmentation.flip(key, data.distances[index], **flips)
-    valid = masks != padding.IGNORED if slices else None
+    valid = masks != padding.IGNORED if has_volumes(config) else None
     batch = Batch(images, masks, labels, maps, instances, valid, textures)
     return sharding.split_batch(batch)
 

@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 from mlseg import batches, weighting
 from mlseg.data import cases, distances, instances, texture
 from mlseg.errors import UserError, require, unknown, user_errors
-from mlseg.loss_builders import TEXTURE, max_objects, uses_distances, uses_textures
+from mlseg.loss_builders import max_objects, uses_distances, uses_textures
+from mlseg.loss_catalogue import TEXTURE
 from mlseg.models.encoder import stage_labels
 from mlseg.weighting import LossWeighting, catalogue
 
@@ -49,7 +50,7 @@ def check_config(config: ConfigDict) -> None:
   rule = "config.metrics.spacing must be two positive numbers"
   sound = len(options.spacing) == 2 and all(0 < size < math.inf for size in options.spacing)
   require(sound, rule, tuple(options.spacing))
-  if batches.num_slices(config) and (options.surface or options.objects):
+  if batches.has_volumes(config) and (options.surface or options.objects):
     raise UserError(
       "config.metrics: surface and objects must be False for the slices of a volume, which are"
       " evenly spaced over the lesion, not neighbours"
@@ -89,9 +90,8 @@ def make_cases(configs: Sequence[ConfigDict]) -> cases.Cases:
   if any(map(uses_textures, configs)):
     statistic = configs[0].loss_options[TEXTURE].statistic
     with user_errors(f"config.loss_options.{TEXTURE}"):
-      values = texture.statistics(
-        loaded.images, loaded.masks, statistic, batches.num_slices(configs[0]) or 1
-      )
+      slices = batches.num_slices(configs[0])
+      values = texture.statistics(loaded.images, loaded.masks, statistic, slices)
     loaded = loaded._replace(textures=values)
   if not any(map(uses_distances, configs)):
     return loaded

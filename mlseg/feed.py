@@ -69,13 +69,7 @@ def shapes(
 
 def _validation_part(cases: Cases) -> Data:
   """Returns what a validation reads of a data set."""
-  return Data(
-    cases.images,
-    cases.masks,
-    cases.labels,
-    instances=cases.instances,
-    textures=cases.textures,
-  )
+  return _whole(cases)._replace(distances=None)
 
 
 def _whole(cases: Cases) -> Data:

@@ -1,5 +1,6 @@
 """The cells of a sweep: all combinations of the values of its axes, by flags or a study's file."""
 
+import fnmatch
 import importlib.util
 import itertools
 import json
@@ -14,7 +15,8 @@ from ml_collections import ConfigDict
 from mlseg import main
 from mlseg.errors import UserError, require, unknown
 
-_NEEDED, _OPTIONAL = ("name", "config", "axes"), ("seeds", "settings", "reference", "published")
+_NEEDED = ("name", "config", "axes")
+_OPTIONAL = ("seeds", "settings", "cells", "reference", "published")
 
 
 class Cell(NamedTuple):
@@ -67,7 +69,8 @@ def of_study(path: str, overrides: Sequence[str]) -> Grid:
   The file has a function `get_study()` that returns a dict with 'name'; 'config', the path of the
   recipe from the file's folder; 'axes', from an axis' name to its values: a sequence of values of
   the key of that name ('variant' is the recipe's), or a dict from label to a dict of settings; and,
-  where wanted, 'seeds', how many; 'settings' of all cells; 'reference', the label of the last axis
+  where wanted, 'seeds', how many; 'settings' of all cells; 'cells', patterns of names, as
+  ("planted/*", "shuffled/fixed"), without which every combination is one; 'reference', the label of the last axis
   that the others are compared with; 'published', a pair of a JSON file's path and a key of its
   'tables', whose 'columns' are `report.study.PublishedColumn`s where they are not DMF's.
 
@@ -86,7 +89,7 @@ def of_study(path: str, overrides: Sequence[str]) -> Grid:
     common["num_seeds"] = study["seeds"]
   axes = {axis: _choices(path, axis, values) for axis, values in study["axes"].items()}
   plain = {}
-  for labels in itertools.product(*axes.values()):
+  for labels in _chosen(path, list(itertools.product(*axes.values())), study.get("cells")):
     given = dict(common)
     for label, choices in zip(labels, axes.values(), strict=True):
       given |= choices[label]
@@ -99,8 +102,7 @@ def of_study(path: str, overrides: Sequence[str]) -> Grid:
     # Overrides come last, so that they win. What no cell has is given to all, which refuse it.
     taken = [text for text in overrides if text not in known or _has(own, text)]
     config = _parse(recipe, variant, (), with_text, taken) if taken else own
-    name = "/".join(map(_file_name, labels))
-    cells.append(Cell(name, dict(zip(axes, labels, strict=True)), config))
+    cells.append(Cell(_name(labels), dict(zip(axes, labels, strict=True)), config))
   _check_names(cells)
   reference = study.get("reference")
   if reference is not None and reference not in (last := list(axes.values())[-1]):
@@ -205,6 +207,24 @@ def _choices(path: str, axis: str, values: Any) -> dict[str, dict[str, Any]]:
   if isinstance(values, str) or not isinstance(values, Sequence):
     raise UserError(f"{path}: axis {axis!r} must be a dict or a sequence of values, not {values!r}")
   return {_text(value): {axis: value} for value in values}
+
+
+def _chosen(path: str, labels: list[tuple[str, ...]], patterns: Any) -> list[tuple[str, ...]]:
+  """Returns those labels of cells whose name a pattern fits; without patterns, all."""
+  if patterns is None:
+    return labels
+  if isinstance(patterns, str) or not isinstance(patterns, Sequence):
+    raise UserError(f"{path}: cells must be a sequence of patterns of names, not {patterns!r}")
+  names = {_name(own): own for own in labels}
+  for pattern in patterns:
+    if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
+      raise UserError(f"{path}: cells: {pattern!r} is none of {', '.join(names)}")
+  return [own for own in labels if any(fnmatch.fnmatchcase(_name(own), p) for p in patterns)]
+
+
+def _name(labels: Sequence[str]) -> str:
+  """Returns the name of a cell, the folders of its labels."""
+  return "/".join(map(_file_name, labels))
 
 
 def _text(value: Any) -> str:

@@ -1,7 +1,7 @@
 """From a config to losses; sees the config, as `builders`."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,93 +10,27 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mlseg import losses, models, sharding
-from mlseg.batches import Batch, num_slices
+from mlseg.batches import Batch, has_volumes
 from mlseg.data import texture
 from mlseg.errors import UserError, require, unknown, user_errors
-from mlseg.losses import detection, reduction
+from mlseg.loss_catalogue import (
+  EMBEDDING,
+  LOSSES,
+  MULTI_LABEL,
+  OF_NEIGHBOURS,
+  TEXTURE,
+  Loss,
+  kind_of,
+)
+from mlseg.losses import reduction
 from mlseg.model_builders import has_head
 from mlseg.train_step import Scalars
 from mlseg.weighting import SplitLoss
 
 PyTree = Any
-Loss = Callable[..., jax.Array]
 
-NAMES = (
-  "binary_cross_entropy",
-  "boundary",
-  "cl_dice",
-  "class_balanced_dice",
-  "cross_entropy",
-  "dynamic_weighted_cross_entropy",
-  "dynamically_weighted_balanced",
-  "focal",
-  "focal_tversky",
-  "generalized_dice",
-  "geometry",
-  "hard_dice",
-  "hard_iou",
-  "hausdorff_distance_transform",
-  "lovasz_hinge",
-  "lovasz_softmax",
-  "ordered_weighted_cross_entropy",
-  "soft_dice",
-  "soft_iou",
-  "topology",
-  "tversky",
-  "weighted_cross_entropy",
-)
-# Losses of the diagnosis: those of pixels, on an image of the head's one "pixel".
-CLASSIFICATION = {
-  "classification_cross_entropy": losses.cross_entropy,
-  "classification_focal": losses.focal,
-  "classification_weighted_cross_entropy": losses.weighted_cross_entropy,
-}
-# Losses of a detector: functions of (detections, objects, instances).
-DETECTION = {
-  name: getattr(detection, name)
-  for name in ("rpn_objectness", "rpn_box", "roi_class", "roi_box", "roi_mask")
-}
-# Losses of embeddings, of which those of one diagnosis belong together.
-EMBEDDING = {name: getattr(losses, name) for name in ("supervised_contrastive", "triplet_hard")}
-TEXTURE = "texture_cross_entropy"  # of how rough a lesion is, in classes of the training set
-SEGMENTATION: dict[str, Loss] = {name: getattr(losses, name) for name in NAMES}
-# Losses for which the neighbours of a pixel count, of another slice where slices touch.
-_OF_NEIGHBOURS = ("boundary", "cl_dice", "geometry", "hausdorff_distance_transform")
-# Losses of pixels that may have several labels.
-MULTI_LABEL = ("binary_cross_entropy", "geometry", "topology")
 # Losses whose class weights may be left to the training set: of pixels, and of cases.
 _WEIGHTED = ("weighted_cross_entropy", "classification_weighted_cross_entropy")
-
-
-def texture_cross_entropy(logits: jax.Array, textures: jax.Array, *, edges: jax.Array) -> jax.Array:
-  """Returns the cross-entropy of the class of a statistic: as many edges as it reaches.
-
-  Args:
-    logits: [B, T].
-    textures: [B], the statistic.
-    edges: [T - 1], ascending.
-
-  Returns:
-    [B], in nats.
-
-  Example:
-    >>> logits = jnp.log(jnp.array([[0.25, 0.75], [0.25, 0.75]]))
-    >>> values = texture_cross_entropy(logits, jnp.array([1.0, 3.0]), edges=jnp.array([2.0]))
-    >>> jnp.exp(-values).round(4).tolist()
-    [0.25, 0.75]
-  """
-  reached = (textures[:, None] >= edges).sum(-1)
-  targets = jax.nn.one_hot(reached, logits.shape[-1])
-  return losses.cross_entropy(logits[:, None, None], targets[:, None, None])
-
-
-LOSSES: dict[str, Loss] = {
-  **SEGMENTATION,
-  **CLASSIFICATION,
-  **DETECTION,
-  **EMBEDDING,
-  TEXTURE: texture_cross_entropy,
-}
 
 
 def loss_names(config: ConfigDict) -> list[str]:
@@ -156,14 +90,6 @@ def open_class_weights(
   return weights
 
 
-def kind_of(name: str) -> str:
-  """Returns the head that a loss reads, one of `model_builders.has_head`."""
-  others = {"detection": DETECTION, "classification": CLASSIFICATION, "embedding": EMBEDDING}
-  if name == TEXTURE:
-    return "texture"
-  return next((kind for kind, names in others.items() if name in names), "segmentation")
-
-
 def make_losses(
   config: ConfigDict,
   num_classes: int,
@@ -198,7 +124,7 @@ def make_losses(
         f"config.losses: {name!r} needs the head of {kind_of(name)}, which config.model"
         f" ({config.model.name}) has not"
       )
-    if name in _OF_NEIGHBOURS and num_slices(config):
+    if name in OF_NEIGHBOURS and has_volumes(config):
       raise UserError(f"config.losses: {name!r} is not for the slices of a volume")
   for name in config.loss_options:
     if name not in LOSSES:

@@ -138,7 +138,7 @@ class _Parts(NamedTuple):
 
     Beyond the borders of pictures of different sizes, and in slices that are absent.
     """
-    some = self.config.data.patch_size or batches.num_slices(self.config)
+    some = self.config.data.patch_size or batches.has_volumes(self.config)
     return padding.IGNORED if some else None
 
   def losses(self, member: Member) -> dict[str, loss_builders.Loss]:
@@ -247,7 +247,7 @@ def _explain(
 ) -> jax.Array:
   outputs = parts.predict(variables, images)
   head, labels = functools.partial(classify, variables), outputs.class_logits.argmax(-1)
-  size, slices = images.shape[1:3], batches.num_slices(parts.config) or 1
+  size, slices = images.shape[1:3], batches.num_slices(parts.config)
   maps = [
     gradcam.normalised(gradcam.saliency(head, outputs.features, labels, method), size, slices)
     for method in gradcam.METHODS

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mlseg import models, pretrained
-from mlseg.batches import num_slices
+from mlseg.batches import has_volumes, num_slices
 from mlseg.errors import UserError, require, unknown, user_errors
 from mlseg.models import encoder as encoders
 from mlseg.models import multitask, unet
@@ -49,7 +49,7 @@ def make_model(config: ConfigDict, num_classes: int, num_labels: int = 1) -> mod
     raise unknown("model", options.name, makers)
   if options.dtype not in DTYPES:
     raise unknown("config.model.dtype", options.dtype, DTYPES)
-  if bool(num_slices(config)) != (options.name == SLICE_ATTENTION):
+  if has_volumes(config) != (options.name == SLICE_ATTENTION):
     raise UserError(
       f"config.model.name must be {SLICE_ATTENTION!r} for the patients of config.data.cohort,"
       f" and only for them, not {options.name!r} for config.data.name {config.data.name!r}"
@@ -72,7 +72,7 @@ def input_size(config: ConfigDict) -> int:
 def input_shape(config: ConfigDict) -> tuple[int, int]:
   """Returns height and width of the pictures that the network is trained on; see `num_slices`."""
   side = input_size(config)
-  return side * (num_slices(config) or 1), side
+  return side * num_slices(config), side
 
 
 def has_head(config: ConfigDict, head: str) -> bool:

@@ -23,7 +23,7 @@ from mlseg import (
   trained,
   volume_predictor,
 )
-from mlseg.batches import num_slices
+from mlseg.batches import has_volumes
 from mlseg.errors import UserError
 from mlseg.log import Reporter
 from mlseg.pictures import files
@@ -67,7 +67,7 @@ def predict(options: Options, reporter: Reporter) -> tuple[int, int]:
     UserError: no trained run, no pictures, or results cannot be written.
   """
   run = trained.load(options.workdir)
-  if num_slices(run.config):
+  if has_volumes(run.config):
     claim = functools.partial(_claim, options, run)
     return volume_predictor.predict(
       options.images, options.out, run, options.saliency, claim, reporter

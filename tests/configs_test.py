@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from mlseg import builders, loss_builders, weighting
+from mlseg import builders, loss_builders, loss_catalogue, weighting
 from mlseg.data import cases
 from mlseg.errors import UserError
 
@@ -141,16 +141,16 @@ def test_the_options_of_losses_in_the_recipe_are_the_defaults_of_the_losses():
   config = _module(CONFIGS[0].with_name("dmf_busi.py")).get_config()
   config.auxiliary.name = "none"
   for name, options in config.loss_options.items():
-    parameters = inspect.signature(loss_builders.LOSSES[name]).parameters
+    parameters = inspect.signature(loss_catalogue.LOSSES[name]).parameters
     for option, value in options.items():
       if (option, value) != ("class_weights", ()):  # the data set decides
         assert parameters[option].default == value, (name, option)
-  for name, loss in loss_builders.LOSSES.items():
+  for name, loss in loss_catalogue.LOSSES.items():
     config.losses = (name,)
-    config.model.heads = (loss_builders.kind_of(name),)
+    config.model.heads = (loss_catalogue.kind_of(name),)
     config.model.embedding, config.model.num_textures = 8, 3
     weights = {name: jnp.ones(2)}
-    if name in loss_builders.DETECTION:
+    if name in loss_catalogue.DETECTION:
       continue  # of a network that this recipe has not
     assert loss_builders.make_losses(config, 2, 2, weights)[name].func is loss
 

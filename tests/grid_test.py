@@ -60,6 +60,11 @@ def test_an_override_is_of_the_cells_that_have_its_key(tmp_path):
     grid.of_study(path, ["--config.model.decoder_filter=(8,8,8,8,8)"])
 
 
+def test_a_study_may_leave_cells_out(tmp_path):
+  whole = grid.of_study(_study(tmp_path, cells=("2",)), [])
+  assert [cell.name for cell in whole.cells] == ["2"]
+
+
 def test_the_study_of_the_paper_has_its_rows_with_its_numbers():
   whole = grid.of_study(BUSI, [])
   papers = json.loads((ROOT / "configs" / "studies" / "dmf_published.json").read_text())["tables"]
@@ -131,6 +136,8 @@ def test_every_study_parses_and_says_its_command(path):
     ({"axes": {"num_epochs": (1, 1.5)}}, "num_epochs"),
     ({"axes": {"m": {"a b": {}, "a_b": {}}}}, "the grid has 'a_b' twice"),
     ({"reference": "3"}, "choose from 1, 2"),
+    ({"cells": "1"}, "cells must be a sequence of patterns of names, not '1'"),
+    ({"cells": ("1", "3*")}, "cells: '3*' is none of 1, 2"),
     ({"config": "none.py"}, "none.py"),
     ({"published": ("none.json", "busi")}, "published table 'busi'"),
   ],

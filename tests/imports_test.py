@@ -35,11 +35,14 @@ ALLOWED = {  # what a module of mlseg may import from mlseg, beside its own pack
   "evaluate": {"metrics"},
   "batches": {"data", "sharding"},
   "model_builders": {"batches", "errors", "models", "pretrained"},
+  "loss_catalogue": {"losses"},
   "loss_builders": {
-    "batches", "data", "errors", "losses", "model_builders", "models", "weighting", "sharding",
-    "train_step",
+    "batches", "data", "errors", "loss_catalogue", "losses", "model_builders", "models",
+    "sharding", "train_step", "weighting",
   },
-  "builders": {"batches", "errors", "loss_builders", "models", "weighting", "data"},
+  "builders": {
+    "batches", "data", "errors", "loss_builders", "loss_catalogue", "models", "weighting",
+  },
   "split_builders": {"data", "errors"},
   "together": {"builders", "loss_builders", "weighting"},
   "feed": {"batches", "data", "sharding"},

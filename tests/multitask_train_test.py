@@ -116,7 +116,7 @@ def test_the_log_has_both_scores_of_a_validation(runs):
   lines = [json.loads(line) for line in (runs / "joint/metrics.jsonl").read_text().splitlines()]
   validations = [line["validation"] for line in lines if "validation" in line]
   assert len(validations) == 4
-  assert all({"dice", "accuracy", "losses"} == one.keys() for one in validations)
+  assert all({"dice", "accuracy", "auc", "losses"} == one.keys() for one in validations)
 
 
 def test_the_encoder_starts_from_the_file_and_its_frozen_stage_stays(runs, weights):

@@ -14,6 +14,7 @@ from mlseg import (
   batches,
   builders,
   loss_builders,
+  loss_catalogue,
   model_builders,
   models,
   train_step,
@@ -71,7 +72,7 @@ def make_training(
 ) -> Training:
   """Returns the training of the reference network under equally weighted losses."""
   model = models.from_linen(make_module(problem, dtype, remat))
-  functions = {name: loss_builders.LOSSES[name] for name in losses}
+  functions = {name: loss_catalogue.LOSSES[name] for name in losses}
   loss_fn = loss_builders.make_loss_fn(model, functions, problem.num_classes)
   optimizer, fixed = optax.adam(problems.LEARNING_RATE), weighting.fixed()
   step = train_step.make_step(loss_fn, optimizer, fixed, num_microbatches=num_microbatches)

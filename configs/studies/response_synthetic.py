@@ -32,5 +32,6 @@ def get_study() -> dict:
       "labels": {name: {"data.cohort.manifest": file} for name, file in LABELS.items()},
       "method": methods,
     },
+    "cells": ("planted/*", "shuffled/classification", "shuffled/all___DWA"),
     "reference": "classification",
   }

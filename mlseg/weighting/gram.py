@@ -84,16 +84,33 @@ def normalize(gram: jax.Array) -> tuple[jax.Array, jax.Array]:
     [[0.7888609 0.       ]
      [0.        3.1554437]] True
   """
-  largest = jnp.diagonal(gram).max()
-  tiny = jnp.finfo(gram.dtype).tiny
-  _, exponent = jnp.frexp(jnp.where(largest >= tiny, largest, 1))
-  factor = jnp.ldexp(jnp.ones_like(largest), -2 * ((exponent - 1) // 2))
-  scaled = jnp.where(largest >= tiny, gram * factor, 0)
+  factor, known = even_power(gram)
+  scaled = jnp.where(known, gram * factor, 0)
   diagonal = jnp.maximum(jnp.diagonal(scaled), 0)
   norms = jnp.sqrt(diagonal)
   bound = norms[:, None] * norms
   bounded = jnp.clip(scaled, -bound, bound)
   return jnp.where(jnp.eye(diagonal.size, dtype=bool), diagonal, bounded), factor
+
+
+def even_power(gram: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns the even power of two that takes the largest diagonal entry to [1, 4).
+
+  Args:
+    gram: [K, K], finite.
+
+  Returns:
+    The power, and whether an entry of the diagonal is a normal positive number: 1 and False where
+    none is. Scalars.
+
+  Example:
+    >>> [float(power) for power in even_power(jnp.diag(jnp.array([1.0, 32.0])))]
+    [0.0625, 1.0]
+  """
+  largest = jnp.diagonal(gram).max()
+  known = largest >= jnp.finfo(gram.dtype).tiny
+  _, exponent = jnp.frexp(jnp.where(known, largest, 1))
+  return jnp.ldexp(jnp.ones_like(largest), -2 * ((exponent - 1) // 2)), known
 
 
 def unit(gram: jax.Array) -> tuple[jax.Array, jax.Array]:

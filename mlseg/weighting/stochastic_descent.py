@@ -22,7 +22,7 @@ from mlseg.weighting.base import (
   ravel,
   state_dtype,
 )
-from mlseg.weighting.gram import is_finite, require
+from mlseg.weighting.gram import even_power, is_finite, require
 from mlseg.weighting.per_loss import check_per_loss, per_loss
 from mlseg.weighting.quadratic import dot
 from mlseg.weighting.simplex import project_to_simplex
@@ -103,7 +103,8 @@ def sdmgrad(
   Give H as `gram`; it need not be symmetric. The Gram matrix of one batch does too, but noise adds
   to its diagonal, and draws weights to the losses with the least noise.
 
-  v begins at 1/K, and stays where a loss or an entry of H is not finite, or no H_kk is positive.
+  v begins at 1/K, and stays where a loss or an entry of H is not finite, or no H_kk is a normal
+  positive number.
 
   Needs: Gram matrix
 
@@ -164,10 +165,12 @@ def sdmgrad(
     vector, unravel = ravel(losses)
     products, enters = _products(gram, vector)
     pull = jnp.asarray(anchor(losses), vector.dtype)
+    factor, known = even_power(products)  # first, for the square of a length may be out of range
+    enters &= known
+    products = jnp.where(known, products * factor, 0)
     length = jnp.sqrt(jnp.maximum(jnp.diagonal(products), 0)).mean()
-    enters &= length > 0
-    divisor = jnp.where(enters, length, 1)  # twice, for its square may be too large
-    scaled = jnp.clip(products / divisor / divisor, -_MAX_ENTRY, _MAX_ENTRY)
+    divisor = jnp.where(known, length, 1)
+    scaled = jnp.clip(products / divisor**2, -_MAX_ENTRY, _MAX_ENTRY)
 
     def iterate(_, carry):
       moved, velocity = carry

@@ -36,5 +36,13 @@ def test_weights_and_states_are_finite_for_any_losses_and_gram(name):
   check()
 
 
+def test_lengths_whose_square_is_no_normal_number_leave_sdmgrad_finite():
+  # (A / B) / B is compiled to A / (B * B), which is 0 / 0 here.
+  gram = np.full((STEPS, table.K, table.K), np.finfo(np.float32).tiny)
+  gram[:, 0, 0] = 0
+  weights, _ = table.scan("sdmgrad", with_gram=True)(np.zeros((STEPS, table.K), np.float32), gram)
+  assert np.isfinite(weights).all()
+
+
 def test_there_are_at_least_ten_thousand_cases():
   assert len(table.ALL) * CASES >= 10_000
