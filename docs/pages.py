@@ -43,11 +43,16 @@ def complete(folder: pathlib.Path) -> Iterator[tuple[dict[str, str], pathlib.Pat
       yield cell["labels"], folder / cell["name"]
 
 
-def logs(folder: pathlib.Path) -> Iterator[tuple[dict[str, str], list[dict]]]:
-  """Yields the labels and the lines of `metrics.jsonl` of each complete cell of a study."""
-  for labels, run in complete(folder):
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    yield labels, [json.loads(line) for line in lines]
+def diverged(folder: pathlib.Path) -> Iterator[tuple[dict[str, str], pathlib.Path]]:
+  """Yields the labels and the folder of each cell of a study whose training diverged."""
+  for cell in json.loads((folder / "study.json").read_text())["cells"]:
+    if not cell["complete"] and (folder / cell["name"] / "failed.json").exists():
+      yield cell["labels"], folder / cell["name"]
+
+
+def log(run: pathlib.Path) -> list[dict]:
+  """Returns the lines of the `metrics.jsonl` of a run."""
+  return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
 def comparisons(

@@ -45,8 +45,8 @@ def weights(folder: pathlib.Path) -> list[dict]:
   """Returns a row per cell and seed of networks that are trained under both losses."""
   return [
     {**labels, "seed": seed, **values}
-    for labels, records in pages.logs(folder)
-    for seed, values in _ratios(records).items()
+    for labels, run in pages.complete(folder)
+    for seed, values in _ratios(pages.log(run)).items()
   ]
 
 

@@ -74,14 +74,14 @@ def _signal(study: Study) -> str:
   planted, shuffled = (study.outcomes(name)["runs"] for name in (PLANTED, SHUFFLED))
   lowest = min(planted, key=lambda name: planted[name]["auc_delong"]["low"])
   low = planted[lowest]["auc_delong"]["low"]
-  null = "; ".join(f"{name} {_auc(one)}" for name, one in shuffled.items())
+  null = "; ".join(f"`{name}` {_auc(one)}" for name, one in shuffled.items())
   covers = [
     name for name, one in shuffled.items()
     if one["auc_delong"]["low"] <= 0.5 <= one["auc_delong"]["high"]
   ]  # fmt: skip
   return (
-    f"**The signal is found, and none where there is none.** The lowest lower bound of an AUC is"
-    f" {low:.3f} ({lowest}). With shuffled labels the AUC is {null}: {len(covers)} of"
+    f"**Signal and chance.** The lowest lower bound of the AUC of any method is {low:.3f}"
+    f" (`{lowest}`), where 0.5 is chance. With shuffled labels the AUC is {null}: {len(covers)} of"
     f" {len(shuffled)} intervals cover 0.5."
   )
 
@@ -99,14 +99,14 @@ def _against(study: Study, method: str) -> str:
   """Returns how the AUC of a method differs from that of the single loss."""
   found = next(c for c in study.outcomes(PLANTED)["comparisons"] if c["run"] == method)
   over_folds = p_text(str(study.over_folds(method)["p"]))
-  return f"{method} {_change(found)} over patients, {over_folds} over folds"
+  return f"`{method}` {_change(found)} over patients, {over_folds} over folds"
 
 
 def _without(study: Study) -> str:
   runs = study.outcomes(PLANTED)["runs"]
   known = [name for name in runs if name.startswith("without")]
-  parts = "; ".join(f"{name} {_auc(runs[name])}" for name in known)
-  return f"**Leaving one out** of {SHOWN[-1]} ({_auc(runs[SHOWN[-1]])}): {parts}."
+  parts = "; ".join(f"`{name}` {_auc(runs[name])}" for name in known)
+  return f"**Leaving one out** of `{SHOWN[-1]}` ({_auc(runs[SHOWN[-1]])}): {parts}."
 
 
 def _covariates(study: Study) -> str:

@@ -3,10 +3,12 @@ r"""Takes from the folders of the two studies what is committed here, and draws 
     python docs/uncertainty_study/collect.py --study=runs/glands-HASH --sweep=runs/glands_sweep-HASH
 
 Beside the studies' own tables, `weights.csv` has by cell, seed, epoch and loss the mean weight and
-the mean loss, of the cells whose weights change.
+the mean loss, of the cells whose weights change; `diverged.csv` by cell, seed and loss the greatest
+weight and the least value, of the cells that diverged, and the epoch in which they did.
 """
 
 import argparse
+import itertools
 import pathlib
 import statistics
 import sys
@@ -39,23 +41,45 @@ def main() -> None:
   run_folder.write_file(HERE / "sweep.csv", (options.sweep / "rows.csv").read_bytes())
   pages.write_setting(options.study, SETTING, HERE)
   run_folder.write_file(HERE / "weights.csv", to_csv(weights(options.study)))
+  run_folder.write_file(HERE / "diverged.csv", to_csv(diverged(options.study)))
   figures.draw(HERE)
 
 
 def weights(folder: pathlib.Path) -> list[dict]:
   """Returns a row per cell, seed, epoch and loss of the cells whose weights change."""
   rows = []
-  for labels, records in pages.logs(folder):
-    own = by_epoch(records)
+  for labels, run in (*pages.complete(folder), *pages.diverged(folder)):
+    own = by_epoch(pages.log(run))
     if len({row["weight"] for row in own}) > len({row["loss"] for row in own}):
       rows += [{**labels, **row} for row in own]
   return rows
 
 
+def diverged(folder: pathlib.Path) -> list[dict]:
+  """Returns a row per cell, seed and loss of the cells that diverged."""
+  rows = []
+  for labels, run in pages.diverged(folder):
+    records = pages.log(run)
+    for seed in sorted({record["seed"] for record in records}):
+      own = [record for record in records if record["seed"] == seed]
+      known = list(itertools.takewhile(_is_finite, own))
+      for loss in own[0]["losses"]:
+        rows.append({
+          **labels, "seed": seed, "epoch": known[-1]["epoch"], "loss": loss,
+          "weight": max(record["weights"][loss] for record in known),
+          "value": min(record["losses"][loss] for record in known),
+        })  # fmt: skip
+  return rows
+
+
+def _is_finite(record: dict) -> bool:
+  return None not in record["losses"].values()
+
+
 def by_epoch(records: list[dict]) -> list[dict]:
   """Returns a row per seed, epoch and loss, with the means of its weight and its value."""
   found: dict[tuple, list[tuple[float, float]]] = {}
-  for record in records:
+  for record in filter(_is_finite, records):
     epoch = int(record["epoch"] - 1e-9)
     for loss, weight in record["weights"].items():
       key = (record["seed"], epoch, loss)

@@ -32,11 +32,13 @@ class Study(Scores):
   Args:
     study: of `study.json`.
     sweep: of `sweep.csv`.
+    diverged: of `diverged.csv`.
     *others: as `Scores` has them.
   """
 
-  def __init__(self, study: dict, sweep: Sequence[Row], *others: Any):
+  def __init__(self, study: dict, sweep: Sequence[Row], diverged: Sequence[Row], *others: Any):
     super().__init__(study, *others)
+    self._diverged = diverged
     self.published = study["published"]["rows"]
     self.num_sweep_models = len(sweep)
     self.sweeps = sweeps(sweep)
@@ -53,6 +55,14 @@ class Study(Scores):
       for method in both
     ]
     return statistics.fmean(changes), len(both)
+
+  def diverged(self, method: str, split: str) -> list[Row]:
+    """Returns the rows of a cell that diverged, by seed and loss; none where it did not."""
+    return [row for row in self._diverged if (row["split"], row["method"]) == (split, method)]
+
+  def learned(self) -> list[str]:
+    """Returns the methods with learned variances that are complete on the published division."""
+    return [method for method in self.methods(split="published") if method in LEARNED]
 
   def last_weights(self, method: str) -> dict[str, tuple[float, float]]:
     """Returns by loss the mean weight of the last epochs, and the weight times the loss."""

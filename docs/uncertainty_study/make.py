@@ -24,11 +24,11 @@ def make() -> dict[pathlib.Path, str]:
   """Returns by path the text of each file that is made."""
   description = json.loads((HERE / "study.json").read_text())
   made, tests = pages.comparisons(HERE, description)
-  rows, weights, sweep = (
-    study_files.read_csv(HERE / f"{name}.csv") for name in ("rows", "weights", "sweep")
+  rows, weights, sweep, diverged = (
+    study_files.read_csv(HERE / f"{name}.csv") for name in ("rows", "weights", "sweep", "diverged")
   )
   setting = json.loads((HERE / pages.SETTING).read_text())
-  study = Study(description, sweep, rows, tests, setting, weights)
+  study = Study(description, sweep, diverged, rows, tests, setting, weights)
   return made | {HERE.parent / "uncertainty_study.md": page.text(study)}
 
 

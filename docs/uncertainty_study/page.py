@@ -1,8 +1,9 @@
 """The text of `docs/uncertainty_study.md`, every number of it from the rows."""
 
+import itertools
 import statistics
 
-from findings import ALL, LEARNED, SCORES, SPLITS, Study
+from findings import ALL, LEARNED, SCORES, SPLITS, WORDS, Study
 from pages import recipe, sweep_command, wrapped
 
 from mlseg.report.tables import Cell, Table, to_markdown
@@ -24,8 +25,9 @@ patients recur; patients: none on both sides. The best of a column is bold.
 
 def text(study: Study) -> str:
   """Returns the page."""
-  found = (_leak, _terms, _uncertainty, _others, _learned, _sweeps)
-  bullets = "\n".join(wrapped(finding(study), "- ", "  ") for finding in found)
+  found = (_leak, _terms, _uncertainty, _diverged, _others, _learned, _sweeps)
+  said = filter(None, (finding(study) for finding in found))
+  bullets = "\n".join(wrapped(one, "- ", "  ") for one in said)
   return (
     f"{_head(study)}\n{bullets}\n\n{_FIGURES}\n{to_markdown(_table(study))}\n{wrapped(_NOTE)}\n"
   )
@@ -94,10 +96,42 @@ def _uncertainty(study: Study) -> str:
     f"{word} {theirs[_UNCERTAINTY][key]['mean'] - theirs[study.reference][key]['mean']:+.1f}"
     for word, key in (("class accuracy", "class_accuracy"), ("object Dice", "object_dice"))
   ]
-  ours = "; ".join(f"{split}: {_against(study, _UNCERTAINTY, split)}" for split in SPLITS)
+  ours = "; ".join(
+    f"{method} on {split}: {_against(study, method, split) or 'diverged'}"
+    for method in LEARNED
+    for split in SPLITS
+    if _against(study, method, split) or study.diverged(method, split)
+  )
   return f"""\
-    **Learned or chosen weights.** {_UNCERTAINTY} against {study.reference}, in points with 95 %
-    intervals over pictures and p after Holm: {ours}. The paper has {", ".join(gains)}."""
+    **Learned or chosen weights**, against {study.reference}, in points with 95 % intervals over
+    pictures and p after Holm: {ours}. The paper has {", ".join(gains)} for {_UNCERTAINTY}."""
+
+
+def _diverged(study: Study) -> str:
+  """Returns what became of the cells that diverged, or ''."""
+  parts = []
+  for method, split in itertools.product(LEARNED, SPLITS):
+    if rows := study.diverged(method, split):
+      top = max(rows, key=lambda row: float(row["weight"]))["loss"]
+      own = [row for row in rows if row["loss"] == top]
+      epochs, weights, values = (
+        _range([float(row[name]) for row in own]) for name in ("epoch", "weight", "value")
+      )
+      parts.append(
+        f"{method} on {split} in epoch {epochs}, when the weight of {WORDS[top]} had reached"
+        f" {weights}, and its loss had been down to {values}"
+      )
+  if not parts:
+    return ""
+  return f"""\
+    **Divergence.** {"; ".join(parts)} (least and greatest of the seeds). The loss of geometry is 0
+    where the network says the same everywhere, and the best weight of a loss of 0 is infinite:
+    it grows until a step is too long."""
+
+
+def _range(values: list[float]) -> str:
+  low, high = f"{min(values):.2g}", f"{max(values):.2g}"
+  return low if low == high else f"{low} to {high}"
 
 
 def _others(study: Study) -> str:
@@ -107,13 +141,14 @@ def _others(study: Study) -> str:
 
 
 def _learned(study: Study) -> str:
-  ends = study.last_weights(_UNCERTAINTY)
+  method = study.learned()[-1]
+  ends = study.last_weights(method)
   weights = ", ".join(f"{loss} {weight:.2g}" for loss, (weight, _) in ends.items())
   products = ", ".join(f"{loss} {product:.2f}" for loss, (_, product) in ends.items())
   return f"""\
     **What the uncertainties learn.** The optimum of L/σ² + log σ² is σ² = L, a weight of 1/L: each
-    loss then counts 1. Weights in the last epoch: {weights}; times their losses: {products}.
-    ({len(LEARNED)} rows have learned variances; σ over training is below.)"""
+    loss then counts 1. Weights of {method} in the last epoch: {weights}; times their losses:
+    {products}. ({len(LEARNED)} rows have learned variances; σ over training is below.)"""
 
 
 def _sweeps(study: Study) -> str:

@@ -99,17 +99,14 @@ def _diagnoses(runs: Sequence[Run]) -> list[Section]:
   tables = tuple(filter(None, map(diagnosis.confusion, runs)))
   if not tables:
     return []
-  return [
-    Section(
-      "diagnoses",
-      "Diagnoses",
-      "How often a case is called what it is; and what in a picture spoke for the answer of the"
-      " first seed, the brighter the more, by Grad-CAM and Grad-CAM++ on the network's last"
-      " features, whose places are coarse. The line is the true outline.",
-      tables=tables,
-      pictures=tuple(diagnosis.looks(runs)),
+  text, looks = "How often a case is called what it is.", tuple(diagnosis.looks(runs))
+  if looks:
+    text += (
+      " In the pictures, what spoke for the answer of the first seed, the brighter the more, by"
+      " Grad-CAM and Grad-CAM++ on the network's last features, whose places are coarse; the line"
+      " is the true outline."
     )
-  ]
+  return [Section("diagnoses", "Diagnoses", text, tables=tables, pictures=looks)]
 
 
 def _outcome(runs: Sequence[Run]) -> list[Section]:
