@@ -29,7 +29,8 @@ def sample(
   down, right = rows - row, columns - column
   inside = (rows > -1) & (rows < height) & (columns > -1) & (columns < width)
   place = (row.astype(jnp.int32) + 1) * (width + 2) + column.astype(jnp.int32) + 1
-  place = jnp.where(inside, place, 0)  # of the upper left neighbour, with a border of one pixel
+  # Of the upper left neighbour, with a border of one pixel.
+  place = _computed_once(jnp.where(inside, place, 0))
   is_lower, is_right = down >= 0.5, right >= 0.5  # the nearest neighbour
   with_masks = masks.dtype == jnp.uint8
   pixels = jnp.concatenate([images, masks[..., None]], -1) if with_masks else images
@@ -49,6 +50,17 @@ def sample(
     return colours, channels[images.shape[-1]].astype(masks.dtype)
   nearest = place + jnp.where(is_lower, width + 2, 0) + jnp.where(is_right, 1, 0)
   return colours, _read(masks, jnp.where(inside, nearest, 0))
+
+
+def _computed_once(places: jax.Array) -> jax.Array:
+  """Returns integers that are not negative as they are.
+
+  What is cheap XLA on the CPU computes anew for each of its readers, here the four corners, which
+  then take three times as long; `optimization_barrier` is gone by then. A remainder is not cheap.
+  """
+  if jax.default_backend() != "cpu":
+    return places
+  return jax.lax.rem(places, jnp.asarray(jnp.iinfo(places.dtype).max, places.dtype))
 
 
 def _words(images: jax.Array) -> list[jax.Array]:
