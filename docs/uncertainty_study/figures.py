@@ -33,7 +33,8 @@ def _sigma(rows: list[dict[str, str]]) -> Figure:
   own = [row for row in rows if row["split"] == "published"]
   methods = [method for method in LEARNED if any(row["method"] == method for row in own)]
   figure = Figure((3.4 * len(methods), 3.2), layout="constrained")
-  for axes, method in zip(figure.subplots(1, len(methods), squeeze=False)[0], methods, strict=True):
+  panels = figure.subplots(1, len(methods), squeeze=False, sharey=True)[0]
+  for axes, method in zip(panels, methods, strict=True):
     of_method = [row for row in own if row["method"] == method]
     for number, loss in enumerate(dict.fromkeys(row["loss"] for row in of_method)):
       lines: dict[str, list[tuple[int, float]]] = {}
@@ -45,8 +46,10 @@ def _sigma(rows: list[dict[str, str]]) -> Figure:
       for seed, line in lines.items():
         label = WORDS[loss] if seed == min(lines) else None
         axes.plot(*zip(*line, strict=True), **line_style(number), linewidth=1.2, label=label)
-    axes.set(title=method, xlabel="epoch", ylabel="σ", yscale="log")
-    axes.legend(frameon=False)
+    axes.set(title=method, xlabel="epoch")
+  panels[0].set_ylabel("σ")
+  panels[0].set_ylim(bottom=0)
+  _legend(figure, panels[-1])  # of all losses
   return figure
 
 
@@ -60,8 +63,13 @@ def _sweeps(rows: list[dict[str, str]]) -> Figure:
       if factor == 100:  # not the distance
         _line(axes, number, word, {share: own[name] for share, own in points.items()})
     axes.set(title=title, xlabel="λ", ylabel="%")
-    axes.legend(frameon=False)
+  _legend(figure, axes)
   return figure
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+  handles, labels = axes.get_legend_handles_labels()
+  figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
 
 
 def _line(axes: Axes, number: int, word: str, points: dict[float, list[float]]) -> None:
