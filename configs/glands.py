@@ -104,5 +104,8 @@ def get_config(variant: str = "uncertainty_c+s+t+g") -> ConfigDict:
   )
   if variant.startswith("uncertainty"):
     config.weighting.name = "uncertainty"
-    config.weighting.options.uncertainty.kind = "doubled"  # L/σ² + log σ²
+    learned = config.weighting.options.uncertainty
+    learned.kind = "doubled"  # L/σ² + log σ²
+    # As the network's parameters, of which the paper has them be.
+    learned.optimizer, learned.learning_rate = "sgd", config.optimizer.learning_rate
   return config

@@ -18,6 +18,10 @@ from mlseg.loss_catalogue import TEXTURE
 from mlseg.models.encoder import stage_labels
 from mlseg.weighting import LossWeighting, catalogue
 
+# What learns the parameters of a weighting.
+_LEARNERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+  "adam": optax.adam, "sgd": optax.sgd
+}  # fmt: skip
 METHODS: dict[str, Callable[..., LossWeighting]] = {
   name: getattr(weighting, name) for name in catalogue.METHODS
 }
@@ -139,7 +143,12 @@ def _method(config: ConfigDict) -> LossWeighting:
   options, factory = dict(section.options.get(section.name, {})), METHODS[section.name]
   is_learned = "optimizer" in inspect.signature(factory).parameters
   if is_learned and "learning_rate" in options:
-    options["optimizer"] = optax.adam(options.pop("learning_rate"))
+    name, rate = options.pop("optimizer", "adam"), options.pop("learning_rate")
+    place = f"config.weighting.options.{section.name}"
+    if name not in _LEARNERS:
+      raise unknown(f"{place}.optimizer", name, _LEARNERS)
+    require(rate > 0, f"{place}.learning_rate must be positive", rate)
+    options["optimizer"] = _LEARNERS[name](rate)
   return factory(**options)
 
 

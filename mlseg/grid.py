@@ -70,9 +70,9 @@ def of_study(path: str, overrides: Sequence[str]) -> Grid:
   recipe from the file's folder; 'axes', from an axis' name to its values: a sequence of values of
   the key of that name ('variant' is the recipe's), or a dict from label to a dict of settings; and,
   where wanted, 'seeds', how many; 'settings' of all cells; 'cells', patterns of names, as
-  ("planted/*", "shuffled/fixed"), without which every combination is one; 'reference', the label of the last axis
-  that the others are compared with; 'published', a pair of a JSON file's path and a key of its
-  'tables', whose 'columns' are `report.study.PublishedColumn`s where they are not DMF's.
+  ("planted/*", "shuffled/fixed"), without which every combination is one; 'reference', the label of
+  the last axis that the others are compared with; 'published', a pair of a JSON file's path and a
+  key of its 'tables', whose 'columns' are `report.study.PublishedColumn`s where they are not DMF's.
 
   Args:
     path: of the study.

@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import json
 import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -126,14 +127,40 @@ def test_the_variants_are_the_rows_of_the_papers_table():
 
 def test_the_options_of_methods_in_the_recipe_are_the_defaults_of_their_factories():
   config = _module(CONFIGS[0].with_name("dmf_busi.py")).get_config()
+  inner = {"optimizer": "adam", "learning_rate": 0.025}
   for name, options in config.weighting.options.items():
     parameters = inspect.signature(getattr(weighting, name)).parameters
     for option, value in options.items():
-      if option == "learning_rate" and "optimizer" in parameters:
-        assert value == 0.025  # of the inner optimiser
+      if option in inner and "optimizer" in parameters:
+        assert value == inner[option]
       else:
         assert parameters[option].default == value, (name, option)
     config.weighting.name = name
+    builders.make_weighting(config, 14)
+
+
+def test_variances_of_the_glands_are_learned_as_the_network_is():
+  config = _module(CONFIGS[0].with_name("glands.py")).get_config()
+  method = builders.make_weighting(config, 14)
+  values = {name: jnp.float32(2.0 + n) for n, name in enumerate(config.losses)}
+  weights, state = method.update(values, method.init(values))
+  assert {float(weight) for weight in weights.values()} == {1.0}
+  weights, _ = method.update(values, state)
+  for name, loss in values.items():  # of L / σ² + log σ², by SGD at a rate of 0.01
+    assert float(weights[name]) == pytest.approx(np.exp(-0.01 * (loss - 1)), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("option", "value", "said"),
+  [
+    ("optimizer", "adamw", "uncertainty.optimizer 'adamw': choose from adam, sgd"),
+    ("learning_rate", 0.0, "uncertainty.learning_rate must be positive, not 0.0"),
+  ],
+)
+def test_a_wrong_optimiser_of_a_weighting_is_named(option, value, said):
+  config = _module(CONFIGS[0].with_name("glands.py")).get_config()
+  config.weighting.options.uncertainty[option] = value
+  with pytest.raises(UserError, match=re.escape(said)):
     builders.make_weighting(config, 14)
 
 

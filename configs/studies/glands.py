@@ -2,8 +2,8 @@
 
     python -m mlseg.sweep --study=configs/studies/glands.py --config.data.root=DIR
 
-Its eleven rows, and Dynamic Memory Fusion, DWA and UPGrad on all four losses, on the published
-division, whose patients recur, and on one that keeps patients on one side.
+Its eleven rows, and Dynamic Memory Fusion, DWA, UPGrad and variances learned by Adam on all four
+losses, on the published division, whose patients recur, and on one that keeps patients on one side.
 """
 
 LABELS = {
@@ -34,6 +34,10 @@ def get_study() -> dict:
     methods[f"c+s+t+g, {label}"] = {
       "variant": "c+s+t+g", "weighting.name": name, "weighting.per_epoch": name in PER_EPOCH
     }  # fmt: skip
+  by_adam = {"optimizer": "adam", "learning_rate": 0.025}  # mlseg's default
+  methods["c+s+t+g, uncertainty by Adam"] = {"variant": "uncertainty_c+s+t+g"} | {
+    f"weighting.options.uncertainty.{name}": value for name, value in by_adam.items()
+  }
   return {
     "name": "glands",
     "config": "../glands.py",

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from findings import LEARNED, SCORES, WORDS, sweeps  # noqa: E402 - beside this file
+from findings import BY_ADAM, LEARNED, SCORES, WORDS, sweeps  # noqa: E402 - beside this file
 
 from mlseg import study_files  # noqa: E402
 from mlseg.report.drawing import line_style  # noqa: E402
@@ -31,7 +31,9 @@ def draw(folder: pathlib.Path) -> None:
 def _sigma(rows: list[dict[str, str]]) -> Figure:
   """Returns σ of each loss by epoch, of the published division; a thin line per seed."""
   own = [row for row in rows if row["split"] == "published"]
-  methods = [method for method in LEARNED if any(row["method"] == method for row in own)]
+  methods = [
+    method for method in (*LEARNED, BY_ADAM) if any(row["method"] == method for row in own)
+  ]
   figure = Figure((3.4 * len(methods), 3.2), layout="constrained")
   panels = figure.subplots(1, len(methods), squeeze=False, sharey=True)[0]
   for axes, method in zip(panels, methods, strict=True):

@@ -22,7 +22,9 @@ SCORES = (
 )
 SPLITS = ("published", "patients")
 ALL = "c+s+t+g"
+# Rows with learned variances: the paper's, and one that learns them otherwise.
 LEARNED = tuple(f"{terms}, uncertainty" for terms in ("c+s", "c+s+t", ALL))
+BY_ADAM = f"{ALL}, uncertainty by Adam"
 _SHARE = re.compile(r"(?P<rest>s \+ )?(?P<share>[\d.]+) (?P<first>[ct]) \+ [\d.]+ (?P<second>[sg])")
 
 

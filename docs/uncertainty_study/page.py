@@ -3,7 +3,7 @@
 import itertools
 import statistics
 
-from findings import ALL, LEARNED, SCORES, SPLITS, WORDS, Study
+from findings import ALL, BY_ADAM, LEARNED, SCORES, SPLITS, WORDS, Study
 from pages import recipe, sweep_command, wrapped
 
 from mlseg.report.tables import Cell, Table, to_markdown
@@ -111,7 +111,7 @@ def _uncertainty(study: Study) -> str:
   ]
   ours = "; ".join(
     f"{method} on {split}: {_against(study, method, split) or 'diverged'}"
-    for method in LEARNED
+    for method in (*LEARNED, BY_ADAM)
     for split in SPLITS
     if _against(study, method, split) or study.diverged(method, split)
   )
@@ -123,7 +123,7 @@ def _uncertainty(study: Study) -> str:
 def _diverged(study: Study) -> str:
   """Returns what became of the cells that diverged, or ''."""
   parts = []
-  for method, split in itertools.product(LEARNED, SPLITS):
+  for method, split in itertools.product((*LEARNED, BY_ADAM), SPLITS):
     if rows := study.diverged(method, split):
       top = max(rows, key=lambda row: float(row["weight"]))["loss"]
       own = [row for row in rows if row["loss"] == top]
@@ -161,7 +161,8 @@ def _learned(study: Study) -> str:
   return f"""\
     **What the uncertainties learn.** The optimum of L/σ² + log σ² is σ² = L, a weight of 1/L: each
     loss then counts 1. Weights of {method} in the last epoch: {weights}; times their losses:
-    {products}. ({len(LEARNED)} rows have learned variances; σ over training is below.)"""
+    {products}. (The paper's rows learn them by SGD, at the network's rate; {BY_ADAM}
+    as is the default here. σ over training is below.)"""
 
 
 def _sweeps(study: Study) -> str:
