@@ -156,7 +156,7 @@ def _others(study: Study) -> str:
 def _learned(study: Study) -> str:
   method = study.learned()[-1]
   ends = study.last_weights(method)
-  weights = ", ".join(f"{loss} {weight:.2g}" for loss, (weight, _) in ends.items())
+  weights = ", ".join(f"{loss} {weight:.3g}" for loss, (weight, _) in ends.items())
   products = ", ".join(f"{loss} {product:.2f}" for loss, (_, product) in ends.items())
   return f"""\
     **What the uncertainties learn.** The optimum of L/σ² + log σ² is σ² = L, a weight of 1/L: each
