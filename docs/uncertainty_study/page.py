@@ -39,12 +39,13 @@ def _head(study: Study) -> str:
   reduction, patch = setting["data.glas.reduction"], setting["data.patch_size"]
   rows, whole = study.methods(), recipe("glands")
   theirs = sum(row in study.published for row in rows)
+  shares = max(map(len, study.sweeps.values()))
   side, filters, epochs = whole.data.patch_size, whole.model.filters, whole.num_epochs
   words = f"""\
     {study.num_models()} models on Warwick-QU: {theirs} of the {len(study.published)} rows of table
     1 of BenTaieb & Hamarneh 2017 and {len(rows) - theirs} other weightings, {study.num_seeds()}
     seeds each, on the challenge's division and on one by patients; and {study.num_sweep_models} for
-    the sweeps of its figure 2. Without a GPU, on {setting["device"].replace("cpu", "CPU cores")},
+    the sweeps of its figure 2, at {shares} values of λ. Without a GPU, on {setting["device"].replace("cpu", "CPU cores")},
     they are smaller than the recipe: pictures at 1/{reduction} of the magnification, patches of
     {patch}×{patch} instead of {side}×{side}, {setting["model.filters"]} filters instead of
     {filters}, {setting["num_epochs"]} epochs in batches of {setting["batch_size"]} instead of
