@@ -51,7 +51,7 @@ def _sigma(rows: list[dict[str, str]]) -> Figure:
     axes.set(title=method, xlabel="epoch")
   panels[0].set_ylabel("σ")
   panels[0].set_ylim(bottom=0)
-  _legend(figure, panels[-1])  # of all losses
+  _legend(figure)
   return figure
 
 
@@ -65,13 +65,17 @@ def _sweeps(rows: list[dict[str, str]]) -> Figure:
       if factor == 100:  # not the distance
         _line(axes, number, word, {share: own[name] for share, own in points.items()})
     axes.set(title=title, xlabel="λ", ylabel="%")
-  _legend(figure, axes)
+  _legend(figure)
   return figure
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
-  handles, labels = axes.get_legend_handles_labels()
-  figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+def _legend(figure: Figure) -> None:
+  """Adds one legend for all panels."""
+  lines = {}
+  for axes in figure.axes:
+    lines |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+  options = {"loc": "outside lower center", "ncols": len(lines), "frameon": False}
+  figure.legend([*lines.values()], [*lines], **options)
 
 
 def _line(axes: Axes, number: int, word: str, points: dict[float, list[float]]) -> None:

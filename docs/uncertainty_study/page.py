@@ -45,8 +45,9 @@ def _head(study: Study) -> str:
     {study.num_models()} models on Warwick-QU: {theirs} of the {len(study.published)} rows of table
     1 of BenTaieb & Hamarneh 2017 and {len(rows) - theirs} other weightings, {study.num_seeds()}
     seeds each, on the challenge's division and on one by patients; and {study.num_sweep_models} for
-    the sweeps of its figure 2, at {shares} values of λ. Without a GPU, on {setting["device"].replace("cpu", "CPU cores")},
-    they are smaller than the recipe: pictures at 1/{reduction} of the magnification, patches of
+    the sweeps of its figure 2, at {shares} values of λ. Without a GPU, on
+    {setting["device"].replace("cpu", "CPU cores")}, they
+    are smaller than the recipe: pictures at 1/{reduction} of the magnification, patches of
     {patch}×{patch} instead of {side}×{side}, {setting["model.filters"]} filters instead of
     {filters}, {setting["num_epochs"]} epochs in batches of {setting["batch_size"]} instead of
     {epochs} and {whole.batch_size}.
