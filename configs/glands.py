@@ -106,6 +106,6 @@ def get_config(variant: str = "uncertainty_c+s+t+g") -> ConfigDict:
     config.weighting.name = "uncertainty"
     learned = config.weighting.options.uncertainty
     learned.kind = "doubled"  # L/σ² + log σ²
-    # As the network's parameters, of which the paper has them be.
+    # By SGD at the network's rate, as in the paper, not by the default's Adam.
     learned.optimizer, learned.learning_rate = "sgd", config.optimizer.learning_rate
   return config

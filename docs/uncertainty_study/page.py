@@ -45,7 +45,8 @@ def _head(study: Study) -> str:
     {study.num_models()} models on Warwick-QU: {theirs} of the {len(study.published)} rows of table
     1 of BenTaieb & Hamarneh 2017 and {len(rows) - theirs} other weightings, {study.num_seeds()}
     seeds each, on the challenge's division and on one by patients; and {study.num_sweep_models} for
-    the sweeps of its figure 2, at {shares} values of λ. Without a GPU, on
+    the sweeps of its figure 2, at {shares} values of λ, by
+    `configs/studies/glands_sweep.py` under the same options. Without a GPU, on
     {setting["device"].replace("cpu", "CPU cores")}, they
     are smaller than the recipe: pictures at 1/{reduction} of the magnification, patches of
     {patch}×{patch} instead of {side}×{side}, {setting["model.filters"]} filters instead of
@@ -74,7 +75,7 @@ def _scores(study: Study, method: str) -> str:
     for word, name, factor in SCORES
     if study.values(method, name, split="published")
   ]
-  return f"{method}: {', '.join(own)}"
+  return f"`{method}`: {', '.join(own)}"
 
 
 def _terms(study: Study) -> str:
@@ -86,11 +87,12 @@ def _terms(study: Study) -> str:
 
 def _smoothness(study: Study) -> str:
   """Returns what the geometry does to rows in which it is."""
-  rows = [row for row in ("s+t+g", ALL, study.reference) if row in study.methods(split="published")]
+  with_geometry = ("s+t+g", ALL, _UNCERTAINTY, study.reference)
+  rows = [row for row in with_geometry if row in study.methods(split="published")]
   parts = []
   for row in rows:
     hits = ", ".join(f"{name} {study.score(row, name, split='published')}" for name in _HITS)
-    parts.append(f"{row}: {hits}")
+    parts.append(f"`{row}`: {hits}")
   return f"""\
     **Smoothness.** The geometry loss is 0 for a network that says gland everywhere, whose recall is
     100. On the published division, {"; ".join(parts)}."""
@@ -112,14 +114,14 @@ def _uncertainty(study: Study) -> str:
     for word, key in (("class accuracy", "class_accuracy"), ("object Dice", "object_dice"))
   ]
   ours = "; ".join(
-    f"{method} on {split}: {_against(study, method, split) or 'diverged'}"
+    f"`{method}` on {split}: {_against(study, method, split) or 'diverged'}"
     for method in (*LEARNED, BY_ADAM)
     for split in SPLITS
     if _against(study, method, split) or study.diverged(method, split)
   )
   return f"""\
-    **Learned or chosen weights**, against {study.reference}, in points with 95 % intervals over
-    pictures and p after Holm: {ours}. The paper has {", ".join(gains)} for {_UNCERTAINTY}."""
+    **Learned or chosen weights**, against `{study.reference}`, in points with 95 % intervals over
+    pictures and p after Holm: {ours}. The paper has {", ".join(gains)} for `{_UNCERTAINTY}`."""
 
 
 def _diverged(study: Study) -> str:
@@ -133,7 +135,7 @@ def _diverged(study: Study) -> str:
         _range([float(row[name]) for row in own]) for name in ("epoch", "weight", "value")
       )
       parts.append(
-        f"{method} on {split} in epoch {epochs}, when the weight of {WORDS[top]} had reached"
+        f"`{method}` on {split} in epoch {epochs}, when the weight of {WORDS[top]} had reached"
         f" {weights}, and its loss had been down to {values}"
       )
   if not parts:
@@ -152,7 +154,7 @@ def _range(values: list[float]) -> str:
 def _others(study: Study) -> str:
   known = [row for row in _OTHERS if row in study.methods(split="published")]
   found = "; ".join(f"{row.split(', ')[1]}: {_against(study, row, 'published')}" for row in known)
-  return f"**Other weightings** of the four losses against {study.reference}: {found}."
+  return f"**Other weightings** of the four losses against `{study.reference}`: {found}."
 
 
 def _learned(study: Study) -> str:
@@ -162,9 +164,9 @@ def _learned(study: Study) -> str:
   products = ", ".join(f"{loss} {product:.2f}" for loss, (_, product) in ends.items())
   return f"""\
     **What the uncertainties learn.** The optimum of L/σ² + log σ² is σ² = L, a weight of 1/L: each
-    loss then counts 1. Weights of {method} in the last epoch: {weights}; times their losses:
-    {products}. (The paper's rows learn them by SGD, at the network's rate; {BY_ADAM}
-    as is the default here. σ over training is below.)"""
+    loss then counts 1. Weights of `{method}` in the last epoch: {weights}; times their losses:
+    {products}. (The paper's rows learn them by SGD, at the network's rate;
+    `{BY_ADAM}` as is the default here. σ over training is below.)"""
 
 
 def _sweeps(study: Study) -> str:
