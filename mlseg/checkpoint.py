@@ -123,7 +123,10 @@ class Checkpoints:
     # Named here, or a fresh process could not read the shapes of what another one saved.
     handlers = {name: ocp.StandardCheckpointHandler() for name in ("state", "digest")}
     self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handlers)
-    self._snapshot = jax.jit(self._copied_with_digest)
+    # Named, because the compiler puts an array without entries anywhere.
+    places = [_as_saved(leaf).sharding for leaf in jax.tree.leaves(like)]
+    where = dict(zip(self._names, places, strict=True)), None
+    self._snapshot = jax.jit(self._copied_with_digest, out_shardings=where)
 
   def _copied_with_digest(self, arrays: dict[str, jax.Array]) -> tuple[dict, jax.Array]:
     return jax.tree.map(jnp.copy, arrays), digest(arrays, self._num_members)

@@ -1,5 +1,9 @@
 """Checkpoints come back bit for bit, and a damaged one gives way to the one before."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,6 +68,36 @@ def test_the_newest_state_comes_back_and_two_are_kept(tmp_path):
   assert jax.tree.structure(state) == jax.tree.structure(_state())
   assert said == []
   assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["2", "3"]
+
+
+_TWO_DEVICES = """
+import pathlib, sys
+import jax, numpy as np
+from mlseg import sharding
+from mlseg.checkpoint import Checkpoints
+
+mesh = sharding.make_mesh(sharding.Layout(seed=2, data=1, model=1))
+arrays = {"w": np.ones((2, 3), np.float32), "gram": np.ones((2, 0, 0), np.float32)}
+state = sharding.place(arrays, sharding.by_member(mesh))
+for step in (1, 2):
+  checkpoints = Checkpoints(pathlib.Path(sys.argv[1]), state, 2)
+  restored = checkpoints.restore(print)
+  checkpoints.save(step, state)
+  checkpoints.close()
+for name, array in restored.items():
+  print(name, array.shape, array.sharding == state[name].sharding)
+"""
+
+
+def test_all_arrays_come_back_to_their_devices_also_those_without_entries(tmp_path):
+  done = subprocess.run(
+    [sys.executable, "-c", _TWO_DEVICES, str(tmp_path / "c")],
+    env=os.environ | {"JAX_NUM_CPU_DEVICES": "2"},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.stdout.splitlines() == ["gram (2, 0, 0) True", "w (2, 3) True"], done.stderr
 
 
 def test_nothing_saved_gives_none(tmp_path):
