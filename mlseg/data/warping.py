@@ -56,8 +56,8 @@ def _computed_once(places: jax.Array) -> jax.Array:
   """Returns integers that are not negative as they are.
 
   What is cheap XLA on the CPU computes anew for each of its readers, here the four corners, which
-  then take three times as long. It counts a remainder as dear, and computes it once; an
-  `optimization_barrier` is removed before it decides this, and changes nothing here.
+  then take three times as long. It counts a remainder as dear, and computes it once. An
+  `optimization_barrier` would do so only under options of the compiler (`models.materialise`).
   """
   if jax.default_backend() != "cpu":
     return places
