@@ -5,8 +5,8 @@
 
 CT is a folder of volumes in Hounsfield units (NIfTI), on which lesions are planted: heterogeneous
 ones respond less, with some labels flipped; size and mean intensity say nothing. `shuffled.csv` in
-the same folder has the labels of other patients, by which nothing can be learnt:
-`--config.data.cohort.manifest=shuffled.csv`.
+the same folder has the labels of other patients, by which nothing can be learnt, and so have
+`shuffled_2.csv` to `shuffled_5.csv`: `--config.data.cohort.manifest=shuffled.csv`.
 
 The recipe is that of `response_ct.py`, for the extent of these pictures and a smaller encoder, and
 has its variants.

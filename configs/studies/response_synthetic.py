@@ -4,8 +4,8 @@
     python -m mlseg.sweep --study=configs/studies/response_synthetic.py --config.data.root=cohort
 
 The outcome's loss alone, all five losses under several weightings, and all but one; in a
-five-fold cross-validation, of which each seed tests a fold. With shuffled labels two of the rows
-show what chance gives.
+five-fold cross-validation, of which each seed tests a fold. With labels that are shuffled in five
+ways two of the rows show what chance gives.
 """
 
 WEIGHTINGS = {
@@ -15,7 +15,9 @@ WEIGHTINGS = {
   "all, DMF": {"weighting.name": "dynamic_memory_fusion", "weighting.per_epoch": False},
 }
 WITHOUT = ("contrastive", "hard_negatives", "segmentation", "texture")
-LABELS = {"planted": "manifest.csv", "shuffled": "shuffled.csv"}
+LABELS = {"planted": "manifest.csv", "shuffled": "shuffled.csv"} | {
+  f"shuffled {number}": f"shuffled_{number}.csv" for number in range(2, 6)
+}
 
 
 def get_study() -> dict:
@@ -32,6 +34,6 @@ def get_study() -> dict:
       "labels": {name: {"data.cohort.manifest": file} for name, file in LABELS.items()},
       "method": methods,
     },
-    "cells": ("planted/*", "shuffled/classification", "shuffled/all___DWA"),
+    "cells": ("planted/*", "shuffled*/classification", "shuffled*/all___DWA"),
     "reference": "classification",
   }

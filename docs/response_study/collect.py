@@ -3,7 +3,8 @@ r"""Takes from the folder of the study what is committed here, and draws it.
     python docs/response_study/collect.py --study=runs/response_synthetic-HASH
 
 `answers.csv` has by cell, part (test or validation), seed and patient the label and the probability
-of the outcome; `covariates.csv` what else is known of the patients.
+of the outcome; `covariates.csv` what else is known of the patients; `epochs.csv` by cell and seed
+the epoch that was kept, and how many there were.
 """
 
 import argparse
@@ -39,6 +40,7 @@ def main() -> None:
   cells = list(pages.complete(folder))
   run_folder.write_file(HERE / "answers.csv", to_csv(answers(cells)))
   run_folder.write_file(HERE / "covariates.csv", to_csv(covariates(cells[0][1])))
+  run_folder.write_file(HERE / "epochs.csv", to_csv(epochs(cells)))
   figures(cells)
 
 
@@ -63,6 +65,21 @@ def covariates(run: pathlib.Path) -> list[dict]:
     {"id": row["id"]} | {name: row[name] for name in row if name.startswith("covariate_")}
     for row in study_files.read_csv(run / "data.csv")
   ]
+
+
+def epochs(cells: list[tuple[dict[str, str], pathlib.Path]]) -> list[dict]:
+  """Returns a row per cell and seed: the epoch with the best AUC of validation, and the last."""
+  rows = []
+  for labels, run in cells:
+    of_seed: dict[int, list[dict]] = {}
+    for record in pages.log(run):
+      if "validation" in record:
+        of_seed.setdefault(record["seed"], []).append(record)
+    for seed, own in of_seed.items():
+      best = max(own, key=lambda record: record["validation"]["auc"])  # the first of the best
+      kept, last = (round(record["epoch"]) for record in (best, own[-1]))
+      rows.append({**labels, "seed": seed, "kept": kept, "last": last})
+  return rows
 
 
 def figures(cells: list[tuple[dict[str, str], pathlib.Path]]) -> None:

@@ -4,15 +4,17 @@ import functools
 import json
 import pathlib
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from scipy import stats
 from scores import Row, Scores
 
 from mlseg import metrics, outcomes, study_files
 from mlseg.outcome_rows import RunRows
 
-PLANTED, SHUFFLED = "planted", "shuffled"
+PLANTED, SHUFFLED = "planted", "shuffled"  # and "shuffled 2" and so on
 POSITIVE, NEGATIVE = "responder", "non_responder"
 SINGLE = "classification"
 SHOWN = (SINGLE, "all, equal", "all, DWA")  # in figures
@@ -26,6 +28,7 @@ class Study(Scores):
     rows: of `rows.csv`.
     answers: of `answers.csv`.
     covariates: of `covariates.csv`.
+    epochs: of `epochs.csv`.
     setting: of `setting.json`.
   """
 
@@ -35,10 +38,11 @@ class Study(Scores):
     rows: Sequence[Row],
     answers: Sequence[Row],
     covariates: Sequence[Row],
+    epochs: Sequence[Row],
     setting: dict,
   ):
     super().__init__(study, rows, {}, setting)
-    self._answers, self._covariates = answers, covariates
+    self._answers, self._covariates, self._epochs = answers, covariates, epochs
     self.outcomes = functools.cache(self._outcomes)
 
   def _outcomes(self, labels: str) -> dict[str, Any]:
@@ -60,6 +64,20 @@ class Study(Scores):
     }
     return RunRows(parts["test"], parts["validation"], None, known)
 
+  def shuffles(self) -> list[str]:
+    """Returns the ways in which labels are shuffled."""
+    return [n for n in dict.fromkeys(row["labels"] for row in self._rows) if n.startswith(SHUFFLED)]
+
+  def by_chance(self, method: str) -> dict[str, Any]:
+    """Returns a method's AUCs under shuffled labels: their mean, and its t-interval."""
+    found = [self.outcomes(name)["runs"][method]["auc_delong"] for name in self.shuffles()]
+    aucs = [one["estimate"] for one in found]
+    low, high = stats.ttest_1samp(aucs, 0.5).confidence_interval()
+    return {
+      "mean": {"estimate": statistics.fmean(aucs), "low": float(low), "high": float(high)},
+      "each": found,
+    }
+
   def over_folds(self, method: str) -> dict[str, float]:
     """Returns the paired t-test of the AUCs of the folds against those of the single loss."""
     first, second = (
@@ -67,6 +85,26 @@ class Study(Scores):
     )
     difference = statistics.fmean(first) - statistics.fmean(second)
     return {"difference": difference, "p": metrics.paired_tests(first, second).p_t}
+
+  def num_validating(self) -> int:
+    """Returns how many patients choose a fold's epoch."""
+    return max(Counter(
+      row["seed"] for row in self._answers
+      if (row["labels"], row["method"], row["part"]) == (PLANTED, SINGLE, "validation")
+    ).values())  # fmt: skip
+
+  def by_epoch_kept(self, first: int) -> dict[bool, list[tuple[str, float]]]:
+    """Returns method and test AUC of the models under several losses, by whether kept early.
+
+    Args:
+      first: an epoch up to this one is early.
+    """
+    found: dict[bool, list[tuple[str, float]]] = {True: [], False: []}
+    for row in self._epochs:
+      if row["labels"] == PLANTED and row["method"] != SINGLE:
+        auc = self._by_seed(row["method"])[row["seed"]]
+        found[int(row["kept"]) <= first].append((row["method"], auc))
+    return found
 
   def _by_seed(self, method: str) -> dict[str, float]:
     return {
@@ -78,7 +116,8 @@ class Study(Scores):
 
 def read(folder: pathlib.Path) -> Study:
   """Returns the study of the committed files in a folder."""
-  tables = [study_files.read_csv(folder / f"{n}.csv") for n in ("rows", "answers", "covariates")]
+  names = ("rows", "answers", "covariates", "epochs")
+  tables = [study_files.read_csv(folder / f"{name}.csv") for name in names]
   description, setting = (
     json.loads((folder / f"{name}.json").read_text()) for name in ("study", "setting")
   )

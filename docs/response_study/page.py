@@ -1,15 +1,20 @@
 """The text of `docs/response_study.md`, every number of it from the rows."""
 
+import statistics
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import chance
 from findings import PLANTED, POSITIVE, SHOWN, SHUFFLED, SINGLE, Study
 from pages import recipe, sweep_command, wrapped
 
+from mlseg.report import names
 from mlseg.report.study import p_text
 from mlseg.report.tables import Cell, Table, to_markdown
 
 Numbers = Mapping[str, Any]
+_EARLY = 5  # epochs
 _FIGURES = """\
 ![ROC curves](response_study/figures/roc.png)
 
@@ -34,7 +39,10 @@ _PUBLISHED = (
 
 def text(study: Study, memory: Numbers) -> str:
   """Returns the page."""
-  found = (_signal(study), _several(study), _without(study), _covariates(study), _memory(memory))
+  found = (
+    _signal(study), _several(study), _without(study), _early(study), _covariates(study),
+    _memory(memory),
+  )  # fmt: skip
   bullets = "\n".join(wrapped(one, "- ", "  ") for one in (*found, _PUBLISHED))
   tables = f"{to_markdown(_table(study))}\n{wrapped(_NOTE)}"
   return f"{_head(study)}\n{bullets}\n\n{_FIGURES}\n{tables}\n"
@@ -50,9 +58,9 @@ def _head(study: Study) -> str:
     on two real CT volumes, whose texture, not size, tells the outcome, and a tenth of whose labels
     is flipped. One loss against five, under several weightings, in a cross-validation of
     {setting["data.num_folds"]} folds, of which each seed tests one; and with the labels of other
-    patients, by which nothing can be learnt. The recipe's numbers were chosen on another cohort, of
-    another seed. `python docs/response_study/make.py` computes this page from its
-    [rows](response_study)."""
+    patients, shuffled in {len(study.shuffles())} ways, by which nothing can be learnt. The recipe's
+    numbers were chosen on another cohort, of another seed. `python docs/response_study/make.py`
+    computes this page from its [rows](response_study)."""
   command = sweep_command("response_synthetic", setting, "cohort")
   made = f"python -m mlseg.data.response_cohort --backgrounds=DIR --out=cohort --patients={count}"
   command = command.replace("```sh\n", f"```sh\n{made}\n", 1)
@@ -71,19 +79,30 @@ def _interval(found: Numbers | None) -> str:
 
 
 def _signal(study: Study) -> str:
-  planted, shuffled = (study.outcomes(name)["runs"] for name in (PLANTED, SHUFFLED))
+  planted = study.outcomes(PLANTED)["runs"]
   lowest = min(planted, key=lambda name: planted[name]["auc_delong"]["low"])
   low = planted[lowest]["auc_delong"]["low"]
-  null = "; ".join(f"`{name}` {_auc(one)}" for name, one in shuffled.items())
-  covers = [
-    name for name, one in shuffled.items()
-    if one["auc_delong"]["low"] <= 0.5 <= one["auc_delong"]["high"]
-  ]  # fmt: skip
+  methods, count = study.methods(labels=SHUFFLED), len(study.shuffles())
+  null = {name: study.by_chance(name) for name in methods}
+  means = "; ".join(f"`{name}` {_interval(one['mean'])}" for name, one in null.items())
+  covers = sum(_covers(one["mean"]) for one in null.values())
+  each = [own for one in null.values() for own in one["each"]]
+  patients, folds = planted[SINGLE]["num_patients"], study.setting["data.num_folds"]
+  share = chance.coverage(patients, folds)
   return (
     f"**Signal and chance.** The lowest lower bound of the AUC of any method is {low:.3f}"
-    f" (`{lowest}`), where 0.5 is chance. With shuffled labels the AUC is {null}: {len(covers)} of"
-    f" {len(shuffled)} intervals cover 0.5."
+    f" (`{lowest}`), where 0.5 is chance. With labels shuffled in {count} ways the mean AUC is"
+    f" {means}, with intervals of t over the ways: {covers} of {len(null)} cover 0.5. Of the"
+    f" {len(each)} intervals by DeLong of single ways {sum(map(_covers, each))} do. Those are too"
+    " narrow here: they take the models as they are, while in a cross-validation each model has"
+    f" seen the labels of the others' test patients. In simulated ones of {patients} patients,"
+    f" {folds} folds and a linear score of features that say nothing, {100 * share:.0f} % of them"
+    " cover 0.5 (`chance.py`)."
   )
+
+
+def _covers(found: Numbers) -> bool:
+  return found["low"] <= 0.5 <= found["high"]
 
 
 def _several(study: Study) -> str:
@@ -107,6 +126,20 @@ def _without(study: Study) -> str:
   known = [name for name in runs if name.startswith("without")]
   parts = "; ".join(f"`{name}` {_auc(runs[name])}" for name in known)
   return f"**Leaving one out** of `{SHOWN[-1]}` ({_auc(runs[SHOWN[-1]])}): {parts}."
+
+
+def _early(study: Study) -> str:
+  found = study.by_epoch_kept(_EARLY)
+  early, late = (statistics.fmean(auc for _, auc in found[kind]) for kind in (True, False))
+  methods = Counter(name for name, _ in found[True])
+  which = names.listed([f"{count} of `{name}`" for name, count in methods.items()])
+  return (
+    f"**Early stopping** keeps the epoch with the best AUC of the {study.num_validating()}"
+    f" patients who validate a fold: few, so that a lucky epoch is kept now and then. Of the"
+    f" {len(found[True]) + len(found[False])} models under several losses {len(found[True])} are"
+    f" from the first {_EARLY} epochs, {which}; their AUC of test is {early:.3f} on the mean, that"
+    f" of the others {late:.3f}."
+  )
 
 
 def _covariates(study: Study) -> str:
@@ -135,11 +168,11 @@ def _table(study: Study) -> Table:
     "p, chance",
   )  # fmt: skip
   rows = []
-  for labels in (PLANTED, SHUFFLED):
+  for labels in (PLANTED, *study.shuffles()):
     found = study.outcomes(labels)
     changes = {one["run"]: one for one in found["comparisons"]}
     for name, one in found["runs"].items():
-      title = name if labels == PLANTED else f"{name}, shuffled"
+      title = name if labels == PLANTED else f"{name}, {labels}"
       folds = f"{one['auc_mean']:.3f} ± {one['auc_deviation']:.3f}"
       compared = labels == PLANTED and name in changes
       cells = (

@@ -10,9 +10,10 @@ area under the ROC curve of at most A = 0.90. A share p of labels is flipped, wh
 (A - 0.5) (1 - 2 p) = 0.82.
 
 The folder OUT then has images/, masks/, and manifest.csv, which `manifest.read` reads; shuffled.csv
-has the labels of other patients instead: a cohort without a signal. For checks truth.csv has the
-true class, the texture's standard deviation in HU, and whether the label was flipped. The same seed
-gives the same voxels.
+has the labels of other patients instead: a cohort without a signal. So have shuffled_2.csv to
+shuffled_5.csv, each shuffled anew, because a single one may agree with the texture by chance. For
+checks truth.csv has the true class, the texture's standard deviation in HU, and whether the label
+was flipped. The same seed gives the same voxels.
 """
 
 import csv
@@ -33,6 +34,7 @@ from mlseg.errors import UserError, require
 from mlseg.volumes import writing
 
 CLASSES = tuple(planted_lesion.MEDIANS)
+SHUFFLED = ("shuffled.csv", *(f"shuffled_{number}.csv" for number in range(2, 6)))
 _SUFFIXES = (".nii.gz", ".nii")
 
 
@@ -49,7 +51,7 @@ class Labels(NamedTuple):
 
   true_classes: list[str]  # of the texture
   labels: list[str]  # what the manifest says
-  shuffled: list[str]  # the same labels, of other patients
+  shuffled: list[list[str]]  # the same labels, of other patients; for each of `SHUFFLED`
 
 
 def read_backgrounds(folder: pathlib.Path) -> list[Background]:
@@ -113,8 +115,9 @@ def draw_labels(options: Options) -> Labels:
       f"--seed {options.seed} gives all {options.patients} patients the same label: choose another,"
       " or more patients"
     )
-  parts = true, given, shuffle.permutation(given)
-  return Labels(*([CLASSES[one] for one in part] for part in parts))
+  parts = true, given, *(shuffle.permutation(given) for _ in SHUFFLED)
+  true_classes, labels, *shuffled = ([CLASSES[one] for one in part] for part in parts)
+  return Labels(true_classes, labels, shuffled)
 
 
 def write(backgrounds: pathlib.Path, out: pathlib.Path, options: Options) -> None:
@@ -156,8 +159,8 @@ def _write_files(
   for name in ("images", "masks"):
     (folder / name).mkdir(parents=True)
   digits = max(3, len(str(len(labels.labels))))
-  manifest, shuffled, truth = [], [], []
-  for number, (true, label, other) in enumerate(zip(*labels, strict=True), start=1):
+  manifest, truth = [], []
+  for number, (true, label) in enumerate(zip(labels.true_classes, labels.labels, strict=True), 1):
     patient = f"P{number:0{digits}d}"
     # A generator of each patient's own: no picture depends on what was drawn for another.
     made = planted_lesion.make_patient(_generator(seed, 1, number), backgrounds, true)
@@ -167,11 +170,12 @@ def _write_files(
     lesion_ml, mean_hu = measure(made)
     covariates = f"{lesion_ml:.3f}", f"{mean_hu:.2f}"
     manifest.append([patient, *files, label, *covariates])
-    shuffled.append([patient, *files, other, *covariates])
     truth.append([patient, true, f"{made.heterogeneity:.2f}", int(label != true)])
   header = ["patient", "image", "mask", "label", "lesion_ml", "mean_hu"]
   _write_table(folder / "manifest.csv", header, manifest)
-  _write_table(folder / "shuffled.csv", header, shuffled)
+  for name, others in zip(SHUFFLED, labels.shuffled, strict=True):
+    rows = [[*row[:3], other, *row[4:]] for row, other in zip(manifest, others, strict=True)]
+    _write_table(folder / name, header, rows)
   header = ["patient", "true_class", "heterogeneity_hu", "flipped"]
   _write_table(folder / "truth.csv", header, truth)
 

@@ -94,6 +94,7 @@ def _slice(axes: np.ndarray, shown: Patients, place: int, number: int) -> None:
   """Draws a slice with its outlines, and below it under what spoke for the answer."""
   for one, warm in zip(axes, (False, True), strict=True):
     one.set_axis_on()
+    one.spines[:].set_visible(False)
     outlines.show(one, shown.images[place, number][..., None])
     outlines.outline(one, shown.masks[place, number], predicted=False)
     if warm:
@@ -108,6 +109,8 @@ def _bars(axes: Axes, attention: np.ndarray, order: Sequence[int]) -> None:
   places = np.arange(len(attention))
   colours = np.where(np.isin(places, order), "#0072B2", "0.7")
   axes.bar(places + 1, 100 * attention, color=colours)
-  axes.set(xlabel="slice, from the feet", ylabel="attention, %", xticks=places + 1)
+  axes.set(xticks=places + 1)
+  axes.set_xlabel("slice, from the feet", fontsize=7)
+  axes.set_ylabel("attention, %", fontsize=7)
   axes.tick_params(labelsize=7)
   axes.grid(alpha=0.3, axis="y")

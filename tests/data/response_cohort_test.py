@@ -45,7 +45,7 @@ def truth(folder):
 def test_a_cohort_is_read_as_any_other(cohort):
   rows, known = manifest.read(cohort / "manifest.csv"), truth(cohort)
   assert {path.name for path in cohort.iterdir()} == {
-    "manifest.csv", "shuffled.csv", "truth.csv", "images", "masks"
+    "manifest.csv", *response_cohort.SHUFFLED, "truth.csv", "images", "masks"
   }  # fmt: skip
   assert [row.name for row in rows] == list(known) == [f"P{n:03d}" for n in range(1, PATIENTS + 1)]
   assert Counter(row["true_class"] for row in known.values()) == {
@@ -115,9 +115,12 @@ def test_labels_are_flipped_as_often_as_asked_in_both_classes():
 def test_shuffled_labels_say_nothing_of_the_class():
   count = 8000
   drawn = response_cohort.draw_labels(Options(count))
-  assert Counter(drawn.labels) == Counter(drawn.shuffled)
-  agree = np.mean([a == b for a, b in zip(drawn.true_classes, drawn.shuffled, strict=True)])
-  assert agree == pytest.approx(0.5, abs=4 * 0.5 / math.sqrt(count))
+  assert len(drawn.shuffled) == len(response_cohort.SHUFFLED)
+  for place, shuffled in enumerate(drawn.shuffled):
+    assert Counter(drawn.labels) == Counter(shuffled)
+    for others in (drawn.true_classes, drawn.labels, *drawn.shuffled[:place]):
+      agree = np.mean([a == b for a, b in zip(others, shuffled, strict=True)])
+      assert agree == pytest.approx(0.5, abs=5 * 0.5 / math.sqrt(count))
 
 
 def contents(folder, pattern):
@@ -137,10 +140,12 @@ def test_a_seed_gives_the_same_bytes_and_noise_the_same_pictures(backgrounds, tm
   assert contents(tmp_path / "noise", "manifest.csv") != contents(tmp_path / "a", "manifest.csv")
   other = contents(tmp_path / "other", "*.nii.gz")
   assert not set(other.values()) & set(pictures.values())
-  plain, null = (manifest.read(tmp_path / "a" / f"{name}.csv") for name in ("manifest", "shuffled"))
-  assert Counter(row.label for row in plain) == Counter(row.label for row in null)
-  assert [row.label for row in plain] != [row.label for row in null]
-  assert [row._replace(label="") for row in plain] == [row._replace(label="") for row in null]
+  plain = manifest.read(tmp_path / "a" / "manifest.csv")
+  for name in response_cohort.SHUFFLED:
+    null = manifest.read(tmp_path / "a" / name)
+    assert Counter(row.label for row in plain) == Counter(row.label for row in null)
+    assert [row.label for row in plain] != [row.label for row in null]
+    assert [row._replace(label="") for row in plain] == [row._replace(label="") for row in null]
 
 
 def run(capsys, *arguments):
