@@ -33,7 +33,8 @@ def summarize(
 
   Intervals are of 95 %; an interval is a dict of estimate, low and high. Bootstraps draw patients,
   and take models and thresholds as they are: they say what other patients would change, not what
-  another training would. None stands for what is not defined, as an AUC of one label alone.
+  another training would; so they are somewhat too narrow for a cross-validation, as DeLong's are.
+  None stands for what is not defined, as an AUC of one label alone.
 
   Args:
     runs: by name; each of two labels.
