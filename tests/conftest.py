@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import sys
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -15,6 +16,10 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 BENCHMARKS = _ROOT / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))  # its parts are imported as from a script beside them
 SHARED = pathlib.Path(os.environ.get("MLSEG_SHARED", _ROOT.parent / "shared"))
+
+# A shell starts a suite in the background without Ctrl-C, and so would the programs under test be.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+  signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Files that take a minute or more, which are begun first, so that none of them is left at the end
 # for one process while the other has nothing to do.
