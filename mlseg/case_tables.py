@@ -70,7 +70,7 @@ def diagnosis_rows(
 def attention_rows(
   cases: Cases, test: np.ndarray, attention: np.ndarray, seed: int
 ) -> list[dict[str, Any]]:
-  """Returns one row per slice of a volume that is there: how much it counts.
+  """Returns one row per slice of a volume that is there: its number, from 1, and what it counts.
 
   Args:
     cases: the data set.
@@ -81,7 +81,7 @@ def attention_rows(
   return [
     {"seed": seed, "id": cases.ids[case], "slice": place, "attention": float(weight)}
     for case, own in zip(test, attention, strict=True)
-    for place, weight in enumerate(own)
+    for place, weight in enumerate(own, start=1)
     if weight > 0
   ]
 

@@ -22,8 +22,9 @@ known for DICOM with a pixel spacing or one calibrated ultrasound region. predic
 written, or replaced, at the end.
 
 For a run on volumes DIR is a manifest, or a folder that holds one, with the columns patient, image
-and mask; the results are diagnoses.csv, attention.csv with how much each slice counts, and
-patients/NAME.png with the slices that count most, under what spoke for the answer.
+and mask; the results are diagnoses.csv, attention.csv with how much each slice counts, by its
+number from 1 at the feet, and patients/NAME.png with the slices that count most, under what spoke
+for the answer.
 
 Exit codes: 0 done; 1 some files could not be read, one line each says why; 2 wrong use; 130 stopped
 by Ctrl-C, with whole files up to there.

@@ -100,10 +100,10 @@ def _predict_all(
 
 
 def _rows(name: str, attention: np.ndarray) -> list[dict[str, Any]]:
-  """Returns a row per slice of a patient that is there."""
+  """Returns a row per slice of a patient that is there, numbered from 1."""
   return [
     {"file": name, "slice": place, "attention": float(weight)}
-    for place, weight in enumerate(attention)
+    for place, weight in enumerate(attention, start=1)
     if weight > 0
   ]
 
