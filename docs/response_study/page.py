@@ -117,7 +117,7 @@ def _several(study: Study) -> str:
 def _against(study: Study, method: str) -> str:
   """Returns how the AUC of a method differs from that of the single loss."""
   found = next(c for c in study.outcomes(PLANTED)["comparisons"] if c["run"] == method)
-  over_folds = p_text(str(study.over_folds(method)["p"]))
+  over_folds = p_text(str(study.p_over_folds(method)))
   return f"`{method}` {_change(found)} over patients, {over_folds} over folds"
 
 
@@ -177,7 +177,7 @@ def _table(study: Study) -> Table:
       compared = labels == PLANTED and name in changes
       cells = (
         title, _auc(one), folds, _change(changes[name]) if compared else "",
-        p_text(str(study.over_folds(name)["p"])) if compared else "", _interval(one["f1"]),
+        p_text(str(study.p_over_folds(name))) if compared else "", _interval(one["f1"]),
         f"{one['sensitivity']:.3f}", f"{one['brier']:.3f}", p_text(str(one["p_permutation"])),
       )  # fmt: skip
       rows.append(tuple(map(Cell, cells)))
