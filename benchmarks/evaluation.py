@@ -23,10 +23,13 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
-from mlseg import builders, main, metrics, model_builders
+from mlseg import metrics
 from mlseg.data import pipeline
-from mlseg.evaluate import make_evaluate
-from mlseg.metrics import pool
+from mlseg.devices import compiler
+from mlseg.metrics import process_pool
+from mlseg.recipe import model as recipe_model
+from mlseg.recipe import parse
+from mlseg.training.evaluation import make_evaluate
 
 CHUNK = 20
 BATCH = 4
@@ -43,8 +46,8 @@ def make_masks(count: int, size: int, seed: int) -> np.ndarray:
 
 def time_overlap(num_images: int, size: int) -> None:
   """Prints the ratio of an evaluation to its forward pass."""
-  config = main.parse(["", "--config=configs/dmf_busi.py"])[0]
-  model = model_builders.make_model(config, 2)
+  config = parse.parse(["", "--config=configs/dmf_busi.py"])[0]
+  model = recipe_model.make_model(config, 2)
   shape = jnp.zeros((1, size, size, 1))
   variables = model.init(jax.random.key(0), shape)
 
@@ -55,7 +58,7 @@ def time_overlap(num_images: int, size: int) -> None:
     batches = images.reshape(-1, BATCH, *images.shape[1:])
     return jax.lax.map(lambda batch: predict(variables, batch).logits, batches)
 
-  options = builders.compiler_options()
+  options = compiler.compiler_options()
   run_forward = jax.jit(forward, compiler_options=options)
   run_evaluate = jax.jit(make_evaluate(predict, 2, BATCH), compiler_options=options)
   masks = make_masks(num_images, size, 0)
@@ -99,7 +102,7 @@ def time_surfaces(num_images: int, size: int) -> None:
   masks = make_masks(num_images, size, 0)
   predictions = np.roll(masks, (3, 2), (1, 2)) | (make_masks(num_images, size, 2) & masks)
   seconds, tables = {}, []
-  for number in (pool.usable_cpus(), 1):
+  for number in (process_pool.usable_cpus(), 1):
     told = _progress(f"{number} processes")
     started = time.perf_counter()
     tables.append(

@@ -23,14 +23,14 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
-from mlseg import (  # noqa: E402 - in the folder above
-  batches,
-  builders,
-  loss_builders,
-  main,
-  model_builders,
-  train_step,
-)
+from mlseg.devices import compiler
+from mlseg.recipe import losses as recipe_losses
+from mlseg.recipe import model as recipe_model
+from mlseg.recipe import optimizer as recipe_optimizer
+from mlseg.recipe import parse, properties
+from mlseg.recipe import weighting as recipe_weighting
+from mlseg.training import batches, objective
+from mlseg.training import step as train_step
 
 RECIPE = ROOT / "configs" / "response_ct.py"
 SINGLE = ("classification_cross_entropy", "soft_dice")
@@ -55,19 +55,19 @@ class Memory(NamedTuple):
 def measure(losses: tuple[str, ...], overrides: tuple[str, ...] = ()) -> Memory:
   """Returns the memory of a training step of the recipe's network under some of its losses."""
   flags = [f"--config.{override}" for override in overrides]
-  config, _ = main.parse(["", f"--config={RECIPE}", "--config.model.pretrained=none", *flags])
+  config, _ = parse.parse(["", f"--config={RECIPE}", "--config.model.pretrained=none", *flags])
   config.losses = losses or config.losses
   if len(config.losses) == 1:
     config.weighting.name, config.weighting.per_epoch = "fixed", False
   config.weighting.fixed = (1.0,) * len(config.losses)
-  model = model_builders.make_model(config, 2, 2)
+  model = recipe_model.make_model(config, 2, 2)
   edges = jnp.arange(1.0, config.model.num_textures)
-  functions = loss_builders.make_losses(config, 2, 2, edges=edges)
-  loss_fn = loss_builders.make_loss_fn(model, functions, 2)
-  optimizer = builders.make_optimizer(config, 100)
-  method = builders.make_weighting(config, 10)
+  functions = recipe_losses.make_losses(config, 2, 2, edges=edges)
+  loss_fn = objective.make_loss_fn(model, functions, 2)
+  optimizer = recipe_optimizer.make_optimizer(config, 100)
+  method = recipe_weighting.make_weighting(config, 10)
   step = train_step.make_step(loss_fn, optimizer, method, config.weighting.gram_at)
-  height, width = model_builders.input_shape(config)
+  height, width = properties.input_shape(config)
   count = config.batch_size
   masks = jax.ShapeDtypeStruct((count, height, width), jnp.uint8)
   batch = batches.Batch(
@@ -84,7 +84,7 @@ def measure(losses: tuple[str, ...], overrides: tuple[str, ...] = ()) -> Memory:
 
   state = jax.eval_shape(init, jax.random.key(0))
   lowered = jax.jit(step, donate_argnums=0).lower(state, batch)
-  found = lowered.compile(builders.compiler_options()).memory_analysis()
+  found = lowered.compile(compiler.compiler_options()).memory_analysis()
   return Memory(found.argument_size_in_bytes, found.temp_size_in_bytes)
 
 

@@ -16,7 +16,7 @@ from torchjd.autojac import backward, jac_to_grad
 
 # LibMTL's example networks want torchvision, whose build must match torch's; its weightings do not.
 sys.modules.setdefault("LibMTL.model", types.ModuleType("LibMTL.model"))
-from LibMTL import weighting as libmtl  # noqa: E402
+from LibMTL import weighting as libmtl
 
 NUM_LOSSES = 3
 LIBMTL = {

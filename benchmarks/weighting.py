@@ -27,9 +27,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlseg import batches, builders, loss_builders, main, model_builders, train_step, weighting
+from mlseg import weighting
 from mlseg.data import pipeline
-from mlseg.weighting import catalogue
+from mlseg.devices import compiler
+from mlseg.recipe import data as recipe_data
+from mlseg.recipe import losses as recipe_losses
+from mlseg.recipe import model as recipe_model
+from mlseg.recipe import optimizer as recipe_optimizer
+from mlseg.recipe import parse, properties
+from mlseg.training import batches, objective
+from mlseg.training import step as train_step
+from mlseg.weighting import registry
 
 CONFIG = "configs/dmf_busi.py:fixed"
 NUM_LOSSES = (3, 8, 64)
@@ -88,25 +96,25 @@ class Network(NamedTuple):
 
 def make_network(batch_size: int) -> Network:
   """Returns the network of the recipe, with one batch of its data."""
-  config = main.parse(["", f"--config={CONFIG}", f"--config.batch_size={batch_size}"])[0]
-  cases = builders.make_cases([config])
+  config = parse.parse(["", f"--config={CONFIG}", f"--config.batch_size={batch_size}"])[0]
+  cases = recipe_data.make_cases([config])
   images = pipeline.to_float(jnp.asarray(cases.images[:batch_size]))
   masks = jnp.asarray(cases.masks[:batch_size])
   batch = batches.Batch(images, masks)
-  model = model_builders.make_model(config, 2)
-  loss_fn = loss_builders.make_loss_fn(model, loss_builders.make_losses(config, 2), 2)
+  model = recipe_model.make_model(config, 2)
+  loss_fn = objective.make_loss_fn(model, recipe_losses.make_losses(config, 2), 2)
   return Network(config, loss_fn, model.init(jax.random.key(0), images[:1]), batch)
 
 
 def make_training_step(network: Network, method: weighting.LossWeighting, gram_at: str) -> Step:
   """Returns a function that trains one step and waits for it."""
-  optimizer = builders.make_optimizer(network.config, 1000)
+  optimizer = recipe_optimizer.make_optimizer(network.config, 1000)
   step = train_step.make_step(network.loss_fn, optimizer, method, gram_at=gram_at)
   variables = jax.tree.map(jnp.copy, network.variables)
-  names = tuple(loss_builders.loss_names(network.config))
+  names = tuple(properties.loss_names(network.config))
   state = train_step.init_state(jax.random.key(0), variables, optimizer, method, names)
   compiled = jax.jit(step, donate_argnums=0).lower(state, network.batch)
-  run = compiled.compile(builders.compiler_options())
+  run = compiled.compile(compiler.compiler_options())
   held = [state]
 
   def one() -> None:
@@ -121,7 +129,7 @@ def make_forward(network: Network) -> Step:
   params = network.variables["params"]
   model_state = {name: v for name, v in network.variables.items() if name != "params"}
   lowered = jax.jit(network.loss_fn).lower(params, model_state, network.batch)
-  run = lowered.compile(builders.compiler_options())
+  run = lowered.compile(compiler.compiler_options())
   return lambda: jax.block_until_ready(run(params, model_state, network.batch))
 
 
@@ -164,7 +172,7 @@ def _table(header: str, rows: Iterable[Iterable[str]]) -> str:
 
 
 def _steps_table(network: Network, names: list[str], alone: dict, rounds: int) -> list[Cost]:
-  methods = catalogue.examples()
+  methods = registry.examples()
   baseline = make_training_step(network, weighting.fixed(), "logits")
   variants = {"forward pass alone": make_forward(network)}
   variants["fixed, again"] = make_training_step(network, weighting.fixed(), "logits")
@@ -225,7 +233,7 @@ def _write(path: str, costs: list[Cost]) -> None:
 
 def benchmark(arguments: argparse.Namespace) -> None:
   """Prints the tables."""
-  methods = catalogue.examples()
+  methods = registry.examples()
   names = arguments.methods.split(",") if arguments.methods else list(methods)
   alone: dict[str, dict[int, float]] = {}
   for name in names:

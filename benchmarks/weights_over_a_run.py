@@ -18,18 +18,17 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 
-from mlseg import (
-  batches,
-  builders,
-  loss_builders,
-  main,
-  model_builders,
-  split_builders,
-  train_step,
-  weighting,
-)
-from mlseg.batches import Data
-from mlseg.weighting import LossWeighting, catalogue
+from mlseg import weighting
+from mlseg.devices import compiler
+from mlseg.recipe import data as recipe_data
+from mlseg.recipe import losses as recipe_losses
+from mlseg.recipe import model as recipe_model
+from mlseg.recipe import optimizer as recipe_optimizer
+from mlseg.recipe import parse
+from mlseg.training import batches, objective
+from mlseg.training import step as train_step
+from mlseg.training.batches import Data
+from mlseg.weighting import LossWeighting, catalogue, registry
 
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
@@ -42,15 +41,15 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73")
 
 def record() -> None:
   """Trains with equal weights, and writes losses and Gram matrices."""
-  config = main.parse(["", "--config=configs/dmf_busi.py:fixed"])[0]
-  loaded = builders.make_cases([config])
-  split = split_builders.make_split(config, loaded, None, config.seed)
+  config = parse.parse(["", "--config=configs/dmf_busi.py:fixed"])[0]
+  loaded = recipe_data.make_cases([config])
+  split = recipe_data.make_split(config, loaded, None, config.seed)
   steps_per_epoch = len(split.train) // config.batch_size
   num_steps = steps_per_epoch * config.num_epochs
-  model = model_builders.make_model(config, len(loaded.class_names))
-  losses = loss_builders.make_losses(config, len(loaded.class_names))
-  loss_fn = loss_builders.make_loss_fn(model, losses, len(loaded.class_names))
-  optimizer = builders.make_optimizer(config, num_steps)
+  model = recipe_model.make_model(config, len(loaded.class_names))
+  losses = recipe_losses.make_losses(config, len(loaded.class_names))
+  loss_fn = objective.make_loss_fn(model, losses, len(loaded.class_names))
+  optimizer = recipe_optimizer.make_optimizer(config, num_steps)
   recorder = _recorder(len(losses))
   step = train_step.make_step(loss_fn, optimizer, recorder, gram_at="logits")
   batch_at = batches.make_batch_at(config)
@@ -63,7 +62,7 @@ def record() -> None:
     data_key = jax.random.split(state.key)[0]
     return step(state, batch_at(data, data_key, state.step))
 
-  compiled = jax.jit(one, donate_argnums=0, compiler_options=builders.compiler_options())
+  compiled = jax.jit(one, donate_argnums=0, compiler_options=compiler.compiler_options())
   data = jax.tree.map(jnp.asarray, Data(loaded.images, loaded.masks, train=split.train))
   names = sorted(losses)
   header = [*names, *(f"gram_{a}_{b}" for a in names for b in names)]
@@ -96,7 +95,7 @@ def draw() -> None:
   values = np.array(rows, np.float32)[:, 1:]
   names, losses = header[1:4], values[:, :3]
   grams = values[:, 3:].reshape(-1, 3, 3)
-  methods = catalogue.examples()
+  methods = registry.examples()
   del methods["fixed"], methods["dynamic_memory_fusion"]
   methods["dynamic_weight_average"] = weighting.per_epoch(
     weighting.dynamic_weight_average(include_current=True), STEPS_PER_EPOCH

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 
 from ml_collections import ConfigDict
 
-from mlseg import main, run_folder, study_files
+from mlseg import files
+from mlseg.recipe import parse
+from mlseg.studies import tables as study_files
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SETTING = "setting.json"
@@ -33,7 +35,7 @@ def write_setting(study_dir: pathlib.Path, keys: tuple[str, ...], to: pathlib.Pa
       for key, value in own.items():
         if setting.setdefault(key, value) != value:
           raise SystemExit(f"{study_dir / cell['name']}: {key} is {value}, not {setting[key]}")
-  run_folder.write_file(to / SETTING, run_folder.to_json(setting, indent=1) + "\n")
+  files.write_file(to / SETTING, files.to_json(setting, indent=1) + "\n")
 
 
 def complete(folder: pathlib.Path) -> Iterator[tuple[dict[str, str], pathlib.Path]]:
@@ -66,10 +68,10 @@ def comparisons(
   """
   made, tests = {}, {}
   for name, metric in (("dice", "dice"), ("accuracy", "classification_accuracy")):
-    scores = study_files.read_csv(folder / f"{name}.csv")
+    scores = files.read_csv(folder / f"{name}.csv")
     rows = study_files.comparison_rows(scores, study["axes"], study["reference"])
-    made[folder / f"{name}_comparisons.csv"] = text = study_files.to_csv(rows)
-    tests[metric] = study_files.parse_csv(text)
+    made[folder / f"{name}_comparisons.csv"] = text = files.to_csv(rows)
+    tests[metric] = files.parse_csv(text)
   return made, tests
 
 
@@ -83,7 +85,7 @@ def value_of(config: Mapping, key: str) -> object:
 
 def recipe(name: str) -> ConfigDict:
   """Returns the recipe of this name in `configs/`."""
-  return main.parse(["", f"--config={ROOT / 'configs' / name}.py"])[0]
+  return parse.parse(["", f"--config={ROOT / 'configs' / name}.py"])[0]
 
 
 def sweep_command(study: str, setting: Mapping, root: str = "") -> str:

@@ -37,9 +37,9 @@ from typing import Any
 
 from absl import flags
 
-from mlseg import runtime
+from mlseg.devices import runtime
 from mlseg.errors import UserError, require, unknown
-from mlseg.pictures.picture import SCALINGS
+from mlseg.io.pictures.picture import SCALINGS
 
 SALIENCIES = ("gradcam", "gradcam++", "none")
 
@@ -96,15 +96,17 @@ def parse(argv: list[str]) -> dict[str, Any]:
 
 def _run(asked: dict[str, Any]) -> int:
   # After the flags: a mistake in them should not wait for jax to load.
-  from mlseg import predictor
-  from mlseg.log import Reporter
+  from mlseg.console import Reporter
+  from mlseg.prediction import pictures as predict_pictures
 
   runtime.keep_compiled_programs()
   folders = {name: pathlib.Path(asked[name]) for name in ("workdir", "images", "out")}
   with warnings.catch_warnings():
     # Of libraries that read files: a picture is read or is reported, in one line.
     warnings.simplefilter("ignore")
-    num_broken, num_files = predictor.predict(predictor.Options(**(asked | folders)), Reporter())
+    num_broken, num_files = predict_pictures.predict(
+      predict_pictures.Options(**(asked | folders)), Reporter()
+    )
   if num_broken:
     print(f"mlseg: {num_broken} of {num_files} files could not be read", file=sys.stderr)
   return 1 if num_broken else 0

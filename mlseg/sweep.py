@@ -28,11 +28,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from absl import flags
 
-from mlseg import grid, main, runtime
+from mlseg.devices import runtime
 from mlseg.errors import UserError, require
+from mlseg.studies import grid
+from mlseg.training import launch
 
 if TYPE_CHECKING:
-  from mlseg.log import Reporter
+  from mlseg.console import Reporter
 
 
 class Options(NamedTuple):
@@ -124,7 +126,8 @@ def sweep(whole: grid.Grid, options: Options, reporter: "Reporter") -> int:
     UserError: a config, the data or a folder is not right.
     Stopped: SIGTERM or SIGINT came; the state is saved.
   """
-  from mlseg import cells, sharding
+  from mlseg.devices import sharding
+  from mlseg.studies import cells
 
   failures = {}
   if not options.table:
@@ -142,10 +145,10 @@ def _write_tables(
   whole: grid.Grid, workdir: pathlib.Path, failures: dict[str, str], reporter: "Reporter"
 ) -> None:
   """Writes the files of a study, and prints its tables."""
-  from mlseg import study_files
-  from mlseg.cells import is_complete
+  from mlseg.files import write_file
   from mlseg.report import study, tables
-  from mlseg.run_folder import write_file
+  from mlseg.studies import tables as study_files
+  from mlseg.studies.cells import is_complete
 
   complete = [cell for cell in whole.cells if is_complete(cell, workdir)]
   if not complete:
@@ -173,7 +176,7 @@ def run(argv: list[str]) -> int:
     return 0
   models = sum(cell.config.num_seeds for cell in options.mine)
   first = options.mine[0].config
-  return main.run(lambda reporter: sweep(whole, options, reporter), first, models)
+  return launch.run(lambda reporter: sweep(whole, options, reporter), first, models)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import pathlib
 import pytest
 
 from mlseg import main
+from mlseg.recipe import parse
 
 CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
 SMOKE = f"--config={CONFIGS / 'smoke.py'}"
@@ -86,8 +87,8 @@ def test_help_shows_the_flags(capsys):
 
 
 def test_the_default_folder_depends_on_the_config_alone():
-  _, first = main.parse(["x", f"{DMF}:mad+none"])
-  _, again = main.parse(["x", f"{DMF}:mad+none"])
-  _, other = main.parse(["x", f"{DMF}:mad+none", "--config.seed=1"])
+  _, first = parse.parse(["x", f"{DMF}:mad+none"])
+  _, again = parse.parse(["x", f"{DMF}:mad+none"])
+  _, other = parse.parse(["x", f"{DMF}:mad+none", "--config.seed=1"])
   assert first == again != other
   assert first.as_posix().startswith("runs/dmf_busi-mad+none-")

@@ -7,7 +7,8 @@ import shlex
 import numpy as np
 import pytest
 
-from mlseg import main, sweep
+from mlseg import sweep
+from mlseg.recipe import parse
 
 ROOT = pathlib.Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
@@ -33,7 +34,7 @@ def test_the_first_commands_are_the_two_that_a_machine_with_python_needs():
 def test_every_command_parses(command, monkeypatch):
   monkeypatch.chdir(ROOT)
   arguments = shlex.split(command.split("mlseg.main", 1)[1])
-  config, _ = main.parse(["mlseg.main", *arguments])
+  config, _ = parse.parse(["mlseg.main", *arguments])
   assert config.num_epochs >= 1
 
 

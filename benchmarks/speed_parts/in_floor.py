@@ -8,7 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from mlseg import batches, builders, loss_builders, main, model_builders, seeds, train_step
+from mlseg.devices import compiler, model_axis
+from mlseg.recipe import losses as recipe_losses
+from mlseg.recipe import model as recipe_model
+from mlseg.recipe import optimizer as recipe_optimizer
+from mlseg.recipe import parse
+from mlseg.recipe import weighting as recipe_weighting
+from mlseg.training import batches, objective
+from mlseg.training import step as train_step
 from speed_parts import in_mlseg
 from speed_parts import problem as problems
 from speed_parts.problem import Problem
@@ -39,7 +46,7 @@ def open_session(problem: Problem, options: dict[str, Any]) -> Session:
     jaxpr = jax.make_jaxpr(training.step)(state, training.batch)
     facts["operations"][name], facts["megabytes"][name] = count(jaxpr.jaxpr)
     step = jax.jit(training.step, donate_argnums=0).lower(state, training.batch)
-    runs[f"step {name}"] = _train(step.compile(builders.compiler_options()), state, training.batch)
+    runs[f"step {name}"] = _train(step.compile(compiler.compiler_options()), state, training.batch)
   for number in options["members"]:
     runs[f"models {number}"] = many_models(number, options)
   facts["device"] = jax.devices()[0].device_kind
@@ -100,12 +107,12 @@ def _equations(jaxpr: Any) -> Iterator[Any]:
 
 def many_models(number: int, options: dict[str, Any]) -> Run:
   """Returns a run of training steps of the Dynamic Memory Fusion recipe, of so many models."""
-  config = main.parse(["", f"--config={options['config']}"])[0]
-  model = model_builders.make_model(config, 2)
-  losses = loss_builders.make_losses(config, 2)
-  method = builders.make_weighting(config, 14)
-  optimizer = builders.make_optimizer(config, 280)
-  loss_fn = loss_builders.make_loss_fn(model, losses, 2)
+  config = parse.parse(["", f"--config={options['config']}"])[0]
+  model = recipe_model.make_model(config, 2)
+  losses = recipe_losses.make_losses(config, 2)
+  method = recipe_weighting.make_weighting(config, 14)
+  optimizer = recipe_optimizer.make_optimizer(config, 280)
+  loss_fn = objective.make_loss_fn(model, losses, 2)
   step = train_step.make_step(loss_fn, optimizer, method)
   pictures = Problem(size=config.data.image_size, batch=config.batch_size)
   images, masks = map(jnp.asarray, problems.make_data(pictures))
@@ -115,10 +122,10 @@ def many_models(number: int, options: dict[str, Any]) -> Run:
     variables = model.init(key, images[:1])
     return train_step.init_state(key, variables, optimizer, method, tuple(losses))
 
-  strategy = seeds.choose("auto", number, jax.default_backend(), 1)
+  strategy = model_axis.choose("auto", number, jax.default_backend(), 1)
   keys = jax.random.split(jax.random.key(0), number)
   states = jax.jit(jax.vmap(init), compiler_options=in_mlseg.init_options())(keys)
-  over = seeds.over_members(step, strategy)
+  over = model_axis.over_members(step, strategy)
   program = jax.jit(over, donate_argnums=0).lower(states, batch)
-  compiled = program.compile(builders.compiler_options())
+  compiled = program.compile(compiler.compiler_options())
   return _train(compiled, states, batch)

@@ -10,16 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mlseg import (
-  batches,
-  builders,
-  loss_builders,
-  loss_catalogue,
-  model_builders,
-  models,
-  train_step,
-  weighting,
-)
+from mlseg import models, weighting
+from mlseg.devices import compiler
+from mlseg.recipe import loss_table
+from mlseg.recipe import model as recipe_model
+from mlseg.training import batches, objective
+from mlseg.training import step as train_step
 from speed_parts import problem as problems
 from speed_parts.problem import Problem
 from speed_parts.worker import Session
@@ -58,7 +54,7 @@ def make_module(problem: Problem, dtype: str = "float32", remat: bool = False) -
     upsampling="transposed2",
     upsampling_norm=False,
     remat=remat,
-    dtype=model_builders.DTYPES[dtype],
+    dtype=recipe_model.DTYPES[dtype],
   )
 
 
@@ -72,8 +68,8 @@ def make_training(
 ) -> Training:
   """Returns the training of the reference network under equally weighted losses."""
   model = models.from_linen(make_module(problem, dtype, remat))
-  functions = {name: loss_catalogue.LOSSES[name] for name in losses}
-  loss_fn = loss_builders.make_loss_fn(model, functions, problem.num_classes)
+  functions = {name: loss_table.LOSSES[name] for name in losses}
+  loss_fn = objective.make_loss_fn(model, functions, problem.num_classes)
   optimizer, fixed = optax.adam(problems.LEARNING_RATE), weighting.fixed()
   step = train_step.make_step(loss_fn, optimizer, fixed, num_microbatches=num_microbatches)
   many = train_step.make_run(step, lambda batch, key, number: batch, not vectorized)
@@ -113,7 +109,7 @@ def session_of(training: Training, seed: int, options: dict[str, Any]) -> Sessio
     function, donated, arguments = programs[name]
     started = time.perf_counter()
     lowered = jax.jit(function, donate_argnums=donated).lower(*arguments)
-    compiled[name] = lowered.compile(builders.compiler_options())
+    compiled[name] = lowered.compile(compiler.compiler_options())
     seconds[name] = time.perf_counter() - started
     memory[name] = _memory(compiled[name])
   held = [state]

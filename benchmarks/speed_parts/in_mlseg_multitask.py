@@ -7,7 +7,13 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from mlseg import batches, builders, loss_builders, main, model_builders, train_step
+from mlseg.recipe import losses as recipe_losses
+from mlseg.recipe import model as recipe_model
+from mlseg.recipe import optimizer as recipe_optimizer
+from mlseg.recipe import parse
+from mlseg.recipe import weighting as recipe_weighting
+from mlseg.training import batches, objective
+from mlseg.training import step as train_step
 from speed_parts import in_mlseg
 from speed_parts import multitask_problem as problems
 from speed_parts.in_mlseg import Training
@@ -21,7 +27,7 @@ DIAGNOSIS = "classification_weighted_cross_entropy"
 
 def recipe(problem: Problem) -> ConfigDict:
   """Returns the recipe with the sizes of a problem; the reference's are its own."""
-  config, _ = main.parse(["", f"--config={RECIPE}"])
+  config, _ = parse.parse(["", f"--config={RECIPE}"])
   config.data.image_size = problem.size
   config.batch_size = problem.batch
   config.model.decoder_filters = problems.decoder_filters(problem)
@@ -31,14 +37,16 @@ def recipe(problem: Problem) -> ConfigDict:
 def make_training(problem: Problem) -> Training:
   """Returns the training of the recipe, without its augmentation and its pretrained weights."""
   config = recipe(problem)
-  model = model_builders.make_model(config, problem.num_classes, problems.NUM_LABELS)
+  model = recipe_model.make_model(config, problem.num_classes, problems.NUM_LABELS)
   class_weights = {DIAGNOSIS: jnp.array(problems.LABEL_WEIGHTS, jnp.float32)}
-  losses = loss_builders.make_losses(
+  losses = recipe_losses.make_losses(
     config, problem.num_classes, problems.NUM_LABELS, class_weights
   )
-  loss_fn = loss_builders.make_loss_fn(model, losses, problem.num_classes)
-  optimizer = builders.make_optimizer(config, config.num_epochs)  # of a rate that is constant
-  method = builders.make_weighting(config, 1)
+  loss_fn = objective.make_loss_fn(model, losses, problem.num_classes)
+  optimizer = recipe_optimizer.make_optimizer(
+    config, config.num_epochs
+  )  # of a rate that is constant
+  method = recipe_weighting.make_weighting(config, 1)
   step = train_step.make_step(loss_fn, optimizer, method, config.weighting.gram_at)
   many = train_step.make_run(step, lambda batch, key, number: batch)
   images, masks = make_data(problem)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlseg import builders, seeds, sharding
+from mlseg.devices import compiler, model_axis, sharding
 from speed_parts import in_mlseg
 from speed_parts.problem import Problem
 from speed_parts.worker import Session
@@ -38,12 +38,12 @@ def open_session(problem: Problem, options: dict[str, Any]) -> Session:
     program = jax.jit(training.step, donate_argnums=0).lower(held[0], batch)
   else:
     held = [states]
-    over = seeds.over_members(
+    over = model_axis.over_members(
       lambda state, shared: training.many(state, *shared), options["strategy"], mesh
     )
     shared = (batch, jax.ShapeDtypeStruct((), jnp.int32))
     program = jax.jit(over, donate_argnums=0).lower(states, shared)
-  compiled = program.compile(builders.compiler_options())
+  compiled = program.compile(compiler.compiler_options())
   seconds = time.process_time() - started
 
   def train(steps: int) -> list[float]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
-from mlseg.runtime import TUNABLES
+from mlseg.devices.runtime import TUNABLES
 from speed_parts.problem import Problem
 
 HOLD_SECONDS = 50  # after which others may have the machine, between two rounds

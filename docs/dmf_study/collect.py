@@ -18,17 +18,19 @@ import sys
 import jax
 import numpy as np
 
-from mlseg import builders, run_folder, trained
+from mlseg import files
 from mlseg.data import pipeline
-from mlseg.evaluate import make_evaluate
+from mlseg.files import to_csv
 from mlseg.metrics import summarize
 from mlseg.models import Outputs
-from mlseg.study_files import to_csv
+from mlseg.prediction import trained
+from mlseg.recipe import data as recipe_data
+from mlseg.training.evaluation import make_evaluate
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-import pages  # noqa: E402 - in the folder above
+import pages  # in the folder above
 
 FILES = ("study.json", "rows.csv", "dice.csv")
 FIGURES = ("case-1-*.png", "learning-*.png", "paired.png", "weights-*-grouped-*.png")
@@ -52,7 +54,7 @@ def main() -> None:
     if any(fnmatch.fnmatch(path.name, pattern) for pattern in FIGURES):
       shutil.copy(path, HERE / "figures")
   for name in FILES:
-    run_folder.write_file(HERE / name, (options.study_dir / name).read_bytes())
+    files.write_file(HERE / name, (options.study_dir / name).read_bytes())
   pages.write_setting(options.study_dir, SETTING, HERE)
   study = json.loads((HERE / "study.json").read_text())
   rows = []
@@ -61,13 +63,13 @@ def main() -> None:
       scores = score_training(options.study_dir / cell["name"])
       rows += [{**cell["labels"], "seed": seed, **values} for seed, values in scores.items()]
       print(cell["name"], scores, flush=True)
-  run_folder.write_file(HERE / "training.csv", to_csv(rows))
+  files.write_file(HERE / "training.csv", to_csv(rows))
 
 
 def score_training(workdir: pathlib.Path) -> dict[int, dict[str, float]]:
   """Returns by seed the scores of a run's models on the pictures that they were trained on."""
   run = trained.load(workdir)
-  cases = builders.make_cases([run.config])
+  cases = recipe_data.make_cases([run.config])
   if cases.fingerprint != json.loads((workdir / "config.json").read_text())["data"]:
     raise SystemExit(f"{workdir}: was trained on other data")
   split = json.loads((workdir / "split.json").read_text())["seeds"]

@@ -15,13 +15,14 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import page  # noqa: E402 - beside this file
-import pages  # noqa: E402 - in the folder above
-from findings import Study  # noqa: E402
+import page  # beside this file
+import pages  # in the folder above
+from findings import Study
 
-from mlseg import study_files  # noqa: E402
-from mlseg.report import study as study_tables  # noqa: E402
-from mlseg.report import tables  # noqa: E402
+from mlseg import files
+from mlseg.report import study as study_tables
+from mlseg.report import tables
+from mlseg.studies import tables as study_files
 
 START, END = "<!-- table of docs/dmf_study/make.py -->\n", "<!-- end of the table -->\n"
 
@@ -30,11 +31,11 @@ def make() -> dict[pathlib.Path, str]:
   """Returns by path the text of each file that is made."""
   description = json.loads((HERE / "study.json").read_text())
   rows, dice, training = (
-    study_files.read_csv(HERE / f"{name}.csv") for name in ("rows", "dice", "training")
+    files.read_csv(HERE / f"{name}.csv") for name in ("rows", "dice", "training")
   )
   axes, reference = description["axes"], description["reference"]
-  compared = study_files.to_csv(study_files.comparison_rows(dice, axes, reference))
-  comparisons = study_files.parse_csv(compared)
+  compared = files.to_csv(study_files.comparison_rows(dice, axes, reference))
+  comparisons = files.parse_csv(compared)
   setting = json.loads((HERE / pages.SETTING).read_text())
   study = Study(description, rows, dice, comparisons, training, setting, _at_full_size())
   whole = "\n".join(

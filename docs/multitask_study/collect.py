@@ -12,13 +12,13 @@ import pathlib
 import statistics
 import sys
 
-from mlseg import run_folder
-from mlseg.study_files import to_csv
+from mlseg import files
+from mlseg.files import to_csv
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-import pages  # noqa: E402 - in the folder above
+import pages  # in the folder above
 
 FILES = ("study.json", "rows.csv", "dice.csv", "accuracy.csv")
 LOSSES = ("cross_entropy", "classification_weighted_cross_entropy")
@@ -36,9 +36,9 @@ def main() -> None:
     name, _, folder = text.partition(":")
     (HERE / name).mkdir(exist_ok=True)
     for file in FILES:
-      run_folder.write_file(HERE / name / file, (pathlib.Path(folder) / file).read_bytes())
+      files.write_file(HERE / name / file, (pathlib.Path(folder) / file).read_bytes())
     pages.write_setting(pathlib.Path(folder), SETTING, HERE / name)
-    run_folder.write_file(HERE / name / "weights.csv", to_csv(weights(pathlib.Path(folder))))
+    files.write_file(HERE / name / "weights.csv", to_csv(weights(pathlib.Path(folder))))
 
 
 def weights(folder: pathlib.Path) -> list[dict]:

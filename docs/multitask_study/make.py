@@ -13,11 +13,9 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import page  # noqa: E402 - beside this file
-import pages  # noqa: E402 - in the folder above
-from findings import Study  # noqa: E402
-
-from mlseg import study_files  # noqa: E402
+import page  # beside this file
+import pages  # in the folder above
+from findings import Study
 
 
 def make() -> dict[pathlib.Path, str]:
@@ -27,7 +25,7 @@ def make() -> dict[pathlib.Path, str]:
   for folder in (HERE / name for name in page.TITLES if (HERE / name).is_dir()):
     description = json.loads((folder / "study.json").read_text())
     files, tests = pages.comparisons(folder, description)
-    rows, weights = (study_files.read_csv(folder / f"{n}.csv") for n in ("rows", "weights"))
+    rows, weights = (files.read_csv(folder / f"{n}.csv") for n in ("rows", "weights"))
     setting = json.loads((folder / pages.SETTING).read_text())
     studies[folder.name] = Study(description, rows, tests, setting, weights)
     made |= files

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mlseg import metrics
-from mlseg.data import cross_validation
+from mlseg.data.splits import cross_validation
 
 _NUM_FEATURES = 3
 

@@ -14,12 +14,14 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import findings  # noqa: E402 - beside this file
-import pages  # noqa: E402 - in the folder above
+import findings  # beside this file
+import pages  # in the folder above
 
-from mlseg import run_folder, study_files  # noqa: E402
-from mlseg.report import drawing, outcome_figures, patient_files, patients  # noqa: E402
-from mlseg.study_files import to_csv  # noqa: E402
+from mlseg import files
+from mlseg.files import to_csv
+from mlseg.report import drawing, patients
+from mlseg.report.outcome import figures as outcome_figures
+from mlseg.workdir import patients as patient_files
 
 SETTING = (
   "num_seeds", "num_epochs", "patience", "batch_size", "data.num_folds", "data.image_size",
@@ -35,12 +37,12 @@ def main() -> None:
   parser.add_argument("--study", required=True, type=pathlib.Path, help="folder of the study")
   folder = parser.parse_args().study
   for name in ("study.json", "rows.csv"):
-    run_folder.write_file(HERE / name, (folder / name).read_bytes())
+    files.write_file(HERE / name, (folder / name).read_bytes())
   pages.write_setting(folder, SETTING, HERE)
   cells = list(pages.complete(folder))
-  run_folder.write_file(HERE / "answers.csv", to_csv(answers(cells)))
-  run_folder.write_file(HERE / "covariates.csv", to_csv(covariates(cells[0][1])))
-  run_folder.write_file(HERE / "epochs.csv", to_csv(epochs(cells)))
+  files.write_file(HERE / "answers.csv", to_csv(answers(cells)))
+  files.write_file(HERE / "covariates.csv", to_csv(covariates(cells[0][1])))
+  files.write_file(HERE / "epochs.csv", to_csv(epochs(cells)))
   figures(cells)
 
 
@@ -55,7 +57,7 @@ def answers(cells: list[tuple[dict[str, str], pathlib.Path]]) -> list[dict]:
     }
     for labels, run in cells
     for part, file in PARTS.items()
-    for row in study_files.read_csv(run / file)
+    for row in files.read_csv(run / file)
   ]
 
 
@@ -63,7 +65,7 @@ def covariates(run: pathlib.Path) -> list[dict]:
   """Returns a row per patient, with the covariates of `data.csv`."""
   return [
     {"id": row["id"]} | {name: row[name] for name in row if name.startswith("covariate_")}
-    for row in study_files.read_csv(run / "data.csv")
+    for row in files.read_csv(run / "data.csv")
   ]
 
 
@@ -90,13 +92,13 @@ def figures(cells: list[tuple[dict[str, str], pathlib.Path]]) -> None:
   null = study.outcomes(findings.SHUFFLED)["runs"][findings.SHOWN[-1]]
   with drawing.style():
     (roc,) = outcome_figures.roc({**shown, f"{findings.SHOWN[-1]}, shuffled labels": null})
-    run_folder.write_file(HERE / "figures" / "roc.png", roc.png)
+    files.write_file(HERE / "figures" / "roc.png", roc.png)
     wanted = {"labels": findings.PLANTED, "method": findings.SHOWN[-1]}
     run = next(path for labels, path in cells if labels == wanted)
     found = patient_files.read(run / "patients.npz")
     for number, place in enumerate(patients.chosen(found, 2), start=1):
       figure = patients.figure(findings.SHOWN[-1], found, place)
-      run_folder.write_file(HERE / "figures" / f"patient_{number}.png", drawing.to_png(figure))
+      files.write_file(HERE / "figures" / f"patient_{number}.png", drawing.to_png(figure))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ from typing import Any
 from scipy import stats
 from scores import Row, Scores
 
-from mlseg import metrics, outcomes, study_files
-from mlseg.outcome_rows import RunRows
+from mlseg import files, metrics
+from mlseg.report.outcome import numbers as outcome_numbers
+from mlseg.report.outcome.rows import RunRows
 
 PLANTED, SHUFFLED = "planted", "shuffled"  # and "shuffled 2" and so on
 POSITIVE, NEGATIVE = "responder", "non_responder"
@@ -48,7 +49,7 @@ class Study(Scores):
   def _outcomes(self, labels: str) -> dict[str, Any]:
     """Returns what `mlseg.outcomes.summarize` does of all methods, the single loss first."""
     names = self.methods(labels=labels)
-    return outcomes.summarize({name: self._run(labels, name) for name in names})
+    return outcome_numbers.summarize({name: self._run(labels, name) for name in names})
 
   def _run(self, labels: str, method: str) -> RunRows:
     parts: dict[str, list[dict[str, Any]]] = {"test": [], "validation": []}
@@ -116,7 +117,7 @@ class Study(Scores):
 def read(folder: pathlib.Path) -> Study:
   """Returns the study of the committed files in a folder."""
   names = ("rows", "answers", "covariates", "epochs")
-  tables = [study_files.read_csv(folder / f"{name}.csv") for name in names]
+  tables = [files.read_csv(folder / f"{name}.csv") for name in names]
   description, setting = (
     json.loads((folder / f"{name}.json").read_text()) for name in ("study", "setting")
   )

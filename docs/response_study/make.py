@@ -14,9 +14,9 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import findings  # noqa: E402 - beside this file
-import page  # noqa: E402 - beside this file
-import pages  # noqa: E402 - in the folder above
+import findings  # beside this file
+import page  # beside this file
+import pages  # in the folder above
 
 MEMORY = pages.ROOT / "benchmarks" / "results" / "loss_memory.json"
 

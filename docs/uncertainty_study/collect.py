@@ -16,11 +16,11 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import figures  # noqa: E402 - beside this file
-import pages  # noqa: E402 - in the folder above
+import figures  # beside this file
+import pages  # in the folder above
 
-from mlseg import run_folder  # noqa: E402
-from mlseg.study_files import to_csv  # noqa: E402
+from mlseg import files
+from mlseg.files import to_csv
 
 FILES = ("study.json", "rows.csv", "dice.csv", "accuracy.csv")
 SETTING = (
@@ -37,11 +37,11 @@ def main() -> None:
   parser.add_argument("--sweep", required=True, type=pathlib.Path, help="of glands_sweep.py")
   options = parser.parse_args()
   for name in FILES:
-    run_folder.write_file(HERE / name, (options.study / name).read_bytes())
-  run_folder.write_file(HERE / "sweep.csv", (options.sweep / "rows.csv").read_bytes())
+    files.write_file(HERE / name, (options.study / name).read_bytes())
+  files.write_file(HERE / "sweep.csv", (options.sweep / "rows.csv").read_bytes())
   pages.write_setting(options.study, SETTING, HERE)
-  run_folder.write_file(HERE / "weights.csv", to_csv(weights(options.study)))
-  run_folder.write_file(HERE / "diverged.csv", to_csv(diverged(options.study)))
+  files.write_file(HERE / "weights.csv", to_csv(weights(options.study)))
+  files.write_file(HERE / "diverged.csv", to_csv(diverged(options.study)))
   figures.draw(HERE)
 
 

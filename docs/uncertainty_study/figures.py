@@ -14,18 +14,18 @@ from matplotlib.figure import Figure
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from findings import BY_ADAM, LEARNED, SCORES, WORDS, sweeps  # noqa: E402 - beside this file
+from findings import BY_ADAM, LEARNED, SCORES, WORDS, sweeps  # beside this file
 
-from mlseg import study_files  # noqa: E402
-from mlseg.report.drawing import line_style  # noqa: E402
+from mlseg import files
+from mlseg.report.drawing import line_style
 
 
 def draw(folder: pathlib.Path) -> None:
   """Writes `sigma.png` and `sweeps.png` into a folder's `figures`."""
   (folder / "figures").mkdir(exist_ok=True)
-  weights = study_files.read_csv(folder / "weights.csv")
+  weights = files.read_csv(folder / "weights.csv")
   _save(_sigma(weights), folder / "figures" / "sigma.png")
-  _save(_sweeps(study_files.read_csv(folder / "sweep.csv")), folder / "figures" / "sweeps.png")
+  _save(_sweeps(files.read_csv(folder / "sweep.csv")), folder / "figures" / "sweeps.png")
 
 
 def _sigma(rows: list[dict[str, str]]) -> Figure:

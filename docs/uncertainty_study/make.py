@@ -13,11 +13,11 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import page  # noqa: E402 - beside this file
-import pages  # noqa: E402 - in the folder above
-from findings import Study  # noqa: E402
+import page  # beside this file
+import pages  # in the folder above
+from findings import Study
 
-from mlseg import study_files  # noqa: E402
+from mlseg import files
 
 
 def make() -> dict[pathlib.Path, str]:
@@ -25,7 +25,7 @@ def make() -> dict[pathlib.Path, str]:
   description = json.loads((HERE / "study.json").read_text())
   made, tests = pages.comparisons(HERE, description)
   rows, weights, sweep, diverged = (
-    study_files.read_csv(HERE / f"{name}.csv") for name in ("rows", "weights", "sweep", "diverged")
+    files.read_csv(HERE / f"{name}.csv") for name in ("rows", "weights", "sweep", "diverged")
   )
   setting = json.loads((HERE / pages.SETTING).read_text())
   study = Study(description, sweep, diverged, rows, tests, setting, weights)

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mlseg.data import cache as caches
-from mlseg.data import cohort, folder, in_memory, prepare, preprocessing, sources, splits
-from mlseg.data.pictures import natural_key
+from mlseg import files as caches
+from mlseg.data import in_memory, prepare, preprocessing
+from mlseg.data.datasets import cohort, folder, sources
+from mlseg.data.splits import grouped
 from mlseg.errors import UserError, unknown
+from mlseg.io.pictures.dataset_files import natural_key
 
 EMBEDDED = pathlib.Path(__file__).parent / "embedded"
 EMBEDDED_SIZE = 128
@@ -42,7 +44,7 @@ class Cases(NamedTuple):
   distances: np.ndarray | None = None  # [N, H, W, C] float32, to the boundary of each class
   is_test: np.ndarray | None = None  # [N] bool, in a published division
   patients: np.ndarray | None = None  # [N] int32, the same number for cases of one patient
-  duplicate_bits: int = splits.THRESHOLD  # up to which two pictures are near-duplicates; -1: none
+  duplicate_bits: int = grouped.THRESHOLD  # up to which two pictures are near-duplicates; -1: none
   objects: np.ndarray | None = None  # [N, H, W] uint8, 0 or the number of a true object, if known
   instances: np.ndarray | None = None  # [N, H, W] uint8, those that a detector is trained on
   textures: np.ndarray | None = None  # [N] float32, where a loss reads how rough a lesion is
@@ -55,7 +57,7 @@ class _Names(NamedTuple):
 
   classes: tuple[str, ...]
   labels: tuple[str, ...]
-  duplicate_bits: int = splits.THRESHOLD
+  duplicate_bits: int = grouped.THRESHOLD
   covariates: tuple[str, ...] = ()
 
 

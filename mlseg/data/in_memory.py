@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from mlseg.data import folder, padding, preprocessing, sources, splits
-from mlseg.data.pictures import to_colour, to_grey
+from mlseg.data import padding, preprocessing
+from mlseg.data.datasets import folder, sources
+from mlseg.data.splits import grouped
 from mlseg.errors import UserError
+from mlseg.io.pictures.dataset_files import to_colour, to_grey
 
 HASHED_SIZE = 128  # all sources are hashed at it, so that they agree on what is a duplicate
 
@@ -37,7 +39,7 @@ def preprocess(
   images, masks, hashes = [], [], []
   for picture in pictures:
     grey = to_grey(picture["image"])
-    hashes.append(splits.perceptual_hash(preprocessing.resize_image(grey, HASHED_SIZE)))
+    hashes.append(grouped.perceptual_hash(preprocessing.resize_image(grey, HASHED_SIZE)))
     image = grey if channels == 1 else to_colour(picture["image"])
     mask = picture["mask"]
     if size:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mlseg.errors import UserError, require, unknown
-from mlseg.volumes import Volume, crop_to
-from mlseg.volumes.sampling import Box
+from mlseg.io.volumes import Volume, crop_to
+from mlseg.io.volumes.sampling import Box
 
 MEDIANS = {"non_responder": 28.0, "responder": 12.0}  # of the standard deviation of texture, HU
 SPREAD = 0.47  # standard deviation of its logarithm

@@ -22,7 +22,7 @@ from absl import flags
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
-from mlseg.data import (
+from mlseg.data.datasets import (
   bus_synthetic,
   busc,
   busi,

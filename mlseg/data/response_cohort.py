@@ -27,11 +27,11 @@ from typing import NamedTuple
 import numpy as np
 from absl import flags
 
-from mlseg import volumes
 from mlseg.data import planted_lesion
 from mlseg.data.planted_lesion import Background, Planted
 from mlseg.errors import UserError, require
-from mlseg.volumes import writing
+from mlseg.io import volumes
+from mlseg.io.volumes import nifti
 
 CLASSES = tuple(planted_lesion.MEDIANS)
 SHUFFLED = ("shuffled.csv", *(f"shuffled_{number}.csv" for number in range(2, 6)))
@@ -166,7 +166,7 @@ def _write_files(
     made = planted_lesion.make_patient(_generator(seed, 1, number), backgrounds, true)
     files = [f"{name}/{patient}.nii.gz" for name in ("images", "masks")]
     for file, volume in zip(files, (made.image, made.mask), strict=True):
-      writing.write(folder / file, volume)
+      nifti.write(folder / file, volume)
     lesion_ml, mean_hu = measure(made)
     covariates = f"{lesion_ml:.3f}", f"{mean_hu:.2f}"
     manifest.append([patient, *files, label, *covariates])

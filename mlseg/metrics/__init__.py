@@ -35,7 +35,6 @@ from mlseg.metrics.object_scores import (
   summarize_objects,
 )
 from mlseg.metrics.objects import label_objects, match_objects
-from mlseg.metrics.outcomes import auc_permutation_test, best_f1_threshold, roc_curve
 from mlseg.metrics.overlap import (
   accuracy,
   class_balanced_dice,
@@ -50,6 +49,7 @@ from mlseg.metrics.overlap import (
   recall,
   specificity,
 )
+from mlseg.metrics.roc import auc_permutation_test, best_f1_threshold, roc_curve
 from mlseg.metrics.statistics import (
   bootstrap_interval,
   cliffs_delta,

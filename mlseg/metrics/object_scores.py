@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mlseg.metrics import pool
+from mlseg.metrics import process_pool
 from mlseg.metrics.objects import ObjectMatches, ObjectRecords, match_objects
 from mlseg.metrics.surface_cases import pair_cases
 
@@ -107,7 +107,7 @@ def per_case_objects(
   spacing: Sequence[float] | np.ndarray | None = None,
   missing: float | None = None,
   num_processes: int | None = None,
-  progress: pool.Progress | None = None,
+  progress: process_pool.Progress | None = None,
 ) -> list[ObjectMatches]:
   """Matches the objects of each image: `match_objects` over many, in several processes.
 
@@ -134,7 +134,7 @@ def per_case_objects(
   tasks = [(*pair, missing) for pair in pair_cases(predictions, masks, spacing)]
   if num_processes is None and sum(mask.size for _, mask, *_ in tasks) < _SERIAL_BELOW:
     num_processes = 1
-  return pool.run(_match, tasks, num_processes=num_processes, progress=progress)
+  return process_pool.run(_match, tasks, num_processes=num_processes, progress=progress)
 
 
 def summarize_objects(matches: Sequence[ObjectMatches]) -> dict[str, float]:

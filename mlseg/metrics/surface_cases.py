@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mlseg.metrics import pool
+from mlseg.metrics import process_pool
 from mlseg.metrics.surface import (
   SurfaceDistances,
   average_symmetric_surface_distance,
@@ -44,7 +44,7 @@ def per_case_surface(
   tolerance: float = 1.0,
   missing: float | None = None,
   num_processes: int | None = None,
-  progress: pool.Progress | None = None,
+  progress: process_pool.Progress | None = None,
 ) -> SurfaceTable:
   """Measures the surfaces of every class in every case, the background's too.
 
@@ -82,7 +82,7 @@ def per_case_surface(
   work = num_classes * sum(mask.size for _, mask, _ in pairs)
   if num_processes is None and work < _SERIAL_BELOW:
     num_processes = 1
-  cases = pool.run(_measure, tasks, num_processes=num_processes, progress=progress)
+  cases = process_pool.run(_measure, tasks, num_processes=num_processes, progress=progress)
   values = np.array([values for values, _ in cases]).reshape(len(cases), num_classes, len(_METRICS))
   metrics = {name: values[:, :, column] for column, name in enumerate(_METRICS)}
   return SurfaceTable(metrics, [distances for _, distances in cases], tolerance)

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlseg.models import blocks, pooling
 from mlseg.models.base import Outputs
-from mlseg.models.normalisation import LINEAR, ClippedBatchNorm
+from mlseg.models.layers import blocks, pooling
+from mlseg.models.layers.normalisation import LINEAR, ClippedBatchNorm
 
 
 def class_labels(num_classes: int, containment: Sequence[tuple[int, int]]) -> np.ndarray:

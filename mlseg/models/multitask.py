@@ -8,10 +8,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mlseg.models import blocks, normalisation
-from mlseg.models.attention import AttentionGate
 from mlseg.models.base import Outputs
-from mlseg.models.encoder import Encoder
+from mlseg.models.encoders.encoder import Encoder
+from mlseg.models.layers import blocks, normalisation
+from mlseg.models.layers.attention import AttentionGate
 
 HALVINGS = 5  # of every encoder
 

@@ -10,9 +10,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mlseg.models import blocks, normalisation, pooling
-from mlseg.models.attention import AttentionGate
 from mlseg.models.base import Outputs
+from mlseg.models.layers import blocks, normalisation, pooling
+from mlseg.models.layers.attention import AttentionGate
 
 NORMS = ("batch", "group", "instance", "none")
 UPSAMPLINGS = ("transposed3", "transposed2", "resize")

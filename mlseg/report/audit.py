@@ -10,8 +10,8 @@ from matplotlib.ticker import NullFormatter
 
 from mlseg.report.drawing import Picture, line_style, picture
 from mlseg.report.names import listed
-from mlseg.report.run_files import DataTable, Run, Split
 from mlseg.report.tables import Cell, Table
+from mlseg.workdir.run_files import DataTable, Run, Split
 
 _T = TypeVar("_T", DataTable, Split)
 _NUM_BINS = 24  # of the distribution of sizes

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from mlseg.report import outlines
 from mlseg.report.drawing import Picture, picture
 from mlseg.report.names import wrapped
-from mlseg.report.run_files import Examples, Run
+from mlseg.workdir.run_files import Examples, Run
 
 _COLUMNS = 5  # of a figure
 

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from mlseg.report import outlines
 from mlseg.report.drawing import Picture, picture
 from mlseg.report.names import file_name, wrapped
-from mlseg.report.run_files import Run, Saliency
 from mlseg.report.tables import Cell, Table
+from mlseg.workdir.run_files import Run, Saliency
 
 _SHOWN = 4  # cases of a run
 

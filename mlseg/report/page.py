@@ -15,8 +15,8 @@ from PIL import Image
 
 from mlseg.report import cases, outlines, sections
 from mlseg.report.drawing import Picture
-from mlseg.report.run_files import Run
 from mlseg.report.tables import Table
+from mlseg.workdir.run_files import Run
 
 MARK = '<meta name="generator" content="mlseg.report">'  # by which a report is known
 

@@ -9,7 +9,7 @@ from scipy import stats
 
 from mlseg.report.drawing import COLOURS, Picture, picture
 from mlseg.report.names import wrapped
-from mlseg.report.run_files import Case, Run
+from mlseg.workdir.run_files import Case, Run
 
 _MARKERS = "os^DvPX"
 

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from mlseg.report import outlines
 from mlseg.report.drawing import Picture, picture
 from mlseg.report.names import file_name, wrapped
-from mlseg.report.patient_files import Patients
-from mlseg.report.run_files import Run
+from mlseg.workdir.patients import Patients
+from mlseg.workdir.run_files import Run
 
 MOST_PATIENTS = 6  # of a run on the page
 _MOST_SLICES = 4  # of a patient

@@ -6,8 +6,10 @@ import pathlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlseg.report import curves, diagnosis, drawing, outlines, patient_files, patients, run_files
+from mlseg.report import curves, diagnosis, drawing, outlines, patients
 from mlseg.report.names import file_name
+from mlseg.workdir import patients as patient_files
+from mlseg.workdir import run_files
 
 _NUM_PANELS = 6  # of examples of a run
 _NUM_PATIENTS = 12  # of a run on volumes

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from mlseg.report.run_files import Run
 from mlseg.report.tables import Cell, Table
+from mlseg.workdir.run_files import Run
 
 # Name in `results.json`, heading, what the value is multiplied by, and whether less is better.
 _COLUMNS = (

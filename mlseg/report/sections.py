@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from mlseg.report import audit, diagnosis, outcome, outlines, paired, patients, scores, training
+from mlseg.report import audit, diagnosis, outlines, paired, patients, scores, training
 from mlseg.report.cases import CaseGroup
 from mlseg.report.drawing import Picture
 from mlseg.report.names import listed
-from mlseg.report.run_files import Run
+from mlseg.report.outcome import section as outcome_section
 from mlseg.report.tables import Table
+from mlseg.workdir.run_files import Run
 
 
 class Section(NamedTuple):
@@ -111,7 +112,7 @@ def _diagnoses(runs: Sequence[Run]) -> list[Section]:
 
 def _outcome(runs: Sequence[Run]) -> list[Section]:
   """Returns the section about one of two labels, where a run has validation diagnoses too."""
-  if (found := outcome.outcome(runs)) is None:
+  if (found := outcome_section.outcome(runs)) is None:
     return []
   return [
     Section(

@@ -9,7 +9,7 @@ from mlseg.report import curves
 from mlseg.report.curves import Band
 from mlseg.report.drawing import COLOURS, Picture, picture
 from mlseg.report.names import file_name, listed, wrapped
-from mlseg.report.run_files import Run
+from mlseg.workdir.run_files import Run
 
 _SIZE = (3.6, 2.5)  # inches, of one small panel
 

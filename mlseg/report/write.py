@@ -9,8 +9,8 @@ from mlseg.errors import UserError
 from mlseg.report import drawing, study
 from mlseg.report.find_runs import find
 from mlseg.report.page import MARK, Page, page
-from mlseg.report.run_files import damage, read
 from mlseg.report.tables import Table
+from mlseg.workdir.run_files import damage, read
 
 
 def report(workdirs: Sequence[pathlib.Path], out: pathlib.Path) -> pathlib.Path:

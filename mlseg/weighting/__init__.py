@@ -44,10 +44,9 @@ a whole optimiser:
 """
 
 from mlseg.weighting.adapter import CombineGradientsState, combine_gradients
-from mlseg.weighting.aligned_mtl import aligned_mtl
-from mlseg.weighting.auxiliary import WithAuxiliaryState, with_auxiliary
 from mlseg.weighting.base import Losses, LossWeighting, State, Weights
-from mlseg.weighting.cadence import (
+from mlseg.weighting.combinators.auxiliary import WithAuxiliaryState, with_auxiliary
+from mlseg.weighting.combinators.cadence import (
   EveryState,
   PerEpochState,
   WarmUpState,
@@ -55,57 +54,61 @@ from mlseg.weighting.cadence import (
   per_epoch,
   warm_up,
 )
-from mlseg.weighting.cagrad import cagrad
-from mlseg.weighting.coefficient_of_variation import (
-  CoefficientOfVariationState,
-  coefficient_of_variation,
-)
-from mlseg.weighting.combinators import ChainState, EmaState, bounded, chain, ema
-from mlseg.weighting.conflict_free import config
-from mlseg.weighting.dynamic_memory_fusion import (
-  DynamicMemoryFusionState,
-  dynamic_memory_fusion,
-)
-from mlseg.weighting.dynamic_weight_average import (
-  DynamicWeightAverageState,
-  dynamic_weight_average,
-)
-from mlseg.weighting.famo import FamoState, famo
-from mlseg.weighting.fixed import fixed
-from mlseg.weighting.graddrop import GradDropState, graddrop
-from mlseg.weighting.gradient_surgery import GradVacState, gradvac, pcgrad
-from mlseg.weighting.gradients import LossesAndGradients, SplitLoss, losses_and_gradients
-from mlseg.weighting.gradnorm import GradNormState, gradnorm
-from mlseg.weighting.history import RingBuffer
-from mlseg.weighting.impartial_gradients import impartial_gradients
-from mlseg.weighting.impartial_losses import impartial_losses
-from mlseg.weighting.learned import LearnedState
-from mlseg.weighting.mgda import mgda
-from mlseg.weighting.nash_mtl import fairgrad, nash_mtl
-from mlseg.weighting.random_weighting import RandomWeightingState, random_weighting
-from mlseg.weighting.relobralo import RelobraloState, relobralo
-from mlseg.weighting.robust import general_robust, robust
-from mlseg.weighting.scalarization import (
-  cosmos,
-  geometric,
-  penalty_boundary_intersection,
-  soft_optimal_uncertainty,
-)
-from mlseg.weighting.scaling import rescale, with_prior
-from mlseg.weighting.selection import SwitchState, subset, switch
-from mlseg.weighting.smooth_tchebycheff import SmoothTchebycheffState, smooth_tchebycheff
-from mlseg.weighting.softadapt import SoftAdaptState, softadapt
-from mlseg.weighting.stacked_averages import DbMtlState, MocoState, db_mtl, moco
-from mlseg.weighting.stacked_tree import gram_of, stacked_zeros, weighted_sum
-from mlseg.weighting.stacked_weights import (
+from mlseg.weighting.combinators.chain import ChainState, EmaState, bounded, chain, ema
+from mlseg.weighting.combinators.scaling import rescale, with_prior
+from mlseg.weighting.combinators.selection import SwitchState, subset, switch
+from mlseg.weighting.from_gradients.excess_annealing import (
   ExcessMtlState,
   LearningRateAnnealingState,
   excess_mtl,
   learning_rate_annealing,
 )
-from mlseg.weighting.stochastic_descent import SimplexState, modo, sdmgrad
-from mlseg.weighting.uncertainty import revised_uncertainty, uncertainty
-from mlseg.weighting.upgrad import dual_projection, upgrad
+from mlseg.weighting.from_gradients.graddrop import GradDropState, graddrop
+from mlseg.weighting.from_gradients.moco_db_mtl import DbMtlState, MocoState, db_mtl, moco
+from mlseg.weighting.from_gram.aligned_mtl import aligned_mtl
+from mlseg.weighting.from_gram.cagrad import cagrad
+from mlseg.weighting.from_gram.conflict_free import config
+from mlseg.weighting.from_gram.gradient_surgery import GradVacState, gradvac, pcgrad
+from mlseg.weighting.from_gram.gradnorm import GradNormState, gradnorm
+from mlseg.weighting.from_gram.impartial_gradients import impartial_gradients
+from mlseg.weighting.from_gram.mgda import mgda
+from mlseg.weighting.from_gram.nash_mtl import fairgrad, nash_mtl
+from mlseg.weighting.from_gram.stochastic_descent import SimplexState, modo, sdmgrad
+from mlseg.weighting.from_gram.upgrad import dual_projection, upgrad
+from mlseg.weighting.from_losses.coefficient_of_variation import (
+  CoefficientOfVariationState,
+  coefficient_of_variation,
+)
+from mlseg.weighting.from_losses.dynamic_memory_fusion import (
+  DynamicMemoryFusionState,
+  dynamic_memory_fusion,
+)
+from mlseg.weighting.from_losses.dynamic_weight_average import (
+  DynamicWeightAverageState,
+  dynamic_weight_average,
+)
+from mlseg.weighting.from_losses.famo import FamoState, famo
+from mlseg.weighting.from_losses.fixed import fixed
+from mlseg.weighting.from_losses.history import RingBuffer
+from mlseg.weighting.from_losses.random_weighting import RandomWeightingState, random_weighting
+from mlseg.weighting.from_losses.relobralo import RelobraloState, relobralo
+from mlseg.weighting.from_losses.scalarization import (
+  cosmos,
+  geometric,
+  penalty_boundary_intersection,
+  soft_optimal_uncertainty,
+)
+from mlseg.weighting.from_losses.smooth_tchebycheff import (
+  SmoothTchebycheffState,
+  smooth_tchebycheff,
+)
+from mlseg.weighting.from_losses.softadapt import SoftAdaptState, softadapt
+from mlseg.weighting.gradients import LossesAndGradients, SplitLoss, losses_and_gradients
+from mlseg.weighting.learned.impartial_losses import impartial_losses
+from mlseg.weighting.learned.robust import general_robust, robust
+from mlseg.weighting.learned.uncertainty import revised_uncertainty, uncertainty
+from mlseg.weighting.learned_state import LearnedState
+from mlseg.weighting.stacked import gram_of, stacked_zeros, weighted_sum
 
 __all__ = [
   "ChainState",

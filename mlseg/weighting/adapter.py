@@ -16,7 +16,7 @@ from mlseg.weighting.base import (
   num_losses,
   ravel,
 )
-from mlseg.weighting.stacked_tree import check_stacked, gram_of, weighted_sum, wide_dtype
+from mlseg.weighting.stacked import check_stacked, gram_of, weighted_sum, wide_dtype
 
 
 class CombineGradientsState(NamedTuple):

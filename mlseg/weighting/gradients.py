@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mlseg.weighting.base import LossWeighting, check_integer, ravel
-from mlseg.weighting.stacked_tree import gram_of, weighted_sum
+from mlseg.weighting.stacked import gram_of, weighted_sum
 
 PyTree = Any
 

@@ -12,8 +12,10 @@ from speed_parts import in_mlseg_multitask, tables
 from speed_parts import multitask_problem as problems
 from speed_parts.problem import LEARNING_RATE, make_data
 
-from mlseg import main, model_builders, models
-from mlseg.pretrained.layers import layers_of
+from mlseg import models
+from mlseg.models.pretrained.layers import layers_of
+from mlseg.recipe import model as recipe_model
+from mlseg.recipe import parse
 
 torch = pytest.importorskip("torch")
 
@@ -30,7 +32,7 @@ def _params(problem):
 
 
 def test_the_reference_is_the_recipe():
-  config, _ = main.parse(["", f"--config={in_mlseg_multitask.RECIPE}"])
+  config, _ = parse.parse(["", f"--config={in_mlseg_multitask.RECIPE}"])
   assert in_mlseg_multitask.recipe(problems.REFERENCE).to_dict() == config.to_dict()
   assert dict(zip(config.losses, config.weighting.fixed, strict=True)) == problems.LOSS_WEIGHTS
   optimizer = dict(config.optimizer)
@@ -138,7 +140,7 @@ def test_both_heads_and_losses_agree_in_training(both):
   """With batch norm over the batch; the encoder's running statistics agree too."""
   training, state, network = both
   config = in_mlseg_multitask.recipe(PROBLEM)
-  model = model_builders.make_model(config, PROBLEM.num_classes, problems.NUM_LABELS)
+  model = recipe_model.make_model(config, PROBLEM.num_classes, problems.NUM_LABELS)
 
   @_compiled
   def forward(state, batch):

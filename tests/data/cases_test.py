@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from mlseg.data import cache as caches
+from mlseg import files as caches
 from mlseg.data import cases, in_memory, preprocessing
-from mlseg.data.busi import FOLDER
+from mlseg.data.datasets.busi import FOLDER
 from mlseg.errors import UserError
-from tests.data.busi_test import _make
+from tests.data.datasets.busi_test import _make
 
 
 @pytest.fixture(scope="module")

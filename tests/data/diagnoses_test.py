@@ -1,10 +1,10 @@
 """Tables of diagnoses and patients; what is wrong with one is in folder_mistakes_test."""
 
-from mlseg.data import diagnoses
+from mlseg.data.datasets import csv_table
 
 
 def test_the_table_may_have_a_mark_before_it_and_other_separators(tmp_path):
   for separator in (",", ";", "\t"):
     text = separator.join(["ID", "x y", "P"]) + "\n" + separator.join(["a", '"1\n2"', " b "]) + "\n"
     (tmp_path / "t.csv").write_text(text, encoding="utf-8-sig")
-    assert diagnoses.read(tmp_path / "t.csv", "ID", ["P"]) == {"a": {"ID": "a", "P": "b"}}
+    assert csv_table.read(tmp_path / "t.csv", "ID", ["P"]) == {"a": {"ID": "a", "P": "b"}}

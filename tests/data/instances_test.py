@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from mlseg.data import instances
+from mlseg.data import targets
 
 
 def test_objects_are_the_connected_parts_of_each_class_from_the_largest_on():
@@ -11,7 +11,7 @@ def test_objects_are_the_connected_parts_of_each_class_from_the_largest_on():
   masks = (
     (ndimage.gaussian_filter(rng.normal(size=(4, 40, 40)), (0, 2, 2)) * 12).astype(int).clip(0, 2)
   )
-  found = instances.number_objects(masks, 255)
+  found = targets.number_objects(masks, 255)
   assert found.dtype == np.uint8
   for numbers, mask in zip(found, masks, strict=True):
     np.testing.assert_array_equal(numbers > 0, mask > 0)
@@ -28,7 +28,7 @@ def test_objects_are_the_connected_parts_of_each_class_from_the_largest_on():
 def test_only_the_largest_are_kept():
   mask = np.zeros((1, 8, 8), int)
   mask[0, 0, 0], mask[0, 2:4, 2:4], mask[0, 6, 5:8] = 1, 1, 2
-  found = instances.number_objects(mask, 2)[0]
+  found = targets.number_objects(mask, 2)[0]
   assert found.max() == 2
   assert found[0, 0] == 0
   assert (found[2:4, 2:4] == 1).all()
@@ -36,4 +36,4 @@ def test_only_the_largest_are_kept():
 
 
 def test_masks_without_an_object_stay_empty():
-  assert not instances.number_objects(np.zeros((2, 3, 3), np.uint8), 4).any()
+  assert not targets.number_objects(np.zeros((2, 3, 3), np.uint8), 4).any()

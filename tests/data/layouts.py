@@ -7,7 +7,8 @@ import runpy
 import numpy as np
 from PIL import Image
 
-from mlseg.data import cases, folder
+from mlseg.data import cases
+from mlseg.data.datasets import folder
 
 CONFIG = pathlib.Path(__file__).parent.parent.parent / "configs" / "folder.py"
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from mlseg.data.planted_lesion import Background
-from mlseg.volumes import Volume
-from tests.volumes import made
+from mlseg.io.volumes import Volume
+from tests.io.volumes import made
 
 SPACING = (4.0, 1.0, 0.9)
 SHAPE = (12, 48, 80)  # 44 × 47 × 71 mm, of which 56 are taken along the columns

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mlseg import volumes
 from mlseg.data import planted_lesion, response_cohort
 from mlseg.errors import UserError
+from mlseg.io import volumes
 from tests.data.made_ct import SHAPE, SPACING, background, lung_and_chest, texture
 
 

@@ -9,10 +9,11 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from mlseg import volumes
-from mlseg.data import manifest, planted_lesion, response_cohort
+from mlseg.data import planted_lesion, response_cohort
+from mlseg.data.datasets import manifest
 from mlseg.data.response_cohort import Options
 from mlseg.errors import UserError
+from mlseg.io import volumes
 from mlseg.metrics import roc_auc
 from tests.data.made_ct import SHAPE, SPACING, lung_and_chest, texture, write_background
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlseg.data import cases, splits
+from mlseg.data import cases
+from mlseg.data.splits import grouped
 from mlseg.errors import UserError
 
 
@@ -17,14 +18,14 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pairs(data):
-  return splits.near_duplicates(data.hashes)
+  return grouped.near_duplicates(data.hashes)
 
 
 def test_known_duplicates_are_found(data, pairs):
   found = {(data.ids[i], data.ids[j]): distance for i, j, distance in pairs}
   assert found["benign (433)", "malignant (145)"] == 0
   assert len(found) == 172
-  assert max(found.values()) <= splits.THRESHOLD
+  assert max(found.values()) <= grouped.THRESHOLD
 
 
 def test_the_distances_are_those_of_the_hashes(data, pairs):
@@ -35,35 +36,35 @@ def test_the_distances_are_those_of_the_hashes(data, pairs):
 
 def test_the_hash_keeps_through_what_saving_again_does_and_no_further(data):
   plain = data.images[5, ..., 0]
-  hashed = splits.perceptual_hash(plain)
+  hashed = grouped.perceptual_hash(plain)
   bright = np.clip(plain.astype(int) + 10, 0, 255).astype(np.uint8)
   larger = cv2.resize(plain, (300, 300), interpolation=cv2.INTER_LINEAR)
   written = cv2.putText(plain.copy(), "RT", (4, 120), 0, 0.4, 255, 1)
   for changed in (bright, larger, written):
-    assert (splits.perceptual_hash(changed) != hashed).sum() <= splits.THRESHOLD
+    assert (grouped.perceptual_hash(changed) != hashed).sum() <= grouped.THRESHOLD
   for other in (plain[:, ::-1], plain[::-1], data.images[6, ..., 0]):
-    assert (splits.perceptual_hash(other) != hashed).sum() > splits.THRESHOLD
+    assert (grouped.perceptual_hash(other) != hashed).sum() > grouped.THRESHOLD
 
 
 def test_groups_are_what_chains_of_pairs_connect():
-  group = splits.groups(6, [(1, 2, 0), (4, 5, 0), (2, 5, 0)])
+  group = grouped.groups(6, [(1, 2, 0), (4, 5, 0), (2, 5, 0)])
   assert group[1] == group[2] == group[4] == group[5]
   assert len(set(group.tolist())) == 3
 
 
 def test_groups_are_connected_by_patients_too():
   patients = np.array([3, 1, 3, 2, 1, 0])
-  group = splits.groups(6, [(3, 5, 0), (0, 4, 9)], patients)
+  group = grouped.groups(6, [(3, 5, 0), (0, 4, 9)], patients)
   assert group[0] == group[1] == group[2] == group[4]
   assert group[3] == group[5] != group[0]
-  np.testing.assert_array_equal(splits.groups(6, [], np.arange(6)[::-1]), np.arange(6))
+  np.testing.assert_array_equal(grouped.groups(6, [], np.arange(6)[::-1]), np.arange(6))
 
 
-@pytest.mark.parametrize("method", splits.METHODS)
+@pytest.mark.parametrize("method", grouped.METHODS)
 @pytest.mark.parametrize("seed", range(10))
 def test_sizes_and_strata_are_the_same_for_every_seed(data, pairs, method, seed):
-  group = splits.groups(647, pairs)
-  split = splits.split(data.labels, group, seed=seed, method=method)
+  group = grouped.groups(647, pairs)
+  split = grouped.split(data.labels, group, seed=seed, method=method)
   assert [len(part) for part in split] == [451, 98, 98]
   assert sorted(np.concatenate(split).tolist()) == list(range(647))
   assert [np.bincount(data.labels[part]).tolist() for part in split] == [
@@ -74,8 +75,8 @@ def test_sizes_and_strata_are_the_same_for_every_seed(data, pairs, method, seed)
 
 
 def test_the_seed_decides(data, pairs):
-  group = splits.groups(647, pairs)
-  first, again, other = (splits.split(data.labels, group, seed=seed) for seed in (1, 1, 2))
+  group = grouped.groups(647, pairs)
+  first, again, other = (grouped.split(data.labels, group, seed=seed) for seed in (1, 1, 2))
   for part, same, different in zip(first, again, other, strict=True):
     np.testing.assert_array_equal(part, same)
     assert set(part.tolist()) != set(different.tolist())
@@ -83,17 +84,17 @@ def test_the_seed_decides(data, pairs):
 
 def test_a_split_needs_cases_and_a_group_for_each():
   with pytest.raises(UserError, match="no cases to split"):
-    splits.split(np.zeros(0, int), None, seed=0)
+    grouped.split(np.zeros(0, int), None, seed=0)
   with pytest.raises(UserError, match="one group per case, not 3 for 40"):
-    splits.split(np.arange(40) % 2, np.zeros(3, int), seed=0)
+    grouped.split(np.arange(40) % 2, np.zeros(3, int), seed=0)
 
 
 def test_groups_go_to_every_part(data, pairs):
-  group = splits.groups(647, pairs)
+  group = grouped.groups(647, pairs)
   many = np.isin(group, np.flatnonzero(np.bincount(group) > 1))
   shares = np.zeros(3)
   for seed in range(20):
-    split = splits.split(data.labels, group, seed=seed)
+    split = grouped.split(data.labels, group, seed=seed)
     shares += [many[part].sum() / many.sum() / 20 for part in split]
   np.testing.assert_allclose(shares, (0.7, 0.15, 0.15), atol=0.05)
 
@@ -103,10 +104,10 @@ def test_groups_go_to_every_part(data, pairs):
 def test_patients_of_many_cases_are_split_with_sizes_near_the_fractions(counts, num_labels):
   patients = np.repeat(np.arange(len(counts)), counts)
   labels = patients % num_labels
-  group = splits.groups(len(patients), [], patients)
+  group = grouped.groups(len(patients), [], patients)
   sizes = set()
   for seed in range(3):
-    split = splits.split(labels, group, seed=seed)
+    split = grouped.split(labels, group, seed=seed)
     assert sorted(np.concatenate(split).tolist()) == list(range(len(patients)))
     assert sum(len(set(patients[part].tolist())) for part in split) == len(counts)
     sizes.add(tuple(map(len, split)))
@@ -117,15 +118,15 @@ def test_patients_of_many_cases_are_split_with_sizes_near_the_fractions(counts, 
 
 def test_patients_of_equal_counts_change_sides_from_seed_to_seed():
   patients = np.repeat(np.arange(40), 3)
-  group = splits.groups(120, [], patients)
-  parts = [splits.split(np.zeros(120, int), group, seed=seed).test for seed in range(10)]
+  group = grouped.groups(120, [], patients)
+  parts = [grouped.split(np.zeros(120, int), group, seed=seed).test for seed in range(10)]
   assert len({tuple(part.tolist()) for part in parts}) == 10
   assert len(set(np.concatenate(parts).tolist())) > 80
 
 
 def test_one_large_group_goes_where_it_has_room():
   group = np.repeat(np.arange(60), [100, 60, 50, *[5] * 57])
-  split = splits.split(np.zeros(len(group), int), group, seed=0)
+  split = grouped.split(np.zeros(len(group), int), group, seed=0)
   assert 0 in group[split.train]
   wanted = np.array([0.7, 0.15, 0.15]) * len(group)
   assert np.abs([len(part) for part in split] - wanted).max() <= 5
@@ -133,9 +134,9 @@ def test_one_large_group_goes_where_it_has_room():
 
 def test_too_few_patients_for_three_parts_are_refused():
   patients = np.repeat(np.arange(2), 30)
-  group = splits.groups(60, [], patients)
+  group = grouped.groups(60, [], patients)
   with pytest.raises(UserError, match="no part with room for a group of 30 cases that belong"):
-    splits.split(np.zeros(60, int), group, seed=0)
+    grouped.split(np.zeros(60, int), group, seed=0)
 
 
 @settings(max_examples=100, deadline=None)
@@ -144,7 +145,7 @@ def test_a_grouped_split_holds_for_any_groups_or_says_why(group, seed):
   group = np.array(group)
   labels = np.arange(len(group)) % 2
   try:
-    split = splits.split(labels, group, seed=seed)
+    split = grouped.split(labels, group, seed=seed)
   except UserError:
     assert np.bincount(group).max() > 1  # single cases always fit
     return
@@ -164,16 +165,16 @@ def test_a_grouped_split_holds_for_any_groups_or_says_why(group, seed):
 )
 def test_wrong_arguments_are_named(options, message):
   with pytest.raises(UserError, match=message):
-    splits.split(np.arange(20) % 2, None, seed=0, **options)
+    grouped.split(np.arange(20) % 2, None, seed=0, **options)
 
 
 def test_near_duplicates_are_the_same_in_blocks(monkeypatch):
   hashes = np.random.default_rng(0).random((50, 12)) < 0.5
-  pairs = splits.near_duplicates(hashes, 3)
+  pairs = grouped.near_duplicates(hashes, 3)
   expected = [
     (i, j, int((hashes[i] != hashes[j]).sum())) for i in range(50) for j in range(i + 1, 50)
   ]
   assert sorted(pairs) == [pair for pair in expected if pair[2] <= 3]
-  monkeypatch.setattr(splits, "BLOCK", 7)
-  assert splits.near_duplicates(hashes, 3) == pairs
-  assert splits.near_duplicates(hashes, -1) == []
+  monkeypatch.setattr(grouped, "BLOCK", 7)
+  assert grouped.near_duplicates(hashes, 3) == pairs
+  assert grouped.near_duplicates(hashes, -1) == []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mlseg.data import texture
+from mlseg.data import targets
 from mlseg.errors import UserError
 
 
@@ -33,9 +33,9 @@ def test_deviation_and_entropy_are_those_of_the_lesion(pictures):
   for n in range(2):
     grey = images[n, ..., 0][_inner(masks[n])].astype(float)
     histogram = np.histogram(grey, bins=32, range=(0, 256))[0]
-    assert texture.statistics(*pictures, "deviation")[n] == pytest.approx(grey.std())
+    assert targets.statistics(*pictures, "deviation")[n] == pytest.approx(grey.std())
     expected = stats.entropy(histogram, base=2)
-    assert texture.statistics(*pictures, "entropy")[n] == pytest.approx(expected)
+    assert targets.statistics(*pictures, "entropy")[n] == pytest.approx(expected)
 
 
 def test_contrast_is_over_neighbours_within_a_slice(pictures):
@@ -50,7 +50,7 @@ def test_contrast_is_over_neighbours_within_a_slice(pictures):
             squares.append(
               (float(images[n, r, c, 0]) - float(images[n, other[0], other[1], 0])) ** 2
             )
-    found = texture.statistics(images, masks, "contrast", slices=2)[n]
+    found = targets.statistics(images, masks, "contrast", slices=2)[n]
     assert found == pytest.approx(np.mean(squares))
 
 
@@ -59,19 +59,19 @@ def test_a_lesion_that_is_edge_only_counts_whole(pictures):
   masks = np.zeros((1, 24, 10), np.uint8)
   masks[0, 3:5, 2:9] = 1
   expected = images[0, 3:5, 2:9, 0].astype(float).std()
-  assert texture.statistics(images, masks, "deviation")[0] == pytest.approx(expected)
+  assert targets.statistics(images, masks, "deviation")[0] == pytest.approx(expected)
 
 
 def test_without_a_lesion_it_is_nothing_and_a_flat_one_has_none(pictures):
   images, masks = pictures
-  for name in texture.STATISTICS:
-    assert texture.statistics(images, masks, name)[2] == 0
-    assert texture.statistics(np.full_like(images, 9), masks, name)[0] == 0
+  for name in targets.STATISTICS:
+    assert targets.statistics(images, masks, name)[2] == 0
+    assert targets.statistics(np.full_like(images, 9), masks, name)[0] == 0
 
 
 def test_classes_have_the_same_size():
   values = np.random.default_rng(1).lognormal(size=300)
-  edges = texture.edges(values, 3)
+  edges = targets.edges(values, 3)
   assert edges.dtype == np.float32
   counts = np.bincount((values[:, None] >= edges).sum(1))
   assert counts.tolist() == [100, 100, 100]
@@ -79,4 +79,4 @@ def test_classes_have_the_same_size():
 
 def test_an_unknown_statistic_is_named(pictures):
   with pytest.raises(UserError, match="deviaton"):
-    texture.statistics(*pictures, "deviaton")
+    targets.statistics(*pictures, "deviaton")

@@ -10,8 +10,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from mlseg import cluster, distributed
-from tests.distributed_test import free_port
+from mlseg.devices import cluster, processes
+from tests.devices.processes_test import free_port
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 SERVICE, JOB = yaml.safe_load_all((ROOT / "launch" / "kubernetes.yaml").read_text())
@@ -68,7 +68,7 @@ def test_only_what_would_happen_again_ends_the_job():
   (fail,) = [rule["onExitCodes"] for rule in rules if rule["action"] == "FailJob"]
   assert fail["containerName"] == CONTAINER["name"]
   assert set(fail["values"]) == {1, 2}
-  assert distributed.EXIT_LOST not in fail["values"]
+  assert processes.EXIT_LOST not in fail["values"]
 
 
 def _pods(workdir, *mode):
@@ -111,4 +111,4 @@ def test_a_run_that_was_told_to_stop_is_not_taken_for_done(tmp_path):
   pods[1].send_signal(signal.SIGTERM)  # one pod is evicted
   outputs = [pod.communicate(timeout=60)[0] for pod in pods]
   assert all("stopped by 15" in output for output in outputs)
-  assert [pod.returncode for pod in pods] == [distributed.EXIT_LOST] * 2
+  assert [pod.returncode for pod in pods] == [processes.EXIT_LOST] * 2

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from mlseg import distributed
+from mlseg.devices import processes
 from mlseg.errors import UserError
 
 TURNS = {"long": 100_000}
@@ -24,7 +24,7 @@ TURNS = {"long": 100_000}
 
 def _work(mode: str, process: int) -> int:
   """Returns the exit code."""
-  distributed.start()
+  processes.start()
   if mode == "wrong":
     raise UserError("everybody was given the wrong folder")
   stop = []
@@ -58,14 +58,14 @@ def main() -> int:
     code = _work(sys.argv[1], int(sys.argv[2]) if sys.argv[2:3] and sys.argv[2].isdigit() else -1)
   except UserError as error:
     print(f"mlseg: {error}", file=sys.stderr)
-    distributed.leave(2)
+    processes.leave(2)
   except Exception as error:
-    loss = distributed.describe_loss(error)
+    loss = processes.describe_loss(error)
     if loss is None:
       raise
     print(f"mlseg: {loss}", file=sys.stderr)
-    distributed.leave(distributed.EXIT_LOST)
-  distributed.shutdown()
+    processes.leave(processes.EXIT_LOST)
+  processes.shutdown()
   return code
 
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mlseg.metrics import outcomes
+from mlseg.metrics import roc
 from mlseg.metrics.classification_scores import roc_auc
 
 NUM_DRAWS = 300
@@ -31,38 +31,38 @@ def test_the_best_threshold_is_that_of_a_plain_loop():
   for _, labels, scores in _tasks(0):
     f1 = {float(t): _plain_f1(labels, scores >= t) for t in scores}
     best = [threshold for threshold, value in f1.items() if value == max(f1.values())]
-    assert outcomes.best_f1_threshold(labels, scores) == max(best)
+    assert roc.best_f1_threshold(labels, scores) == max(best)
     num_ties += len(best) > 1
   assert num_ties > 5
 
 
 def test_of_several_best_thresholds_it_is_the_highest():
   # Above 3: 2 / 3 from one case of two; above 1: 2 · 2 / (4 + 2).
-  assert outcomes.best_f1_threshold([1, 0, 0, 1], [1, 2, 2, 3]) == 3
-  assert outcomes.best_f1_threshold([1, 1], [0.2, 0.4]) == 0.2
-  assert np.isnan(outcomes.best_f1_threshold([0, 0], [0.2, 0.4]))
+  assert roc.best_f1_threshold([1, 0, 0, 1], [1, 2, 2, 3]) == 3
+  assert roc.best_f1_threshold([1, 1], [0.2, 0.4]) == 0.2
+  assert np.isnan(roc.best_f1_threshold([0, 0], [0.2, 0.4]))
 
 
 def test_the_roc_curve_is_that_of_scikit_learn():
   peer = pytest.importorskip("sklearn.metrics")
   for _, labels, scores in _tasks(1):
     expected = peer.roc_curve(labels, scores, drop_intermediate=False)
-    for ours, theirs in zip(outcomes.roc_curve(labels, scores), expected, strict=True):
+    for ours, theirs in zip(roc.roc_curve(labels, scores), expected, strict=True):
       np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
 
 def test_the_roc_curve_encloses_the_area():
   for _, labels, scores in _tasks(2):
-    curve = outcomes.roc_curve(labels, scores)
+    curve = roc.roc_curve(labels, scores)
     area = np.trapezoid(curve.true_positive_rate, curve.false_positive_rate)
     assert area == pytest.approx(roc_auc(labels, scores), abs=1e-12)
 
 
 def test_the_roc_curve_of_one_class_alone():
-  curve = outcomes.roc_curve([1, 1], [0.3, 0.7])
+  curve = roc.roc_curve([1, 1], [0.3, 0.7])
   assert np.isnan(curve.false_positive_rate).all()
   assert curve.true_positive_rate.tolist() == [0, 0.5, 1]
-  assert np.isnan(outcomes.roc_curve([0, 0], [0.3, 0.7]).true_positive_rate).all()
+  assert np.isnan(roc.roc_curve([0, 0], [0.3, 0.7]).true_positive_rate).all()
 
 
 def _share_as_good(labels, scores, orders):
@@ -81,7 +81,7 @@ def test_p_is_the_share_of_all_orders_that_are_as_good():
     labels = np.append([0, 1], rng.integers(0, 2, 4))
     scores = (rng.uniform(size=6) + 0.4 * labels).round(1)
     exact = _share_as_good(labels, scores, itertools.permutations(labels))
-    p = outcomes.auc_permutation_test(labels, scores, num_permutations=4000, seed=1)
+    p = roc.auc_permutation_test(labels, scores, num_permutations=4000, seed=1)
     _assert_near(p, exact, 4000)
 
 
@@ -94,7 +94,7 @@ def test_patients_exchange_their_labels_as_a_whole():
     [dict(zip(of_patient, order, strict=True))[g] for g in groups]
     for order in itertools.permutations(of_patient.values())
   ]
-  p = outcomes.auc_permutation_test(labels, scores, num_permutations=4000, groups=groups)
+  p = roc.auc_permutation_test(labels, scores, num_permutations=4000, groups=groups)
   exact = _share_as_good(labels, scores, orders)
   assert exact > 3 * _share_as_good(labels, scores, itertools.permutations(labels))
   _assert_near(p, exact, 4000)
@@ -111,29 +111,27 @@ def test_patients_of_both_kinds_exchange_with_those_of_as_many_cases():
     for one in itertools.permutations(singles)
   ]
   exact = _share_as_good(labels, scores, orders)
-  p = outcomes.auc_permutation_test(labels, scores, num_permutations=4000, groups=groups)
+  p = roc.auc_permutation_test(labels, scores, num_permutations=4000, groups=groups)
   _assert_near(p, exact, 4000)
 
 
 def test_groups_of_one_case_are_no_groups():
   _, labels, scores = next(_tasks(4))
   names = [f"{n:03}" for n in range(len(labels))]
-  alone = outcomes.auc_permutation_test(labels, scores, num_permutations=99, groups=names)
-  assert alone == outcomes.auc_permutation_test(labels, scores, num_permutations=99)
+  alone = roc.auc_permutation_test(labels, scores, num_permutations=99, groups=names)
+  assert alone == roc.auc_permutation_test(labels, scores, num_permutations=99)
 
 
 def test_p_is_never_zero_and_its_seed_and_blocks_are_what_is_said(monkeypatch):
   labels, scores = np.repeat([0, 1], 30), np.arange(60)
-  assert outcomes.auc_permutation_test(labels, scores, num_permutations=99) == 1 / 100
-  assert outcomes.auc_permutation_test(labels, -scores, num_permutations=99) == 1
-  assert np.isnan(outcomes.auc_permutation_test(np.ones(3, int), [1, 2, 3]))
+  assert roc.auc_permutation_test(labels, scores, num_permutations=99) == 1 / 100
+  assert roc.auc_permutation_test(labels, -scores, num_permutations=99) == 1
+  assert np.isnan(roc.auc_permutation_test(np.ones(3, int), [1, 2, 3]))
   chance = np.random.default_rng(5).uniform(size=60)
-  p = [
-    outcomes.auc_permutation_test(labels, chance, seed=s, num_permutations=500) for s in (0, 0, 1)
-  ]
+  p = [roc.auc_permutation_test(labels, chance, seed=s, num_permutations=500) for s in (0, 0, 1)]
   assert p[0] == p[1] != p[2]
-  monkeypatch.setattr(outcomes, "_NUMBERS_AT_A_TIME", 7 * 60)
-  assert outcomes.auc_permutation_test(labels, chance, num_permutations=500) == p[0]
+  monkeypatch.setattr(roc, "_NUMBERS_AT_A_TIME", 7 * 60)
+  assert roc.auc_permutation_test(labels, chance, num_permutations=500) == p[0]
 
 
 @pytest.mark.parametrize("cases", [1, 4])
@@ -144,8 +142,8 @@ def test_a_true_null_is_rejected_as_often_as_it_says(cases):
   for _ in range(300):
     scores = np.repeat(rng.normal(size=20), cases) + 0.3 * rng.normal(size=20 * cases)
     options = {"num_permutations": 99, "seed": 0}
-    p_values.append(outcomes.auc_permutation_test(labels, scores, groups=groups, **options))
-    by_case.append(outcomes.auc_permutation_test(labels, scores, **options))
+    p_values.append(roc.auc_permutation_test(labels, scores, groups=groups, **options))
+    by_case.append(roc.auc_permutation_test(labels, scores, **options))
   assert 0.05 < np.mean(np.array(p_values) <= 0.1) < 0.16
   if cases > 1:
     assert np.mean(np.array(by_case) <= 0.1) > 0.2  # which is what groups are for
@@ -164,8 +162,8 @@ def test_a_true_null_is_rejected_as_often_as_it_says(cases):
 )
 def test_wrong_arguments_are_named(arguments, options, message):
   with pytest.raises(ValueError, match=message):
-    outcomes.auc_permutation_test(*arguments, **options)
+    roc.auc_permutation_test(*arguments, **options)
   if not options:
-    for function in (outcomes.roc_curve, outcomes.best_f1_threshold):
+    for function in (roc.roc_curve, roc.best_f1_threshold):
       with pytest.raises(ValueError, match=message):
         function(*arguments)

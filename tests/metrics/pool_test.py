@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from mlseg.metrics import object_scores, objects, pool, surface_cases
+from mlseg.metrics import object_scores, objects, process_pool, surface_cases
 from tests.metrics.random_masks import random_pair
 
 
@@ -37,7 +37,7 @@ def _die(number):
 
 def test_results_are_in_order_and_come_from_processes_that_leave_ctrl_c_to_this_one():
   calls = []
-  results = pool.run(
+  results = process_pool.run(
     _where, range(41), num_processes=2, progress=lambda *counts: calls.append(counts)
   )
   tasks, processes, ignoring = zip(*results, strict=True)
@@ -54,13 +54,15 @@ def test_results_are_in_order_and_come_from_processes_that_leave_ctrl_c_to_this_
 @pytest.mark.parametrize("options", [{"num_processes": 1}, {"serial_below": 6}])
 def test_little_work_stays_in_this_process(options):
   calls = []
-  results = pool.run(_where, range(5), progress=lambda *counts: calls.append(counts), **options)
+  results = process_pool.run(
+    _where, range(5), progress=lambda *counts: calls.append(counts), **options
+  )
   assert {process for _, process, _ in results} == {os.getpid()}
   assert calls == [(n, 5) for n in range(1, 6)]
 
 
 def test_no_tasks_have_no_results():
-  assert pool.run(_square, [], num_processes=2) == []
+  assert process_pool.run(_square, [], num_processes=2) == []
 
 
 def test_metrics_are_bitwise_those_of_one_process():
@@ -85,7 +87,7 @@ def test_metrics_are_bitwise_those_of_one_process():
 @pytest.mark.parametrize("num_processes", [1, 2])
 def test_an_error_of_a_task_reaches_the_caller(num_processes):
   with pytest.raises(ValueError, match="must not be 3, got 3"):
-    pool.run(_fail, range(6), num_processes=num_processes)
+    process_pool.run(_fail, range(6), num_processes=num_processes)
 
 
 def test_an_error_of_the_progress_reaches_the_caller():
@@ -93,17 +95,17 @@ def test_an_error_of_the_progress_reaches_the_caller():
     raise KeyError("progress")
 
   with pytest.raises(KeyError, match="progress"):
-    pool.run(_square, range(6), num_processes=2, progress=progress)
+    process_pool.run(_square, range(6), num_processes=2, progress=progress)
 
 
 def test_a_process_that_dies_is_told():
   with pytest.raises(RuntimeError, match="a process ended before its tasks did"):
-    pool.run(_die, range(6), num_processes=2)
+    process_pool.run(_die, range(6), num_processes=2)
 
 
 def test_num_processes_is_checked():
   with pytest.raises(ValueError, match="num_processes: must be at least 1, got 0"):
-    pool.run(_square, [1], num_processes=0)
+    process_pool.run(_square, [1], num_processes=0)
 
 
 def _script(folder: pathlib.Path, text: str) -> list[str]:

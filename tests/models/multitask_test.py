@@ -7,8 +7,8 @@ import optax
 import pytest
 
 from mlseg.models import MultiTaskUNet, from_linen, make_encoder
-from mlseg.models.attention import AttentionGate
-from mlseg.models.encoder import stage_labels
+from mlseg.models.encoders.encoder import stage_labels
+from mlseg.models.layers.attention import AttentionGate
 
 SMALL = (8, 8, 8, 8, 8)
 

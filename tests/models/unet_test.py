@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlseg import builders
+from mlseg.devices import compiler
 from mlseg.models import UNet, from_linen
 from mlseg.models.unet import NORMS, UPSAMPLINGS
 
@@ -88,7 +88,7 @@ def _loss_gradients_and_memory(net, variables, images):
     return (outputs.logits**2).mean(), state
 
   function = jax.jit(jax.value_and_grad(loss, has_aux=True))
-  compiled = function.lower(variables["params"]).compile(builders.compiler_options())
+  compiled = function.lower(variables["params"]).compile(compiler.compiler_options())
   return compiled(variables["params"]), compiled.memory_analysis().temp_size_in_bytes
 
 

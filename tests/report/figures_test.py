@@ -10,7 +10,7 @@ from matplotlib.path import Path
 from scipy import stats
 
 from mlseg.report import cases, curves, drawing, outlines, paired, plots, training
-from mlseg.report.run_files import Case, read
+from mlseg.workdir.run_files import Case, read
 from tests.report.made_runs import make_run
 
 

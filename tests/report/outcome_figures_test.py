@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from mlseg import outcomes
-from mlseg.outcome_rows import RunRows, pool
-from mlseg.report import outcome_figures
+from mlseg.report.outcome import figures as outcome_figures
+from mlseg.report.outcome import numbers as outcome_numbers
+from mlseg.report.outcome.rows import RunRows, pool
 from tests.report import made_outcomes
 
 
 def _numbers(separation, name="run"):
   rows = RunRows(made_outcomes.diagnosis_rows(separation))
-  return outcomes.summarize({name: rows}, num_resamples=9)["runs"], {name: pool(rows)}
+  return outcome_numbers.summarize({name: rows}, num_resamples=9)["runs"], {name: pool(rows)}
 
 
 @pytest.fixture

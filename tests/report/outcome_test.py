@@ -10,12 +10,13 @@ import sys
 import numpy as np
 import pytest
 
-from mlseg import outcomes
 from mlseg.errors import UserError
-from mlseg.outcome_rows import RunRows
-from mlseg.report import drawing, outcome
+from mlseg.report import drawing
 from mlseg.report.__main__ import main
-from mlseg.report.run_files import read
+from mlseg.report.outcome import numbers as outcome_numbers
+from mlseg.report.outcome import section as outcome_section
+from mlseg.report.outcome.rows import RunRows
+from mlseg.workdir.run_files import read
 from tests.report import made_outcomes
 from tests.report.made_runs import make_run
 
@@ -44,10 +45,10 @@ def few_resamples(monkeypatch):
   """Makes intervals that are soon there, for what does not look at their ends."""
 
   def summary(runs):
-    rows = {run.name: outcome.rows_of(run) for run in runs}
-    return outcomes.summarize(rows, num_resamples=29)
+    rows = {run.name: outcome_section.rows_of(run) for run in runs}
+    return outcome_numbers.summarize(rows, num_resamples=29)
 
-  monkeypatch.setattr(outcome, "summary", summary)
+  monkeypatch.setattr(outcome_section, "summary", summary)
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def _csv(path):
 
 def _found(*folders):
   with drawing.style():
-    return outcome.outcome([read(folder.name, folder) for folder in folders])
+    return outcome_section.outcome([read(folder.name, folder) for folder in folders])
 
 
 def test_the_tables_have_the_numbers_of_the_files(runs, made):
@@ -91,7 +92,7 @@ def test_the_tables_have_the_numbers_of_the_files(runs, made):
     )
     for name in ("good", "none", "old")
   }
-  numbers = outcomes.summarize(given)
+  numbers = outcome_numbers.summarize(given)
   tables = _rows(_section(made))
   scores = tables["Outcome: progression"]
   assert list(scores) == ["good", "none", "old"]

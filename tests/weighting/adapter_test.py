@@ -8,10 +8,10 @@ import pytest
 
 from mlseg.weighting.adapter import combine_gradients
 from mlseg.weighting.base import LossWeighting, ravel
-from mlseg.weighting.combinators import chain, ema
-from mlseg.weighting.dynamic_memory_fusion import dynamic_memory_fusion
-from mlseg.weighting.fixed import fixed
-from mlseg.weighting.stacked_tree import gram_of, stacked_zeros
+from mlseg.weighting.combinators.chain import chain, ema
+from mlseg.weighting.from_losses.dynamic_memory_fusion import dynamic_memory_fusion
+from mlseg.weighting.from_losses.fixed import fixed
+from mlseg.weighting.stacked import gram_of, stacked_zeros
 
 NAMES = {"l1": 0.0, "l2": 0.0, "l4": 0.0}
 ADAPTIVE = chain(dynamic_memory_fusion("variance", capacity=4, min_history=2), ema(0.5))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlseg.weighting.stacked_averages import db_mtl, moco
+from mlseg.weighting.from_gradients.moco_db_mtl import db_mtl, moco
 
 
 def _run(transformation, steps, losses, split=2):

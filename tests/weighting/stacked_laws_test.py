@@ -8,10 +8,10 @@ import numpy as np
 import optax
 import pytest
 
-from mlseg.weighting.graddrop import graddrop
-from mlseg.weighting.stacked_averages import db_mtl, moco
-from mlseg.weighting.stacked_tree import stacked_zeros
-from mlseg.weighting.stacked_weights import excess_mtl, learning_rate_annealing
+from mlseg.weighting.from_gradients.excess_annealing import excess_mtl, learning_rate_annealing
+from mlseg.weighting.from_gradients.graddrop import graddrop
+from mlseg.weighting.from_gradients.moco_db_mtl import db_mtl, moco
+from mlseg.weighting.stacked import stacked_zeros
 from tests.weighting.table import assert_separate
 
 K = 3

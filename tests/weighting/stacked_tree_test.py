@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlseg.weighting import stacked_tree as tree
+from mlseg.weighting import stacked as tree
 
 K = 3
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlseg.weighting.stacked_weights import excess_mtl, learning_rate_annealing
+from mlseg.weighting.from_gradients.excess_annealing import excess_mtl, learning_rate_annealing
 
 
 def _run(transformation, steps, split=2):

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlseg.weighting.aligned_mtl import _balance, aligned_mtl
-from mlseg.weighting.conflict_free import config
-from mlseg.weighting.gradient_surgery import _project, _turn
-from mlseg.weighting.gram import normalize
-from mlseg.weighting.impartial_gradients import impartial_gradients
-from mlseg.weighting.stochastic_descent import modo, sdmgrad
+from mlseg.weighting.from_gram.aligned_mtl import _balance, aligned_mtl
+from mlseg.weighting.from_gram.conflict_free import config
+from mlseg.weighting.from_gram.gradient_surgery import _project, _turn
+from mlseg.weighting.from_gram.gram import normalize
+from mlseg.weighting.from_gram.impartial_gradients import impartial_gradients
+from mlseg.weighting.from_gram.stochastic_descent import modo, sdmgrad
 
 pytest.importorskip("torchjd", reason="the extra `peers` is not installed")
 import torch

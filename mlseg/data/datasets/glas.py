@@ -1,0 +1,188 @@
+"""Warwick-QU, the glands of the GlaS challenge, as a source and a tfds builder."""
+
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from mlseg.data import preprocessing
+from mlseg.data.datasets import csv_table, sources
+from mlseg.errors import UserError, require
+from mlseg.io.pictures.dataset_files import (
+  check_size,
+  natural_key,
+  read_picture,
+  to_colour,
+  to_grey,
+)
+
+TITLE = "Warwick-QU (GlaS)"
+FOLDER = "Warwick_QU_Dataset"
+WITHIN = f"{FOLDER} (Released 2016_07_08)"  # as the download is called
+TABLE = "Grade.csv"
+EXPECTED = {"pictures": 165, "training pictures": 85}
+CLASS_NAMES = ("background", "gland")
+# Columns of the table, whose header has stray blanks.
+COLUMNS = {"grade": "grade (GlaS)", "histology": "grade (Sirinukunwattana et al. 2015)"}
+LABELS = {
+  "grade": ("benign", "malignant"),
+  "histology": (
+    "healthy", "adenomatous", "moderately differentiated", "moderately-to-poorly differentiated",
+    "poorly differentiated",
+  ),
+}  # fmt: skip
+MISSPELT = {"moderately-to-poorly differentated": "moderately-to-poorly differentiated"}
+_PICTURE = re.compile(r"(?P<id>(?P<part>train|testA|testB)_\d+)\.(bmp|png|jpg|jpeg|tif|tiff)", re.I)
+_MASK = re.compile(r"(?P<id>(train|testA|testB)_\d+)_anno\.(bmp|png|tif|tiff)", re.I)
+_CITATION = """\
+@article{sirinukunwattana2017gland,
+  title   = {Gland segmentation in colon histology images: The {GlaS} challenge contest},
+  author  = {Sirinukunwattana, Korsuk and Pluim, Josien P W and Chen, Hao and Qi, Xiaojuan and
+             Heng, Pheng-Ann and Guo, Yun Bo and Wang, Li Yang and Matuszewski, Bogdan J and
+             Bruni, Elia and Sanchez, Urko and others},
+  journal = {Medical Image Analysis},
+  volume  = {35},
+  pages   = {489--502},
+  year    = {2017},
+  doi     = {10.1016/j.media.2016.08.008}
+}"""
+
+
+class Options(NamedTuple):
+  """What config.data.glas has."""
+
+  label: str = "grade"  # benign or malignant; or 'histology': of five kinds
+  channels: int = 3  # or 1: grey
+  reduction: int = 1  # how many pixels of a side become one; 1: 0.62 µm, as published
+  complete: bool = True  # whether all of the published pictures must be there
+
+
+class Glas(sources.SourceBuilder):
+  """Glands of the colon: 165 pictures of 16 patients, 85 of them to train on, stained with H&E.
+
+  A mask's numbers are single glands in the original; here each is 1, and a source has the numbers
+  beside it, as true objects. Parts 'testA' and 'testB' are both the published test part, in which
+  the patients of the training part recur.
+
+  Reference: Sirinukunwattana et al., Medical Image Analysis 35 (2017) 489-502.
+  """
+
+  name = "glas"
+  VERSION = tfds.core.Version("1.0.0")
+  HOMEPAGE = "https://warwick.ac.uk/fac/cross_fac/tia/data/glascontest"
+  CITATION = _CITATION
+  LICENSE = "research only"
+  MANUAL_DOWNLOAD_INSTRUCTIONS = f"A folder with pictures, masks (_anno) and {TABLE}."
+  BUILDER_CONFIGS = [  # noqa: RUF012 - tfds declares it so
+    sources.SourceConfig(
+      name=label, description=f"The class is the {label}.", options=Options(label=label)
+    )
+    for label in LABELS
+  ]
+
+  def names(self) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """Returns the classes of masks, the labels of pictures, and the channels of pictures."""
+    options = self.builder_config.options
+    return CLASS_NAMES, LABELS[options.label], options.channels
+
+  def open_source(self, root: pathlib.Path) -> sources.Source:
+    """Returns the data set in a folder; see `open_source`."""
+    return open_source(root, self.builder_config.options)
+
+
+class Case(NamedTuple):
+  """Where a picture is, and what the table says of it."""
+
+  image: pathlib.Path
+  mask: pathlib.Path
+  label: str
+  patient: str
+
+  @property
+  def part(self) -> str:
+    """Returns 'train' or 'test'."""
+    return "train" if self.image.stem.lower().startswith("train") else "test"
+
+
+def open_source(root: pathlib.Path, options: Options) -> sources.Source:
+  """Returns the data set in a folder, or in the one of the download in it.
+
+  Raises:
+    UserError: an option is wrong, it is another folder, a picture has no mask or a mask no picture,
+      or the table is wrong or lacks a picture.
+  """
+  sources.check_choice("glas", "label", options.label, tuple(LABELS))
+  sources.check_channels("glas", options.channels)
+  rule = "config.data.glas.reduction must be 1 to 16"
+  require(1 <= options.reduction <= 16, rule, options.reduction)
+  within = FOLDER if (root / FOLDER).is_dir() else WITHIN
+  folder = sources.find_root(root, within, TABLE, TITLE)
+  cases = find_cases(folder, options.label)
+  counts = {
+    "pictures": len(cases), "training pictures": sum(case.part == "train" for case in cases)
+  }  # fmt: skip
+  sources.check_counts(counts, EXPECTED if options.complete else {}, TITLE, folder, "glas")
+  return sources.Source(
+    files=(folder / TABLE, *(path for case in cases for path in (case.image, case.mask))),
+    class_names=CLASS_NAMES,
+    label_names=LABELS[options.label],
+    channels=options.channels,
+    # Several pictures are cut from one slide, whose patient is known.
+    duplicate_bits=sources.NO_DUPLICATES,
+    read=lambda: _read(cases, options),
+  )
+
+
+def find_cases(folder: pathlib.Path, label: str) -> list[Case]:
+  """Returns the pictures in the order of the numbers in their names.
+
+  Raises:
+    UserError: as `open_source`.
+  """
+  images: dict[str, pathlib.Path] = {}
+  masks: dict[str, pathlib.Path] = {}
+  for path in sorted(folder.iterdir(), key=natural_key):
+    for pattern, found in ((_PICTURE, images), (_MASK, masks)):
+      if match := pattern.fullmatch(path.name):
+        if match["id"] in found:
+          raise UserError(f"{path}: is there a second time, as {found[match['id']].name}")
+        found[match["id"]] = path
+  if not images:
+    raise UserError(f"data folder {folder} is not {TITLE}: it has no pictures such as train_1.bmp")
+  for name in images.keys() - masks.keys():
+    raise UserError(f"{images[name]}: has no mask, expected {name}_anno.bmp beside it")
+  for name in masks.keys() - images.keys():
+    raise UserError(f"{masks[name]}: is a mask without a picture, expected {name}.bmp beside it")
+  table = csv_table.read(folder / TABLE, "name", ["patient ID", COLUMNS[label]])
+  cases = []
+  for name, image in images.items():
+    if name not in table:
+      raise UserError(f"table {folder / TABLE}: has no row of the picture {name}")
+    value = table[name][COLUMNS[label]]
+    value = MISSPELT.get(value, value)
+    if value not in LABELS[label]:
+      rule = f"{COLUMNS[label]} of {name} must be {', '.join(LABELS[label])}"
+      raise UserError(f"table {folder / TABLE}: {rule}, not {value!r}")
+    cases.append(Case(image, masks[name], value, table[name]["patient ID"]))
+  return cases
+
+
+def _read(cases: list[Case], options: Options) -> Iterator[sources.Picture]:
+  """Yields the pictures."""
+  for case in cases:
+    image = read_picture(case.image)
+    glands = to_grey(read_picture(case.mask))
+    check_size(glands, case.mask, image, case.image.name)
+    image, glands = preprocessing.reduce(image, glands, options.reduction)
+    yield sources.Picture(
+      id=case.image.stem,
+      image=to_colour(image) if options.channels == 3 else to_grey(image),
+      mask=(glands > 0).astype(np.uint8),
+      label=case.label,
+      patient=case.patient,
+      part=case.part,
+      objects=glands,
+    )

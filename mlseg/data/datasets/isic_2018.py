@@ -1,0 +1,207 @@
+"""ISIC 2018, skin lesions by dermoscopy with masks or diagnoses, as a source and a tfds builder."""
+
+import pathlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from mlseg.data.datasets import isic_tables, sources
+from mlseg.errors import UserError
+from mlseg.io.pictures.dataset_files import (
+  check_size,
+  natural_key,
+  read_picture,
+  to_colour,
+  to_grey,
+)
+
+TITLE = "ISIC 2018"
+TASKS = ("both", "segmentation", "classification")
+INPUTS = {1: "ISIC2018_Task1-2_Training_Input", 3: "ISIC2018_Task3_Training_Input"}
+MASKS = {1: "ISIC2018_Task1_Training_GroundTruth", 3: "HAM10000_segmentations_lesion_tschandl"}
+ENDING = "_segmentation"
+EXPECTED = {"pictures in task 1": 2594, "pictures in task 3": 10015}
+CLASS_NAMES = ("background", "lesion")
+UNKNOWN = "unknown"
+_CITATION = """\
+@article{codella2019skin,
+  title   = {Skin lesion analysis toward melanoma detection 2018: a challenge hosted by the
+             International Skin Imaging Collaboration (ISIC)},
+  author  = {Codella, Noel and Rotemberg, Veronica and Tschandl, Philipp and others},
+  journal = {arXiv:1902.03368},
+  year    = {2019}
+}
+@article{tschandl2018ham10000,
+  title   = {The HAM10000 dataset, a large collection of multi-source dermatoscopic images of
+             common pigmented skin lesions},
+  author  = {Tschandl, Philipp and Rosendahl, Cliff and Kittler, Harald},
+  journal = {Scientific Data},
+  volume  = {5},
+  pages   = {180161},
+  year    = {2018},
+  doi     = {10.1038/sdata.2018.161}
+}"""
+
+
+class Options(NamedTuple):
+  """What config.data.isic_2018 has."""
+
+  task: str = "both"  # pictures with mask and class; or 'segmentation', 'classification'
+  channels: int = 3  # or 1: grey
+  duplicate_bits: int = 24  # of 255, up to which pictures are near-duplicates; -1: none are
+  complete: bool = True  # whether all of the published pictures must be there
+
+
+class Isic2018(sources.SourceBuilder):
+  """Dermoscopy: 2594 pictures with lesion masks (task 1), 10015 of seven classes (task 3).
+
+  - 'segmentation' is task 1; the label of every picture is 'unknown'.
+  - 'classification' is task 3; every mask is empty.
+  - 'both' is what has a mask and a class, and leaves out what has one of them only. Tasks 1 and 3
+    have no picture in common, so it needs one file more: the masks of task 3,
+    `HAM10000_segmentations_lesion_tschandl` (Tschandl, Dataverse DBW86T, 10015 pictures), or the
+    diagnoses of task 1, `metadata.csv` of the ISIC archive. With both, both tasks are in it. See
+    `isic_tables.read_archive` for the diagnoses of the archive that are one of the seven classes.
+
+  Pictures of one lesion (`lesion_id` of ISIC2018_Task3_Training_LesionGroupings.csv, or of
+  HAM10000_metadata) are kept together as those of a patient.
+
+  References: Codella et al., arXiv 1902.03368; Tschandl et al., Scientific Data 5 (2018) 180161.
+  """
+
+  name = "isic_2018"
+  VERSION = tfds.core.Version("1.0.0")
+  HOMEPAGE = "https://challenge.isic-archive.com/data/#2018"
+  CITATION = _CITATION
+  LICENSE = "CC0 (task 1), CC BY-NC 4.0 (task 3, HAM10000)"
+  MANUAL_DOWNLOAD_INSTRUCTIONS = f"A folder with {', '.join(INPUTS.values())} and ground truth."
+  BUILDER_CONFIGS = [  # noqa: RUF012 - tfds declares it so
+    sources.SourceConfig(name=task, description=f"Pictures for {task}.", options=Options(task=task))
+    for task in TASKS
+  ]
+
+  def names(self) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """Returns the classes of masks, the labels of pictures, and the channels of pictures."""
+    options = self.builder_config.options
+    return CLASS_NAMES, _label_names(options), options.channels
+
+  def open_source(self, root: pathlib.Path) -> sources.Source:
+    """Returns the data set in a folder; see `open_source`."""
+    return open_source(root, self.builder_config.options)
+
+
+class Case(NamedTuple):
+  """A picture and what is known of it."""
+
+  image: pathlib.Path
+  mask: pathlib.Path | None
+  label: str
+  lesion: str  # '' where none is known
+
+
+def open_source(root: pathlib.Path, options: Options) -> sources.Source:
+  """Returns the data set in a folder that holds those of the challenge.
+
+  Raises:
+    UserError: an option is wrong, a folder or a table is missing, a picture of the chosen task has
+      no mask or no class, or a mask or a row no picture.
+  """
+  sources.check_choice("isic_2018", "task", options.task, TASKS)
+  sources.check_channels("isic_2018", options.channels)
+  if not -1 <= options.duplicate_bits <= 255:
+    raise UserError(
+      f"config.data.isic_2018.duplicate_bits must be -1 to 255, not {options.duplicate_bits}"
+    )
+  cases, tables = find_cases(root, options)
+  files = [path for case in cases for path in (case.image, case.mask) if path]
+  return sources.Source(
+    files=(*files, *tables),
+    class_names=CLASS_NAMES,
+    label_names=_label_names(options),
+    channels=options.channels,
+    duplicate_bits=options.duplicate_bits,
+    read=lambda: _read(cases, options),
+  )
+
+
+def _label_names(options: Options) -> tuple[str, ...]:
+  return (UNKNOWN,) if options.task == "segmentation" else isic_tables.LABELS
+
+
+def find_cases(root: pathlib.Path, options: Options) -> tuple[list[Case], list[pathlib.Path]]:
+  """Returns the pictures of a task in the order of their numbers, and the tables that were read."""
+  expected = EXPECTED if options.complete else {}
+  wanted = {"segmentation": (1,), "classification": (3,), "both": (1, 3)}[options.task]
+  images: dict[str, pathlib.Path] = {}
+  masks: dict[str, pathlib.Path] = {}
+  for task in wanted:
+    if options.task == "both" and not (root / INPUTS[task]).is_dir():
+      continue
+    own = _named(root / INPUTS[task], ".jpg")
+    sources.check_counts({f"pictures in task {task}": len(own)}, expected, TITLE, root, "isic_2018")
+    images |= own
+    if options.task != "classification" and (task == 1 or (root / MASKS[task]).is_dir()):
+      own_masks = _named(root / MASKS[task], f"{ENDING}.png")
+      _check_pairs(own, own_masks)
+      masks |= own_masks
+  if not images:
+    raise UserError(f"data folder {root} is not {TITLE}: it has no {' or '.join(INPUTS.values())}")
+  if options.task == "segmentation":
+    return [Case(images[name], masks[name], UNKNOWN, "") for name in images], []
+  known = isic_tables.read(root, images.keys(), every=options.task == "classification")
+  chosen = [
+    name for name in images if name in known.labels and (name in masks or options.task != "both")
+  ]
+  if not chosen:
+    raise UserError(
+      f"data folder {root}: no picture of {TITLE} here has both a mask and a class, as tasks 1 and"
+      f" 3 have none in common: add {MASKS[3]} (masks of task 3) or {isic_tables.ARCHIVE} of the"
+      " ISIC archive (diagnoses of task 1)"
+    )
+  cases = [
+    Case(images[name], masks.get(name), known.labels[name], known.lesions.get(name, ""))
+    for name in chosen
+  ]
+  return cases, known.tables
+
+
+def _named(folder: pathlib.Path, ending: str) -> dict[str, pathlib.Path]:
+  """Returns the files of a folder whose names are ISIC_, digits and the ending, by name."""
+  if not folder.is_dir():
+    raise UserError(f"data folder {folder.parent} is not {TITLE}: it has no {folder.name}")
+  paths = sorted(folder.glob(f"ISIC_*{ending}"), key=natural_key)
+  if not paths:
+    raise UserError(f"data folder {folder} has no files such as ISIC_0000000{ending}")
+  return {path.name.removesuffix(ending): path for path in paths}
+
+
+def _check_pairs(images: dict[str, pathlib.Path], masks: dict[str, pathlib.Path]) -> None:
+  """Raises a UserError where a picture has no mask, or a mask no picture."""
+  for name in images:
+    if name not in masks:
+      place = next(iter(masks.values())).parent
+      raise UserError(f"{images[name]}: has no mask, expected {name}{ENDING}.png in {place}")
+  for name in masks:
+    if name not in images:
+      place = next(iter(images.values())).parent
+      raise UserError(f"{masks[name]}: is a mask without a picture, expected {name}.jpg in {place}")
+
+
+def _read(cases: list[Case], options: Options) -> Iterator[sources.Picture]:
+  """Yields the pictures."""
+  for case in cases:
+    picture = read_picture(case.image)
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    if case.mask:
+      values = read_picture(case.mask)
+      check_size(values, case.mask, picture, case.image.name)
+      mask = (to_grey(values) > 127).astype(np.uint8)
+    yield sources.Picture(
+      id=case.image.stem,
+      image=to_colour(picture) if options.channels == 3 else to_grey(picture),
+      mask=mask,
+      label=case.label,
+      patient=case.lesion,
+    )

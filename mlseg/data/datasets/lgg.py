@@ -1,0 +1,191 @@
+"""TCGA-LGG, brain MRI slices with tumour masks (`kaggle_3m`), as a source and a tfds builder."""
+
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from mlseg.data.datasets import csv_table, sources
+from mlseg.errors import UserError
+from mlseg.io.pictures.dataset_files import (
+  check_size,
+  natural_key,
+  read_picture,
+  to_colour,
+  to_grey,
+)
+
+TITLE = "TCGA-LGG"
+FOLDER = "kaggle_3m"
+TABLE = "data.csv"
+EXPECTED = {"patients": 110, "slices": 3929}
+CLASS_NAMES = ("background", "tumour")
+LABELS = {"presence": ("no tumour", "tumour"), "grade": ("grade II", "grade III")}
+SLICES = ("all", "tumour")
+GRADES = {"1": "grade II", "2": "grade III"}  # as the table has them
+FLAIR = 1  # channel
+_FOLDER = re.compile(r"(?P<patient>TCGA_\w+_\w+)_\d{8}")
+_CITATION = """\
+@article{buda2019association,
+  title   = {Association of genomic subtypes of lower-grade gliomas with shape features
+             automatically extracted by a deep learning algorithm},
+  author  = {Buda, Mateusz and Saha, Ashirbani and Mazurowski, Maciej A},
+  journal = {Computers in Biology and Medicine},
+  volume  = {109},
+  pages   = {218--225},
+  year    = {2019},
+  doi     = {10.1016/j.compbiomed.2019.05.002}
+}"""
+
+
+class Options(NamedTuple):
+  """What config.data.lgg has."""
+
+  label: str = "presence"  # of a tumour in the slice; or 'grade': of the patient's tumour
+  slices: str = "all"  # or 'tumour': those that show one
+  channels: int = 3  # before contrast, FLAIR, after contrast; or 1: FLAIR
+  complete: bool = True  # whether all of the published patients must be there
+
+
+class Lgg(sources.SourceBuilder):
+  """Lower-grade glioma: 3929 MRI slices of 110 patients with masks of the FLAIR abnormality.
+
+  The channels of a picture are T1 before contrast, FLAIR, T1 after contrast; where a sequence is
+  missing, the original has FLAIR in its place. A class is either the tumour's presence in the
+  slice, or the patient's grade, `neoplasm_histologic_grade` of `data.csv`: 1 is II, 2 is III. A
+  patient without a grade is then left out: one of the 110.
+
+  Reference: Buda, Saha and Mazurowski, Computers in Biology and Medicine 109 (2019) 218-225.
+  """
+
+  name = "lgg"
+  VERSION = tfds.core.Version("1.0.0")
+  HOMEPAGE = "https://www.kaggle.com/datasets/mateuszbuda/lgg-mri-segmentation"
+  CITATION = _CITATION
+  LICENSE = "CC BY-NC-SA 4.0"
+  MANUAL_DOWNLOAD_INSTRUCTIONS = f"The folder {FOLDER} with a folder per patient and {TABLE}."
+  BUILDER_CONFIGS = [  # noqa: RUF012 - tfds declares it so
+    sources.SourceConfig(
+      name=label, description=f"The class is the tumour's {label}.", options=Options(label=label)
+    )
+    for label in LABELS
+  ]
+
+  def names(self) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """Returns the classes of masks, the labels of pictures, and the channels of pictures."""
+    options = self.builder_config.options
+    return CLASS_NAMES, LABELS[options.label], options.channels
+
+  def open_source(self, root: pathlib.Path) -> sources.Source:
+    """Returns the data set in a folder; see `open_source`."""
+    return open_source(root, self.builder_config.options)
+
+
+class Slice(NamedTuple):
+  """Where a slice is, and whose."""
+
+  image: pathlib.Path
+  mask: pathlib.Path
+  patient: str
+
+
+def open_source(root: pathlib.Path, options: Options) -> sources.Source:
+  """Returns the data set in a folder: `kaggle_3m`, or the one that holds it.
+
+  Raises:
+    UserError: an option is wrong, it is another folder, a slice has no mask or a mask no slice, or
+      a patient is not in the table.
+  """
+  sources.check_choice("lgg", "label", options.label, tuple(LABELS))
+  sources.check_choice("lgg", "slices", options.slices, SLICES)
+  sources.check_channels("lgg", options.channels)
+  if options.label == "presence" and options.slices == "tumour":
+    raise UserError("config.data.lgg.slices 'tumour' leaves one class to config.data.lgg.label"
+                    " 'presence': use label='grade'")  # fmt: skip
+  folder = sources.find_root(root, FOLDER, TABLE, TITLE)
+  slices = find_slices(folder)
+  counts = {"patients": len({slice_.patient for slice_ in slices}), "slices": len(slices)}
+  sources.check_counts(counts, EXPECTED if options.complete else {}, TITLE, folder, "lgg")
+  grades = _grades(folder / TABLE, slices) if options.label == "grade" else {}
+  chosen = [s for s in slices if options.label == "presence" or s.patient in grades]
+  return sources.Source(
+    files=(folder / TABLE, *(path for s in chosen for path in (s.image, s.mask))),
+    class_names=CLASS_NAMES,
+    label_names=LABELS[options.label],
+    channels=options.channels,
+    # Neighbouring slices resemble each other, and those of different patients do: a chain of
+    # near-duplicates would soon connect everybody.
+    duplicate_bits=sources.NO_DUPLICATES,
+    read=lambda: _read(chosen, grades, options),
+  )
+
+
+def find_slices(folder: pathlib.Path) -> list[Slice]:
+  """Returns the slices of all patients, in the order of the numbers in their names.
+
+  Raises:
+    UserError: there are none, or one has no mask, or a mask no slice.
+  """
+  found = []
+  for place in sorted(folder.iterdir(), key=natural_key):
+    match = _FOLDER.fullmatch(place.name)
+    if not (match and place.is_dir()):
+      continue
+    names = re.compile(rf"(?P<slice>{place.name}_\d+)(?P<mask>_mask)?\.tif")
+    images: dict[str, pathlib.Path] = {}
+    masks: dict[str, pathlib.Path] = {}
+    for path in sorted(place.iterdir(), key=natural_key):
+      if parts := names.fullmatch(path.name):
+        (masks if parts["mask"] else images)[parts["slice"]] = path
+    for name in images.keys() - masks.keys():
+      raise UserError(f"{images[name]}: has no mask, expected {name}_mask.tif beside it")
+    for name in masks.keys() - images.keys():
+      raise UserError(f"{masks[name]}: is a mask without a slice, expected {name}.tif beside it")
+    found += [Slice(images[name], masks[name], match["patient"]) for name in images]
+  if not found:
+    raise UserError(
+      f"data folder {folder} is not {TITLE}: it has no folders such as TCGA_CS_4941_19960909"
+    )
+  return found
+
+
+def _grades(path: pathlib.Path, slices: list[Slice]) -> dict[str, str]:
+  """Returns the grades of the patients that have one."""
+  column = "neoplasm_histologic_grade"
+  table = csv_table.read(path, "Patient", [column], may_be_empty=True)
+  grades = {}
+  for patient in dict.fromkeys(slice_.patient for slice_ in slices):
+    if patient not in table:
+      raise UserError(f"table {path}: has no row of the patient {patient}")
+    value = table[patient][column]
+    if value and value not in GRADES:
+      raise UserError(
+        f"table {path}: {column} of {patient} must be {', '.join(GRADES)} or empty, not {value!r}"
+      )
+    if value:
+      grades[patient] = GRADES[value]
+  return grades
+
+
+def _read(
+  slices: list[Slice], grades: dict[str, str], options: Options
+) -> Iterator[sources.Picture]:
+  """Yields the slices."""
+  for slice_ in slices:
+    values = read_picture(slice_.mask)
+    mask = (to_grey(values) > 127).astype(np.uint8)
+    if options.slices == "tumour" and not mask.any():
+      continue
+    image = to_colour(read_picture(slice_.image))
+    check_size(mask, slice_.mask, image, slice_.image.name)
+    presence = LABELS["presence"][int(mask.any())]
+    yield sources.Picture(
+      id=slice_.image.stem,
+      image=image if options.channels == 3 else image[..., FLAIR],
+      mask=mask,
+      label=grades[slice_.patient] if options.label == "grade" else presence,
+      patient=slice_.patient,
+    )

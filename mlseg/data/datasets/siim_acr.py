@@ -1,0 +1,224 @@
+"""SIIM-ACR, chest radiographs with masks of pneumothorax, as a source and a tfds builder."""
+
+import csv
+import io
+import pathlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from mlseg.data.datasets import siim_acr, sources
+from mlseg.errors import UserError
+
+TITLE = "SIIM-ACR"
+FOLDER = "dicom-images-train"
+TABLE = "train-rle.csv"
+WITHIN = "siim"  # the folder in which a common download has both
+COLUMNS = ("ImageId", "EncodedPixels")
+NONE = "-1"  # where a table has no run lengths
+EXPECTED = {"pictures": 12047, "pictures with pneumothorax": 2669}
+CLASS_NAMES = ("background", "pneumothorax")
+LABELS = ("no pneumothorax", "pneumothorax")
+_CITATION = """\
+@misc{siim2019pneumothorax,
+  title        = {SIIM-ACR Pneumothorax Segmentation},
+  author       = {Zawacki, Anna and Wu, Carol and Shih, George and Elliott, Julia and
+                  Fomitchev, Mikhail and Hussain, Mohannad and Lakhani, Paras and
+                  Culliton, Phil and Bao, Shunxing},
+  howpublished = {Kaggle},
+  year         = {2019},
+  url          = {https://kaggle.com/competitions/siim-acr-pneumothorax-segmentation}
+}"""
+
+Runs = list[tuple[int, str]]  # row of the table, and run lengths; of all masks of a picture
+
+
+class Options(NamedTuple):
+  """What config.data.siim_acr has."""
+
+  complete: bool = True  # whether all of the published pictures must be there
+
+
+class SiimAcr(sources.SourceBuilder):
+  """Chest radiographs: 12047 of 1024×1024, 2669 of them with masks of pneumothorax.
+
+  The mask of a picture is the union of those in all of its rows. A DICOM file that the table has no
+  row of was not annotated, and is left out.
+
+  Reference: SIIM-ACR Pneumothorax Segmentation, Kaggle 2019; radiographs of ChestX-ray14.
+  """
+
+  name = "siim_acr"
+  VERSION = tfds.core.Version("1.0.0")
+  HOMEPAGE = "https://www.kaggle.com/c/siim-acr-pneumothorax-segmentation"
+  CITATION = _CITATION
+  LICENSE = "terms of the competition; radiographs of the NIH without restrictions"
+  MANUAL_DOWNLOAD_INSTRUCTIONS = f"A folder with {FOLDER} and {TABLE}."
+  BUILDER_CONFIGS = [  # noqa: RUF012 - tfds declares it so
+    sources.SourceConfig(
+      name="original", description="Radiographs in their original sizes.", options=Options()
+    )
+  ]
+
+  def names(self) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """Returns the classes of masks, the labels of pictures, and the channels of pictures."""
+    return CLASS_NAMES, LABELS, 1
+
+  def open_source(self, root: pathlib.Path) -> sources.Source:
+    """Returns the data set in a folder; see `open_source`."""
+    return open_source(root, self.builder_config.options)
+
+
+def open_source(root: pathlib.Path, options: Options) -> sources.Source:
+  """Returns the data set in a folder, or in the folder `siim` in it.
+
+  Raises:
+    UserError: it is another folder, pydicom is not installed, the table is wrong, or a row has no
+      file.
+  """
+  _pydicom()
+  folder = sources.find_root(root, WITHIN, TABLE, TITLE)
+  table = read_table(folder / TABLE)
+  files: dict[str, pathlib.Path] = {}
+  for path in sorted((folder / FOLDER).glob("*/*/*.dcm")):
+    if path.stem in files:
+      raise UserError(f"{path}: is there a second time, as {files[path.stem]}")
+    files[path.stem] = path
+  for name in table:
+    if name not in files:
+      raise UserError(f"table {folder / TABLE}: {FOLDER} has no file {name}.dcm")
+  counts = {
+    "pictures": len(table), "pictures with pneumothorax": sum(map(bool, table.values()))
+  }  # fmt: skip
+  sources.check_counts(counts, EXPECTED if options.complete else {}, TITLE, folder, "siim_acr")
+  chosen = {name: files[name] for name in sorted(table)}
+  return sources.Source(
+    files=(folder / TABLE, *chosen.values()),
+    class_names=CLASS_NAMES,
+    label_names=LABELS,
+    channels=1,
+    # All chests resemble each other: a chain of near-duplicates would soon connect everybody.
+    duplicate_bits=sources.NO_DUPLICATES,
+    read=lambda: _read(chosen, table, folder / TABLE),
+  )
+
+
+def read_table(path: pathlib.Path) -> dict[str, Runs]:
+  """Returns the run lengths of every picture; none for one without pneumothorax.
+
+  Raises:
+    UserError: the table cannot be read, lacks a column, or a row has no value; a picture has both
+      run lengths and none.
+  """
+  try:
+    text = path.read_text(encoding="utf-8-sig")
+    # The published header and values have blanks after the commas.
+    rows = list(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True))
+  except (OSError, UnicodeDecodeError, csv.Error) as error:
+    raise UserError(f"table {path}: cannot be read ({error})") from error
+  header = [name.strip() for name in rows[0]] if rows else []
+  if tuple(header) != COLUMNS:
+    raise UserError(f"table {path}: must have the columns {', '.join(COLUMNS)}, not {header}")
+  table: dict[str, Runs] = {}
+  without = set()
+  for number, row in enumerate(rows[1:], start=2):
+    if len(row) != 2 or not all(value.strip() for value in row):
+      raise UserError(f"table {path}: row {number} must have two values, not {row}")
+    name, runs = row[0].strip(), row[1].strip()
+    own = table.setdefault(name, [])
+    if runs == NONE:
+      without.add(name)
+    else:
+      own.append((number, runs))
+    if own and name in without:
+      raise UserError(f"table {path}: row {number}: {name} has both run lengths and {NONE}")
+  return table
+
+
+def _read(
+  files: dict[str, pathlib.Path], table: dict[str, Runs], where: pathlib.Path
+) -> Iterator[sources.Picture]:
+  """Yields the radiographs."""
+  for name, path in files.items():
+    image, patient = read_radiograph(path)
+    height, width = image.shape
+    mask = np.zeros((height, width), bool)
+    for number, runs in table[name]:
+      mask |= siim_acr.decode(runs, height, width, f"table {where}: row {number}")
+    yield sources.Picture(
+      id=name,
+      image=image,
+      mask=mask.astype(np.uint8),
+      label=LABELS[int(bool(table[name]))],
+      patient=patient,
+    )
+
+
+def read_radiograph(path: pathlib.Path) -> tuple[np.ndarray, str]:
+  """Returns the picture [H, W] uint8 of a DICOM file, bones bright, and the patient's id.
+
+  Raises:
+    UserError: the file cannot be read, or has no grey picture of 8 bits.
+  """
+  try:
+    dataset = _pydicom().dcmread(path)
+    values = dataset.pixel_array
+    patient = str(dataset.get("PatientID") or "")
+    low_is_bright = dataset.PhotometricInterpretation == "MONOCHROME1"
+  except UserError:
+    raise
+  except Exception as error:  # pydicom and what it decodes with raise many things
+    reason = str(error).partition("\n")[0]
+    raise UserError(f"{path}: is not a readable DICOM file ({reason})") from error
+  if values.ndim != 2 or values.dtype != np.uint8:
+    raise UserError(
+      f"{path}: must be a grey picture of 8 bits, not {values.dtype} of shape {values.shape}"
+    )
+  return 255 - values if low_is_bright else values, patient
+
+
+def _pydicom() -> Any:
+  try:
+    import pydicom
+  except ImportError:
+    raise UserError(f"{TITLE} is DICOM and needs pydicom: pip install 'mlseg[dicom]'") from None
+  return pydicom
+
+
+def decode(text: str, height: int, width: int, where: str) -> np.ndarray:
+  """Returns a mask [height, width] bool of pairs of numbers: a gap, and the length of a run.
+
+  Pixels are counted down the columns, from the left one on. A gap is from the end of the run
+  before, or from the first pixel; so these run lengths are relative.
+
+  Args:
+    text: numbers with blanks between them.
+    height: of the mask, pixels.
+    width: of the mask, pixels.
+    where: the text is, for messages.
+
+  Raises:
+    UserError: the text is no pairs of numbers, a length is 0, or a run ends outside.
+
+  Example:
+    >>> decode("1 2 1 1", 3, 2, "row 2").astype(int).tolist()
+    [[0, 0], [1, 1], [1, 0]]
+  """
+  try:
+    numbers = np.array([int(number) for number in text.split()])
+  except ValueError:
+    raise UserError(f"{where}: run lengths must be whole numbers, not {text[:40]!r}") from None
+  if len(numbers) == 0 or len(numbers) % 2:
+    raise UserError(f"{where}: run lengths must be pairs, not {len(numbers)} numbers")
+  gaps, lengths = numbers[::2], numbers[1::2]
+  if gaps.min() < 0 or lengths.min() < 1:
+    raise UserError(f"{where}: a run needs a gap of 0 or more and a length of 1 or more")
+  ends = np.cumsum(gaps + lengths)
+  if ends[-1] > height * width:
+    raise UserError(f"{where}: a run ends at pixel {ends[-1]}, outside of {height}×{width}")
+  steps = np.zeros(height * width + 1, np.int64)
+  np.add.at(steps, ends - lengths, 1)  # a gap of 0 ends and starts at one pixel
+  np.add.at(steps, ends, -1)
+  return np.cumsum(steps[:-1]).astype(bool).reshape(width, height).T

@@ -1,0 +1,169 @@
+"""How rough a lesion is: statistics of its grey levels, and classes of them from the data."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from mlseg.data import padding
+from mlseg.errors import unknown
+
+_BINS = 32  # of the 256 grey levels
+
+
+def statistics(
+  images: np.ndarray, masks: np.ndarray, name: str = "deviation", slices: int = 1
+) -> np.ndarray:
+  """Returns a statistic of the grey levels of each picture within its lesion, [N] float32.
+
+  - 'deviation': their standard deviation;
+  - 'entropy': -Σ p log2 p of their histogram in 32 bins, in bits;
+  - 'contrast': the mean squared difference of neighbours in rows and columns, as of a
+    co-occurrence matrix.
+
+  Pixels at the edge of a lesion in its slice are left out, for they are partly of what surrounds
+  it; but not where nothing else is left. Of a picture without a lesion it is 0.
+
+  Args:
+    images: [N, S H, W, 1] uint8, slices one below the other.
+    masks: [N, S H, W], nonzero and not 255 within a lesion.
+    name: of the statistic.
+    slices: S.
+
+  Raises:
+    UserError: an unknown name.
+
+  Reference: Haralick, Shanmugam, Dinstein, IEEE Trans. SMC 3 (1973), features f2 and f9.
+
+  Example:
+    >>> image = np.array([[[0, 8], [0, 8]]], np.uint8)[..., None]
+    >>> [statistics(image, np.ones([1, 2, 2]), name).tolist() for name in STATISTICS]
+    [[4.0], [1.0], [32.0]]
+  """
+  if name not in STATISTICS:
+    raise unknown("texture statistic", name, STATISTICS)
+  shape = len(masks), slices, -1, masks.shape[2]
+  inside = ((masks > 0) & (masks != padding.IGNORED)).reshape(shape)
+  inner = ndimage.binary_erosion(inside, np.ones((1, 1, 3, 3)))
+  inside = np.where(inner.any((1, 2, 3), keepdims=True), inner, inside)
+  grey = images[..., 0].reshape(shape).astype(np.float64)
+  of_one = STATISTICS[name]
+  values = [of_one(*both) if both[1].any() else 0.0 for both in zip(grey, inside, strict=True)]
+  return np.array(values, np.float32)
+
+
+def edges(values: np.ndarray, num_classes: int) -> np.ndarray:
+  """Returns [num_classes - 1] float32, the values that part a sample into classes of equal size.
+
+  A value's class is the number of edges that it reaches.
+
+  Example:
+    >>> edges(np.array([1.0, 2.0, 3.0, 4.0]), 2).tolist()
+    [2.5]
+  """
+  return np.quantile(values, np.arange(1, num_classes) / num_classes).astype(np.float32)
+
+
+def _deviation(grey: np.ndarray, inside: np.ndarray) -> float:
+  return float(grey[inside].std())
+
+
+def _entropy(grey: np.ndarray, inside: np.ndarray) -> float:
+  counts = np.bincount((grey[inside] * _BINS // 256).astype(int), minlength=_BINS)
+  shares = counts[counts > 0] / counts.sum()
+  return float(-(shares * np.log2(shares)).sum())
+
+
+def _contrast(grey: np.ndarray, inside: np.ndarray) -> float:
+  squares = [np.diff(grey, axis=axis)[_pairs(inside, axis)] ** 2 for axis in (1, 2)]
+  both = np.concatenate(squares)
+  return float(both.mean()) if both.size else 0.0
+
+
+def _pairs(inside: np.ndarray, axis: int) -> np.ndarray:
+  """Returns which neighbours along an axis both lie inside."""
+  first, second = np.moveaxis(inside, axis, 0)[:-1], np.moveaxis(inside, axis, 0)[1:]
+  return np.moveaxis(first & second, 0, axis)
+
+
+STATISTICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+  "deviation": _deviation,
+  "entropy": _entropy,
+  "contrast": _contrast,
+}
+
+
+def signed_distances(
+  masks: np.ndarray, num_classes: int, spacing: Sequence[float] | None = None
+) -> np.ndarray:
+  """Returns each class's signed distance: to its region outside, one pixel less to the rest inside.
+
+  In pixels the same as `mlseg.losses.signed_distances`, which computes it inside a program.
+
+  Source: Kervadec et al., Boundary loss for highly unbalanced segmentation, MIDL 2019.
+
+  Args:
+    masks: [N, H, W], classes.
+    num_classes: C.
+    spacing: lengths of a pixel, (row, column); None: 1 and 1. Inside, the shorter one is taken off.
+
+  Returns:
+    [N, H, W, C] float32, in the unit of the spacing; 0 everywhere for a class that an image has
+    not got, or has alone.
+
+  Example:
+    >>> signed_distances(np.array([[[0, 1, 1, 1, 0]]]), 2)[0, 0, :, 1].tolist()
+    [1.0, 0.0, -1.0, 0.0, 1.0]
+  """
+  maps = np.zeros((*masks.shape, num_classes), np.float32)
+  step = 1.0 if spacing is None else min(spacing)
+  for n, mask in enumerate(masks):
+    for label in range(num_classes):
+      region = mask == label
+      if region.any() and not region.all():
+        outside = ndimage.distance_transform_edt(~region, spacing)
+        inside = ndimage.distance_transform_edt(region, spacing)
+        maps[n, ..., label] = outside - np.where(region, inside - step, 0)
+  return maps
+
+
+_EIGHT_NEIGHBOURS = np.ones((3, 3), int)
+
+
+def number_objects(
+  masks: np.ndarray, max_objects: int, known: np.ndarray | None = None
+) -> np.ndarray:
+  """Returns the number of the object at each pixel: connected pixels of one class, 8 neighbours.
+
+  Objects are numbered from the largest on; those beyond `max_objects` are 0, the background.
+
+  Args:
+    masks: [N, H, W] integer, classes, 0 the background.
+    max_objects: at most 255.
+    known: [N, H, W] integer, the numbers of objects that need not be found; 0 outside of them.
+
+  Returns:
+    [N, H, W] uint8.
+
+  Example:
+    >>> number_objects(np.array([[[1, 0, 1], [0, 0, 1], [2, 0, 1]]]), 2)[0].tolist()
+    [[2, 0, 1], [0, 0, 1], [0, 0, 1]]
+  """
+  found = map(_connected, masks) if known is None else known
+  return np.stack([_largest(numbers, max_objects) for numbers in found])
+
+
+def _connected(mask: np.ndarray) -> np.ndarray:
+  found = np.zeros(mask.shape, np.int64)
+  for label in np.unique(mask[mask > 0]):
+    parts, _ = ndimage.label(mask == label, _EIGHT_NEIGHBOURS)
+    found = np.where(parts > 0, parts + found.max(), found)
+  return found
+
+
+def _largest(found: np.ndarray, max_objects: int) -> np.ndarray:
+  sizes = np.bincount(found.ravel())[1:]
+  order = np.argsort(-sizes, kind="stable")[:max_objects]
+  number_of = np.zeros(len(sizes) + 1, np.uint8)
+  number_of[order + 1] = np.arange(1, len(order) + 1)
+  return number_of[found]

@@ -1,0 +1,29 @@
+"""Reads volumes: NIfTI files, and folders with a series of DICOM slices."""
+
+import pathlib
+
+from mlseg.errors import UserError
+from mlseg.io.volumes import dicom_series, nifti
+from mlseg.io.volumes.volume import Volume
+
+
+def read(path: pathlib.Path) -> Volume:
+  """Returns the volume of a NIfTI file (.nii, .nii.gz), or of the DICOM series in a folder.
+
+  Values are what the file stands for, Hounsfield units of a CT, as integers where they are such.
+
+  Raises:
+    UserError: there is no such file, it is of another kind, or it holds no sound volume.
+  """
+  try:
+    if path.is_dir():
+      return dicom_series.read(path)
+    if not path.exists():
+      raise UserError("does not exist")
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+      raise UserError("is neither NIfTI (.nii, .nii.gz) nor a folder of DICOM slices")
+    return nifti.read(path)
+  except ImportError as error:
+    raise UserError(f"{path}: needs {error.name}: pip install 'mlseg[ct]'") from None
+  except UserError as error:
+    raise UserError(f"{path}: {error}") from None

@@ -1,0 +1,54 @@
+"""NIfTI files."""
+
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from mlseg.errors import UserError
+from mlseg.io.volumes.volume import Volume, oriented
+
+
+def read(path: pathlib.Path) -> Volume:
+  """Returns the volume of a file.
+
+  Raises:
+    UserError: it cannot be read, has other than three axes, or values that are not numbers.
+  """
+  import nibabel
+
+  try:
+    image: Any = nibabel.load(path)
+    values = np.asanyarray(image.dataobj)  # integers where nothing scales them
+  except Exception as error:  # of a damaged file, which can fail in any way
+    raise UserError(f"cannot be read as NIfTI ({type(error).__name__}: {error})") from error
+  while values.ndim > 3 and values.shape[-1] == 1:
+    values = values[..., 0]
+  if values.ndim != 3 or 0 in values.shape:
+    raise UserError(f"must have three axes, not the shape {values.shape}")
+  if values.dtype.kind not in "iufb":
+    raise UserError(f"must hold numbers, not {values.dtype}")
+  if values.dtype.kind == "f":
+    values = values.astype(np.float32)
+    if not np.isfinite(values).all():
+      raise UserError("has values that are not finite")
+  if image.header["qform_code"] == 0 == image.header["sform_code"]:
+    raise UserError("does not say where it lies: sform and qform have the code 0")
+  return oriented(values, image.affine)
+
+
+def write(path: pathlib.Path, volume: Volume) -> None:
+  """Writes a volume to a file (.nii, .nii.gz), from which `volumes.read` returns it as it was.
+
+  The same volume gives the same bytes.
+
+  Args:
+    path: of the file.
+    volume: values of a type that NIfTI has: uint8, int16, float32.
+  """
+  import nibabel
+
+  # The file's axes are columns, rows and slices, so that a slice lies in one piece.
+  image = nibabel.Nifti1Image(volume.values.transpose(), volume.affine[:, [2, 1, 0, 3]])
+  image.header.set_xyzt_units("mm")
+  nibabel.save(image, path)

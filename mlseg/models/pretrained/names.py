@@ -1,0 +1,115 @@
+"""From a name in a file to a place in an encoder's variables."""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from mlseg.models.pretrained.layers import CONV, DEPTHWISE, NORM, Layer, by_class_and_order
+
+Path = tuple[str, ...]
+_NORM_ENDS = (
+  ("params", "scale"),
+  ("params", "bias"),
+  ("batch_stats", "mean"),
+  ("batch_stats", "var"),
+)
+_KERNEL_ENDS = (("params", "kernel"), ("params", "bias"))
+# The variables of a layer in the order in which Keras numbers them.
+_KERAS = {
+  CONV: ("kernel", "bias"),
+  DEPTHWISE: ("depthwise_kernel",),
+  NORM: ("gamma", "beta", "moving_mean", "moving_variance"),
+}
+_TORCH = {
+  CONV: ("weight", "bias"),
+  DEPTHWISE: ("weight",),
+  NORM: ("weight", "bias", "running_mean", "running_var"),
+}
+# What a classifier has on top, and a counter of PyTorch's: not the encoder's, and passed over.
+_NOT_OURS = re.compile(
+  r"(.*[./])?(classifier|fc\d*|head|dense(_\d+)?|predictions|logits|top\w*)[./].*"
+  r"|.*num_batches_tracked|(.*/)?seed_generator.*"
+)
+
+
+class Target(NamedTuple):
+  """Where an array belongs."""
+
+  convention: str  # 'keras' or 'torchvision', as it is named
+  path: Path  # ('params', 'stage_0', 'conv_1', 'kernel')
+  axes: tuple[int, ...] | None  # how to transpose it; None: not at all
+
+
+def targets(layers: list[Layer]) -> dict[str, Target]:
+  """Returns where each name belongs, in the form that `simplified` gives names."""
+  table = {}
+  ordered = {layer.path: name for name, layer in by_class_and_order(layers).items()}
+  for layer in layers:
+    ends = _NORM_ENDS if layer.kind == NORM else _KERNEL_ENDS
+    for place, (collection, end) in enumerate(ends[: len(_KERAS[layer.kind])]):
+      path = (collection, *layer.path, end)
+      four = end == "kernel"
+      torch = Target("torchvision", path, (2, 3, 1, 0) if four else None)
+      keras_axes = (0, 1, 3, 2) if four and layer.kind == DEPTHWISE else None
+      keras = Target("keras", path, keras_axes)
+      table[f"{layer.torch}.{_TORCH[layer.kind][place]}"] = torch
+      for name in layer.keras:
+        table[f"{name}/{_KERAS[layer.kind][place]}"] = keras
+        if layer.kind == DEPTHWISE:  # as Keras 3 names it in HDF5
+          table[f"{name}/kernel"] = keras
+        table[f"{name}/vars/{place}"] = keras
+      table[f"{ordered[layer.path]}/vars/{place}"] = keras
+  return table
+
+
+def simplified(name: str) -> str:
+  """Returns a name without what comes before the layer's, and in the newest spelling.
+
+  Example:
+    >>> simplified("module.encoder.features.0.0.weight")
+    'features.0.0.weight'
+    >>> simplified("model_weights/vgg16/block1_conv1/block1_conv1_W_1:0")
+    'block1_conv1/kernel'
+    >>> simplified("layers/functional/layers/conv2d_1/vars/0")
+    'conv2d_1/vars/0'
+  """
+  match = re.search(r"(?:^|\.)(features\.[\w.]+)$", name)
+  if match:
+    return match[1]
+  parts = re.sub(r":\d+$", "", name).replace("\\", "/").split("/")
+  if len(parts) > 2 and parts[-2] == "vars":
+    return "/".join(parts[-3:])
+  if len(parts) < 2:
+    return name
+  layer, variable = parts[-2:]
+  old = re.fullmatch(rf"{re.escape(layer)}_(W|b)(_\d+)?", variable)
+  if old:  # Keras 1, in which VGG16's official file is written
+    variable = {"W": "kernel", "b": "bias"}[old[1]]
+  return f"{layer}/{variable}"
+
+
+def is_passed_over(name: str) -> bool:
+  """Returns whether a name is of a classifier's head, or of a counter.
+
+  Example:
+    >>> is_passed_over("classifier.1.weight"), is_passed_over("features.1.weight")
+    (True, False)
+  """
+  return _NOT_OURS.fullmatch(name) is not None
+
+
+def name_in(convention: str, path: Path, table: dict[str, Target]) -> str:
+  """Returns what a convention calls the array that belongs to a path."""
+  names: Iterable[str] = (
+    name for name, target in table.items() if target[:2] == (convention, path)
+  )
+  return next(iter(names))
+
+
+def transposed(array: np.ndarray, target: Target) -> np.ndarray:
+  """Returns an array in the order of axes that it has here, if it has as many axes."""
+  if target.axes is None or array.ndim != len(target.axes):
+    return array
+  return array.transpose(target.axes)

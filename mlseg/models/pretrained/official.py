@@ -1,0 +1,74 @@
+"""The official ImageNet weights: where they are, and how they are told from anything else."""
+
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+from mlseg import files
+from mlseg.errors import UserError
+from mlseg.models.encoders.encoder import Encoder
+from mlseg.models.encoders.mobilenet_v2 import MobileNetV2
+from mlseg.models.pretrained.download import Checksum, fetch
+from mlseg.models.pretrained.layers import family
+from mlseg.models.pretrained.load import Variables, load
+
+_TORCH = "https://download.pytorch.org/models"
+_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
+_KERAS_WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
+
+
+class Release(NamedTuple):
+  """One official file."""
+
+  url: str
+  checksum: Checksum | None  # None: who released the file gives none
+
+
+def release_of(encoder: Encoder) -> Release:
+  """Returns the official ImageNet weights of an encoder's architecture and convention.
+
+  The checksum of VGG16 for Keras is the MD5 in Keras's source. The names of torchvision's files end
+  in the first digits of their SHA-256, the whole of which is here. Keras gives none for
+  MobileNetV2: there names, shapes and finite values are all that is checked.
+
+  Raises:
+    UserError: there are none for this width.
+  """
+  keras = encoder.convention == "keras"
+  if not isinstance(encoder, MobileNetV2):
+    if keras:
+      name = "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+      return Release(f"{_KERAS}/{name}", Checksum("md5", "6d6bbae143d832006294945121d1f1fc"))
+    digest = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
+    return Release(f"{_TORCH}/vgg16-397923af.pth", Checksum("sha256", digest))
+  widths = _KERAS_WIDTHS if keras else (1.0,)
+  if encoder.width not in widths:
+    choices = ", ".join(f"{width:g}" for width in widths)
+    raise UserError(
+      f"no ImageNet weights of {family(encoder)} from {encoder.convention}: it has {choices}"
+    )
+  if keras:
+    name = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{encoder.width}_224_no_top.h5"
+    return Release(f"{_KERAS}/mobilenet_v2/{name}", None)
+  digest = "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"
+  return Release(f"{_TORCH}/mobilenet_v2-b0353104.pth", Checksum("sha256", digest))
+
+
+def _say(text: str) -> None:
+  print(text, file=sys.stderr, flush=True)
+
+
+def imagenet(encoder: Encoder, say: Callable[[str], None] = _say) -> Variables:
+  """Returns the official ImageNet weights of an encoder, downloaded the first time.
+
+  Args:
+    encoder: its architecture, width and convention choose the file.
+    say: is given one line about where the weights come from.
+
+  Raises:
+    UserError: there are none, or they cannot be had; the line says where to put the file.
+  """
+  release = release_of(encoder)
+  folder = pathlib.Path(files.folder()) / "pretrained"
+  return load(fetch(release.url, release.checksum, folder, say), encoder)

@@ -1,0 +1,122 @@
+"""A trained run's folder as a network that can be used: its config, classes and variables."""
+
+import csv
+import hashlib
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from mlseg.errors import UserError
+from mlseg.models import Model
+from mlseg.recipe import model as recipe_model
+from mlseg.recipe import properties
+from mlseg.workdir import columns, model_file
+
+PyTree = Any
+_CHANNELS = (1, 3)
+
+
+class Trained(NamedTuple):
+  """What a run's folder holds of its network."""
+
+  config: ConfigDict
+  model: Model
+  variables: PyTree  # arrays with a leading axis of seeds
+  seeds: tuple[int, ...]
+  class_names: tuple[str, ...]  # the background first
+  label_names: tuple[str, ...]  # diagnoses; empty where the network gives none
+  channels: int  # of the network's pictures: 1 or 3
+  digest: str  # SHA-256 of model.npz
+
+
+def load(workdir: pathlib.Path) -> Trained:
+  """Returns the network of a run.
+
+  Raises:
+    UserError: the folder is not that of a trained run, or its files do not go together.
+  """
+  if not workdir.is_dir():
+    raise UserError(f"workdir {workdir} does not exist")
+  config = _read_config(workdir / "config.json")
+  class_names, label_names = _class_names(workdir), _label_names(workdir / "diagnoses.csv")
+  best = model_file.read(workdir)
+  path = workdir / model_file.NAME
+  shapes = {seed: _shapes(tree) for seed, tree in best.items()}
+  if not shapes or any(one != next(iter(shapes.values())) for one in shapes.values()):
+    raise UserError(f"{path} is damaged (its seeds differ in their arrays)")
+  try:
+    model = recipe_model.make_model(config, len(class_names), len(label_names))
+    channels = _channels(model, properties.input_shape(config), next(iter(shapes.values())))
+  except (AttributeError, KeyError, TypeError) as error:
+    raise UserError(f"{workdir / 'config.json'} is not the config of a run ({error})") from error
+  if channels is None:
+    raise UserError(
+      f"{path} has other arrays than the network of config.json with {len(class_names)} classes"
+      f" ({', '.join(class_names)})"
+    )
+  variables = jax.tree.map(lambda *leaves: np.stack(leaves), *best.values())
+  digest = hashlib.sha256(path.read_bytes()).hexdigest()
+  return Trained(config, model, variables, tuple(best), class_names, label_names, channels, digest)
+
+
+def _read_config(path: pathlib.Path) -> ConfigDict:
+  try:
+    return ConfigDict(json.loads(path.read_text())["config"])
+  except OSError as error:
+    raise UserError(f"{path} cannot be read ({error.strerror}); is it a run's folder?") from error
+  except (ValueError, KeyError, TypeError) as error:
+    raise UserError(f"{path} is not the config of a run") from error
+
+
+def _class_names(workdir: pathlib.Path) -> tuple[str, ...]:
+  """Returns the classes of the masks, from the columns of `data.csv` or the rows of `cases.csv`."""
+  try:
+    if (workdir / "data.csv").exists():
+      with (workdir / "data.csv").open(newline="") as file:
+        header = next(csv.reader(file), [])
+      names = [name.removeprefix("pixels_") for name in header if name.startswith("pixels_")]
+    else:
+      with (workdir / "cases.csv").open(newline="") as file:
+        names = list(dict.fromkeys(row["class"] for row in csv.DictReader(file)))
+  except (OSError, ValueError, KeyError, csv.Error) as error:
+    raise UserError(f"workdir {workdir}: neither data.csv nor cases.csv names classes") from error
+  if len(names) < 2:
+    raise UserError(f"workdir {workdir}: data.csv and cases.csv name no two classes")
+  return tuple(names)
+
+
+def _label_names(path: pathlib.Path) -> tuple[str, ...]:
+  """Returns the diagnoses in their order, from the columns of `diagnoses.csv`; () without it."""
+  try:
+    with path.open(newline="") as file:
+      header = next(csv.reader(file), [])
+  except FileNotFoundError:
+    return ()
+  except (OSError, ValueError, csv.Error) as error:
+    raise UserError(f"{path} names no diagnoses") from error
+  return tuple(
+    name.removeprefix(columns.PROBABILITY)
+    for name in header
+    if name.startswith(columns.PROBABILITY)
+  )
+
+
+def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
+  """Returns the shape of each array by the path to it."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  return {jax.tree_util.keystr(path): tuple(leaf.shape) for path, leaf in leaves}
+
+
+def _channels(
+  model: Model, size: tuple[int, int], shapes: dict[str, tuple[int, ...]]
+) -> int | None:
+  """Returns for how many input channels the network has arrays of these shapes, or None."""
+  for channels in _CHANNELS:
+    image = jax.ShapeDtypeStruct((1, *size, channels), np.float32)
+    if _shapes(jax.eval_shape(model.init, jax.random.key(0), image)) == shapes:
+      return channels
+  return None

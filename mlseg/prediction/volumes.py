@@ -1,0 +1,139 @@
+"""Prediction of volumes: patients of a manifest in, answers and what they rest on out."""
+
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from mlseg.console import Reporter
+from mlseg.data import padding
+from mlseg.data.datasets import cohort, manifest
+from mlseg.devices import compiler
+from mlseg.errors import UserError
+from mlseg.files import write_file
+from mlseg.prediction import inference, region_table, trained
+from mlseg.prediction import outputs as prediction_outputs
+from mlseg.recipe.properties import num_slices
+from mlseg.report import plots
+from mlseg.workdir.patients import Patients
+
+ATTENTION = "attention.csv"
+_COLUMNS = ("file", "slice", "attention")
+
+
+def predict(
+  images: pathlib.Path,
+  out: pathlib.Path,
+  run: trained.Trained,
+  saliency: str,
+  claim: Callable[[], None],
+  reporter: Reporter,
+) -> tuple[int, int]:
+  """Predicts the patients of a manifest and writes the results.
+
+  Args:
+    images: the manifest, or a folder with that of the run's recipe; outcomes need not be known.
+    out: folder of the results.
+    run: trained on volumes.
+    saliency: one of `gradcam.METHODS`, or 'none'.
+    claim: makes the folder of the results, or raises a UserError where it is another's.
+    reporter: the console.
+
+  Returns:
+    How many patients could not be read, of how many.
+
+  Raises:
+    UserError: there is no manifest, it is wrong, or results cannot be written.
+  """
+  table = images / run.config.data.cohort.manifest if images.is_dir() else images
+  found = manifest.read(table, with_labels=False)
+  try:
+    claim()
+    reporter.say(f"model     {run.config.name}:{run.config.variant}, seeds {list(run.seeds)}")
+    reporter.say(f"diagnoses {', '.join(run.label_names)}")
+    reporter.say(f"patients  {len(found)} in {table}")
+    start = time.monotonic()
+    num_broken = _predict_all(out, run, found, saliency, reporter)
+  except OSError as error:
+    raise UserError(f"--out: {out} cannot be written ({error.strerror})") from error
+  seconds = (time.monotonic() - start) / max(len(found), 1)
+  reporter.say(f"{len(found) - num_broken} patients predicted: {out}")
+  reporter.say(f"{seconds:.2f} s a patient, compilation included")
+  return num_broken, len(found)
+
+
+def _predict_all(
+  out: pathlib.Path,
+  run: trained.Trained,
+  found: Sequence[manifest.Patient],
+  saliency: str,
+  reporter: Reporter,
+) -> int:
+  """Predicts patients one by one, so that one volume is in memory; returns how many failed."""
+  options = cohort.Options(**dict(run.config.data.cohort))
+  shown = saliency if prediction_outputs.has_saliency(run, saliency) else None
+  function = inference.make_predict(run.model, False, shown, options.slices)
+  network = jax.jit(function, compiler_options=compiler.compiler_options())
+  variables = jax.device_put(run.variables)
+  answers: list[dict[str, Any]] = []
+  attention: list[dict[str, Any]] = []
+  with reporter.bar("patients", len(found), 0):
+    for number, patient in enumerate(found, start=1):
+      try:
+        image, mask = cohort.read_patient(patient, options, run.config.data.image_size)
+      except UserError as error:
+        print(f"mlseg: {error}", file=sys.stderr)
+        continue
+      picture = np.repeat(image[None, ..., None], run.channels, axis=-1)
+      prediction = jax.device_get(network(variables, picture))
+      answers.append(prediction_outputs.answer(run, patient.name, prediction.diagnoses[0]))
+      attention += _rows(patient.name, prediction.attention[0])
+      if shown:
+        page = _page(run, patient, image, mask, prediction)
+        plots.plot_patients(out / "patients", run.config.name, page, number)
+      reporter.advance(number)
+  columns = prediction_outputs.columns(prediction_outputs.DIAGNOSES, run)
+  write_file(out / prediction_outputs.DIAGNOSES, region_table.to_csv(answers, columns))
+  write_file(out / ATTENTION, region_table.to_csv(attention, _COLUMNS))
+  return len(found) - len(answers)
+
+
+def _rows(name: str, attention: np.ndarray) -> list[dict[str, Any]]:
+  """Returns a row per slice of a patient that is there, numbered from 1."""
+  return [
+    {"file": name, "slice": place, "attention": float(weight)}
+    for place, weight in enumerate(attention, start=1)
+    if weight > 0
+  ]
+
+
+def _page(
+  run: trained.Trained,
+  patient: manifest.Patient,
+  image: np.ndarray,
+  mask: np.ndarray,
+  prediction: inference.Prediction,
+) -> Patients:
+  """Returns what a figure of a patient shows."""
+  slices = num_slices(run.config)
+  diagnoses = np.asarray(prediction.diagnoses)[0]
+  called = run.label_names[int(diagnoses.argmax())]
+  own = np.zeros_like(mask)
+  if prediction.probabilities is not None:
+    own = np.asarray(prediction.probabilities)[0].argmax(-1).astype(np.uint8)
+  absent = mask == padding.IGNORED
+  spoke = np.rint(255 * np.asarray(prediction.saliency)[0]).astype(np.uint8)
+  pixels = (image, np.where(absent, 0, mask), np.where(absent, 0, own), spoke)
+  return Patients(
+    np.zeros(1, int),
+    np.array([patient.name]),
+    np.array([patient.label or "not known"]),
+    np.array([called]),
+    diagnoses.max(keepdims=True),
+    np.asarray(prediction.attention),
+    *(array.reshape(1, slices, -1, array.shape[1]) for array in pixels),
+  )

@@ -1,0 +1,80 @@
+"""TODO mlseg.recipe.optimizer."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+from ml_collections import ConfigDict
+
+from mlseg.errors import UserError, require, unknown
+from mlseg.models.encoders.encoder import stage_labels
+
+STAGES = (*(f"stage_{number}" for number in range(5)), "head")
+
+
+def make_optimizer(
+  config: ConfigDict, num_steps: int, rate_is_given: bool = False
+) -> optax.GradientTransformation:
+  """Returns the optimiser of a run of `num_steps` steps.
+
+  Args:
+    config: the recipe.
+    num_steps: of the schedule.
+    rate_is_given: the learning rate is the extra argument `learning_rate` of the update, for
+      models trained side by side, rather than the config's.
+  """
+  options = config.optimizer
+  rate = 1.0 if rate_is_given else options.learning_rate
+  schedules: dict[str, Callable[[], Any]] = {
+    "constant": lambda: rate,
+    "cosine": lambda: optax.cosine_decay_schedule(rate, num_steps),
+  }
+  optimizers: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "adam": optax.adam,
+    "adamw": functools.partial(optax.adamw, weight_decay=options.weight_decay),
+    "sgd": functools.partial(optax.sgd, momentum=0.9, nesterov=True),
+  }
+  if options.schedule not in schedules:
+    raise unknown("config.optimizer.schedule", options.schedule, schedules)
+  if options.name not in optimizers:
+    raise unknown("optimizer", options.name, optimizers)
+  rule = "config.optimizer.learning_rate must be positive"
+  require(options.learning_rate > 0, rule, options.learning_rate)
+  if options.weight_decay and options.name != "adamw":
+    raise UserError(f"config.optimizer.weight_decay is for 'adamw', not {options.name!r}")
+  members = [optimizers[options.name](schedules[options.schedule]())]
+  if options.clip_norm:
+    members.insert(0, optax.clip_by_global_norm(options.clip_norm))
+  if any(factor != 1 for factor in options.stage_rates.values()):
+    members.append(_scale_stages(dict(options.stage_rates)))
+  if rate_is_given:
+    members.append(_scale_by_given_rate())
+  return optax.chain(*members) if len(members) > 1 else members[0]
+
+
+def _scale_stages(factors: dict[str, float]) -> optax.GradientTransformation:
+  """Returns a part of an optimiser: updates times the factor of their stage; 0 freezes it."""
+  for stage, factor in factors.items():
+    if stage not in STAGES:
+      raise unknown("config.optimizer.stage_rates", stage, STAGES)
+    rule = f"config.optimizer.stage_rates.{stage} must not be negative"
+    require(0 <= factor < math.inf, rule, factor)
+  scales = {
+    stage: optax.scale(factors[stage]) if factors.get(stage, 1) else optax.set_to_zero()
+    for stage in factors
+  }
+  others = {stage: optax.identity() for stage in STAGES if stage not in factors}
+  return optax.multi_transform(scales | others, stage_labels)
+
+
+def _scale_by_given_rate() -> optax.GradientTransformationExtraArgs:
+  """Returns the last part of an optimiser: updates times the extra argument `learning_rate`."""
+
+  def update(updates, state, params=None, *, learning_rate, **extra):
+    del params, extra
+    return jax.tree.map(lambda u: u * learning_rate.astype(u.dtype), updates), state
+
+  return optax.GradientTransformationExtraArgs(lambda _: optax.EmptyState(), update)

@@ -1,0 +1,76 @@
+"""TODO mlseg.recipe.parse."""
+
+import hashlib
+import pathlib
+import sys
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from mlseg.errors import UserError
+
+
+def parse(argv: list[str]) -> tuple[ConfigDict, pathlib.Path]:
+  """Returns the config and the folder that a command line asks for.
+
+  Raises:
+    UserError: a flag, a config file, a key or a value is not right.
+  """
+  values = flags.FlagValues()
+  recipe = config_flags.DEFINE_config_file(
+    "config", None, "The recipe: a file of configs/, with an optional :variant.", flag_values=values
+  )
+  folder = flags.DEFINE_string(
+    "workdir",
+    None,
+    "The run's folder; a run that stopped there goes on. Default: runs/NAME-VARIANT-HASH, the same"
+    " for the same config.",
+    flag_values=values,
+  )
+  help_wanted = flags.DEFINE_bool("help", False, "Show this help.", flag_values=values)
+  # The config flag looks for the overrides of its keys in sys.argv, wherever its value comes from.
+  previous, sys.argv = sys.argv, argv
+  try:
+    rest = values(argv)
+    config = recipe.value
+    getattr(config, "name", None)  # a file that is missing shows at its first use
+  except Exception as error:  # a config file is code, and can fail in any way
+    raise UserError(_one_line(error)) from error
+  finally:
+    sys.argv = previous
+  if help_wanted.value:
+    print(f"{__doc__}\n{values.main_module_help() or values}")
+    raise SystemExit(0)
+  if len(rest) > 1:
+    raise UserError(f"unexpected argument {rest[1]!r}: options are given as --name=value")
+  if config is None:
+    raise UserError("--config is missing: give a recipe, for instance configs/dmf_busi.py")
+  if not isinstance(config, ConfigDict):
+    raise UserError(f"the config file must return a ConfigDict, not {type(config).__name__}")
+  return config, pathlib.Path(folder.value or _default_workdir(config))
+
+
+def _one_line(error: Exception) -> str:
+  """Returns what went wrong while flags were read, in one line for a person."""
+  cause = error.args[0] if error.args else error
+  if isinstance(cause, KeyError):  # ml_collections: a key, and on a second line what is near it
+    key, _, hint = str(cause.args[0]).partition("\n")
+    return f"unknown config key {key}. {hint}".strip()
+  if isinstance(error, KeyError):  # below a section that is not there: the key in two quotes
+    return "unknown config key " + str(cause).strip('"')
+  text = str(cause)
+  if "Traceback" in text:  # ml_collections hands on what the config file raised, as text
+    text = text.strip().splitlines()[-1].partition(": ")[2]
+  if "Attempted" in text:  # ml_collections: where it looked for the file
+    text = text[text.index("[Errno") :].partition("] ")[2]
+  return " ".join(text.split()) or type(error).__name__
+
+
+def _default_workdir(config: ConfigDict) -> str:
+  """Returns a name that is the same for the same config, so that the same command goes on.
+
+  Also on other devices: the mesh does not count.
+  """
+  recipe = ConfigDict({name: value for name, value in config.items() if name != "mesh"})
+  digest = hashlib.sha256(recipe.to_json_best_effort(sort_keys=True).encode()).hexdigest()
+  return f"runs/{config.name}-{config.variant}-{digest[:8]}"

@@ -1,0 +1,78 @@
+"""TODO mlseg.recipe.weighting."""
+
+import inspect
+from collections.abc import Callable
+
+import optax
+from ml_collections import ConfigDict
+
+from mlseg import weighting
+from mlseg.errors import require, unknown, user_errors
+from mlseg.weighting import LossWeighting, registry
+
+# What learns the parameters of a weighting.
+_LEARNERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+  "adam": optax.adam, "sgd": optax.sgd
+}  # fmt: skip
+
+
+METHODS: dict[str, Callable[..., LossWeighting]] = {
+  name: getattr(weighting, name) for name in registry.METHODS
+}
+
+
+def make_weighting(config: ConfigDict, steps_per_epoch: int) -> LossWeighting:
+  """Returns the weighting of all losses: a method, its cadence, combinators, the auxiliary loss."""
+  options = config.weighting
+  with user_errors("config.weighting"):
+    method = _method(config)
+    if options.per_epoch:
+      method = weighting.per_epoch(method, steps_per_epoch)
+    if options.every != 1:
+      method = weighting.every(method, options.every)
+    if options.warm_up:
+      method = weighting.warm_up(method, options.warm_up)
+    members = [method]
+    if options.prior:
+      members.append(weighting.with_prior(_by_loss(config, "prior")))
+    if options.ema:
+      members.append(weighting.ema(options.ema))
+    if (options.lower, options.upper) != (0.0, 1.0):
+      members.append(weighting.bounded(options.lower, options.upper))
+    if options.rescale != "none":
+      members.append(weighting.rescale(options.rescale))
+    whole = weighting.chain(*members) if len(members) > 1 else method
+  extra = config.auxiliary
+  if extra.name == "none":
+    return whole
+  with user_errors("config.auxiliary"):
+    return weighting.with_auxiliary(
+      whole, extra.name, initial=extra.initial, decay=extra.decay, decay_every=extra.decay_every
+    )
+
+
+def _method(config: ConfigDict) -> LossWeighting:
+  """Returns the method that `config.weighting.name` says, with its options."""
+  section = config.weighting
+  if section.name not in METHODS:
+    raise unknown("weighting", section.name, METHODS)
+  if section.name == "fixed":
+    return weighting.fixed(_by_loss(config, "fixed"))
+  options, factory = dict(section.options.get(section.name, {})), METHODS[section.name]
+  is_learned = "optimizer" in inspect.signature(factory).parameters
+  if is_learned and "learning_rate" in options:
+    name, rate = options.pop("optimizer", "adam"), options.pop("learning_rate")
+    place = f"config.weighting.options.{section.name}"
+    if name not in _LEARNERS:
+      raise unknown(f"{place}.optimizer", name, _LEARNERS)
+    require(rate > 0, f"{place}.learning_rate must be positive", rate)
+    options["optimizer"] = _LEARNERS[name](rate)
+  return factory(**options)
+
+
+def _by_loss(config: ConfigDict, name: str) -> dict[str, float]:
+  """Returns the values of an entry of config.weighting that has one per loss, by loss."""
+  values = config.weighting[name]
+  rule = f"config.weighting.{name} must have one weight per entry of config.losses"
+  require(len(values) == len(config.losses), rule, tuple(values))
+  return dict(zip(config.losses, values, strict=True))

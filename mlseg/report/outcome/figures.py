@@ -1,0 +1,116 @@
+"""The figures of outcomes: ROC curves of all runs, and whether their probabilities are right."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from mlseg.report.curves import legend_below
+from mlseg.report.drawing import COLOURS, Picture, line_style, picture
+from mlseg.report.names import file_name, listed, wrapped
+from mlseg.report.outcome.rows import Pooled
+
+_NUM_BINS = 20  # of the histogram of probabilities
+
+Numbers = Mapping[str, Any]  # of a run, from `mlseg.outcomes.summarize_run`
+
+
+def roc(runs: Mapping[str, Numbers]) -> list[Picture]:
+  """Returns the ROC curves of all runs that have one.
+
+  There are at most as many runs to a picture as there are colours; the others lie behind in grey.
+
+  Args:
+    runs: by name.
+  """
+  known = {name: one for name, one in runs.items() if one["auc_delong"]["estimate"] is not None}
+  names = list(known)
+  count = -(-len(names) // len(COLOURS))
+  pictures = []
+  for place, group in enumerate(np.array_split(np.arange(len(names)), count) if names else []):
+    chosen = [names[i] for i in group]
+    grey = "; the other runs in grey" if len(chosen) < len(names) else ""
+    areas = ", ".join(f"{name} {known[name]['auc_delong']['estimate']:.3f}" for name in chosen)
+    alt = f"ROC curves, from the lower left to the upper right. Area: {areas}{grey}."
+    caption = (
+      f"ROC curve of {listed(chosen, 3)}, with the area below{grey}. The grey diagonal is chance."
+    )
+    pictures.append(picture(f"roc-{place + 1}", _roc(known, chosen), alt, caption))
+  return pictures
+
+
+def _roc(runs: Mapping[str, Numbers], chosen: Sequence[str]) -> Figure:
+  figure = Figure(figsize=(4.0, 4.0 + 0.18 * len(chosen)), layout="constrained")
+  axes = figure.subplots()
+  axes.plot((0, 1), (0, 1), color="0.6", linewidth=1)
+  for name, one in runs.items():
+    # Points of all distinct scores: a stair, but oblique where cases of both kinds share a score.
+    points = one["roc"]["false_positive_rate"], one["roc"]["true_positive_rate"]
+    if name not in chosen:
+      axes.plot(*points, color="0.75", linewidth=1)
+      continue
+    label = f"{wrapped(name, 40)} ({one['auc_delong']['estimate']:.3f})"
+    axes.plot(*points, label=label, **line_style(chosen.index(name)))  # type: ignore[arg-type]
+  axes.set(xlabel="1 - specificity", ylabel="sensitivity", aspect="equal")
+  axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+  axes.grid(alpha=0.3)
+  legend_below(figure, [axes], columns=1)
+  return figure
+
+
+def calibration(runs: Mapping[str, Numbers], pooled: Mapping[str, Pooled]) -> list[Picture]:
+  """Returns a figure per run: observed against predicted shares, and where probabilities lie.
+
+  Args:
+    runs: by name.
+    pooled: by name, the cases of the same runs.
+  """
+  pictures = []
+  for place, (name, one) in enumerate(runs.items(), start=1):
+    curve = one["calibration"]
+    bins = [
+      f"{predicted:.2f} and {observed:.2f} of {count}"
+      for predicted, observed, count in zip(
+        curve["predicted"], curve["observed"], curve["counts"], strict=True
+      )
+      if count
+    ]
+    alt = (
+      f"Calibration of {name}, mean probability and observed share of {one['positive']} in each"
+      f" bin: {'; '.join(bins)} cases."
+    )
+    caption = (
+      f"{name}: share of {one['positive']} among cases of about the same probability, with Wilson's"
+      " 95 % interval; below, how many cases have it."
+    )
+    figure = _calibration(name, one, pooled[name])
+    pictures.append(picture(file_name("calibration", place, name), figure, alt, caption))
+  return pictures
+
+
+def _calibration(name: str, one: Numbers, pooled: Pooled) -> Figure:
+  figure = Figure(figsize=(4.0, 4.6), layout="constrained")
+  above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+  curve = {field: np.array(values, float) for field, values in one["calibration"].items()}
+  above.plot((0, 1), (0, 1), color="0.6", linewidth=1)
+  there = curve["counts"] > 0
+  x, y = curve["predicted"][there], curve["observed"][there]
+  ends = np.maximum([y - curve["low"][there], curve["high"][there] - y], 0)  # rounding may be less
+  above.errorbar(x, y, ends, fmt="o", markersize=4, elinewidth=1.2, capsize=2, color=COLOURS[0])
+  above.set(ylabel=f"share of {wrapped(one['positive'], 30)}", ylim=(-0.02, 1.02))
+  above.set_title(wrapped(name, 48))
+  edges = np.linspace(0, 1, _NUM_BINS + 1)
+  for value, label in enumerate(pooled.names):
+    own, look = pooled.probabilities[pooled.labels == value], line_style(value)
+    counts, _ = np.histogram(own, edges)
+    below.stairs(counts, edges, fill=True, color=look["color"], alpha=0.2)
+    below.stairs(counts, edges, color=look["color"], linestyle="-:"[value], lw=1.5, label=label)
+  below.set(xlabel=f"probability of {wrapped(one['positive'], 40)}", ylabel="cases")
+  below.set(xlim=(-0.02, 1.02))
+  below.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+  for axes in (above, below):
+    axes.grid(alpha=0.3)
+  legend_below(figure, [below])
+  return figure

@@ -1,0 +1,211 @@
+"""Trains the cells of a grid, those together that one program trains; none is lost by another."""
+
+import collections
+import hashlib
+import itertools
+import json
+import pathlib
+import shutil
+import sys
+from collections.abc import Sequence
+
+import jax
+
+from mlseg.console import Reporter
+from mlseg.devices import model_axis, sharding
+from mlseg.errors import UserError
+from mlseg.files import to_json, write_file
+from mlseg.recipe import check as recipe_check
+from mlseg.recipe.joint import common_part
+from mlseg.studies.grid import Cell
+from mlseg.training import train
+from mlseg.training.groups import Run
+from mlseg.training.stopping import Stopped
+
+# Models of one program on a CPU, where more at once gain no speed and take memory.
+CPU_MODELS = 16
+_MEMBERS = "members.json"  # of a group, beside its checkpoints
+_FAILED = "failed.json"  # of a cell that diverged
+
+
+def train_cells(
+  cells: Sequence[Cell],
+  mine: Sequence[Cell],
+  workdir: pathlib.Path,
+  together: int,
+  reporter: Reporter,
+) -> dict[str, str]:
+  """Trains what is not complete of some cells; a cell that fails does not stop the others.
+
+  Groups that were interrupted go on as they were, from their checkpoints.
+
+  Args:
+    cells: of the whole grid.
+    mine: which of them to train.
+    workdir: the folder of all.
+    together: most models of one program; 0: `CPU_MODELS` on a CPU, else all.
+    reporter: the console.
+
+  Returns:
+    By the name of a cell that failed, why.
+
+  Raises:
+    UserError: no cell can be trained, for one and the same reason.
+    Stopped: SIGTERM or SIGINT came; the state is saved.
+  """
+  wrong = _mistakes(mine)
+  failures = {cell.name: why for cell in mine if (why := _divergence(cell, workdir))} | wrong
+  todo = [c for c in mine if c.name not in failures and not is_complete(c, workdir)]
+  groups = _interrupted(cells, todo, workdir)
+  resumed = {cell.name for group in groups for cell in group}
+  groups += _groups([cell for cell in todo if cell.name not in resumed], together)
+  to_train = {cell.name for cell in todo}
+  complete = [cell for cell in mine if cell.name not in failures | dict.fromkeys(to_train)]
+  done, total = _num_models(complete), _num_models([*complete, *todo])
+  failed_before = f", {len(failures)} failed" if failures else ""
+  reporter.say(f"cells   {len(complete)} of {len(mine)} done, {len(todo)} to train{failed_before}")
+  for group in groups:
+    size = _num_models([cell for cell in group if cell.name in to_train])
+    reporter.begin_part(done, size, total)
+    failed, mistakes = _train(group, workdir, reporter)
+    failures |= failed | mistakes
+    wrong |= mistakes
+    done += size
+  if wrong and len(wrong) == len(mine) and len(set(failures.values())) == 1:
+    raise UserError(failures[mine[0].name])
+  return failures
+
+
+def _num_models(cells: Sequence[Cell]) -> int:
+  return sum(cell.config.num_seeds for cell in cells)
+
+
+def is_complete(cell: Cell, workdir: pathlib.Path) -> bool:
+  """Returns whether a run of this very config has its results."""
+  return _is_of(cell, workdir / cell.name / "results.json")
+
+
+def _is_of(cell: Cell, path: pathlib.Path) -> bool:
+  """Returns whether a JSON file has the config of a cell."""
+  try:
+    there = json.loads(path.read_text())["config"]
+  except (OSError, ValueError, KeyError, TypeError):
+    return False
+  return there == json.loads(to_json(cell.config.to_dict()))
+
+
+def _divergence(cell: Cell, workdir: pathlib.Path) -> str | None:
+  """Returns why a cell diverged when it was trained; None where it did not."""
+  path = workdir / cell.name / _FAILED
+  return json.loads(path.read_text())["reason"] if _is_of(cell, path) else None
+
+
+def _interrupted(
+  cells: Sequence[Cell], todo: Sequence[Cell], workdir: pathlib.Path
+) -> list[list[Cell]]:
+  """Returns the groups that have checkpoints and cells that are to be trained."""
+  by_name, wanted = {cell.name: cell for cell in cells}, {cell.name for cell in todo}
+  groups = []
+  for path in sorted((workdir / "checkpoints").glob(f"*/{_MEMBERS}")):
+    try:
+      names = json.loads(path.read_text())
+    except (OSError, ValueError):
+      continue
+    known = all(name in by_name for name in names)
+    if known and wanted.intersection(names) and _same_configs([by_name[n] for n in names], workdir):
+      groups.append([by_name[name] for name in names])
+      wanted -= set(names)
+  return groups
+
+
+def _same_configs(group: Sequence[Cell], workdir: pathlib.Path) -> bool:
+  return all(_is_of(cell, workdir / cell.name / "config.json") for cell in group)
+
+
+def _mistakes(cells: Sequence[Cell]) -> dict[str, str]:
+  """Returns by the name of a cell what is wrong with its config, as far as that shows at once."""
+  wrong = {}
+  for cell in cells:
+    try:
+      recipe_check.check_config(cell.config)
+      common_part(cell.config)
+    except UserError as error:
+      wrong[cell.name] = str(error)
+  return wrong
+
+
+def _groups(cells: Sequence[Cell], together: int) -> list[list[Cell]]:
+  """Returns the cells, those together that one program trains, in groups of about one size."""
+  most = together or (CPU_MODELS if jax.default_backend() == "cpu" else sys.maxsize)
+  alike: dict[str, list[Cell]] = {}
+  for cell in cells:
+    config = cell.config
+    count = config.num_seeds * len(cells)
+    platform, devices = jax.default_backend(), jax.device_count()
+    strategy = model_axis.choose(config.seeds.strategy, count, platform, devices)
+    alike.setdefault(cell.name if strategy == "loop" else common_part(config), []).append(cell)
+  groups = []
+  for members in alike.values():
+    per_group = max(1, most // members[0].config.num_seeds)
+    number = -(-len(members) // per_group)
+    bounds = [round(n * len(members) / number) for n in range(number + 1)]
+    groups += [members[a:b] for a, b in itertools.pairwise(bounds)]
+  return groups
+
+
+def _train(
+  group: Sequence[Cell], workdir: pathlib.Path, reporter: Reporter
+) -> tuple[dict[str, str], dict[str, str]]:
+  """Trains a group; returns why cells failed: by themselves, and through mistakes of the user's."""
+  runs = [Run(cell.config, workdir / cell.name, cell.name) for cell in group]
+  try:
+    train.train_together(runs, _checkpoints(group, workdir), reporter)
+  except train.DivergedError as error:
+    failures = _note_diverged(group, workdir, error)
+  except UserError as error:
+    if len(group) > 1:  # of one cell, perhaps: each for itself
+      both = [_train([cell], workdir, reporter) for cell in group]
+      failed, mistakes = zip(*both, strict=True)
+      return dict(collections.ChainMap(*failed)), dict(collections.ChainMap(*mistakes))
+    reporter.say(f"{group[0].name} failed: {error}")
+    return {}, {group[0].name: str(error)}
+  except Stopped:
+    raise
+  except Exception as error:
+    if jax.process_count() > 1:  # the others do not know, and would wait for this one
+      raise
+    text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    reporter.say(f"{', '.join(cell.name for cell in group)} failed: {text}")
+    return {cell.name: text for cell in group}, {}
+  else:
+    failures = {}
+  if len(group) > 1 and sharding.is_main():  # all that it was for is written
+    shutil.rmtree(_checkpoints(group, workdir), ignore_errors=True)
+  return failures, {}
+
+
+def _note_diverged(
+  group: Sequence[Cell], workdir: pathlib.Path, error: train.DivergedError
+) -> dict[str, str]:
+  """Returns what is to be said of the cells that diverged, and leaves it in their folders."""
+  reasons: dict[str, str] = {}
+  for (place, _), text in error.said.items():
+    name = group[place].name
+    reasons[name] = f"{reasons[name]}; {text}" if name in reasons else text
+  for cell in group:
+    if cell.name in reasons and sharding.is_main():
+      content = {"reason": reasons[cell.name], "config": cell.config.to_dict()}
+      write_file(workdir / cell.name / _FAILED, to_json(content, indent=2) + "\n")
+  return reasons
+
+
+def _checkpoints(group: Sequence[Cell], workdir: pathlib.Path) -> pathlib.Path:
+  """Returns the folder of a group's checkpoints: a cell's own, or one for these very cells."""
+  if len(group) == 1:
+    return workdir / group[0].name / "checkpoints"
+  names = json.dumps([cell.name for cell in group])
+  folder = workdir / "checkpoints" / hashlib.sha256(names.encode()).hexdigest()[:8]
+  if sharding.is_main():
+    folder.mkdir(parents=True, exist_ok=True)
+    write_file(folder / _MEMBERS, names + "\n")
+  return folder

@@ -1,0 +1,278 @@
+"""Checkpoints: orbax, with a digest that tells a damaged one from a good one."""
+
+import gc
+import math
+import pathlib
+import shutil
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.sharding import NamedSharding
+
+from mlseg.devices import sharding
+from mlseg.errors import UserError
+
+PyTree = Any
+
+
+def _is_key(leaf: Any) -> bool:
+  return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def flatten_names(tree: PyTree) -> list[str]:
+  """Returns the names of a state's arrays: their paths, with dots."""
+  leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+  return [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
+
+
+def flatten(tree: PyTree) -> dict[str, Any]:
+  """Returns the arrays of a state by their names, random keys as the integers behind them."""
+  values = [jax.random.key_data(x) if _is_key(x) else x for x in jax.tree.leaves(tree)]
+  return dict(zip(flatten_names(tree), values, strict=True))
+
+
+_SMALL = 2**14  # entries of an array of one model
+
+
+def _words(array: jax.Array) -> jax.Array:
+  """Returns the bits of each entry as uint32."""
+  if array.dtype == jnp.bool_:
+    return array.astype(jnp.uint32)
+  size = array.dtype.itemsize
+  unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[size]
+  return jax.lax.bitcast_convert_type(array, unsigned).astype(jnp.uint32)
+
+
+def _mixed(words: jax.Array) -> jax.Array:
+  """Returns words of which every bit depends on every bit (the finaliser of MurmurHash3)."""
+  words = (words ^ (words >> 16)) * jnp.uint32(0x85EBCA6B)
+  words = (words ^ (words >> 13)) * jnp.uint32(0xC2B2AE35)
+  return words ^ (words >> 16)
+
+
+def digest(arrays: dict[str, jax.Array], num_members: int) -> jax.Array:
+  """Returns 64 bits that depend on name, place and value of every entry, [2] uint32.
+
+  A sum of whole numbers: the same whatever devices hold which part, and cheap on all of them.
+
+  Args:
+    arrays: [members, ...] each.
+    num_members: how many of the members count.
+  """
+  sums = [
+    _sums(words, zlib.crc32(name.encode()), num_members)
+    for name, words in _joined({name: _words(arrays[name]) for name in sorted(arrays)}).items()
+  ]
+  # At the end and at once: a chain of additions compiles in a time that grows as its square.
+  return jax.lax.optimization_barrier(jnp.stack(sums)).sum(axis=0, dtype=jnp.uint32)
+
+
+def _joined(arrays: dict[str, jax.Array]) -> dict[str, jax.Array]:
+  """Returns the small arrays as one, [members, ...]: each array more takes time to compile."""
+  small = [name for name, array in arrays.items() if math.prod(array.shape[1:]) <= _SMALL]
+  rest = {name: array for name, array in arrays.items() if name not in small}
+  if not small:
+    return rest
+  flat = [arrays[name].reshape(arrays[name].shape[0], -1) for name in small]
+  return rest | {" ".join(small): jnp.concatenate(flat, axis=1)}
+
+
+def _sums(words: jax.Array, salt: int, num_members: int) -> jax.Array:
+  """Returns two sums of the hashed words [members, ...] of the members that count, [2] uint32."""
+  place = jnp.zeros(words.shape, jnp.uint32)
+  for axis, size in enumerate(words.shape):
+    place = place * size + jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
+  place = _mixed(place + jnp.uint32(salt))
+  counts = jax.lax.broadcasted_iota(jnp.int32, words.shape, 0) < num_members
+  hashed = [
+    jnp.where(counts, _mixed(words ^ (place * jnp.uint32(factor))), 0).sum(dtype=jnp.uint32)
+    for factor in (0x9E3779B1, 0x7FEB352D)
+  ]
+  return jnp.stack(hashed)
+
+
+class Checkpoints:
+  """The checkpoints of a group of models, newest last; the last two are kept.
+
+  Every process writes what its devices hold, and reads what they shall hold: a run may go on with
+  another number of devices or processes, and with another number of models that only fill up the
+  mesh. Saving goes on in the background; a process that is killed meanwhile leaves a temporary
+  folder that is never taken for a checkpoint.
+
+  Args:
+    folder: where they are; made if it is missing.
+    like: a state of the group: shapes, types and, where there are several devices, shardings. Its
+      arrays have the models as their first axis.
+    num_members: models of the group that count.
+  """
+
+  def __init__(self, folder: pathlib.Path, like: PyTree, num_members: int):
+    self._folder = folder.resolve()
+    self._like = like
+    self._names = flatten_names(like)
+    self._num_members = num_members
+    options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
+    # Named here, or a fresh process could not read the shapes of what another one saved.
+    handlers = {name: ocp.StandardCheckpointHandler() for name in ("state", "digest")}
+    self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handlers)
+    # Named, because the compiler puts an array without entries anywhere.
+    places = [_as_saved(leaf).sharding for leaf in jax.tree.leaves(like)]
+    where = dict(zip(self._names, places, strict=True)), None
+    self._snapshot = jax.jit(self._copied_with_digest, out_shardings=where)
+
+  def _copied_with_digest(self, arrays: dict[str, jax.Array]) -> tuple[dict, jax.Array]:
+    return jax.tree.map(jnp.copy, arrays), digest(arrays, self._num_members)
+
+  def save(self, step: int, state: PyTree) -> None:
+    """Starts to save a copy of a state, whose memory the next step may take, under its number."""
+    if step in self._manager.all_steps():
+      return
+    arrays, words = self._snapshot(flatten(state))
+    kept = {name: array for name, array in arrays.items() if array.size}
+    content = ocp.args.Composite(
+      state=ocp.args.StandardSave(kept), digest=ocp.args.StandardSave({"words": words})
+    )
+    self._manager.save(step, args=content)
+
+  def restore(self, say: Callable[[str], None]) -> PyTree | None:
+    """Returns the newest state that is intact, or None where nothing was saved yet.
+
+    A damaged checkpoint is moved aside, said, and the one before it is used.
+
+    Args:
+      say: gets one line per damaged checkpoint.
+
+    Raises:
+      UserError: there are checkpoints, and none of them can be read.
+    """
+    steps = sorted(self._manager.all_steps(), reverse=True)
+    for step in steps:
+      problem, arrays, words = self._read(step)
+      # What one process cannot read, none of them uses.
+      if sharding.largest(bool(problem)):
+        problem = problem or "another process cannot read it"
+      else:
+        # A copy: the state is donated, and its memory must not be the storage layer's.
+        arrays, found = self._snapshot(arrays)
+        if np.array_equal(*jax.device_get((found, words))):
+          return self._unflatten(arrays)
+        problem = "its content does not match its digest"
+      aside = self._set_aside(step)
+      say(f"checkpoint of step {step} in {self._folder} is damaged ({problem}); moved to {aside}")
+    if steps:
+      raise UserError(
+        f"no checkpoint in {self._folder} can be read;"
+        " give another --workdir, or remove this one to start anew"
+      )
+    return None
+
+  def _read(self, step: int) -> tuple[str, dict[str, jax.Array], Any]:
+    """Returns what is wrong with a checkpoint, or '', its arrays, and the digest it came with."""
+    leaves = jax.tree.leaves(self._like)
+    whole = dict(zip(self._names, map(_as_saved, leaves), strict=True))
+    like = {name: leaf for name, leaf in whole.items() if leaf.size}  # orbax saves no others
+    words = {"words": jax.ShapeDtypeStruct((2,), jnp.uint32, sharding=_everywhere(leaves[0]))}
+    parts = ocp.args.Composite(
+      state=ocp.args.StandardRestore(like, strict=False), digest=ocp.args.StandardRestore(words)
+    )
+    with _abandoned_reads_are_quiet():
+      try:
+        _check_shapes(self._manager.item_metadata(step)["state"], like)
+        content = self._manager.restore(step, args=parts)
+        empty = {name: _empty(leaf) for name, leaf in whole.items() if not leaf.size}
+        return "", dict(content["state"]) | empty, content["digest"]["words"]
+      except Exception as error:  # a damaged file can surface as any error of the storage layer
+        lines = str(error).strip().splitlines()
+        problem = lines[0][:120] if lines else type(error).__name__
+      time.sleep(0.2)  # the other reads end within milliseconds
+      gc.collect()  # those that never do are given up here, not in the middle of something else
+    return problem, {}, None
+
+  def _unflatten(self, arrays: dict[str, jax.Array]) -> PyTree:
+    leaves, structure = jax.tree.flatten(self._like)
+    values = [
+      jax.random.wrap_key_data(arrays[name]) if _is_key(leaf) else arrays[name]
+      for name, leaf in zip(self._names, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, values)
+
+  def _set_aside(self, step: int) -> pathlib.Path:
+    aside = self._folder.with_name(f"{self._folder.name}.damaged") / str(step)
+    if sharding.is_main():
+      shutil.rmtree(aside, ignore_errors=True)
+      aside.parent.mkdir(exist_ok=True)
+      (self._folder / str(step)).rename(aside)
+    sharding.wait_for_all(f"damaged checkpoint {step}")
+    self._manager.reload()
+    return aside
+
+  def wait(self) -> None:
+    """Waits until what was started to be saved is safe on disk."""
+    self._manager.wait_until_finished()
+
+  def close(self) -> None:
+    """Waits, then ends the background threads."""
+    self._manager.close()
+
+
+@contextmanager
+def _abandoned_reads_are_quiet() -> Iterator[None]:
+  """Keeps a person from seeing what follows a damaged file inside the storage layer.
+
+  When one array cannot be read, orbax closes its event loop under the reads of the others, and each
+  of them would print a traceback of its own.
+  """
+  show = sys.unraisablehook
+
+  def hook(unraisable: Any) -> None:
+    code = getattr(unraisable.object, "cr_code", None)
+    is_read = code is not None and "orbax" in code.co_filename
+    if not is_read and "Event loop is closed" not in str(unraisable.exc_value):
+      show(unraisable)
+
+  sys.unraisablehook = hook
+  try:
+    yield
+  finally:
+    sys.unraisablehook = show
+
+
+def _everywhere(leaf: Any) -> Any:
+  """Returns the place of what all devices of a leaf's mesh hold; None where it has no mesh."""
+  where = getattr(leaf, "sharding", None)
+  return sharding.everywhere(where.mesh) if isinstance(where, NamedSharding) else where
+
+
+def _as_saved(leaf: Any) -> jax.ShapeDtypeStruct:
+  """Returns shape, type and place of what is saved of a leaf."""
+  where = getattr(leaf, "sharding", None)
+  if not _is_key(leaf):
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
+  bits = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype))
+  return jax.ShapeDtypeStruct(bits.shape, bits.dtype, sharding=where)
+
+
+def _empty(leaf: jax.ShapeDtypeStruct) -> jax.Array:
+  """Returns an array without entries, such as a weighting has that compares no gradients."""
+  array = np.zeros(leaf.shape, leaf.dtype)
+  return jnp.asarray(array) if leaf.sharding is None else sharding.place(array, leaf.sharding)
+
+
+def _check_shapes(saved: Any, like: dict[str, jax.ShapeDtypeStruct]) -> None:
+  """Raises a ValueError where what was saved is of another model."""
+  found = {name: (tuple(m.shape), np.dtype(m.dtype)) for name, m in dict(saved).items()}
+  if set(found) != set(like):
+    different = sorted(set(found) ^ set(like))
+    raise ValueError(f"its entries differ from the model's: {', '.join(different[:5])}")
+  for name, leaf in like.items():
+    shape, dtype = found[name]
+    if shape[1:] != leaf.shape[1:] or dtype != leaf.dtype:
+      raise ValueError(f"{name} is {dtype}{shape}, not {leaf.dtype}{leaf.shape}")

@@ -1,0 +1,198 @@
+"""Where a group's batches come from: the devices, or in chunks the host's memory."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from mlseg.data import pipeline
+from mlseg.data.cases import Cases
+from mlseg.data.splits.grouped import Split
+from mlseg.devices import sharding
+from mlseg.training.batches import Chunk, Data, order_key
+
+_BATCHES = PartitionSpec("seed", None, ("data", "model"))
+
+
+def make_feed(
+  config: ConfigDict, cases: Cases, splits: Sequence[Split], keys: jax.Array, mesh: Mesh
+) -> "Resident | Stream":
+  """Returns where the batches of a group come from, as `config.data.placement` says.
+
+  Args:
+    config: the recipe.
+    cases: the data set.
+    splits: of each model.
+    keys: [M] typed keys of the models' states; models beyond the splits only fill up the mesh.
+    mesh: of the devices.
+  """
+  if config.data.placement == "device":
+    return Resident(cases, mesh)
+  chosen = [splits[min(n, len(splits) - 1)] for n in range(keys.shape[0])]
+  return Stream(cases, chosen, keys, mesh, config.batch_size, config.log_every)
+
+
+def shapes(
+  config: ConfigDict, cases: Cases, split: Split, mesh: Mesh, num_members: int
+) -> tuple[Any, Any]:
+  """Returns shapes, types and places of what `batches` and `validation` of the feed return.
+
+  Args:
+    config: the recipe.
+    cases: the data set.
+    split: for the sizes of its parts.
+    mesh: of the devices.
+    num_members: models, those that only fill up the mesh included.
+  """
+  if config.data.placement == "device":
+    data = _whole(cases)
+    whole = jax.tree.map(lambda x: _shape((), x, sharding.everywhere(mesh), 0), data)
+    return whole, whole
+  by_member, where = sharding.by_member(mesh), NamedSharding(mesh, _BATCHES)
+  size = num_members, config.log_every, config.batch_size
+  chunk = Chunk(
+    _shape(size, cases.images, where),
+    _shape(size, cases.masks, where),
+    _shape(size, cases.labels, where),
+    jax.ShapeDtypeStruct((num_members,), np.int32, sharding=by_member),
+    None if cases.distances is None else _shape(size, cases.distances, where),
+    None if cases.instances is None else _shape(size, cases.instances, where),
+    None if cases.textures is None else _shape(size, cases.textures, where),
+  )
+  count = num_members, len(split.validation)
+  read = _validation_part(cases)
+  return chunk, jax.tree.map(lambda array: _shape(count, array, by_member), read)
+
+
+def _validation_part(cases: Cases) -> Data:
+  """Returns what a validation reads of a data set."""
+  return _whole(cases)._replace(distances=None)
+
+
+def _whole(cases: Cases) -> Data:
+  """Returns a data set as the compiled program reads it; which cases it trains on is a model's."""
+  return Data(
+    cases.images,
+    cases.masks,
+    cases.labels,
+    distances=cases.distances,
+    instances=cases.instances,
+    textures=cases.textures,
+  )
+
+
+def _shape(
+  leading: tuple[int, ...], like: np.ndarray, where: NamedSharding, skip: int = 1
+) -> jax.ShapeDtypeStruct:
+  """Returns the shape of entries of an array, with other axes in front of them."""
+  return jax.ShapeDtypeStruct((*leading, *like.shape[skip:]), like.dtype, sharding=where)
+
+
+class Resident:
+  """A data set that every device holds whole: epochs are gathered inside the compiled program."""
+
+  def __init__(self, cases: Cases, mesh: Mesh):
+    self._data = sharding.place(_whole(cases), sharding.everywhere(mesh))
+
+  def batches(self, step: int) -> Data:
+    """Returns what the steps from this one on read."""
+    del step
+    return self._data
+
+  def prepare(self, step: int) -> None:
+    """Does nothing: all is there."""
+
+  def validation(self) -> Data:
+    """Returns what a validation reads."""
+    return self._data
+
+
+class Stream:
+  """Chunks of batches from the host, the same batches as those of `Resident`.
+
+  A process reads and sends only the examples that its devices work on.
+
+  Args:
+    cases: the data set, in the host's memory.
+    splits: of each model, those included that only fill up the mesh.
+    keys: [M] typed keys, of the models' states.
+    mesh: of the devices.
+    batch_size: B.
+    chunk: S, batches in a chunk.
+  """
+
+  def __init__(
+    self,
+    cases: Cases,
+    splits: Sequence[Split],
+    keys: jax.Array,
+    mesh: Mesh,
+    batch_size: int,
+    chunk: int,
+  ):
+    self._cases, self._mesh = cases, mesh
+    self._batch_size, self._chunk = batch_size, chunk
+    self._train = np.stack([split.train for split in splits]).astype(np.int32)
+    self._validation = np.stack([split.validation for split in splits])
+    self._keys = np.asarray(jax.random.key_data(keys))
+    self._order = jax.jit(jax.vmap(_order_of_epoch, (0, 0, None)))
+    self._orders: tuple[int, np.ndarray] = -1, np.zeros(0)
+    self._ready: tuple[int, Chunk | None] = -1, None
+
+  def batches(self, step: int) -> Chunk:
+    """Returns the batches of the steps from this one on, up to the end of its epoch."""
+    self.prepare(step)
+    chunk = self._ready[1]
+    assert chunk is not None
+    return chunk
+
+  def prepare(self, step: int) -> None:
+    """Reads and sends a chunk ahead of its use, while the devices are at work."""
+    if self._ready[0] == step:
+      return
+    per_epoch = self._train.shape[1] // self._batch_size
+    epoch, first = divmod(step, per_epoch)
+    if self._orders[0] != epoch:
+      order = self._order(self._keys, self._train, np.int32(epoch))
+      self._orders = epoch, np.asarray(order)
+    steps = np.minimum(first + np.arange(self._chunk), per_epoch - 1)  # beyond the end: not used
+    places = steps[:, None] * self._batch_size + np.arange(self._batch_size)
+    index = self._orders[1][:, places]  # [M, S, B]
+    starts = np.full(len(index), step, np.int32)
+    where = NamedSharding(self._mesh, _BATCHES)
+    chunk = Chunk(
+      self._gather(self._cases.images, index, where),
+      self._gather(self._cases.masks, index, where),
+      self._gather(self._cases.labels, index, where),
+      sharding.place(starts, sharding.by_member(self._mesh)),
+      self._gather(self._cases.distances, index, where),
+      self._gather(self._cases.instances, index, where),
+      self._gather(self._cases.textures, index, where),
+    )
+    self._ready = step, chunk
+
+  def validation(self) -> Data:
+    """Returns the validation parts of all models, [M, v, ...]."""
+    where, read = sharding.by_member(self._mesh), _validation_part(self._cases)
+    return jax.tree.map(lambda array: self._gather(array, self._validation, where), read)
+
+  def _gather(self, source: np.ndarray | None, index: np.ndarray, where: NamedSharding) -> Any:
+    """Returns source[index] on the devices, of which each gets its part only."""
+    if source is None:
+      return None
+    shape = index.shape + source.shape[1:]
+    ndim = index.ndim
+
+    def read(part: Any) -> np.ndarray:
+      return source[index[part[:ndim]]]
+
+    return jax.make_array_from_callback(shape, where, read)
+
+
+def _order_of_epoch(key: jax.Array, train: jax.Array, epoch: jax.Array) -> jax.Array:
+  state_key = jax.random.wrap_key_data(key)
+  data_key = jax.random.split(state_key)[0]  # as `train_step.make_run` takes it
+  return pipeline.epoch_order(train, order_key(data_key), epoch)

@@ -1,0 +1,57 @@
+"""TODO mlseg.training.launch."""
+
+import signal
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ml_collections import ConfigDict
+
+from mlseg.devices import runtime
+from mlseg.errors import UserError
+
+if TYPE_CHECKING:
+  from mlseg.console import Reporter
+
+
+def run(work: Callable[["Reporter"], int | None], config: ConfigDict, num_models: int) -> int:
+  """Does a command's work, in as many processes as the job has; returns the exit code.
+
+  Args:
+    work: a function of the console; returns the exit code, None for 0.
+    config: the recipe, which says how models are trained.
+    num_models: that are trained.
+  """
+  # After the flags: a mistake in them should not wait for jax to load.
+  import jax
+
+  from mlseg.console import Reporter
+  from mlseg.devices import processes, sharding
+  from mlseg.training import train
+  from mlseg.training.stopping import Stopped
+
+  try:
+    runtime.keep_compiled_programs()
+    runtime.share_cpu(config.seeds.strategy, num_models)
+    processes.start()
+    code = work(Reporter(quiet=not sharding.is_main())) or 0
+  except UserError as error:
+    print(f"mlseg: {error}", file=sys.stderr)
+    code = 2
+  except train.DivergedError as error:
+    print(f"mlseg: {error}", file=sys.stderr)
+    code = 1
+  except Stopped as stopped:
+    if sharding.is_main():
+      print(f"mlseg: {stopped}")
+    code = 0 if stopped.signum == signal.SIGTERM else 130
+  except Exception as error:
+    loss = processes.describe_loss(error)
+    if loss is None:
+      raise
+    print(f"mlseg: {loss}", file=sys.stderr)
+    processes.leave(processes.EXIT_LOST)
+  if code in (1, 2) and jax.distributed.is_initialized():
+    processes.leave(code)
+  processes.shutdown()
+  return code

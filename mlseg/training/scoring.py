@@ -1,0 +1,170 @@
+"""What testing a run gives: scores of the cases of each seed, and their summary over the seeds."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from mlseg.console import Reporter
+from mlseg.data import padding
+from mlseg.data.cases import Cases
+from mlseg.data.splits.grouped import Split
+from mlseg.devices import sharding
+from mlseg.metrics import (
+  mean_and_deviation,
+  per_case_surface,
+  summarize,
+  summarize_classification,
+  summarize_surface,
+)
+from mlseg.metrics.detection import ImageBoxes, summarize_boxes
+from mlseg.metrics.surface_cases import SurfaceTable
+from mlseg.models import objects_of
+from mlseg.models.mask_rcnn.mask_rcnn import Predictions
+from mlseg.recipe.properties import has_head
+from mlseg.training import case_objects
+from mlseg.training.programs import Programs
+
+MAX_MAPS = 24  # of saliency of pictures, to keep the folder of a run small
+
+
+class SeedScores(NamedTuple):
+  """What testing one seed gives; None is what the network does not say."""
+
+  counts: np.ndarray | None  # [N, C, 4]: true and false positives, false and true negatives
+  predictions: np.ndarray | None  # [N, H, W] uint8, classes
+  surfaces: SurfaceTable | None  # None: the config asks for none
+  labels: np.ndarray  # [N] int32, the true diagnoses
+  probabilities: np.ndarray | None  # [N, L] float32, of the diagnoses
+  maps: np.ndarray | None = None  # [methods, n, H, W] uint8, of the cases at `_shown`
+  boxes: tuple[ImageBoxes, ...] = ()  # N of a detector
+  objects: case_objects.Matches | None = None  # None: the config asks for none
+  attention: np.ndarray | None = None  # [N, S], of the slices of volumes
+  validation: np.ndarray | None = None  # [v, L], as the probabilities, of the validation cases
+
+
+def test_seed(
+  programs: Programs,
+  config: ConfigDict,
+  cases: Cases,
+  split: Split,
+  variables: Any,
+  reporter: Reporter,
+) -> SeedScores:
+  """Returns the metrics of the test cases under a seed's best variables.
+
+  All processes predict; the main one measures surfaces.
+  """
+  test = split.test
+  # Of the diagnoses those of the validation cases too, of which thresholds are chosen.
+  chosen = split.validation if has_head(config, "classification") else test[:0]
+  both = np.concatenate([test, chosen])
+  result = programs.test(variables, cases.images[both], cases.masks[both])
+  scores = SeedScores(None, None, None, cases.labels[test], None)
+  if result.class_logits is not None:
+    probabilities = np.asarray(jax.nn.softmax(result.class_logits, axis=-1))
+    scores = scores._replace(
+      probabilities=probabilities[: len(test)], validation=probabilities[len(test) :]
+    )
+  result = jax.tree.map(lambda array: array[: len(test)], result)
+  if result.attention is not None:
+    scores = scores._replace(attention=np.asarray(result.attention))
+  if programs.explain is not None:
+    shown = test if scores.attention is not None else test[shown_places(len(test), MAX_MAPS)]
+    scores = scores._replace(maps=np.asarray(programs.explain(variables, cases.images[shown])))
+  if result.found is not None:
+    scores = scores._replace(boxes=_boxes(result.found, cases, test))
+  if result.counts is None:
+    return scores
+  counts, predictions = np.asarray(result.counts), np.asarray(result.predictions)
+  scores = scores._replace(counts=counts, predictions=predictions)
+  options, num_classes = config.metrics, len(cases.class_names)
+  if not sharding.is_main():
+    return scores
+  masks = cases.masks[test]
+  predicted, true = padding.own_parts(predictions, masks), padding.own_parts(masks, masks)
+  if options.objects:
+    known = None if cases.objects is None else padding.own_parts(cases.objects[test], masks)
+    matches = case_objects.match(predicted, true, num_classes, options, known)
+    scores = scores._replace(objects=matches)
+  if not options.surface:
+    return scores
+  with reporter.bar("surface metrics", len(test), 0):
+    surfaces = per_case_surface(
+      predicted,
+      true,
+      num_classes,
+      spacing=options.spacing,
+      tolerance=options.tolerance,
+      num_processes=options.num_processes or None,
+      progress=lambda done, total: reporter.advance(done),
+    )
+  return scores._replace(surfaces=surfaces)
+
+
+def _boxes(found: Predictions, cases: Cases, test: np.ndarray) -> tuple[ImageBoxes, ...]:
+  """Returns the boxes that a detector found in each test case, and the true ones."""
+  instances = np.asarray(cases.instances)[test]
+  true = objects_of(instances, cases.masks[test], int(instances.max()))
+  boxes, classes, scores, present = map(np.asarray, found)
+  true_boxes, true_classes, there = map(np.asarray, true)
+  return tuple(
+    ImageBoxes(
+      boxes[n][present[n]],
+      classes[n][present[n]],
+      scores[n][present[n]],
+      true_boxes[n][there[n]],
+      true_classes[n][there[n]],
+    )
+    for n in range(len(test))
+  )
+
+
+def summarize_seeds(config: ConfigDict, tested: dict[int, SeedScores]) -> dict[str, Any]:
+  """Returns what `results.json` holds.
+
+  Args:
+    config: the recipe.
+    tested: per seed what `test_seed` gave.
+  """
+  per_seed = [_summarize(result) for result in tested.values()]
+  return {
+    "split": "test",
+    "metrics": {name: _over_seeds([one[name] for one in per_seed]) for name in per_seed[0]},
+    "seeds": list(tested),
+    "config": config.to_dict(),
+  }
+
+
+def _over_seeds(values: list[float]) -> dict[str, Any]:
+  """Returns mean, sample standard deviation (None for one seed) and the values themselves."""
+  mean, deviation = mean_and_deviation(values)
+  std = deviation if len(values) > 1 else None
+  return {"mean": mean, "std": std, "per_seed": [float(value) for value in values]}
+
+
+def _summarize(result: SeedScores) -> dict[str, float]:
+  metrics: dict[str, float] = {}
+  if result.counts is not None:
+    metrics |= summarize(result.counts)
+  if result.surfaces is not None:
+    metrics |= summarize_surface(result.surfaces)
+  if result.objects is not None:
+    metrics |= case_objects.summarize(result.objects)
+  if result.probabilities is not None:
+    probabilities = result.probabilities
+    if probabilities.shape[1] == 2:  # then a metric is that of the second diagnosis
+      probabilities = probabilities[:, 1]
+    metrics |= summarize_classification(result.labels, probabilities)
+  if result.boxes:
+    metrics |= summarize_boxes(result.boxes)
+  return metrics
+
+
+def shown_places(count: int, most: int) -> np.ndarray:
+  """Returns places among so many cases, evenly spaced.
+
+  The choice does not depend on the model, so that runs can be looked at side by side.
+  """
+  return np.linspace(0, count - 1, min(most, count)).round().astype(int)

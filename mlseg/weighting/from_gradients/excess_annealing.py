@@ -1,0 +1,180 @@
+"""Methods that weight each loss by statistics of all its gradient's coordinates.
+
+The statistics are none of the Gram matrix, so these are optax transformations of the gradients.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mlseg.weighting.base import check_integer, check_number
+from mlseg.weighting.stacked import stacked_zeros, total, transformation, weighted_sum, wide_dtype
+
+PyTree = Any
+_EPSILON = 1e-7  # under the root, as in the reference code
+
+
+class LearningRateAnnealingState(NamedTuple):
+  """The moving average of the weights."""
+
+  weights: jax.Array  # [K]
+
+
+class ExcessMtlState(NamedTuple):
+  """The curvature of each loss, its excess risk at the beginning, and the weights."""
+
+  squares: PyTree  # [K, ...] per leaf of the parameters: sums of squared gradients
+  baseline: jax.Array  # [K]
+  log_weights: jax.Array  # [K]: logarithms, since weights that run to one loss underflow
+  num_updates: jax.Array  # [], int32
+
+  @property
+  def weights(self) -> jax.Array:
+    """The weights [K], sum 1."""
+    return jnp.exp(self.log_weights)
+
+
+def learning_rate_annealing(
+  num_losses: int, decay: float = 0.9, reference: int = 0
+) -> optax.GradientTransformationExtraArgs:
+  """Scales each loss until its mean gradient is as large as the largest of a reference loss.
+
+  Formula: Σ_k w_k g_k with w_k ← decay w_k + (1 - decay) max |g_r| / mean |g_k|, w_r = 1, maximum
+  and mean over all coordinates
+
+  Weights start at 1. A weight whose ratio is not finite, as that of a loss without gradient, stays
+  as it is. A step that would leave the state not finite is left out, and gives the mean of the
+  gradients.
+
+  Needs: per-loss gradients
+
+  Use when: one loss, as the residual of a differential equation, has gradients so much larger than
+  the others' that those are not learned. Weights have no upper bound, so lower the learning rate.
+
+  Differs: the paper recommends 0.9 for the factor of the new ratio; in the authors' code 0.9 is the
+  factor of the old weight, as here and in ConFIG's code.
+
+  Differs: the authors' code updates weights at every tenth step, averages |w_k g_k|, the weight
+  included, over weight matrices without biases, and takes the mean of the matrices' means.
+
+  Source: Wang, Teng & Perdikaris 2021, SIAM J. Sci. Comput. 43(5), arXiv 2001.04536, algorithm 1.
+
+  Args:
+    num_losses: K.
+    decay: in [0, 1], of the moving average of the weights.
+    reference: r, the place of the loss that keeps its weight, 0 <= r < K.
+
+  Returns:
+    A GradientTransformationExtraArgs whose state has the weights.
+
+  Raises:
+    ValueError: where an argument is out of its range; in `update`, where gradients do not fit.
+
+  Example:
+    >>> transformation = learning_rate_annealing(2, decay=0.5)
+    >>> state = transformation.init({"a": jnp.zeros(2)})
+    >>> updates, state = transformation.update({"a": jnp.array([[6.0, 1.0], [1.0, 3.0]])}, state)
+    >>> state.weights.tolist(), updates["a"].tolist()  # 0.5 · 1 + 0.5 · 6 / 2
+    ([1.0, 2.0], [8.0, 7.0])
+  """
+  check_integer("num_losses", num_losses, 1)
+  check_number("decay", decay, 0, 1)
+  check_integer("reference", reference, 0)
+  check_number("reference", reference, 0, num_losses - 1)
+
+  def init(params):
+    return LearningRateAnnealingState(jnp.ones(num_losses, wide_dtype(params)))
+
+  def step(gradients, state, losses):
+    del losses
+    sizes = jax.tree.map(lambda g: jnp.abs(g.astype(wide_dtype(g))), gradients)
+    leaves = jax.tree.leaves(sizes)
+    number = sum(leaf[reference].size for leaf in leaves)
+    maxima = (leaf[reference].max(initial=0).astype(state.weights.dtype) for leaf in leaves)
+    largest = functools.reduce(jnp.maximum, maxima, jnp.zeros_like(state.weights[0]))
+    mean = total(jax.tree.map(lambda leaf: leaf / number, sizes), state.weights)
+    ratio = (largest / mean).at[reference].set(1)
+    ratio = jnp.where(jnp.isfinite(ratio), ratio, state.weights)
+    weights = decay * state.weights + (1 - decay) * ratio
+    return weighted_sum(weights, gradients), LearningRateAnnealingState(weights)
+
+  return transformation(num_losses, init, step)
+
+
+def excess_mtl(
+  num_losses: int, step_size: float = 1e-2, num_warmup: int = 1
+) -> optax.GradientTransformationExtraArgs:
+  """Raises the weights of losses that are still far above their minimum, whatever that is.
+
+  Formula: Σ_k w_k g_k with w_k ∝ w_k exp(η E_k / E_k0), the excess risk E_k = Σ g_k² / sqrt(H_k)
+  over all coordinates, H_k = 1e-7 + the sum of g_k² over all steps, E_k0 the mean E_k of the
+  warm-up
+
+  Weights are 1/K in the warm-up. A loss that had no gradient then counts with E_k / E_k0 = 1.
+  A step that would leave the state not finite is left out, and gives the mean of the gradients.
+
+  Needs: per-loss gradients
+
+  Use when: some losses have noisy labels, so that a large loss need not be one that can be lowered.
+  Costs K gradients of memory.
+
+  Differs: the paper warms up for three epochs, the authors' code for one step, as the default here.
+
+  Differs: weights sum to 1 as in the paper; in the authors' code and LibMTL they sum to K.
+
+  Differs: TorchJD without warm-up takes E_k itself in place of E_k / E_k0 at the first step, so
+  losses with large gradients stay ahead for good; the authors' code does not.
+
+  Source: He et al. 2024, ICML, "Robust Multi-Task Learning with Excess Risks", arXiv 2402.02009,
+  eqs. 6, 7 and 9, section 3.2; the step size is that of the authors' code.
+
+  Args:
+    num_losses: K.
+    step_size: η >= 0.
+    num_warmup: steps of the warm-up, at least 1.
+
+  Returns:
+    A GradientTransformationExtraArgs whose state has the weights, which sum to 1.
+
+  Raises:
+    ValueError: where an argument is out of its range; in `update`, where gradients do not fit.
+
+  Example:
+    >>> transformation = excess_mtl(2, step_size=1.0)
+    >>> state = transformation.init({"a": jnp.zeros(2)})
+    >>> for second in (1.0, 0.1):  # the second loss converges
+    ...   gradients = {"a": jnp.array([[1.0, 0.0], [0.0, second]])}
+    ...   updates, state = transformation.update(gradients, state)
+    >>> [round(float(weight), 3) for weight in state.weights]
+    [0.668, 0.332]
+  """
+  check_integer("num_losses", num_losses, 1)
+  check_number("step_size", step_size, 0)
+  check_integer("num_warmup", num_warmup, 1)
+
+  def init(params):
+    zeros = jnp.zeros(num_losses, wide_dtype(params))
+    log_weights = jax.nn.log_softmax(zeros)
+    squares = stacked_zeros(params, num_losses)
+    return ExcessMtlState(squares, zeros, log_weights, jnp.zeros((), jnp.int32))
+
+  def step(gradients, state, losses):
+    del losses
+    squares = jax.tree.map(lambda s, g: s + g.astype(s.dtype) ** 2, state.squares, gradients)
+    risks = jax.tree.map(
+      lambda s, g: g.astype(s.dtype) ** 2 / jnp.sqrt(s + _EPSILON), squares, gradients
+    )
+    risk = total(risks, state.baseline)
+    warm = state.num_updates < num_warmup
+    baseline = state.baseline + jnp.where(warm, risk / num_warmup, 0)
+    has_one = baseline > 0
+    relative = jnp.where(has_one, risk / jnp.where(has_one, baseline, 1), 1)
+    log_weights = jax.nn.log_softmax(state.log_weights + jnp.where(warm, 0, step_size * relative))
+    num_updates = optax.safe_increment(state.num_updates)
+    next_state = ExcessMtlState(squares, baseline, log_weights, num_updates)
+    return weighted_sum(next_state.weights, gradients), next_state
+
+  return transformation(num_losses, init, step)

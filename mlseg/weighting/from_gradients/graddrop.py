@@ -1,0 +1,104 @@
+"""Gradient sign dropout, which treats every coordinate of per-loss gradients by itself.
+
+It is an optax transformation, as no Gram matrix holds what it needs; see `stacked_tree`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mlseg.weighting.base import check_integer, check_number
+from mlseg.weighting.stacked import check_stacked, wide_dtype
+
+PyTree = Any
+
+
+class GradDropState(NamedTuple):
+  """The position in the sequence of random draws."""
+
+  num_updates: jax.Array  # [], int32
+
+
+def graddrop(
+  num_losses: int, leak: float | Sequence[float] = 0.0, seed: int = 0
+) -> optax.GradientTransformationExtraArgs:
+  """Keeps, in every coordinate, only the gradients of one sign, drawn by how much that sign weighs.
+
+  Formula: Σ_k (l_k + (1 - l_k) m_k) g_k with m_k = 1[P > U] 1[g_k > 0] + 1[P < U] 1[g_k < 0],
+  P = (1 + Σ_k g_k / Σ_k |g_k|) / 2, U uniform in [0, 1), all of it per coordinate
+
+  Where the losses agree on the sign this is the sum of the gradients, and elsewhere its mean over
+  the draws is.
+
+  Needs: per-loss gradients, key
+
+  Use when: losses pull single parameters both ways, and the optimiser averages over many steps: the
+  draws add noise to every update.
+
+  Differs: the paper and LibMTL drop gradients at the features that the tasks share, multiplied by
+  the features' signs and summed over the batch. TorchJD and mlseg drop them at the parameters.
+
+  Source: Chen et al. 2020, NeurIPS, "Just Pick a Sign", arXiv 2010.06808, algorithm 1.
+
+  Args:
+    num_losses: K.
+    leak: l, how much of what is dropped goes through, in [0, 1]; one number, or K.
+    seed: of the draws, one after another; a `key=` given to `update` takes their place.
+
+  Returns:
+    A GradientTransformationExtraArgs.
+
+  Raises:
+    ValueError: where an argument is out of its range; in `update`, where gradients do not fit.
+
+  Example:
+    >>> transformation = graddrop(2)
+    >>> gradients = {"a": jnp.array([[1.0, 3.0], [2.0, -1.0]])}
+    >>> updates, _ = transformation.update(gradients, transformation.init({"a": jnp.zeros(2)}))
+    >>> updates["a"].tolist()  # the second coordinate: 3 or -1
+    [3.0, -1.0]
+  """
+  check_integer("num_losses", num_losses, 1)
+  check_integer("seed", seed, 0)
+  leaks = np.ravel(leak)
+  for value in leaks:
+    check_number("leak", value, 0, 1)
+  if leaks.size not in (1, num_losses):
+    raise ValueError(f"leak: must be one number or K = {num_losses}, got {leak!r}")
+
+  def init(params):
+    del params
+    return GradDropState(jnp.zeros((), jnp.int32))
+
+  def update(updates, state, params=None, *, key=None, **extra):
+    del params, extra
+    check_stacked(updates, num_losses)
+    leaves, structure = jax.tree.flatten(updates)
+    if key is None:
+      key = jax.random.fold_in(jax.random.key(seed), state.num_updates)
+    combined = []
+    for place, leaf in enumerate(leaves):
+      own_key = jax.random.fold_in(key, place)
+      draws = jax.random.uniform(own_key, leaf.shape[1:], wide_dtype(leaf))
+      combined.append(_drop(leaf, draws, leaks).astype(leaf.dtype))
+    next_state = GradDropState(optax.safe_increment(state.num_updates))
+    return jax.tree.unflatten(structure, combined), next_state
+
+  return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _drop(gradients: jax.Array, draws: jax.Array, leaks: np.ndarray) -> jax.Array:
+  """Returns the sum over K of gradients [K, ...], but those of one sign, given draws [...]."""
+  wide = gradients.astype(draws.dtype)
+  share = wide / wide.shape[0]  # so that the sums are no larger than the largest gradient
+  size = jnp.abs(share).sum(axis=0)
+  purity = (1 + share.sum(axis=0) / jnp.where(size == 0, 1, size)) / 2
+  kept = jnp.where(wide > 0, purity > draws, purity < draws).astype(draws.dtype)
+  leak = jnp.asarray(leaks, draws.dtype).reshape(-1, *[1] * draws.ndim)
+  dropped = ((leak + (1 - leak) * kept) * wide).sum(axis=0)
+  # A compiler may turn 0 · NaN into 0. The purity is NaN where any gradient is not finite.
+  return jnp.where(jnp.isnan(purity), purity, dropped)

@@ -1,0 +1,93 @@
+"""The multiple-gradient descent algorithm: the shortest convex combination of the gradients."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from mlseg.weighting.base import LossWeighting
+from mlseg.weighting.from_gram.gram import Given, from_gram, normalize, unit
+from mlseg.weighting.from_gram.quadratic import definite, minimize_quadratic
+
+_NORMALIZATIONS = ("none", "l2", "loss", "loss+")
+
+
+def mgda(normalization: Literal["none", "l2", "loss", "loss+"] = "none") -> LossWeighting:
+  """Weights of the shortest convex combination of the gradients, which descends on every loss.
+
+  Formula: w = argmin ‖Σ_k w_k g_k‖² over w_k ≥ 0, Σ_k w_k = 1
+
+  It is 0 where no direction descends on all losses. With a normalisation the gradients are divided
+  by ‖g_k‖ ('l2'), L_k ('loss') or L_k‖g_k‖ ('loss+') first, and the sum is of the divided ones: the
+  weights on the gradients themselves are w_k over the divisor, and do not sum to 1. A divisor that
+  is not positive counts as 1. A gradient that is 0 takes all the weight, since it is the shortest.
+
+  Needs: Gram matrix
+
+  Use when: no loss may rise, whatever that costs the others; the smallest gradient leads, so with
+  losses of different scale take a normalisation.
+
+  Differs: the authors' solver stops at weights of 0.001 and 0.999 where one of two gradients is the
+  shortest; here they are 0 and 1. It and TorchJD's are Frank–Wolfe iterations, this one is exact to
+  rounding for any K.
+
+  Differs: with a normalisation LibMTL sums the divided gradients, as here; nash-mtl applies the
+  weights to the losses themselves, times K.
+
+  Source: Sener & Koltun 2018, NeurIPS, arXiv 1810.04650, eq. 3 and algorithm 2; Désidéri 2012.
+
+  Args:
+    normalization: 'none', 'l2', 'loss' or 'loss+'.
+
+  Returns:
+    A LossWeighting. In a chain it replaces what came before.
+
+  Raises:
+    ValueError: where the normalisation is unknown.
+
+  Example:
+    >>> weighting = mgda()
+    >>> gram = jnp.array([[4.0, 0.0], [0.0, 1.0]])
+    >>> weights, _ = weighting.update(jnp.ones(2), weighting.init(jnp.ones(2)), gram=gram)
+    >>> [round(float(weight), 4) for weight in weights]
+    [0.2, 0.8]
+  """
+  if normalization not in _NORMALIZATIONS:
+    choices = ", ".join(_NORMALIZATIONS)
+    raise ValueError(f"normalization: choose from {choices}; got {normalization!r}")
+
+  def solve(given: Given) -> jax.Array:
+    gram, losses = given.gram, given.losses
+    lengths = jnp.sqrt(jnp.diagonal(gram) / given.factor)
+    divisors = jnp.ones_like(losses)
+    if normalization != "none":
+      divisors = {"l2": lengths, "loss": losses, "loss+": losses * lengths}[normalization]
+      divisors = jnp.where(divisors > 0, divisors, 1)
+      shrunk = divisors / divisors.max()  # the common scale of the divisors does not matter here
+      gram = normalize(gram / shrunk[:, None] / shrunk)[0]
+    return min_norm_weights(gram) / divisors
+
+  return from_gram(solve)
+
+
+def min_norm_weights(gram: jax.Array) -> jax.Array:
+  """Returns the weights of the shortest convex combination.
+
+  Args:
+    gram: [K, K], as `normalize` returns it.
+
+  Returns:
+    [K], sum 1.
+
+  Example:
+    >>> print(min_norm_weights(jnp.array([[1.0, 1.0], [1.0, 2.0]])).round(4))
+    [1. 0.]
+  """
+  cosines, norms = unit(gram)
+  is_zero = norms == 0
+  safe = jnp.where(is_zero, 1, norms)
+  shortest = jnp.where(is_zero, jnp.inf, norms).min()
+  normal = jnp.where(is_zero, 1, shortest / safe)
+  weights = minimize_quadratic(definite(cosines), jnp.zeros_like(norms), normal) / safe
+  weights = jnp.where(is_zero.any(), is_zero.astype(norms.dtype), weights)
+  return weights / weights.sum()

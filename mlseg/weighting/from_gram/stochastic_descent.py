@@ -1,0 +1,206 @@
+"""Common descent from stochastic gradients: weights that move by a few steps per batch.
+
+The shortest convex combination of noisy gradients (`mgda`) is a biased direction. The gradient of
+its squared length, H w, is not, where H holds the inner products of gradients of two independent
+batches.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlseg.weighting.base import (
+  Losses,
+  LossWeighting,
+  Weights,
+  all_finite,
+  check_integer,
+  check_number,
+  check_per_loss,
+  num_losses,
+  per_loss,
+  ravel,
+  state_dtype,
+)
+from mlseg.weighting.from_gram.gram import even_power, is_finite, require
+from mlseg.weighting.from_gram.quadratic import dot
+from mlseg.weighting.simplex import project_to_simplex
+
+# Of a matrix scaled by the gradients' lengths; the next step is at a vertex anyway.
+_MAX_ENTRY = 1e15
+
+
+class SimplexState(NamedTuple):
+  """The weights that the next steps start from."""
+
+  weights: jax.Array  # [K], sum 1
+
+
+def modo(gamma: float = 0.1, rho: float = 0.1) -> LossWeighting:
+  """Takes one step per batch towards the shortest convex combination of the gradients (MoDo).
+
+  Formula: w ← Π(w - γ (H w + ρ w)), H_ij = g_i·g_j' of two independent batches, Π the projection
+  onto the simplex
+
+  Give H as `gram`; it need not be symmetric. The Gram matrix of one batch does too, but noise adds
+  to its diagonal, and draws weights to the losses with the least noise.
+
+  Weights begin at 1/K, and stay where a loss or an entry of H is not finite. γ acts in the units of
+  H: it has to be small where gradients are long.
+
+  Needs: Gram matrix
+
+  Use when: batches are small and losses conflict, and two gradients per step can be paid for.
+
+  Source: Chen et al. 2023, NeurIPS, arXiv 2305.20057, algorithm 1; the defaults are TorchJD's.
+
+  Args:
+    gamma: γ >= 0, the rate of the weights.
+    rho: ρ >= 0, draws the weights towards uniform.
+
+  Returns:
+    A LossWeighting whose weights sum to 1. In a chain it replaces what came before.
+
+  Raises:
+    ValueError: where an argument is out of its range.
+
+  Example:
+    >>> weighting = modo(gamma=0.25, rho=0.0)
+    >>> losses, gram = jnp.ones(2), jnp.diag(jnp.array([4.0, 1.0]))
+    >>> print(weighting.update(losses, weighting.init(losses), gram=gram)[0])
+    [0.3125 0.6875]
+  """
+  check_number("gamma", gamma, 0)
+  check_number("rho", rho, 0)
+
+  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+    del weights, key, extra
+    vector, unravel = ravel(losses)
+    products, enters = _products(gram, vector)
+    moved = _descend(state.weights, dot(products, state.weights) + rho * state.weights, gamma)
+    moved = jnp.where(enters, moved, state.weights)
+    return unravel(moved), SimplexState(moved)
+
+  return LossWeighting(_init, update, needs_gram=True)
+
+
+def sdmgrad(
+  learning_rate: float = 0.1,
+  momentum: float = 0.5,
+  num_steps: int = 20,
+  regularization: float = 0.3,
+  preference: Weights | None = None,
+) -> LossWeighting:
+  """Weighs between a given mean of the gradients and the shortest convex combination (SDMGrad).
+
+  Formula: w = (v + λ p) / (1 + λ) after `num_steps` of u ← m u + H̃ (v + λ p), v ← Π(v - η u),
+  p the preference, H̃ = H / mean_k(√max(H_kk, 0))², H_ij = g_i·g_j' of two independent batches
+
+  That is descent on (v + λ p)ᵀ H̃ (v + λ p) / 2 over the simplex, onto which Π projects. It starts
+  from the v of the last batch and u = 0.
+
+  Give H as `gram`; it need not be symmetric. The Gram matrix of one batch does too, but noise adds
+  to its diagonal, and draws weights to the losses with the least noise.
+
+  v begins at 1/K, and stays where a loss or an entry of H is not finite, or no H_kk is a normal
+  positive number.
+
+  Needs: Gram matrix
+
+  Use when: batches are small, two gradients per step can be paid for, and the direction should
+  stay near the plain mean, nearer for larger λ.
+
+  Differs: η is 10 in the authors' code and TorchJD, at which a step is longer than the simplex is
+  wide: v jumps from corner to corner, and rounding errors grow a thousandfold. Here it is 0.1,
+  which converges.
+
+  Differs: λ is 0.6 by default in the authors' code and 0.3 in its experiments, as in LibMTL,
+  TorchJD and here.
+
+  Differs: the authors' code and TorchJD add 1e-8 to the squared mean length, so that weights of
+  short gradients stay; mlseg does not.
+
+  Source: Xiao et al. 2023, NeurIPS, arXiv 2305.18409, algorithm 1; steps, momentum and scaling are
+  the authors' code's.
+
+  Args:
+    learning_rate: η >= 0.
+    momentum: m, in [0, 1].
+    num_steps: of the descent, per update.
+    regularization: λ >= 0.
+    preference: p >= 0, one number for all, or K in the order of `jax.tree.leaves`, or a pytree like
+      the losses; None: 1/K.
+
+  Returns:
+    A LossWeighting whose weights sum to 1, if the preferences do. In a chain it replaces what came
+    before.
+
+  Raises:
+    ValueError: where an argument is out of its range; in `init`, where preferences do not match the
+      losses.
+
+  Example:
+    >>> weighting = sdmgrad()
+    >>> losses, gram = jnp.ones(2), jnp.array([[4.0, -1.0], [-1.0, 1.0]])
+    >>> weights, _ = weighting.update(losses, weighting.init(losses), gram=gram)
+    >>> [round(float(weight), 4) for weight in weights]
+    [0.2859, 0.7141]
+  """
+  for name, value in (("regularization", regularization), ("learning_rate", learning_rate)):
+    check_number(name, value, 0)
+  check_number("momentum", momentum, 0, 1)
+  check_integer("num_steps", num_steps, 1)
+  check_per_loss("preference", preference, 0)
+
+  def anchor(losses: Losses) -> np.ndarray:
+    return regularization * per_loss("preference", preference, losses)
+
+  def init(losses: Losses) -> SimplexState:
+    anchor(losses)
+    return _init(losses)
+
+  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+    del weights, key, extra
+    vector, unravel = ravel(losses)
+    products, enters = _products(gram, vector)
+    pull = jnp.asarray(anchor(losses), vector.dtype)
+    factor, known = even_power(products)  # first, for the square of a length may be out of range
+    enters &= known
+    products = jnp.where(known, products * factor, 0)
+    length = jnp.sqrt(jnp.maximum(jnp.diagonal(products), 0)).mean()
+    divisor = jnp.where(known, length, 1)
+    scaled = jnp.clip(products / divisor**2, -_MAX_ENTRY, _MAX_ENTRY)
+
+    def iterate(_, carry):
+      moved, velocity = carry
+      velocity = momentum * velocity + dot(scaled, moved + pull)
+      return _descend(moved, velocity, learning_rate), velocity
+
+    carry = (state.weights, jnp.zeros_like(vector))
+    moved, _ = jax.lax.fori_loop(0, num_steps, iterate, carry)
+    moved = jnp.where(enters, moved, state.weights)
+    return unravel((moved + pull) / (1 + regularization)), SimplexState(moved)
+
+  return LossWeighting(init, update, needs_gram=True)
+
+
+def _init(losses: Losses) -> SimplexState:
+  number = num_losses(losses)
+  return SimplexState(jnp.full(number, 1 / number, state_dtype(losses)))
+
+
+def _products(gram: jax.Array | None, losses: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns the inner products [K, K], 0 where a step must not enter, and whether it does."""
+  require(gram, losses)  # for its errors: its result is symmetric
+  products = jnp.asarray(gram).astype(losses.dtype)
+  enters = is_finite(products) & all_finite(losses)
+  return jnp.where(enters, products, 0), enters
+
+
+def _descend(weights: jax.Array, gradient: jax.Array, rate: float) -> jax.Array:
+  """Returns the weights [K] after one step of projected descent."""
+  # What all components share does not change the projection; without it no step is infinite up.
+  rise = jnp.minimum(gradient - gradient.min(), jnp.finfo(gradient.dtype).max)
+  return project_to_simplex(weights - rate * rise)

@@ -1,0 +1,101 @@
+"""Projections onto the cone of directions that conflict with no loss."""
+
+import jax
+import jax.numpy as jnp
+
+from mlseg.weighting.base import LossWeighting, check_number
+from mlseg.weighting.from_gram.gram import Given, from_gram, from_unit, unit
+from mlseg.weighting.from_gram.quadratic import definite, minimize_quadratic
+
+
+def upgrad(regularization: float = 0.0) -> LossWeighting:
+  """Projects each gradient onto the directions that conflict with no other, and averages.
+
+  Formula: w = (1/K) Σ_i v_i, v_i = argmin vᵀGv over v ≥ e_i, so that ⟨Σ_j v_ij g_j, g_k⟩ ≥ 0 for
+  all k
+
+  Without conflicts w = 1/K. A gradient that is 0 has the weight 1/K.
+
+  Needs: Gram matrix
+
+  Use when: losses conflict and none may rise, and each loss should move the sum in proportion to
+  its gradient, which `mgda` does not keep.
+
+  Differs: TorchJD adds 1e-4 of the trace to the diagonal of G, so its result conflicts a little;
+  here nothing is added by default, and regularization=1e-4 is TorchJD's.
+
+  Source: Quinton & Rey 2024, arXiv 2406.16232, sections 3-4.
+
+  Args:
+    regularization: >= 0, what is added to the diagonal of G, as a share of its trace.
+
+  Returns:
+    A LossWeighting whose weights are at least 1/K. In a chain it replaces what came before.
+
+  Raises:
+    ValueError: where the regularization is out of its range.
+
+  Example:
+    >>> weighting = upgrad()
+    >>> gram = jnp.array([[1.0, -0.5], [-0.5, 1.0]])
+    >>> weights, _ = weighting.update(jnp.ones(2), weighting.init(jnp.ones(2)), gram=gram)
+    >>> [round(float(weight), 4) for weight in weights]
+    [0.75, 0.75]
+  """
+  check_number("regularization", regularization, 0)
+
+  def solve(given: Given) -> jax.Array:
+    cosines, norms = unit(_regularized(given.gram, regularization))
+    matrix = definite(cosines)
+    # What is added of each unit gradient; a program each, and all at once.
+    added = jax.vmap(lambda linear: minimize_quadratic(matrix, linear))(cosines)
+    return (1 + from_unit((norms[:, None] * added).sum(axis=0), norms)) / norms.size
+
+  return from_gram(solve)
+
+
+def dual_projection(regularization: float = 0.0) -> LossWeighting:
+  """Projects the mean gradient onto the directions that conflict with no loss.
+
+  Formula: w = argmin vᵀGv over v_k ≥ 1/K, so that ⟨Σ_j w_j g_j, g_k⟩ ≥ 0 for all k
+
+  Without conflicts w = 1/K. A gradient that is 0 has the weight 1/K.
+
+  Needs: Gram matrix
+
+  Use when: the mean gradient is wanted, bent only as far as needed for no loss to rise; long
+  gradients lead.
+
+  Differs: TorchJD adds 1e-4 of the trace to the diagonal of G; regularization=1e-4 does here.
+
+  Source: Lopez-Paz & Ranzato 2017, NeurIPS, arXiv 1706.08840, eq. 11 (gradient episodic memory).
+
+  Args:
+    regularization: >= 0, what is added to the diagonal of G, as a share of its trace.
+
+  Returns:
+    A LossWeighting whose weights are at least 1/K. In a chain it replaces what came before.
+
+  Raises:
+    ValueError: where the regularization is out of its range.
+
+  Example:
+    >>> weighting = dual_projection()
+    >>> gram = jnp.array([[4.0, -1.5], [-1.5, 1.0]])
+    >>> weights, _ = weighting.update(jnp.ones(2), weighting.init(jnp.ones(2)), gram=gram)
+    >>> [round(float(weight), 4) for weight in weights]
+    [0.5, 0.75]
+  """
+  check_number("regularization", regularization, 0)
+
+  def solve(given: Given) -> jax.Array:
+    cosines, norms = unit(_regularized(given.gram, regularization))
+    added = minimize_quadratic(definite(cosines), (norms[:, None] * cosines).mean(axis=0))
+    return 1 / norms.size + from_unit(added, norms)
+
+  return from_gram(solve)
+
+
+def _regularized(gram: jax.Array, regularization: float) -> jax.Array:
+  added = regularization * jnp.trace(gram)
+  return gram + added * jnp.eye(len(gram), dtype=gram.dtype)

@@ -1,0 +1,161 @@
+"""Dynamic memory fusion: weights from how much each loss has varied over its recent history."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mlseg.weighting.base import (
+  Losses,
+  LossWeighting,
+  check_integer,
+  check_number,
+  normalize,
+  num_losses,
+  ravel,
+  state_dtype,
+)
+from mlseg.weighting.from_losses import history
+
+_STATISTICS = ("variance", "mad", "bayesian")
+_MEDIANS = {"true": history.median, "reference": history.swapped_median}
+
+
+class DynamicMemoryFusionState(NamedTuple):
+  """The histories, and what the Bayesian statistic believed before the next step."""
+
+  history: history.RingBuffer  # values [K, capacity], count []
+  log_prior: jax.Array  # [K]: logarithms, since a prior that runs to one loss underflows
+
+
+def dynamic_memory_fusion(
+  statistic: Literal["variance", "mad", "bayesian"] = "variance",
+  capacity: int = 150,
+  min_history: int = 50,
+  forgetting: float = 0.0,
+  *,
+  _median: Literal["true", "reference"] = "true",
+) -> LossWeighting:
+  """Weights losses by a statistic of their histories, each history brought to [0, 1] before.
+
+  Formula: w_k = Var(h_k) / Σ_j Var(h_j), or (1/MAD_k) / Σ_j (1/MAD_j), or (prior_k/MAD_k) / Σ_j
+  (prior_j/MAD_j), with h_k = min_max(symlog(history of L_k)), MAD_k = median |h_k - median(h_k)|
+
+  These are 'variance', 'mad' and 'bayesian'. The history ends with the current loss.
+
+  The Bayesian posterior w becomes the next prior, so evidence adds up, and without `forgetting` the
+  weights run to one loss. With it the next prior is (1 - forgetting) w + forgetting / K, and old
+  evidence fades over about 1 / forgetting steps; 1 gives 'mad'.
+
+  `forgetting` acts inside, on what the method believes; `ema` behind it in a chain smooths the
+  weights of any statistic, with a delay, and does not stop the run to one loss; `bounded` behind it
+  stops it at the bound, in the weights but not in the belief, which takes as long to turn around.
+
+  Weights are 1/K until every history has `min_history` values. Where the statistics decide nothing
+  (every variance is 0, or some MAD is 0, as in a constant history), they count as equal: weights
+  are 1/K, and the Bayesian posterior is its prior. A step with a loss that is not finite enters no
+  history and leaves the prior as it is.
+
+  Needs: losses
+
+  Use when: losses of one task should share the weight by how much they still move ('variance') or
+  by how steady they are ('mad'); 'bayesian' only with `forgetting` or `bounded`.
+
+  Differs: in the authors' demo the current loss sits in the history, and gradients flow through the
+  weights; here weights are constants.
+
+  Differs: the demo swaps the medians of odd and even numbers of values; here it is the true median.
+
+  Differs: the paper does not say when weights begin to adapt; the demo leaves them uniform until
+  `history_size` = 50 values are there and keeps 150, here `min_history` and `capacity`.
+
+  Differs: the demo's Bayesian weights run to one loss, since each posterior is the next prior; the
+  same here, unless `forgetting` is positive.
+
+  Differs: the demo divides 0 by 0 where histories are constant; here the weights are uniform.
+
+  Source: Golnari & Diba 2026, eqs. 3-10; `forgetting` is not theirs.
+
+  Args:
+    statistic: 'variance', 'mad' or 'bayesian'.
+    capacity: values kept per loss; all of them enter the statistic.
+    min_history: values per loss before weights differ, 2 <= min_history <= capacity.
+    forgetting: in [0, 1], for 'bayesian' only: how far the prior returns to uniform at each step.
+
+  Returns:
+    A LossWeighting whose weights sum to 1. In a chain it replaces what came before.
+
+  Raises:
+    ValueError: where an argument is out of its range.
+
+  Example:
+    >>> weighting = dynamic_memory_fusion("variance", capacity=3, min_history=3)
+    >>> state = weighting.init(jnp.zeros(2))
+    >>> for losses in jnp.array([[0.0, 3.0], [0.0, 2.0], [1.0, 1.0]]):
+    ...   weights, state = weighting.update(losses, state)
+    >>> [round(float(weight), 3) for weight in weights]
+    [0.569, 0.431]
+  """
+  _check(statistic, capacity, min_history, forgetting, _median)
+  score = functools.partial(_score, statistic=statistic, median=_MEDIANS[_median])
+
+  def init(losses: Losses) -> DynamicMemoryFusionState:
+    number, dtype = num_losses(losses), state_dtype(losses)
+    log_prior = jnp.full(number, -math.log(number), dtype)
+    return DynamicMemoryFusionState(history.empty(number, capacity, dtype), log_prior)
+
+  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+    del weights, gram, key, extra
+    vector, unravel = ravel(losses)
+    memory = history.push(state.history, vector)
+    scores = jax.vmap(score, in_axes=(0, None))(memory.values, history.filled(memory))
+    fused = jnp.where(memory.count >= min_history, normalize(scores), 1 / vector.size)
+    log_prior = state.log_prior
+    if statistic == "bayesian":
+      log_posterior = _log_posterior(log_prior, fused)
+      fused = jnp.exp(log_posterior)
+      entered = memory.count > state.history.count  # the same evidence does not count twice
+      log_prior = jnp.where(entered, _forget(log_posterior, forgetting), log_prior)
+    return unravel(fused), DynamicMemoryFusionState(memory, log_prior)
+
+  return LossWeighting(init, update)
+
+
+def _check(statistic, capacity, min_history, forgetting, median) -> None:
+  if statistic not in _STATISTICS:
+    raise ValueError(f"statistic: choose from {', '.join(_STATISTICS)}; got {statistic!r}")
+  check_integer("min_history", min_history, 2)
+  check_integer("capacity", capacity, min_history)
+  check_number("forgetting", forgetting, 0, 1)
+  if forgetting and statistic != "bayesian":
+    raise ValueError(f"forgetting: must be 0 unless statistic is 'bayesian', got {forgetting}")
+  if median not in _MEDIANS:
+    raise ValueError(f"_median: choose from {', '.join(_MEDIANS)}; got {median!r}")
+
+
+def _score(values: jax.Array, mask: jax.Array, statistic: str, median: Callable) -> jax.Array:
+  """Returns what the weight of one loss is proportional to, infinite for a MAD of 0."""
+  scaled = history.min_max(history.symlog(values), mask)
+  if statistic == "variance":
+    return history.variance(scaled, mask)
+  return 1 / history.median_absolute_deviation(scaled, mask, median)
+
+
+def _log_posterior(log_prior: jax.Array, likelihood: jax.Array) -> jax.Array:
+  """Returns log(prior likelihood / sum_j prior_j likelihood_j)."""
+  # A likelihood that underflowed to 0 would rule its loss out for ever.
+  floored = jnp.maximum(likelihood, jnp.finfo(likelihood.dtype).tiny)
+  return jax.nn.log_softmax(log_prior + jnp.log(floored))
+
+
+def _forget(log_prior: jax.Array, forgetting: float) -> jax.Array:
+  """Returns log((1 - f) prior + f / K)."""
+  if not forgetting:
+    return log_prior
+  uniform = jnp.full_like(log_prior, math.log(forgetting / log_prior.size))
+  if forgetting == 1:
+    return uniform
+  return jnp.logaddexp(log_prior + math.log1p(-forgetting), uniform)

@@ -1,0 +1,116 @@
+"""Dynamic weight average: weights from the ratio of each loss to what it was before."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mlseg.weighting.base import (
+  Losses,
+  LossWeighting,
+  all_finite,
+  check_integer,
+  check_number,
+  num_losses,
+  ravel,
+  shrink,
+  state_dtype,
+)
+from mlseg.weighting.from_losses import history
+
+
+class DynamicWeightAverageState(NamedTuple):
+  """The last losses."""
+
+  history: history.RingBuffer  # values [K, 2 window], count []
+
+
+def dynamic_weight_average(
+  temperature: float = 2.0, window: int = 1, include_current: bool = False
+) -> LossWeighting:
+  """Weights losses by the softmax of their ratios over the last two updates.
+
+  Formula: w_k(t) = K exp(r_k / T) / Σ_j exp(r_j / T), r_k = L_k(t-1) / L_k(t-2)
+
+  An update is meant to be an epoch, its losses the means over it. With a larger `window` the ratio
+  is that of the means over the last `window` losses and over the `window` losses before them.
+
+  Weights are 1 until 2 `window` losses are there. They are 1, too, where a ratio is not finite, as
+  after a loss of 0. A step with a loss that is not finite changes nothing; negative losses enter as
+  they are.
+
+  Needs: losses
+
+  Use when: the losses have different units, as ratios have none, and training goes by epochs; with
+  T = 2 the weights stay near 1, for ratios are.
+
+  Differs: the paper's weights of an epoch come from the two epochs before it, as here by default;
+  include_current=True lets them follow the losses just given, as in the variant by iterations in
+  the code of Nash-MTL. Where an update sees the epoch that has just ended, as in `per_epoch`, it is
+  that which gives the paper's weights.
+
+  Differs: that variant fills its window with ones before training, and so leaves 1 before it has
+  seen 2 `window` losses; mlseg waits for them.
+
+  Source: Liu et al. 2019, CVPR, arXiv 1803.10704, section 4.1.3.
+
+  Args:
+    temperature: T >= 1e-6; large for uniform weights.
+    window: losses in each of the two means.
+    include_current: whether the losses given to `update` enter the ratio at once.
+
+  Returns:
+    A LossWeighting whose weights sum to K. In a chain it replaces what came before.
+
+  Raises:
+    ValueError: where an argument is out of its range.
+
+  Example:
+    >>> weighting = dynamic_weight_average()
+    >>> state = weighting.init(jnp.zeros(2))
+    >>> for losses in jnp.array([[2.0, 4.0], [1.0, 4.0], [1.0, 4.0]]):
+    ...   weights, state = weighting.update(losses, state)
+    >>> [round(float(weight), 4) for weight in weights]
+    [0.8756, 1.1244]
+  """
+  check_number("temperature", temperature, 1e-6)
+  check_integer("window", window, 1)
+
+  def init(losses: Losses) -> DynamicWeightAverageState:
+    memory = history.empty(num_losses(losses), 2 * window, state_dtype(losses))
+    return DynamicWeightAverageState(memory)
+
+  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+    del weights, gram, key, extra
+    vector, unravel = ravel(losses)
+    memory = history.push(state.history, vector)
+    seen = memory if include_current else state.history
+    shrunk, _ = shrink(seen.values)
+    means = jax.vmap(history.mean, in_axes=(0, None))
+    recent = history.ages(seen) < window
+    decided = balance(means(shrunk, recent), means(shrunk, ~recent), temperature)
+    decided = jnp.where(seen.count >= 2 * window, decided, 1)
+    return unravel(decided), DynamicWeightAverageState(memory)
+
+  return LossWeighting(init, update)
+
+
+def balance(current: jax.Array, earlier: jax.Array, temperature: float) -> jax.Array:
+  """Returns K softmax_k(L_k(t) / (T L_k(t'))), ones where a ratio is not finite.
+
+  Args:
+    current: L(t) [K].
+    earlier: L(t') [K].
+    temperature: T.
+
+  Returns:
+    [K], sum K.
+
+  Example:
+    >>> balance(jnp.array([1.0, 2.0]), jnp.array([0.0, 2.0]), 1.0).tolist()
+    [1.0, 1.0]
+  """
+  ratios = current / earlier / temperature
+  weights = current.size * jax.nn.softmax(ratios)
+  # Contracted arithmetic can take huge ratios above their maximum, so both are looked at.
+  return jnp.where(all_finite(ratios) & all_finite(weights), weights, 1)

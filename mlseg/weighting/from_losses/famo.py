@@ -1,0 +1,124 @@
+"""Fast adaptive multitask optimization: learned weights under which all losses fall alike."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mlseg.weighting.base import (
+  Losses,
+  LossWeighting,
+  State,
+  Weights,
+  all_finite,
+  check_number,
+  check_per_loss,
+  num_losses,
+  per_loss,
+  ravel,
+  state_dtype,
+)
+
+_ADAM = optax.adam(0.025)
+_EPSILON = 1e-8
+
+
+class FamoState(NamedTuple):
+  """What is learned, and the losses that it is learned from."""
+
+  logits: jax.Array  # [K]
+  log_losses: jax.Array  # [K]: log(L - b + 1e-8) of the last step
+  optimizer_state: State
+  num_updates: jax.Array  # [], int32: steps that entered
+
+
+def famo(
+  optimizer: optax.GradientTransformation = _ADAM, gamma: float = 0.001, min_losses: Weights = 0.0
+) -> LossWeighting:
+  """Learns weights under which the logarithms of all losses fall by the same amount.
+
+  Formula: w_k = (z_k / d_k) / Σ_j (z_j / d_j), z = softmax(ξ), d_k = L_k - b_k + 1e-8;
+  ξ follows the gradient (∂z/∂ξ)ᵀ (log d(t-1) - log d(t)) + γ ξ
+
+  The step for the logits ξ compares the losses of two steps, of different batches. `update` takes
+  `losses_after=`, the losses of the previous batch under the current parameters, in the structure
+  of the losses; where given they take the place of d(t), as in the paper, for one forward pass
+  more. Logits begin at 0.
+
+  A step with a loss that is not finite, or is not above b_k - 1e-8, changes nothing, and its
+  weights are z; such a `losses_after`, or a step to logits that are not finite,
+  leaves them as they are.
+
+  Needs: losses
+
+  Use when: losses of different scales should fall at one relative rate at the cost of no gradient;
+  not for losses near their minimum 0, whose logarithms are mostly noise.
+
+  Differs: the authors' code compares the losses of one batch before and after a step, as
+  `losses_after` allows; mlseg without it compares those of two batches, which is noisier and free.
+
+  Differs: γ is 0.001 in the paper's Algorithm 2 and in LibMTL, as here, and 1e-5 in the authors'
+  code.
+
+  Source: Liu et al. 2023, NeurIPS, arXiv 2306.03792, Algorithm 1.
+
+  Args:
+    optimizer: of the logits; optax.adam(0.025) as in the paper.
+    gamma: γ >= 0, how strongly the logits are drawn to 0.
+    min_losses: b, what the losses cannot be below: one number, or K in the order of
+      `jax.tree.leaves`, or a pytree like the losses.
+
+  Returns:
+    A LossWeighting whose weights sum to 1. In a chain it replaces what came before.
+
+  Raises:
+    ValueError: where an argument is out of its range; in `init`, where `min_losses` do not match
+      the losses.
+
+  Example:
+    >>> weighting = famo()
+    >>> state = weighting.init(jnp.zeros(2))
+    >>> for losses in jnp.array([[1.0, 3.0], [1.0, 1.0]]):
+    ...   weights, state = weighting.update(losses, state)
+    >>> [round(float(weight), 4) for weight in weights]
+    [0.5125, 0.4875]
+  """
+  check_number("gamma", gamma, 0)
+  check_per_loss("min_losses", min_losses, -math.inf)
+
+  def init(losses: Losses) -> FamoState:
+    per_loss("min_losses", min_losses, losses)
+    zeros = jnp.zeros(num_losses(losses), state_dtype(losses))
+    return FamoState(zeros, jnp.copy(zeros), optimizer.init(zeros), jnp.zeros((), jnp.int32))
+
+  def learn(state: FamoState, after: jax.Array) -> tuple[jax.Array, State]:
+    decrease, shares = state.log_losses - after, jax.nn.softmax(state.logits)
+    gradient = shares * (decrease - (shares * decrease).sum()) + gamma * state.logits
+    # The arithmetic of optax mixes dtypes, whatever the caller allows.
+    with jax.numpy_dtype_promotion("standard"):
+      updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.logits)
+    return optax.apply_updates(state.logits, updates), optimizer_state
+
+  def update(losses, state, *, weights=None, gram=None, key=None, losses_after=None, **extra):
+    del weights, gram, key, extra
+    vector, unravel = ravel(losses)
+    lowest = jnp.asarray(per_loss("min_losses", min_losses, losses), vector.dtype)
+    log_losses = jnp.log(vector - lowest + _EPSILON)
+    after = log_losses
+    if losses_after is not None:
+      after = jnp.log(ravel(losses_after)[0] - lowest + _EPSILON)
+    learned = learn(state, after)
+    enters = all_finite(log_losses)
+    learns = enters & (state.num_updates > 0) & all_finite(after) & all_finite(learned[0])
+    logits, optimizer_state = jax.tree.map(
+      lambda new, old: jnp.where(learns, new, old), learned, (state.logits, state.optimizer_state)
+    )
+    kept = jnp.where(enters, log_losses, state.log_losses)
+    next_state = FamoState(
+      logits, kept, optimizer_state, state.num_updates + enters.astype(jnp.int32)
+    )
+    return unravel(jax.nn.softmax(jnp.where(enters, logits - log_losses, logits))), next_state
+
+  return LossWeighting(init, update)

@@ -1,0 +1,107 @@
+"""Relative loss balancing with random lookback."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mlseg.weighting.base import (
+  Losses,
+  LossWeighting,
+  all_finite,
+  check_integer,
+  check_number,
+  num_losses,
+  ravel,
+  state_dtype,
+)
+from mlseg.weighting.from_losses.dynamic_weight_average import balance
+from mlseg.weighting.from_losses.random_weighting import step_key
+
+
+class RelobraloState(NamedTuple):
+  """The weights, and the losses that the next ones are compared with."""
+
+  weights: jax.Array  # [K]
+  first: jax.Array  # [K]: the losses of the first step
+  previous: jax.Array  # [K]: the losses of the step before
+  num_updates: jax.Array  # [], int32: steps that entered
+
+
+def relobralo(
+  decay: float = 0.999,
+  temperature: float = 0.1,
+  expected_saudade: float = 0.9999,
+  random: bool = True,
+  seed: int = 0,
+) -> LossWeighting:
+  """Averages weights from the last ratio of each loss, and now and then from that to its start.
+
+  Formula: w(t) = α (ρ w(t-1) + (1 - ρ) b(t, 0)) + (1 - α) b(t, t-1),
+  b_k(t, s) = K softmax_k(L_k(t) / (T L_k(s))), ρ ~ Bernoulli(E[ρ])
+
+  The weights of the first step are 1. A step with a loss that is not finite keeps the weights and
+  changes nothing. Where a ratio is not finite, as to a loss of 0, that b is 1 for all losses;
+  negative losses enter as they are.
+
+  Needs: losses, key
+
+  Use when: the losses have different units and training is long, as the weights follow in about
+  1 / (1 - α) steps; not when losses reach 0, where ratios say nothing.
+
+  Differs: jinns continues from the softmax of the step before instead of w(t-1), and has the factor
+  K in b(t, 0) alone; mlseg follows the paper.
+
+  Source: Bischof & Kraus 2025, CMAME, arXiv 2110.09813, eq. 11; the defaults are those for
+  Burgers' equation.
+
+  Args:
+    decay: α, in [0, 1].
+    temperature: T >= 1e-6; large for uniform weights.
+    expected_saudade: E[ρ], in [0, 1]; 1 never looks back.
+    random: whether ρ is drawn, or else replaced by its expectation.
+    seed: of the keys where `update` is given none, as in `random_weighting`.
+
+  Returns:
+    A LossWeighting whose weights sum to K. In a chain it replaces what came before.
+
+  Raises:
+    ValueError: where an argument is out of its range.
+
+  Example:
+    >>> weighting = relobralo(decay=0.5, temperature=1.0, expected_saudade=1.0)
+    >>> state = weighting.init(jnp.zeros(2))
+    >>> for losses in jnp.array([[2.0, 4.0], [1.0, 4.0]]):
+    ...   weights, state = weighting.update(losses, state)
+    >>> [round(float(weight), 4) for weight in weights]
+    [0.8775, 1.1225]
+  """
+  check_number("decay", decay, 0, 1)
+  check_number("temperature", temperature, 1e-6)
+  check_number("expected_saudade", expected_saudade, 0, 1)
+  check_integer("seed", seed, 0)
+
+  def init(losses: Losses) -> RelobraloState:
+    ones = jnp.ones(num_losses(losses), state_dtype(losses))
+    return RelobraloState(ones, jnp.copy(ones), jnp.copy(ones), jnp.zeros((), jnp.int32))
+
+  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+    del weights, gram, extra
+    vector, unravel = ravel(losses)
+    saudade = jnp.asarray(expected_saudade, vector.dtype)
+    if random:
+      drawn = jax.random.bernoulli(step_key(key, seed, state.num_updates), expected_saudade)
+      saudade = drawn.astype(vector.dtype)
+    looked_back = balance(vector, state.first, temperature)
+    past = saudade * state.weights + (1 - saudade) * looked_back
+    mixed = decay * past + (1 - decay) * balance(vector, state.previous, temperature)
+    enters, is_first = all_finite(vector), state.num_updates == 0
+    next_state = RelobraloState(
+      jnp.where(enters & ~is_first, mixed, state.weights),
+      jnp.where(enters & is_first, vector, state.first),
+      jnp.where(enters, vector, state.previous),
+      state.num_updates + enters.astype(jnp.int32),
+    )
+    return unravel(next_state.weights), next_state
+
+  return LossWeighting(init, update)

@@ -1,0 +1,242 @@
+"""Losses combined other than by a weighted sum, as the weights that their gradients amount to.
+
+The gradient of a total F(L) is Σ_k (∂F/∂L_k) g_k, so its weights are w_k = ∂F/∂L_k.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlseg.weighting.base import (
+  EmptyState,
+  Losses,
+  LossWeighting,
+  Weights,
+  all_finite,
+  check_number,
+  check_per_loss,
+  per_loss,
+  ravel,
+  shrink,
+)
+
+
+def geometric() -> LossWeighting:
+  """Minimises the geometric mean of the losses.
+
+  Formula: w_k = ∂G/∂L_k = G / (K L_k), G = (Π_j L_j)^(1/K)
+
+  Where a loss is not positive or not finite, or a weight too large for the floats: 1/K.
+
+  Needs: losses
+
+  Use when: positive losses of different units should count by their relative changes, without a
+  hyper-parameter; not when a loss comes near 0, for its weight then grows without bound.
+
+  Differs: LibMTL reports L_k / (K Π_j L_j) as its weights, which are not those of its gradient;
+  mlseg gives those of the gradient.
+
+  Source: Chennupati et al. 2019, CVPR workshops, arXiv 1904.08492.
+
+  Returns:
+    A LossWeighting. In a chain it replaces what came before.
+
+  Example:
+    >>> weighting = geometric()
+    >>> losses = jnp.array([1.0, 4.0])
+    >>> weights, _ = weighting.update(losses, weighting.init(losses))
+    >>> [round(float(weight), 4) for weight in weights]
+    [1.0, 0.25]
+  """
+
+  def gradient(losses, uniform):
+    logs = jnp.log(losses)
+    return jnp.exp(logs.mean() - logs) / losses.size, uniform
+
+  return of_gradient(gradient)
+
+
+def soft_optimal_uncertainty(temperature: float | None = 1.0) -> LossWeighting:
+  """Weights losses by the softmax of their inverses, which are the optimal uncertainty weights.
+
+  Formula: w_k = exp(1 / (T L_k)) / Σ_j exp(1 / (T L_j))
+
+  Without a temperature the weights are the inverses themselves, w_k = 1 / L_k, which makes the
+  total the sum of the logarithms. Where a loss is not positive or not finite, or a weight or 1/L_k
+  too large for the floats: 1/K.
+
+  Needs: losses
+
+  Use when: the smallest loss is the one to trust most; it runs to that loss alone unless T is of
+  the size of 1 / min_k L_k.
+
+  Source: Kirchdorfer et al. 2024, GCPR, arXiv 2408.07985.
+
+  Args:
+    temperature: T >= 1e-6, large for uniform weights; None for the inverses without softmax (UW-O).
+
+  Returns:
+    A LossWeighting whose weights sum to 1, unless without temperature. In a chain it replaces what
+    came before.
+
+  Raises:
+    ValueError: where the temperature is out of its range.
+
+  Example:
+    >>> weighting = soft_optimal_uncertainty()
+    >>> losses = jnp.array([0.5, 1.0])
+    >>> weights, _ = weighting.update(losses, weighting.init(losses))
+    >>> [round(float(weight), 4) for weight in weights]
+    [0.7311, 0.2689]
+  """
+  if temperature is not None:
+    check_number("temperature", temperature, 1e-6)
+
+  def gradient(losses, uniform):
+    inverses = jnp.where(losses > 0, 1 / losses, jnp.nan)
+    weights = inverses if temperature is None else jax.nn.softmax(inverses / temperature)
+    return weights, uniform
+
+  return of_gradient(gradient)
+
+
+def cosmos(preference: Weights | None = None, penalty: float = 1.0) -> LossWeighting:
+  """Minimises a weighted sum, minus the cosine between the losses and their preferred ratios.
+
+  Formula: w = ∂/∂L (rᵀL - λ cos(r, L)) = r - λ (r/|r| - cos(r, L) L/|L|) / |L|
+
+  A weight may be negative, where a loss is larger than preferred and the losses are small beside λ.
+  Where a loss is not finite, or all are 0, or a weight is too large for the floats: w = r.
+
+  Needs: losses
+
+  Use when: the losses should keep given ratios while they fall; not when they come near 0 together,
+  where the cosine's gradient, as 1/|L|, is all that counts.
+
+  Source: Ruchte & Grabocka 2021, ICDM, arXiv 2103.13392, eq. 5.
+
+  Args:
+    preference: r >= 0, one positive: one number for all losses, or K in the order of
+      `jax.tree.leaves`, or a pytree like the losses; None for 1/K.
+    penalty: λ >= 0, of the cosine.
+
+  Returns:
+    A LossWeighting. In a chain it replaces what came before.
+
+  Raises:
+    ValueError: where an argument is out of its range; in `init`, where the preference does not
+      match the losses.
+
+  Example:
+    >>> weighting = cosmos((0.5, 0.5))
+    >>> losses = jnp.array([1.0, 1.0])
+    >>> weights, _ = weighting.update(losses, weighting.init(losses))
+    >>> [round(float(weight), 4) for weight in weights]
+    [0.5, 0.5]
+  """
+  check_number("penalty", penalty, 0)
+
+  def gradient(losses, preferred):
+    (direction, _), (unit, length) = _unit(preferred), _unit(losses)
+    cosine = (direction * unit).sum()
+    return preferred - penalty * (direction - cosine * unit) / length, preferred
+
+  return of_gradient(gradient, preference)
+
+
+def penalty_boundary_intersection(
+  preference: Weights | None = None, theta: float = 5.0
+) -> LossWeighting:
+  """Minimises the losses along a preferred direction, plus a penalty on their distance from it.
+
+  Formula: w = ∂/∂L (d₁ + θ d₂) = u + θ p / |p|, u = r/|r|, d₁ = uᵀL, p = L - d₁ u, d₂ = |p|
+
+  Weights may be negative, and are for a loss far below what is preferred: such a step raises it.
+  The ideal point is 0. Where a loss is not finite, or the losses lie on the direction but for
+  rounding: w = u.
+
+  Needs: losses
+
+  Use when: the losses must keep given ratios even if some have to rise; seldom for training, as the
+  gradient jumps from side to side of the direction.
+
+  Source: Zhang & Li 2007, IEEE TEVC, section II-C.
+
+  Args:
+    preference: r >= 0, as in `cosmos`; None for equal losses.
+    theta: θ >= 0, of the distance.
+
+  Returns:
+    A LossWeighting. In a chain it replaces what came before.
+
+  Raises:
+    ValueError: where an argument is out of its range; in `init`, where the preference does not
+      match the losses.
+
+  Example:
+    >>> weighting = penalty_boundary_intersection((1.0, 0.0))
+    >>> losses = jnp.array([3.0, 1.0])
+    >>> weighting.update(losses, weighting.init(losses))[0].tolist()
+    [1.0, 5.0]
+  """
+  check_number("theta", theta, 0)
+
+  def gradient(losses, preferred):
+    (direction, _), (unit, _) = _unit(preferred), _unit(losses)
+    aside, distance = _unit(unit - (direction * unit).sum() * direction)
+    on_ray = distance <= 8 * float(jnp.finfo(losses.dtype).eps)
+    return direction + theta * jnp.where(on_ray, 0, aside), direction
+
+  return of_gradient(gradient, preference)
+
+
+def of_gradient(
+  gradient: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]],
+  preference: Weights | None = None,
+) -> LossWeighting:
+  """Returns the weighting that a function without state makes.
+
+  Args:
+    gradient: a function of the losses [K] and the preference [K] that gives the weights [K], and
+      those to take where a loss or a weight is not finite.
+    preference: one number for all losses, or K, or a pytree like the losses; None for 1/K.
+
+  Raises:
+    ValueError: where a preference is negative or not finite, or all are 0; in `init`, where they do
+      not match the losses.
+
+  Example:
+    >>> weighting = of_gradient(lambda losses, preferred: (2 * losses, preferred))
+    >>> losses = jnp.array([1.0, 3.0])
+    >>> weighting.update(losses, weighting.init(losses))[0].tolist()
+    [2.0, 6.0]
+  """
+  check_per_loss("preference", preference, 0)
+  if preference is not None and not any(np.any(leaf) for leaf in jax.tree.leaves(preference)):
+    raise ValueError(f"preference: must have a positive number, got {preference!r}")
+
+  def init(losses: Losses) -> EmptyState:
+    per_loss("preference", preference, losses)
+    return EmptyState()
+
+  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+    del weights, gram, key, extra
+    vector, unravel = ravel(losses)
+    preferred = jnp.asarray(per_loss("preference", preference, losses), vector.dtype)
+    decided, neutral = gradient(vector, preferred)
+    useful = all_finite(vector) & all_finite(decided)
+    return unravel(jnp.where(useful, decided, neutral)), state
+
+  return LossWeighting(init, update)
+
+
+def _unit(vector: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns the vector over its length, and the length; zeros for a vector without length."""
+  shrunk, factor = shrink(vector)
+  largest = jnp.abs(shrunk).max()
+  has_length = largest >= float(jnp.finfo(vector.dtype).tiny)
+  scaled = jnp.where(has_length, shrunk / jnp.where(has_length, largest, 1), 0)
+  norm = jnp.sqrt((scaled**2).sum())
+  return scaled / jnp.where(has_length, norm, 1), norm * largest / factor

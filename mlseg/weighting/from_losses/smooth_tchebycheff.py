@@ -1,0 +1,121 @@
+"""Smooth Tchebycheff scalarization: the gradient of a smooth maximum of the losses."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mlseg.weighting.base import (
+  Losses,
+  LossWeighting,
+  Weights,
+  all_finite,
+  check_integer,
+  check_number,
+  num_losses,
+  per_loss,
+  ravel,
+  state_dtype,
+)
+from mlseg.weighting.from_losses.scalarization import of_gradient
+
+
+class SmoothTchebycheffState(NamedTuple):
+  """The mean losses that the logarithms are relative to."""
+
+  nadir: jax.Array  # [K]
+  num_updates: jax.Array  # [], int32: steps that entered
+
+
+def smooth_tchebycheff(
+  mu: float = 0.1,
+  preference: Weights | None = None,
+  log: bool = False,
+  warm_up: int = 0,
+  nadir_updates: int = 1,
+) -> LossWeighting:
+  """Minimises a smooth maximum of the losses, or of their logarithms.
+
+  Formula: w_k = ∂/∂L_k μ log Σ_j exp(λ_j L_j / μ) = λ_k softmax_k(λ L / μ)
+
+  With `log` the total is K μ log Σ_j exp(Kλ_j log(L_j / n_j) / μ), so that w_k =
+  K² λ_k softmax_k(Kλ log(L / n) / μ) / L_k, where n is the mean of the losses of `nadir_updates`
+  steps after the first `warm_up`. Until that is known the total is Σ_k log L_k, w_k = 1/L_k.
+
+  The ideal point is 0. Where a loss is not finite: w_k = λ_k / K, as for equal scores. With `log`,
+  where a loss is not positive or not finite, or a weight too large for the floats, weights are 1/K,
+  and such a loss does not count as an update.
+
+  Needs: losses
+
+  Use when: the worst loss should be improved first, and with `log` if the losses have different
+  units; weights sum to 1/K without `log`, so put `rescale` behind it or raise the learning rate.
+
+  Differs: the paper scalarizes the losses themselves; the authors' multi-task code their logarithms
+  relative to the means of one epoch, here `log` with `warm_up` and `nadir_updates` as epochs 0-3
+  and epoch 4.
+
+  Source: Lin et al. 2024, ICML, arXiv 2402.19078.
+
+  Args:
+    mu: μ >= 1e-6, small for the maximum itself.
+    preference: λ >= 0, as in `cosmos`; None for 1/K.
+    log: whether the maximum is over logarithms.
+    warm_up: steps before n is measured, for `log`.
+    nadir_updates: steps whose mean is n, >= 1, for `log`.
+
+  Returns:
+    A LossWeighting. In a chain it replaces what came before.
+
+  Raises:
+    ValueError: where an argument is out of its range; in `init`, where the preference does not
+      match the losses.
+
+  Example:
+    >>> weighting = smooth_tchebycheff(mu=1.0, preference=1.0)
+    >>> losses = jnp.array([1.0, 2.0])
+    >>> weights, _ = weighting.update(losses, weighting.init(losses))
+    >>> [round(float(weight), 4) for weight in weights]
+    [0.2689, 0.7311]
+  """
+  check_number("mu", mu, 1e-6)
+  check_integer("warm_up", warm_up, 0)
+  check_integer("nadir_updates", nadir_updates, 1)
+  if warm_up and not log:
+    raise ValueError(f"warm_up: must be 0 unless log, got {warm_up}")
+
+  def gradient(losses, preferred):
+    scores = preferred * losses
+    # The division by a small mu must not overflow where it matters.
+    weights = preferred * jax.nn.softmax((scores - scores.max()) / mu)
+    return weights, preferred / losses.size
+
+  plain = of_gradient(gradient, preference)
+  if not log:
+    return plain
+
+  def init(losses: Losses) -> SmoothTchebycheffState:
+    plain.init(losses)
+    ones = jnp.ones(num_losses(losses), state_dtype(losses))
+    return SmoothTchebycheffState(ones, jnp.zeros((), jnp.int32))
+
+  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+    del weights, gram, key, extra
+    vector, unravel = ravel(losses)
+    enters = all_finite(jnp.log(vector))
+    measured = state.num_updates - warm_up
+    share = 1 / (jnp.maximum(measured, 0) + 1).astype(vector.dtype)
+    mean = (1 - share) * state.nadir + share * vector
+    measuring = enters & (measured >= 0) & (measured < nadir_updates)
+    preferred = jnp.asarray(per_loss("preference", preference, losses), vector.dtype)
+    scaled = vector.size * preferred
+    scores = scaled * (jnp.log(vector) - jnp.log(state.nadir)) / mu
+    slopes = jnp.where(measured < nadir_updates, 1, vector.size * scaled * jax.nn.softmax(scores))
+    decided = slopes / vector
+    useful = enters & all_finite(decided)
+    next_state = SmoothTchebycheffState(
+      jnp.where(measuring, mean, state.nadir), state.num_updates + enters.astype(jnp.int32)
+    )
+    return unravel(jnp.where(useful, decided, 1 / vector.size)), next_state
+
+  return LossWeighting(init, update)

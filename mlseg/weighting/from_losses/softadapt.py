@@ -1,0 +1,160 @@
+"""SoftAdapt: weights from how fast each loss falls."""
+
+import math
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlseg.weighting.base import (
+  Losses,
+  LossWeighting,
+  check_integer,
+  check_number,
+  normalize,
+  num_losses,
+  ravel,
+  shrink,
+  state_dtype,
+)
+from mlseg.weighting.from_losses import history
+
+_VARIANTS = ("original", "normalized", "loss_weighted")
+_DIFFERENCES = ("backward", "forward")
+
+
+class SoftAdaptState(NamedTuple):
+  """The last losses, and the weights that hold until the next change."""
+
+  history: history.RingBuffer  # values [K, window], count []
+  weights: jax.Array  # [K]
+
+
+def softadapt(
+  variant: Literal["original", "normalized", "loss_weighted"] = "original",
+  beta: float = 0.1,
+  window: int = 5,
+  accuracy_order: int | None = None,
+  update_every: int = 1,
+  difference: Literal["backward", "forward"] = "backward",
+) -> LossWeighting:
+  """Weights losses by the softmax of their rates of change, so that what falls slowest counts most.
+
+  Formula: w_k = exp(β s_k) / Σ_j exp(β s_j), s_k = dL_k/dt by finite differences
+
+  The variant 'normalized' puts s_k / Σ_j |s_j| in place of s_k; 'loss_weighted' multiplies the
+  exponentials by the mean of L_k over the window.
+
+  Weights are 1/K until the window is full. A step with a loss that is not finite changes nothing.
+  Where 'loss_weighted' meets a negative mean, or only means of 0, weights are 1/K; rates too large
+  for the floats give the weights of the largest that fit.
+
+  Needs: losses
+
+  Use when: the losses have one unit and some stall; feed epoch means, as differences of the losses
+  of batches are mostly noise, and choose β for the size of s_k.
+
+  Differs: the paper asks for the recent rate of change, which is the derivative at the newest loss;
+  the authors' package takes that at the oldest of the losses that the difference uses, here
+  difference='forward'. With accuracy_order=1 both are the last difference.
+
+  Differs: the package divides the rates by Σ_j s_j, which turns their order around where most
+  losses fall; mlseg divides by Σ_j |s_j|, as the authors' first release did.
+
+  Source: Heydari et al. 2019, arXiv 1912.12355, section 3.1.
+
+  Args:
+    variant: 'original', 'normalized' or 'loss_weighted'.
+    beta: in [-1e6, 1e6]; negative to favour what falls fastest.
+    window: losses that are kept, >= 2.
+    accuracy_order: of the finite difference, which uses one loss more, 1 <= accuracy_order <
+      window; None for window - 1.
+    update_every: the weights change once per so many steps.
+    difference: of the last accuracy_order + 1 losses, 'backward' for the derivative at the newest
+      of them, 'forward' at the oldest.
+
+  Returns:
+    A LossWeighting whose weights sum to 1. In a chain it replaces what came before.
+
+  Raises:
+    ValueError: where an argument is out of its range.
+
+  Example:
+    >>> weighting = softadapt(beta=1.0, window=2)
+    >>> state = weighting.init(jnp.zeros(2))
+    >>> for losses in jnp.array([[3.0, 3.0], [1.0, 2.0]]):
+    ...   weights, state = weighting.update(losses, state)
+    >>> [round(float(weight), 4) for weight in weights]
+    [0.2689, 0.7311]
+  """
+  check_integer("window", window, 2)
+  order = window - 1 if accuracy_order is None else accuracy_order
+  _check(variant, beta, window, order, update_every, difference)
+  coefficients = finite_difference(order)
+  by_age = -coefficients if difference == "backward" else coefficients[::-1]
+  by_age = np.pad(by_age, (0, window - 1 - order))
+
+  def init(losses: Losses) -> SoftAdaptState:
+    number, dtype = num_losses(losses), state_dtype(losses)
+    uniform = jnp.full(number, 1 / number, dtype)
+    return SoftAdaptState(history.empty(number, window, dtype), uniform)
+
+  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+    del weights, gram, key, extra
+    vector, unravel = ravel(losses)
+    memory = history.push(state.history, vector)
+    due = (memory.count >= window) & (memory.count % update_every == 0)
+    decided = jnp.where(due, _decide(memory, by_age, variant, beta), state.weights)
+    return unravel(decided), SoftAdaptState(memory, decided)
+
+  return LossWeighting(init, update)
+
+
+def _check(variant, beta, window, order, update_every, difference) -> None:
+  if variant not in _VARIANTS:
+    raise ValueError(f"variant: choose from {', '.join(_VARIANTS)}; got {variant!r}")
+  check_number("beta", beta, -1e6, 1e6)
+  check_integer("accuracy_order", order, 1)
+  if order >= window:
+    raise ValueError(f"accuracy_order: must be below window = {window}, got {order}")
+  check_integer("update_every", update_every, 1)
+  if difference not in _DIFFERENCES:
+    raise ValueError(f"difference: choose from {', '.join(_DIFFERENCES)}; got {difference!r}")
+
+
+def finite_difference(accuracy_order: int) -> np.ndarray:
+  """Returns c with f'(0) = Σ_j c_j f(j), exact for polynomials up to the order.
+
+  It is the derivative of the interpolating polynomial: c_j = (-1)^(j-1) binomial(n, j) / j for
+  j >= 1, and c_0 = -Σ_j 1/j.
+
+  Args:
+    accuracy_order: n >= 1.
+
+  Returns:
+    [n + 1].
+
+  Example:
+    >>> finite_difference(2).tolist()
+    [-1.5, 2.0, -0.5]
+  """
+  steps = range(1, accuracy_order + 1)
+  others = [(-1) ** (j - 1) * math.comb(accuracy_order, j) / j for j in steps]
+  return np.array([-math.fsum(1 / j for j in steps), *others])
+
+
+def _decide(memory: history.RingBuffer, by_age: np.ndarray, variant: str, beta: float) -> jax.Array:
+  """Returns the weights [K] for a full buffer."""
+  shrunk, factor = shrink(memory.values)
+  coefficients = jnp.asarray(by_age, shrunk.dtype)[history.ages(memory)]
+  rates = (shrunk * coefficients).sum(axis=1)
+  if variant == "normalized":
+    scores = beta * jnp.sign(rates) * normalize(jnp.abs(rates))
+  else:
+    scores = beta * rates / factor
+  limit = float(jnp.finfo(scores.dtype).max) / 4
+  shares = jax.nn.softmax(jnp.clip(scores, -limit, limit))
+  if variant == "loss_weighted":
+    return normalize(shrunk.mean(axis=1) * shares)
+  return shares

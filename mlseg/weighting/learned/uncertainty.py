@@ -1,0 +1,149 @@
+"""Weights from learned variances: uncertainty weighting, and its revised form."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mlseg.weighting.base import (
+  Losses,
+  LossWeighting,
+  Weights,
+  check_number,
+  num_losses,
+  per_loss,
+  ravel,
+  state_dtype,
+)
+from mlseg.weighting.learned_state import ADAM, MAX_LOG, LearnedState, descend, start
+
+# What multiplies e^-s L, and what multiplies s, in the total.
+_FACTORS = {"regression": (0.5, 0.5), "classification": (1.0, 0.5), "doubled": (1.0, 1.0)}
+
+
+def uncertainty(
+  kind: Weights = "regression",
+  initial: float = 0.0,
+  optimizer: optax.GradientTransformation = ADAM,
+) -> LossWeighting:
+  """Learns the variance of each loss, and weights by its inverse.
+
+  Formula: minimise Σ_k e^(-s_k) L_k / 2 + s_k / 2 over s_k = log σ_k², so w_k = e^(-s_k) / 2
+
+  That is 'regression', L/(2σ²) + log σ; its optimum is σ² = L. The other kinds: 'classification',
+  L/σ² + log σ, w = e^-s, where σ² = 2L; 'doubled', L/σ² + log σ², w = e^-s, twice 'regression'.
+
+  Weights are those before the step of the optimiser, which needs nothing but the losses. Gradients
+  for s are clipped to [-100, 100], and s to [-20, 20]. A loss that stays at 0 or below drives its s
+  to -20. A step with a loss that is not finite changes nothing.
+
+  Needs: losses
+
+  Use when: losses are negative log-likelihoods or squared errors that stay away from 0; not for
+  losses that reach 0 or below, whose weights grow to the bound e^20.
+
+  Differs: the authors' notebook, cov-weighting and BenTaieb & Hamarneh 2017 take e^-s L + s, twice
+  the paper's total for regression, which also doubles the learning rate of the network; here
+  kind='doubled'.
+
+  Differs: LibMTL, Nash-MTL and TorchJD take the form for regression for all losses; the paper has
+  no 1/2 before the loss of a classification.
+
+  Differs: LibMTL, as the code of MTAN, begins with s = -0.5; mlseg, as most others, with 0.
+
+  Source: Kendall et al. 2018, CVPR, arXiv 1705.07115, eqs. 7 and 10.
+
+  Args:
+    kind: 'regression', 'classification' or 'doubled': one for all losses, or K in the order of
+      `jax.tree.leaves`, or a pytree like the losses.
+    initial: s at first, in [-20, 20].
+    optimizer: of s; by default optax.adam(0.025), whose steps do not depend on the losses' scale.
+
+  Returns:
+    A LossWeighting. In a chain it replaces what came before.
+
+  Raises:
+    ValueError: where an argument is out of its range; in `init`, where kinds do not match the
+      losses.
+
+  Example:
+    >>> weighting = uncertainty({"focal": "classification", "mse": "regression"})
+    >>> losses = {"focal": jnp.float32(0.1), "mse": jnp.float32(4.0)}
+    >>> weights, state = weighting.update(losses, weighting.init(losses))
+    >>> {name: float(weight) for name, weight in weights.items()}
+    {'focal': 1.0, 'mse': 0.5}
+    >>> [round(float(log_variance), 4) for log_variance in state.parameters]
+    [-0.025, 0.025]
+  """
+  for one in jax.tree.leaves(kind):
+    if one not in _FACTORS:
+      raise ValueError(f"kind: choose from {', '.join(_FACTORS)}; got {one!r}")
+  check_number("initial", initial, -MAX_LOG, MAX_LOG)
+
+  def init(losses: Losses) -> LearnedState:
+    per_loss("kind", kind, losses)
+    return start(jnp.full(num_losses(losses), initial, state_dtype(losses)), optimizer)
+
+  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+    del weights, gram, key, extra
+    vector, unravel = ravel(losses)
+    factors = np.array([_FACTORS[one] for one in per_loss("kind", kind, losses)])
+    factor, penalty = jnp.asarray(factors.T, vector.dtype)
+    decided = factor * jnp.exp(-state.parameters)
+    gradient = penalty - decided * vector
+    return unravel(decided), descend(state, gradient, vector, optimizer, -MAX_LOG, MAX_LOG)
+
+  return LossWeighting(init, update)
+
+
+def revised_uncertainty(
+  initial: float = 1.0, optimizer: optax.GradientTransformation = ADAM
+) -> LossWeighting:
+  """Learns the scale of each loss as uncertainty weighting does, with a penalty that is positive.
+
+  Formula: minimise Σ_k L_k / (2 c_k²) + log(1 + c_k²) over c_k, so w_k = 1 / (2 c_k²)
+
+  Weights are those before the step of the optimiser, which needs nothing but the losses. Gradients
+  for c are clipped to [-100, 100], and c to [e^-10, e^10]. A step with a loss that is not finite
+  changes nothing.
+
+  Needs: losses
+
+  Use when: as `uncertainty`, but the total must not become negative or small losses should count
+  less: near 0 the optimum is c² = sqrt(L / 2), so that the weight grows as the root of 1/L only.
+
+  Differs: common code lets c pass through 0, where the weight is infinite; here c stays positive.
+
+  Source: Liebel & Körner 2018, arXiv 1805.06334.
+
+  Args:
+    initial: c at first, in [1e-4, 1e4].
+    optimizer: of c; optax.adam(0.025) by default.
+
+  Returns:
+    A LossWeighting. In a chain it replaces what came before.
+
+  Raises:
+    ValueError: where initial is out of its range.
+
+  Example:
+    >>> weighting = revised_uncertainty()
+    >>> losses = jnp.array([0.5, 4.0])
+    >>> weights, state = weighting.update(losses, weighting.init(losses))
+    >>> weights.tolist(), [round(float(scale), 4) for scale in state.parameters]
+    ([0.5, 0.5], [0.975, 1.025])
+  """
+  check_number("initial", initial, 1e-4, 1e4)
+  lower, upper = np.exp([-MAX_LOG / 2, MAX_LOG / 2]).tolist()
+
+  def init(losses: Losses) -> LearnedState:
+    return start(jnp.full(num_losses(losses), initial, state_dtype(losses)), optimizer)
+
+  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+    del weights, gram, key, extra
+    vector, unravel = ravel(losses)
+    scale = state.parameters
+    gradient = 2 * scale / (1 + scale**2) - vector / scale**3
+    return unravel(1 / (2 * scale**2)), descend(state, gradient, vector, optimizer, lower, upper)
+
+  return LossWeighting(init, update)

@@ -1,0 +1,102 @@
+"""Folders that are not BUSI train to the end: other names, colours, classes, patients, tables."""
+
+import csv
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from mlseg import main
+from tests.data import layouts
+
+CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "folder.py"
+TINY = {
+  "num_epochs": 2, "batch_size": 8, "data.image_size": 16, "data.fractions": (0.5, 0.25, 0.25),
+  "model.depth": 2, "model.filters": 4, "metrics.num_processes": 1,
+}  # fmt: skip
+
+
+def _train(workdir, root, files, variant="variance+class_balanced_dice", **changes):
+  """Returns the exit code of the main command on a folder."""
+  settings = TINY | changes | {"data.root": str(root)}
+  settings |= {f"data.folder.{name}": value for name, value in files.items()}
+  overrides = [f"--config.{name}={value}" for name, value in settings.items()]
+  return main.main(
+    ["main", f"--config={CONFIG}:{variant}", f"--workdir={workdir}", *map(str, overrides)]
+  )
+
+
+def _rows(path):
+  with path.open(newline="") as file:
+    return list(csv.DictReader(file))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+  monkeypatch.setenv("MLSEG_CACHE", str(tmp_path / "cache"))
+
+
+def test_two_folders_with_colour_pictures_a_table_and_patients(tmp_path, capsys):
+  root = layouts.bus_bra(tmp_path / "data", num_patients=16, channels=3, suffix=".jpg")
+  files = layouts.BUS_BRA | {"images": "Images/bus_{name}.jpg", "channels": 3}
+  assert _train(tmp_path / "run", root, files) == 0, capsys.readouterr().err
+  (parts,) = json.loads((tmp_path / "run/split.json").read_text())["seeds"].values()
+  assert sorted(map(len, parts.values())) == [8, 8, 16]
+  rows = _rows(tmp_path / "run/cases.csv")
+  assert {row["label"] for row in rows} == {"benign", "malignant"}
+  assert {row["class"] for row in rows} == {"background", "lesion"}
+  assert {row["id"] for row in rows} == set(parts["test"])
+  with np.load(tmp_path / "run/examples.npz") as examples:
+    assert examples["images"].shape == (8, 16, 16, 3)
+  sides = [{name.partition("-")[0] for name in part} for part in parts.values()]
+  assert sum(map(len, sides)) == 16  # no patient is on two sides
+
+
+def test_one_folder_with_three_classes_by_colour(tmp_path, capsys):
+  root, _ = layouts.by_colour(tmp_path / "data", count=32)
+  changes = {
+    "data.placement": "host",
+    "losses": ("cross_entropy", "generalized_dice", "boundary"),
+    "augmentation.flip_horizontal": 0.5,
+  }
+  files = layouts.BY_COLOUR
+  assert _train(tmp_path / "run", root, files, "fixed", **changes) == 0, capsys.readouterr().err
+  rows = _rows(tmp_path / "run/cases.csv")
+  assert [row["class"] for row in rows[:3]] == ["background", "benign", "malignant"]
+  results = json.loads((tmp_path / "run/results.json").read_text())
+  assert 0 <= results["metrics"]["dice"]["mean"] <= 1
+  assert (tmp_path / "run/figures/predictions.png").stat().st_size > 0
+  with np.load(tmp_path / "run/examples.npz") as examples:
+    assert examples["masks"].max() == 2
+
+
+@pytest.mark.parametrize(("bits", "pairs"), [(-1, 0), (0, 1), (255, 496)])
+def test_the_recipe_says_what_is_a_near_duplicate(tmp_path, capsys, bits, pairs):
+  root, _ = layouts.by_colour(tmp_path / "data", count=32)
+  for name in ("case1.png", "case1_mask.png"):
+    (root / name.replace("1", "0")).write_bytes((root / name).read_bytes())
+  files = layouts.BY_COLOUR | {"duplicate_bits": bits}
+  code = _train(tmp_path / "run", root, files, "fixed", num_epochs=1)
+  if bits == 255:  # one group cannot be split
+    assert code == 2
+    assert "a group of 32 cases that belong together" in capsys.readouterr().err
+  else:
+    assert code == 0, capsys.readouterr().err
+    assert len(json.loads((tmp_path / "run/split.json").read_text())["near_duplicates"]) == pairs
+
+
+def test_a_wrong_number_of_bits_is_one_line(tmp_path, capsys):
+  root, _ = layouts.by_colour(tmp_path / "data")
+  assert _train(tmp_path / "run", root, layouts.BY_COLOUR | {"duplicate_bits": 256}) == 2
+  error = capsys.readouterr().err
+  assert error == "mlseg: config.data.folder.duplicate_bits must be -1 to 255, not 256\n"
+
+
+def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path, capsys):
+  root, _ = layouts.by_colour(tmp_path / "data")
+  (root / "case2_mask.png").unlink()
+  assert _train(tmp_path / "run", root, layouts.BY_COLOUR) == 2
+  error = capsys.readouterr().err
+  assert error == (f"mlseg: {root}/case2.png: has no mask, expected case2_mask.png in {root}\n")
+  assert not (tmp_path / "run").exists()

@@ -1,0 +1,107 @@
+"""Spreads, flips and sizes of predictions, with networks whose answers are known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mlseg.data import preprocessing
+from mlseg.models import Model, Outputs
+from mlseg.prediction import inference
+
+SIZE = 8
+
+
+def _network(rule):
+  """Returns a network without parameters but one, whose foreground's logit is a rule."""
+
+  def apply(variables, images, train):
+    del train
+    score = rule(images[..., 0], variables["params"]["shift"])
+    return Outputs(logits=jnp.stack([jnp.zeros_like(score), score], -1)), {}
+
+  return Model(lambda key, images: {"params": {"shift": jnp.zeros(())}}, apply)
+
+
+def _predict(rule, images, shifts=(0.0,), flips=True):
+  predict = jax.jit(inference.make_predict(_network(rule), flips))
+  return predict({"params": {"shift": jnp.array(shifts)}}, jnp.asarray(images))
+
+
+def _images(count=3):
+  return np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 1), np.uint8)
+
+
+def test_a_network_that_looks_at_pixels_alone_has_no_flip_spread():
+  images = _images()
+  result = _predict(lambda grey, shift: 20 * (grey - 0.5 + shift), images)
+  np.testing.assert_array_equal(result.flip_spread, 0)
+  assert result.seed_spread is None
+  expected = 1 / (1 + np.exp(-20 * (images[..., 0] / 255 - 0.5)))
+  np.testing.assert_allclose(result.probabilities[..., 1], expected, atol=1e-5)
+  assert _predict(lambda grey, shift: grey, images, flips=False).flip_spread is None
+
+
+def test_a_network_that_always_answers_the_left_half():
+  columns = jnp.arange(SIZE) < SIZE // 2
+  result = _predict(lambda grey, shift: 0 * grey + jnp.where(columns, 9.0, -9.0), _images())
+  # Of the four views two give the left half and two the right one: 4 of 6 pairs do not overlap.
+  np.testing.assert_allclose(result.flip_spread, 2 / 3, rtol=1e-6)
+  np.testing.assert_array_equal(result.probabilities.argmax(-1)[0], np.tile(columns, (SIZE, 1)))
+
+
+def test_the_prediction_is_the_mean_over_seeds():
+  images, shifts = _images(), (-0.2, 0.0, 0.3)
+
+  def rule(grey, shift):
+    return 10 * (grey - 0.5 + shift)
+
+  result = _predict(rule, images, shifts, flips=False)
+  single = [_predict(rule, images, (shift,), flips=False).probabilities for shift in shifts]
+  np.testing.assert_allclose(result.probabilities, np.mean(single, axis=0), atol=1e-6)
+  regions = np.stack([np.asarray(one.argmax(-1)) for one in single]).astype(bool)
+  for n in range(len(images)):
+    dice = [
+      2 * (regions[i, n] & regions[j, n]).sum() / (regions[i, n].sum() + regions[j, n].sum())
+      for i, j in ((0, 1), (0, 2), (1, 2))
+    ]
+    assert result.seed_spread[n, 1] == pytest.approx(1 - np.mean(dice), abs=1e-6)
+
+
+def test_masks_that_are_both_empty_agree():
+  masks = np.zeros((3, 1, 4, 4), int)
+  np.testing.assert_array_equal(inference.spread(jnp.asarray(masks), 3), 0)
+  masks[0, 0, 0, 0] = 2
+  np.testing.assert_allclose(inference.spread(jnp.asarray(masks), 3)[0, 1:], [0, 2 / 3], rtol=1e-6)
+
+
+def test_restoring_at_the_same_size_changes_nothing():
+  probabilities = np.random.default_rng(0).dirichlet(np.ones(3), (16, 16)).astype(np.float32)
+  labels, best = inference.restore(probabilities, 16, 16)
+  np.testing.assert_array_equal(labels, probabilities.argmax(-1))
+  np.testing.assert_array_equal(best, probabilities.max(-1))
+
+
+def test_restoring_is_bilinear_and_the_first_of_equal_classes_wins():
+  # Two columns of pixels: half-pixel centres, as scipy and others count them.
+  probabilities = np.zeros((2, 2, 2), np.float32)
+  probabilities[:, 0, 0] = probabilities[:, 1, 1] = 1
+  labels, best = inference.restore(probabilities, 3, 4)
+  assert labels.shape == (3, 4)
+  assert labels[0].tolist() == [0, 0, 1, 1]
+  np.testing.assert_allclose(best[0], [1, 0.75, 0.75, 1])
+  labels, _ = inference.restore(np.full((2, 2, 2), 0.5, np.float32), 37, 211)
+  assert not labels.any()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pictures_are_prepared_for_as_many_channels_as_the_network_has(channels):
+  filtering = {"diameter": 0, "sigma_space": 1.0, "sigma_intensity": 1.0}
+  grey = np.arange(40 * 60, dtype=np.uint8).reshape(40, 60)
+  colour = np.stack([grey, grey, grey], -1)
+  for pixels in (grey, colour):
+    images = inference.prepare(pixels, 16, channels, filtering)
+    assert images.shape == (16, 16, channels)
+    expected = preprocessing.resize_image(grey, 16)
+    for channel in range(channels):
+      np.testing.assert_array_equal(images[..., channel], expected)

@@ -1,0 +1,178 @@
+"""Cells of a study: killed and resumed, failing one by one, tabulated; against an unbroken run."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mlseg import sweep
+from mlseg.report import __main__ as report
+from mlseg.training import train
+from tests.end_to_end.train_test import ROOT, SMOKE
+
+# Two groups of four models each; long enough to be killed in the middle of either.
+STUDY = {
+  "name": "tiny",
+  "config": str(ROOT / "configs" / "smoke.py"),
+  "seeds": 2,
+  "settings": {
+    "num_epochs": 6,
+    "data.image_size": 16,
+    "metrics.surface": False,
+    "seeds.strategy": "map",
+    "log_every": 14,
+  },
+  "axes": {
+    "split": {"grouped": {"data.split": "grouped"}, "random": {"data.split": "random"}},
+    "method": {"fixed": {"weighting.name": "fixed"}, "fusion": {}},
+  },
+  "reference": "fixed",
+}
+FILES = ("rows.csv", "dice.csv", "comparisons.csv", "table.md", "study.json")
+
+
+def _write(tmp_path, **entries):
+  path = tmp_path / "tiny.py"
+  path.write_text(f"def get_study():\n  return {STUDY | entries!r}\n")
+  return f"--study={path}"
+
+
+def _start(study, workdir, cache):
+  command = [sys.executable, "-u", "-m", "mlseg.sweep", study, f"--workdir={workdir}"]
+  pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+  environ = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
+  return subprocess.Popen(command, cwd=ROOT, env=environ, **pipes)
+
+
+def _kill_after(process, said):
+  """Kills a process a moment after it said something; returns what it had said."""
+  output = []
+  for line in process.stdout:
+    output.append(line)
+    if said in line:
+      time.sleep(random.uniform(0, 0.3))
+      break
+  process.send_signal(signal.SIGKILL)
+  process.communicate(timeout=60)
+  return "".join(output)
+
+
+def _finish(process):
+  """Waits for a process to end well; returns what it said."""
+  output = process.communicate(timeout=300)[0]
+  assert process.returncode == 0, output
+  return output
+
+
+@pytest.mark.slow
+def test_a_study_that_is_killed_twice_gives_the_tables_of_an_unbroken_one(tmp_path):
+  study, cache = _write(tmp_path), tmp_path / "cache"
+  output = _kill_after(_start(study, tmp_path / "broken", cache), "epoch   3/6")
+  assert "cells   0 of 4 done, 4 to train" in output
+  # The first group is complete, the second in its middle.
+  output = _kill_after(_start(study, tmp_path / "broken", cache), "all     75 % of 8 models")
+  assert "goes on from step" in output
+  output = _finish(_start(study, tmp_path / "broken", cache))
+  assert "cells   2 of 4 done, 2 to train" in output
+  assert "goes on from step" in output
+  _finish(_start(study, tmp_path / "unbroken", cache))
+  for name in FILES:
+    assert (tmp_path / "broken" / name).read_text() == (tmp_path / "unbroken" / name).read_text()
+  assert not list((tmp_path / "broken" / "checkpoints").iterdir())  # for nothing any more
+
+
+def test_cells_that_fail_are_reported_and_lose_no_other(tmp_path, capsys):
+  settings = STUDY["settings"] | {"num_epochs": 1}
+  methods = {
+    "fixed": {"weighting.name": "fixed"},
+    "no such": {"weighting.name": "no_such"},
+    "late": {"loss_options.focal.gamma": -1.0, "auxiliary.name": "focal"},
+    "diverges": {"optimizer.learning_rate": 1e30, "max_nonfinite": 3},
+    "fusion": {},
+  }
+  axes = {"method": methods}
+  study = _write(tmp_path, settings=settings, axes=axes)
+  command = ["mlseg.sweep", study, f"--workdir={tmp_path / 'out'}"]
+  assert sweep.run(command) == 1
+  said = capsys.readouterr()
+  assert "no_such failed: unknown weighting 'no_such'" in said.err.replace("no such", "no_such")
+  assert "late failed: config.loss_options.focal" in said.err
+  assert "diverges failed:" in said.err
+  table = (tmp_path / "out" / "table.md").read_text()
+  rows = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| f")]
+  assert rows == ["fixed", "fusion"] * 2
+  assert "Failed: " in table
+  # What is complete, or has diverged, is not trained again.
+  assert sweep.run(command) == 1
+  said = capsys.readouterr()
+  assert "cells   2 of 5 done, 1 to train, 2 failed" in said.out
+  assert "compiled" not in said.out
+  assert (tmp_path / "out" / "table.md").read_text() == table
+
+
+def test_a_group_that_breaks_down_loses_no_other(tmp_path, capsys, monkeypatch):
+  whole = train.train_together
+
+  def with_little_memory(runs, *others):
+    if runs[0].title == "grouped/fixed":
+      raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+    return whole(runs, *others)
+
+  study = _write(tmp_path, settings=STUDY["settings"] | {"num_epochs": 1})
+  command = ["mlseg.sweep", study, f"--workdir={tmp_path}", "--cells=grouped/*", "--together=2"]
+  monkeypatch.setattr(train, "train_together", with_little_memory)
+  assert sweep.run(command) == 1
+  error = capsys.readouterr().err
+  assert error == ("mlseg: grouped/fixed failed: RuntimeError: RESOURCE_EXHAUSTED: out of memory\n")
+  assert "Failed: grouped/fixed" in (tmp_path / "table.md").read_text()
+  monkeypatch.undo()  # it is tried again
+  assert sweep.run(command) == 0
+  said = capsys.readouterr().out
+  assert "cells   1 of 2 done, 1 to train" in said
+  assert "Failed" not in (tmp_path / "table.md").read_text()
+
+
+def test_a_mistake_that_all_cells_share_is_one_line(tmp_path, capsys):
+  study = _write(tmp_path, settings=STUDY["settings"] | {"data.root": str(tmp_path / "nowhere")})
+  assert sweep.run(["mlseg.sweep", study, f"--workdir={tmp_path / 'out'}"]) == 2
+  assert capsys.readouterr().err.count("nowhere does not exist") == 1
+
+
+def test_only_chosen_cells_are_trained(tmp_path, capsys):
+  study = _write(tmp_path, settings=STUDY["settings"] | {"num_epochs": 1})
+  command = ["mlseg.sweep", study, f"--workdir={tmp_path}", "--cells=grouped/*", "--together=2"]
+  assert sweep.run(command) == 0
+  said = capsys.readouterr().out
+  assert said.count("compiled in") == 2  # one group for each cell
+  assert "all     100 % of 4 models" in said
+  content = json.loads((tmp_path / "study.json").read_text())
+  assert [cell["complete"] for cell in content["cells"]] == [True, True, False, False]
+  # The report of the folder has the study's tables.
+  assert report.main(["mlseg.report", str(tmp_path), f"--out={tmp_path / 'report'}"]) == 0
+  page = (tmp_path / "report" / "index.html").read_text()
+  assert "tiny, grouped: as the paper counts" in page
+  assert "Not complete: random/fixed, random/fusion." in page
+  capsys.readouterr()
+  assert sweep.run(["mlseg.sweep", study, "--cells=none/*"]) == 2
+  assert "--cells=none/* is none of grouped/fixed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  ("flags", "said"),
+  [
+    (["--config=x.py", "--study=y.py"], "--study names recipe and axes"),
+    (["--study=nowhere.py"], "--study: there is no file nowhere.py"),
+    ([f"--study={ROOT / 'configs' / 'smoke.py'}"], "has no function get_study"),
+    ([SMOKE, "--together=-1"], "--together must not be negative"),
+  ],
+)
+def test_wrong_use_is_one_line(flags, said, capsys):
+  assert sweep.run(["mlseg.sweep", *flags]) == 2
+  error = capsys.readouterr().err
+  assert said in error
+  assert error.count("\n") == 1

@@ -1,0 +1,121 @@
+"""Skipped steps, and runs that split anywhere."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mlseg.training import step as train_step
+from mlseg.weighting.from_losses import dynamic_memory_fusion, fixed
+
+
+def _loss_fn(params, model_state, batch):
+  images, targets = batch
+  error = images @ params["w"] - targets
+  return {"l2": (error**2).mean(), "l1": jnp.abs(error).mean()}, model_state
+
+
+def _batch(step):
+  rng = np.random.default_rng(step)
+  return rng.normal(size=(4, 3)).astype(np.float32), rng.normal(size=4).astype(np.float32)
+
+
+def _data(num=8):
+  batches = [_batch(i) for i in range(num)]
+  return tuple(jnp.stack(parts) for parts in zip(*batches, strict=True))
+
+
+def _batch_at(data, key, step):
+  del key
+  return jax.tree.map(lambda x: x[step % x.shape[0]], data)
+
+
+def _start(weighting, optimizer=None):
+  optimizer = optimizer or optax.adam(1e-2)
+  variables = {"params": {"w": jnp.array([1.0, -2.0, 0.5])}}
+  state = train_step.init_state(jax.random.key(0), variables, optimizer, weighting, ("l2", "l1"))
+  return state, train_step.make_step(_loss_fn, optimizer, weighting)
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_a_step_that_is_not_finite_changes_nothing_but_its_counts(where):
+  weighting = dynamic_memory_fusion("variance", capacity=4, min_history=2)
+  optimizer = optax.adam(1e-2)
+
+  def loss_fn(params, model_state, batch):
+    losses, _ = _loss_fn(params, model_state, batch)
+    x = params["w"][0] - 1.0  # 0 at the start: √ has a finite value and an infinite slope there
+    losses["l1"] += jnp.sqrt(jnp.abs(x)) if where == "gradient" else jnp.nan
+    return losses, {"seen": model_state["seen"] + 1}
+
+  variables = {"params": {"w": jnp.array([1.0, -2.0, 0.5])}, "seen": jnp.zeros(())}
+  before = train_step.init_state(jax.random.key(0), variables, optimizer, weighting, ("l2", "l1"))
+  step = jax.jit(train_step.make_step(loss_fn, optimizer, weighting))
+  after, _ = step(before, _batch(0))
+  after, log = step(after, _batch(1))
+  for name in ("variables", "opt_state", "weighting_state"):
+    jax.tree.map(np.testing.assert_array_equal, getattr(after, name), getattr(before, name))
+  assert int(after.step) == 2
+  assert (int(after.nonfinite.total), int(after.nonfinite.in_row)) == (2, 2)
+  blamed = {name: int(count) for name, count in after.nonfinite.losses.items()}
+  assert blamed == {"l2": 0, "l1": 2 if where == "loss" else 0}
+  assert all(np.isfinite(w) for w in log.weights.values())
+
+
+def test_a_finite_step_ends_the_row_and_keeps_the_total():
+  state, step = _start(fixed())
+  images, targets = _batch(0)
+  state, _ = step(state, (images * np.nan, targets))
+  state, _ = step(state, (images, targets))
+  assert (int(state.nonfinite.total), int(state.nonfinite.in_row)) == (1, 0)
+  assert set(map(int, state.nonfinite.losses.values())) == {0}
+
+
+@pytest.mark.parametrize("parts", [[7], [3, 4], [1, 1, 5]])
+def test_a_run_in_parts_is_bitwise_that_in_one(parts):
+  weighting = dynamic_memory_fusion("mad", capacity=4, min_history=2)
+  whole, step = _start(weighting)
+  run_steps, traces = train_step.make_run(step, _batch_at), []
+
+  @jax.jit
+  def run(state, data, num_steps):
+    traces.append(num_steps)
+    return run_steps(state, data, num_steps)
+
+  data = _data()
+  expected, _ = run(whole, data, 7)
+  state, _ = _start(weighting)
+  for count in parts:
+    state, _ = run(state, data, count)
+  keys = [jax.random.key_data(s.key) for s in (state, expected)]
+  jax.tree.map(
+    np.testing.assert_array_equal, state._replace(key=keys[0]), expected._replace(key=keys[1])
+  )
+  assert len(traces) == 1  # the number of steps is an argument of the program
+
+
+def test_the_log_of_a_run_is_the_mean_over_its_steps():
+  state, step = _start(fixed(), optax.sgd(0.0))
+  data = _data()
+  _, log = train_step.make_run(step, _batch_at)(state, data, 3)
+  each = [step(state, jax.tree.map(lambda x, i=i: x[i], data))[1].losses["l2"] for i in range(3)]
+  np.testing.assert_allclose(log.losses["l2"], np.mean(each), rtol=1e-6)
+
+
+def test_only_a_higher_score_makes_new_best_variables():
+  state, _ = _start(fixed())
+  first = train_step.update_best(state, jnp.float32(0.5), jnp.int32(1))
+  moved = first._replace(variables=jax.tree.map(lambda x: x + 1, first.variables))
+  worse = train_step.update_best(moved, jnp.float32(0.4), jnp.int32(2))
+  better = train_step.update_best(moved, jnp.float32(0.6), jnp.int32(2))
+  nan = train_step.update_best(moved, jnp.float32(jnp.nan), jnp.int32(2))
+  for kept in (worse, nan):
+    assert (float(kept.best.score), int(kept.best.epoch)) == (0.5, 1)
+    np.testing.assert_array_equal(
+      kept.best.variables["params"]["w"], state.variables["params"]["w"]
+    )
+  assert int(better.best.epoch) == 2
+  np.testing.assert_array_equal(
+    better.best.variables["params"]["w"], moved.variables["params"]["w"]
+  )
