@@ -24,10 +24,11 @@ ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
 from mlseg.devices import compiler
+from mlseg.recipe import data as recipe_data
 from mlseg.recipe import losses as recipe_losses
 from mlseg.recipe import model as recipe_model
 from mlseg.recipe import optimizer as recipe_optimizer
-from mlseg.recipe import parse, properties
+from mlseg.recipe import parse
 from mlseg.recipe import weighting as recipe_weighting
 from mlseg.training import batches, objective
 from mlseg.training import step as train_step
@@ -62,12 +63,12 @@ def measure(losses: tuple[str, ...], overrides: tuple[str, ...] = ()) -> Memory:
   config.weighting.fixed = (1.0,) * len(config.losses)
   model = recipe_model.make_model(config, 2, 2)
   edges = jnp.arange(1.0, config.model.num_textures)
-  functions = recipe_losses.make_losses(config, 2, 2, edges=edges)
+  functions = recipe_losses.make_losses(recipe_losses.read(config), 2, 2, edges=edges)
   loss_fn = objective.make_loss_fn(model, functions, 2)
   optimizer = recipe_optimizer.make_optimizer(config, 100)
   method = recipe_weighting.make_weighting(config, 10)
   step = train_step.make_step(loss_fn, optimizer, method, config.weighting.gram_at)
-  height, width = properties.input_shape(config)
+  height, width = recipe_data.read(config).input_shape
   count = config.batch_size
   masks = jax.ShapeDtypeStruct((count, height, width), jnp.uint8)
   batch = batches.Batch(

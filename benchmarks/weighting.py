@@ -34,7 +34,7 @@ from mlseg.recipe import data as recipe_data
 from mlseg.recipe import losses as recipe_losses
 from mlseg.recipe import model as recipe_model
 from mlseg.recipe import optimizer as recipe_optimizer
-from mlseg.recipe import parse, properties
+from mlseg.recipe import parse
 from mlseg.training import batches, objective
 from mlseg.training import step as train_step
 from mlseg.weighting import registry
@@ -97,12 +97,14 @@ class Network(NamedTuple):
 def make_network(batch_size: int) -> Network:
   """Returns the network of the recipe, with one batch of its data."""
   config = parse.parse(["", f"--config={CONFIG}", f"--config.batch_size={batch_size}"])[0]
-  cases = recipe_data.make_cases([config])
+  cases = recipe_data.load_cases(recipe_data.read(config), [recipe_losses.read(config).targets])
   images = pipeline.to_float(jnp.asarray(cases.images[:batch_size]))
   masks = jnp.asarray(cases.masks[:batch_size])
   batch = batches.Batch(images, masks)
   model = recipe_model.make_model(config, 2)
-  loss_fn = objective.make_loss_fn(model, recipe_losses.make_losses(config, 2), 2)
+  loss_fn = objective.make_loss_fn(
+    model, recipe_losses.make_losses(recipe_losses.read(config), 2), 2
+  )
   return Network(config, loss_fn, model.init(jax.random.key(0), images[:1]), batch)
 
 
@@ -111,7 +113,7 @@ def make_training_step(network: Network, method: weighting.LossWeighting, gram_a
   optimizer = recipe_optimizer.make_optimizer(network.config, 1000)
   step = train_step.make_step(network.loss_fn, optimizer, method, gram_at=gram_at)
   variables = jax.tree.map(jnp.copy, network.variables)
-  names = tuple(properties.loss_names(network.config))
+  names = tuple(recipe_losses.loss_names(network.config))
   state = train_step.init_state(jax.random.key(0), variables, optimizer, method, names)
   compiled = jax.jit(step, donate_argnums=0).lower(state, network.batch)
   run = compiled.compile(compiler.compiler_options())

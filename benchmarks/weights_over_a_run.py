@@ -21,10 +21,10 @@ import numpy as np
 from mlseg import weighting
 from mlseg.devices import compiler
 from mlseg.recipe import data as recipe_data
+from mlseg.recipe import experiment, parse
 from mlseg.recipe import losses as recipe_losses
 from mlseg.recipe import model as recipe_model
 from mlseg.recipe import optimizer as recipe_optimizer
-from mlseg.recipe import parse
 from mlseg.training import batches, objective
 from mlseg.training import step as train_step
 from mlseg.training.batches import Data
@@ -42,17 +42,19 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73")
 def record() -> None:
   """Trains with equal weights, and writes losses and Gram matrices."""
   config = parse.parse(["", "--config=configs/dmf_busi.py:fixed"])[0]
-  loaded = recipe_data.make_cases([config])
-  split = recipe_data.make_split(config, loaded, None, config.seed)
+  loaded = recipe_data.load_cases(recipe_data.read(config), [recipe_losses.read(config).targets])
+  split = recipe_data.make_split(
+    recipe_data.read(config), config.batch_size, loaded, None, config.seed
+  )
   steps_per_epoch = len(split.train) // config.batch_size
   num_steps = steps_per_epoch * config.num_epochs
   model = recipe_model.make_model(config, len(loaded.class_names))
-  losses = recipe_losses.make_losses(config, len(loaded.class_names))
+  losses = recipe_losses.make_losses(recipe_losses.read(config), len(loaded.class_names))
   loss_fn = objective.make_loss_fn(model, losses, len(loaded.class_names))
   optimizer = recipe_optimizer.make_optimizer(config, num_steps)
   recorder = _recorder(len(losses))
   step = train_step.make_step(loss_fn, optimizer, recorder, gram_at="logits")
-  batch_at = batches.make_batch_at(config)
+  batch_at = batches.make_batch_at(experiment.read(config))
   variables = model.init(jax.random.key(config.seed), jnp.zeros((1, 128, 128, 1)))
   state = train_step.init_state(
     jax.random.key(config.seed), variables, optimizer, recorder, tuple(losses)

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from mlseg.devices import runtime
 from mlseg.errors import UserError
 from mlseg.recipe.parse import parse
-from mlseg.training.launch import run
+from mlseg.training import launch
 
 if TYPE_CHECKING:
   from mlseg.console import Reporter
@@ -27,13 +27,16 @@ def main(argv: list[str]) -> int:
   except UserError as error:
     print(f"mlseg: {error}", file=sys.stderr)
     return 2
-  return run(lambda reporter: _train(config, workdir, reporter), config, config.num_seeds)
+  return launch.run(
+    lambda reporter: _train(config, workdir, reporter), config.seeds.strategy, config.num_seeds
+  )
 
 
 def _train(config: ConfigDict, workdir: pathlib.Path, reporter: "Reporter") -> None:
+  from mlseg.recipe import experiment
   from mlseg.training import train
 
-  train.train(config, workdir, reporter)
+  train.train(experiment.read(config), workdir, reporter)
 
 
 if __name__ == "__main__":

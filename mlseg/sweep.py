@@ -174,9 +174,9 @@ def run(argv: list[str]) -> int:
   if not options.mine:
     print(f"mlseg: this task has nothing to do: the grid has {len(whole.cells)} cells")
     return 0
-  models = sum(cell.config.num_seeds for cell in options.mine)
-  first = options.mine[0].config
-  return launch.run(lambda reporter: sweep(whole, options, reporter), first, models)
+  models = sum(cell.recipe["num_seeds"] for cell in options.mine)
+  strategy = options.mine[0].recipe["seeds"]["strategy"]
+  return launch.run(lambda reporter: sweep(whole, options, reporter), strategy, models)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def test_the_study_has_the_papers_table_on_two_splits(monkeypatch):
   (line,) = [line for line in STUDIES if "dmf_busi" in line]
   whole, _ = sweep.parse(["mlseg.sweep", *shlex.split(line.split("mlseg.sweep", 1)[1])])
   papers = [cell for cell in whole.cells if cell.labels["method"] in whole.published["rows"]]
-  assert len(papers) * papers[0].config.num_seeds == 2 * 130
+  assert len(papers) * papers[0].recipe["num_seeds"] == 2 * 130
 
 
 def test_the_weighting_example_runs():

@@ -21,7 +21,7 @@ def test_all_variants_are_the_rows_of_the_papers_table():
   assert len(whole.cells) == 13
   assert whole.cells[0].name == "variance+tversky"
   assert whole.cells[-1].name == "fixed"
-  assert {cell.config.num_seeds for cell in whole.cells} == {10}
+  assert {cell.recipe["num_seeds"] for cell in whole.cells} == {10}
   assert options.workdir == _parse(DMF, "--variants=all", "--config.num_seeds=10")[1].workdir
   assert options.workdir != _parse(DMF, "--variants=all", "--config.num_seeds=9")[1].workdir
 
@@ -36,9 +36,9 @@ def test_a_grid_is_every_combination_of_variants_and_values():
   points = whole.cells
   assert len(points) == 8
   assert points[0].name == "fixed__learning_rate=1e-3__fixed=(1.0__2.0__1.0)"
-  assert points[1].config.weighting.fixed == (1.0, 1.0, 1.0)
-  assert points[2].config.optimizer.learning_rate == 1e-4
-  assert points[4].config.variant == "mad+none"
+  assert points[1].recipe["weighting"]["fixed"] == (1.0, 1.0, 1.0)
+  assert points[2].recipe["optimizer"]["learning_rate"] == 1e-4
+  assert points[4].recipe["variant"] == "mad+none"
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def many_models(number: int, options: dict[str, Any]) -> Run:
   """Returns a run of training steps of the Dynamic Memory Fusion recipe, of so many models."""
   config = parse.parse(["", f"--config={options['config']}"])[0]
   model = recipe_model.make_model(config, 2)
-  losses = recipe_losses.make_losses(config, 2)
+  losses = recipe_losses.make_losses(recipe_losses.read(config), 2)
   method = recipe_weighting.make_weighting(config, 14)
   optimizer = recipe_optimizer.make_optimizer(config, 280)
   loss_fn = objective.make_loss_fn(model, losses, 2)

@@ -68,7 +68,7 @@ def make_training(
 ) -> Training:
   """Returns the training of the reference network under equally weighted losses."""
   model = models.from_linen(make_module(problem, dtype, remat))
-  functions = {name: loss_table.LOSSES[name] for name in losses}
+  functions = {name: loss_table.LOSSES[name].function for name in losses}
   loss_fn = objective.make_loss_fn(model, functions, problem.num_classes)
   optimizer, fixed = optax.adam(problems.LEARNING_RATE), weighting.fixed()
   step = train_step.make_step(loss_fn, optimizer, fixed, num_microbatches=num_microbatches)

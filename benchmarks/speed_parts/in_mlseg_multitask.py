@@ -40,7 +40,7 @@ def make_training(problem: Problem) -> Training:
   model = recipe_model.make_model(config, problem.num_classes, problems.NUM_LABELS)
   class_weights = {DIAGNOSIS: jnp.array(problems.LABEL_WEIGHTS, jnp.float32)}
   losses = recipe_losses.make_losses(
-    config, problem.num_classes, problems.NUM_LABELS, class_weights
+    recipe_losses.read(config), problem.num_classes, problems.NUM_LABELS, class_weights
   )
   loss_fn = objective.make_loss_fn(model, losses, problem.num_classes)
   optimizer = recipe_optimizer.make_optimizer(

@@ -69,7 +69,7 @@ def main() -> None:
 def score_training(workdir: pathlib.Path) -> dict[int, dict[str, float]]:
   """Returns by seed the scores of a run's models on the pictures that they were trained on."""
   run = trained.load(workdir)
-  cases = recipe_data.make_cases([run.config])
+  cases = recipe_data.load_cases(run.data)
   if cases.fingerprint != json.loads((workdir / "config.json").read_text())["data"]:
     raise SystemExit(f"{workdir}: was trained on other data")
   split = json.loads((workdir / "split.json").read_text())["seeds"]

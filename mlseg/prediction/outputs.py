@@ -10,7 +10,6 @@ from mlseg.files import write_file
 from mlseg.io.pictures import overlays
 from mlseg.io.pictures.picture import Picture
 from mlseg.prediction import inference, region_table, trained
-from mlseg.recipe import properties
 from mlseg.workdir.columns import PROBABILITY
 
 REGIONS, DIAGNOSES = "predictions.csv", "diagnoses.csv"
@@ -32,7 +31,7 @@ def names(run: trained.Trained, saliency: str) -> list[str]:
     run: whose heads decide.
     saliency: one of `gradcam.METHODS`, or 'none'.
   """
-  found = ["masks", "overlays", REGIONS] if properties.segments(run.config) else []
+  found = ["masks", "overlays", REGIONS] if run.network.segments else []
   if run.label_names:
     found += ["saliency"] if has_saliency(run, saliency) else []
     found += [DIAGNOSES]
@@ -41,7 +40,7 @@ def names(run: trained.Trained, saliency: str) -> list[str]:
 
 def has_saliency(run: trained.Trained, saliency: str) -> bool:
   """Returns whether predictions show where the network looked: not over several tiles."""
-  return bool(saliency != NONE and run.label_names and not run.config.data.patch_size)
+  return bool(saliency != NONE and run.label_names and not run.data.patch_size)
 
 
 def columns(table: str, run: trained.Trained) -> tuple[str, ...]:

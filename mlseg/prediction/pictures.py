@@ -23,8 +23,6 @@ from mlseg.io.pictures.picture import Picture
 from mlseg.prediction import inference, region_table, trained
 from mlseg.prediction import outputs as prediction_outputs
 from mlseg.prediction import volumes as predict_volumes
-from mlseg.recipe import properties
-from mlseg.recipe.properties import has_volumes
 
 # Of the pictures of a batch, in bytes, so that large ones do not fill the memory.
 _MAX_BATCH_BYTES = 2**28
@@ -63,7 +61,7 @@ def predict(options: Options, reporter: Reporter) -> tuple[int, int]:
     UserError: no trained run, no pictures, or results cannot be written.
   """
   run = trained.load(options.workdir)
-  if has_volumes(run.config):
+  if run.data.has_volumes:
     claim = functools.partial(_claim, options, run)
     return predict_volumes.predict(
       options.images, options.out, run, options.saliency, claim, reporter
@@ -154,8 +152,8 @@ def _say_header(
   reporter: Reporter, options: Options, run: trained.Trained, num_pictures: int, num_others: int
 ) -> None:
   """Prints what is about to be predicted with what."""
-  size, seeds = properties.input_size(run.config), len(run.seeds)
-  tiles = ", in tiles" if run.config.data.patch_size else ""
+  size, seeds = run.data.input_size, len(run.seeds)
+  tiles = ", in tiles" if run.data.patch_size else ""
   others = f", {_count(num_others, 'other file')} left out" if num_others else ""
   reporter.say(f"model     {options.workdir}, {_count(seeds, 'seed')}, {size}×{size}{tiles}")
   reporter.say(f"classes   {', '.join(run.class_names)}")
@@ -177,7 +175,7 @@ def _predict_all(
 ) -> tuple[dict[str, list[dict[str, Any]]], int]:
   """Returns the rows of each table and the number of files that could not be read."""
   # Pictures that are predicted in tiles keep their size: none then depends on that of the others.
-  batch_size = 1 if run.config.data.patch_size else min(options.batch_size, len(work))
+  batch_size = 1 if run.data.patch_size else min(options.batch_size, len(work))
   saliency = options.saliency if prediction_outputs.has_saliency(run, options.saliency) else None
   function = inference.make_predict(run.model, options.flips, saliency)
   compiled = jax.jit(function, compiler_options=compiler.compiler_options())
@@ -242,12 +240,11 @@ def _stack(
   Pictures that are predicted in tiles keep their size, and are mirrored at their lower and right
   borders up to one of few sizes: one program for each.
   """
-  options = run.config.data
-  filtering = {name: options[name] for name in ("diameter", "sigma_space", "sigma_intensity")}
+  options = run.data
 
   def prepare(job: _Job) -> np.ndarray:
     size = 0 if options.patch_size else options.image_size
-    return inference.prepare(job.picture.pixels, size, run.channels, filtering)
+    return inference.prepare(job.picture.pixels, size, run.channels, options.filtering)
 
   prepared = list(pool.map(prepare, jobs))
   sides = np.max([image.shape[:2] for image in prepared], axis=0)
@@ -275,7 +272,7 @@ def _write_all(
   def write(n: int) -> list[tuple[str, list[dict[str, Any]]]]:
     job = jobs[n]
     own = jax.tree.map(lambda array: array[n], prediction)
-    if run.config.data.patch_size and own.probabilities is not None:
+    if run.data.patch_size and own.probabilities is not None:
       height, width = job.picture.pixels.shape[:2]
       own = own._replace(probabilities=own.probabilities[:height, :width])
     place = prediction_outputs.Place(options.out, job.name, _relative(job.path, options.images))

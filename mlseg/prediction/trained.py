@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from mlseg.errors import UserError
 from mlseg.models import Model
-from mlseg.recipe import model as recipe_model
-from mlseg.recipe import properties
+from mlseg.recipe import experiment
+from mlseg.recipe.data import DataRecipe
+from mlseg.recipe.model import NetworkRecipe
 from mlseg.workdir import columns, model_file
 
 PyTree = Any
@@ -21,9 +21,11 @@ _CHANNELS = (1, 3)
 
 
 class Trained(NamedTuple):
-  """What a run's folder holds of its network."""
+  """The network of a run, from its folder."""
 
-  config: ConfigDict
+  name: str  # of the recipe, with its variant
+  data: DataRecipe
+  network: NetworkRecipe
   model: Model
   variables: PyTree  # arrays with a leading axis of seeds
   seeds: tuple[int, ...]
@@ -41,7 +43,7 @@ def load(workdir: pathlib.Path) -> Trained:
   """
   if not workdir.is_dir():
     raise UserError(f"workdir {workdir} does not exist")
-  config = _read_config(workdir / "config.json")
+  content = _read_config(workdir / "config.json")
   class_names, label_names = _class_names(workdir), _label_names(workdir / "diagnoses.csv")
   best = model_file.read(workdir)
   path = workdir / model_file.NAME
@@ -49,8 +51,9 @@ def load(workdir: pathlib.Path) -> Trained:
   if not shapes or any(one != next(iter(shapes.values())) for one in shapes.values()):
     raise UserError(f"{path} is damaged (its seeds differ in their arrays)")
   try:
-    model = recipe_model.make_model(config, len(class_names), len(label_names))
-    channels = _channels(model, properties.input_shape(config), next(iter(shapes.values())))
+    data, network = experiment.read_network(content)
+    model = network.make(len(class_names), len(label_names))
+    channels = _channels(model, data.input_shape, next(iter(shapes.values())))
   except (AttributeError, KeyError, TypeError) as error:
     raise UserError(f"{workdir / 'config.json'} is not the config of a run ({error})") from error
   if channels is None:
@@ -60,12 +63,23 @@ def load(workdir: pathlib.Path) -> Trained:
     )
   variables = jax.tree.map(lambda *leaves: np.stack(leaves), *best.values())
   digest = hashlib.sha256(path.read_bytes()).hexdigest()
-  return Trained(config, model, variables, tuple(best), class_names, label_names, channels, digest)
+  return Trained(
+    f"{content['name']}:{content['variant']}",
+    data,
+    network,
+    model,
+    variables,
+    tuple(best),
+    class_names,
+    label_names,
+    channels,
+    digest,
+  )
 
 
-def _read_config(path: pathlib.Path) -> ConfigDict:
+def _read_config(path: pathlib.Path) -> dict[str, Any]:
   try:
-    return ConfigDict(json.loads(path.read_text())["config"])
+    return dict(json.loads(path.read_text())["config"])
   except OSError as error:
     raise UserError(f"{path} cannot be read ({error.strerror}); is it a run's folder?") from error
   except (ValueError, KeyError, TypeError) as error:

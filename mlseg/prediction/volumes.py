@@ -17,7 +17,6 @@ from mlseg.errors import UserError
 from mlseg.files import write_file
 from mlseg.prediction import inference, region_table, trained
 from mlseg.prediction import outputs as prediction_outputs
-from mlseg.recipe.properties import num_slices
 from mlseg.report import plots
 from mlseg.workdir.patients import Patients
 
@@ -49,11 +48,11 @@ def predict(
   Raises:
     UserError: there is no manifest, it is wrong, or results cannot be written.
   """
-  table = images / run.config.data.cohort.manifest if images.is_dir() else images
+  table = images / run.data.options.manifest if images.is_dir() else images
   found = manifest.read(table, with_labels=False)
   try:
     claim()
-    reporter.say(f"model     {run.config.name}:{run.config.variant}, seeds {list(run.seeds)}")
+    reporter.say(f"model     {run.name}, seeds {list(run.seeds)}")
     reporter.say(f"diagnoses {', '.join(run.label_names)}")
     reporter.say(f"patients  {len(found)} in {table}")
     start = time.monotonic()
@@ -74,7 +73,7 @@ def _predict_all(
   reporter: Reporter,
 ) -> int:
   """Predicts patients one by one, so that one volume is in memory; returns how many failed."""
-  options = cohort.Options(**dict(run.config.data.cohort))
+  options = run.data.options
   shown = saliency if prediction_outputs.has_saliency(run, saliency) else None
   function = inference.make_predict(run.model, False, shown, options.slices)
   network = jax.jit(function, compiler_options=compiler.compiler_options())
@@ -84,7 +83,7 @@ def _predict_all(
   with reporter.bar("patients", len(found), 0):
     for number, patient in enumerate(found, start=1):
       try:
-        image, mask = cohort.read_patient(patient, options, run.config.data.image_size)
+        image, mask = cohort.read_patient(patient, options, run.data.image_size)
       except UserError as error:
         print(f"mlseg: {error}", file=sys.stderr)
         continue
@@ -94,7 +93,7 @@ def _predict_all(
       attention += _rows(patient.name, prediction.attention[0])
       if shown:
         page = _page(run, patient, image, mask, prediction)
-        plots.plot_patients(out / "patients", run.config.name, page, number)
+        plots.plot_patients(out / "patients", run.name.partition(":")[0], page, number)
       reporter.advance(number)
   columns = prediction_outputs.columns(prediction_outputs.DIAGNOSES, run)
   write_file(out / prediction_outputs.DIAGNOSES, region_table.to_csv(answers, columns))
@@ -119,7 +118,7 @@ def _page(
   prediction: inference.Prediction,
 ) -> Patients:
   """Returns what a figure of a patient shows."""
-  slices = num_slices(run.config)
+  slices = run.data.num_slices
   diagnoses = np.asarray(prediction.diagnoses)[0]
   called = run.label_names[int(diagnoses.argmax())]
   own = np.zeros_like(mask)

@@ -1,1 +1,1 @@
-"""TODO."""
+"""From a recipe's config to plain records; `experiment.read` is the one door."""

@@ -1,130 +1,223 @@
-"""TODO mlseg.recipe.data."""
+"""The section `config.data`: the data set of a recipe, and its parts."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from mlseg.data import cases, targets
+from mlseg.data.datasets import cohort
 from mlseg.data.splits import cross_validation, grouped
 from mlseg.errors import UserError, require, unknown, user_errors
-from mlseg.recipe import properties
-from mlseg.recipe.properties import TEXTURE, max_objects, uses_distances, uses_textures
 
-
-def make_cases(configs: Sequence[ConfigDict]) -> cases.Cases:
-  """Returns the preprocessed data set, with distances or objects where a loss reads them.
-
-  Args:
-    configs: the recipes, of one data set.
-  """
-  options = configs[0].data
-  rule = "config.data.patch_size must be 0, or at least 8"
-  require(options.patch_size == 0 or options.patch_size >= 8, rule, options.patch_size)
-  own = None
-  if options.name in cases.OPTIONS:
-    with user_errors(f"config.data.{options.name}"):
-      own = cases.OPTIONS[options.name](**dict(options.get(options.name, {})))
-  loaded = cases.load(
-    options.name,
-    root=options.root,
-    image_size=0 if options.patch_size else options.image_size,
-    diameter=options.diameter,
-    sigma_space=options.sigma_space,
-    sigma_intensity=options.sigma_intensity,
-    options=own,
-  )
-  if count := max(map(max_objects, configs)):
-    numbers = targets.number_objects(loaded.masks, count, loaded.objects)
-    loaded = loaded._replace(instances=numbers)
-  if any(map(uses_textures, configs)):
-    statistic = configs[0].loss_options[TEXTURE].statistic
-    with user_errors(f"config.loss_options.{TEXTURE}"):
-      slices = properties.num_slices(configs[0])
-      values = targets.statistics(loaded.images, loaded.masks, statistic, slices)
-    loaded = loaded._replace(textures=values)
-  if not any(map(uses_distances, configs)):
-    return loaded
-  maps = targets.signed_distances(loaded.masks, len(loaded.class_names))
-  return loaded._replace(distances=maps)
-
-
+PLACEMENTS = ("device", "host")
 PUBLISHED = "published"  # a split whose test part came with the data
-
-
 SPLITS = (*grouped.METHODS, PUBLISHED)
 
 
-def find_near_duplicates(config: ConfigDict, data: cases.Cases) -> list[tuple[int, int, int]]:
-  """Returns the pairs of pictures that a split keeps together, and in how many bits they differ."""
-  if config.data.name != cases.FOLDER:
+class DataRecipe(NamedTuple):
+  """The data of a recipe; `configs/dmf_busi.py` says what each number means.
+
+  The defaults are those of runs that were trained before a key existed.
+  """
+
+  name: str
+  root: str | None
+  image_size: int
+  diameter: int
+  sigma_space: float
+  sigma_intensity: float
+  placement: str = "device"
+  patch_size: int = 0
+  patch_overlap: float = 0.5
+  split: str = "grouped"
+  split_seed: int = 0
+  resplit: bool = True
+  fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
+  num_folds: int = 0
+  fold: int = -1
+  options: Any = None  # the data set's own section, of the class in `cases.OPTIONS`
+
+  @property
+  def has_volumes(self) -> bool:
+    """Whether an image is a volume, whose slices lie one below the other."""
+    return self.name == cohort.NAME
+
+  @property
+  def num_slices(self) -> int:
+    """The number of slices of a volume; 1 for plain images."""
+    return self.options.slices if self.has_volumes else 1
+
+  @property
+  def input_size(self) -> int:
+    """The side of the images, slices or patches that the network is trained on, in pixels."""
+    return self.patch_size or self.image_size
+
+  @property
+  def input_shape(self) -> tuple[int, int]:
+    """Height and width of the images that the network is trained on, in pixels."""
+    return self.input_size * self.num_slices, self.input_size
+
+  @property
+  def filtering(self) -> dict[str, Any]:
+    """The arguments of `preprocessing.bilateral_filter`."""
+    names = ("diameter", "sigma_space", "sigma_intensity")
+    return {name: getattr(self, name) for name in names}
+
+
+class Targets(NamedTuple):
+  """What the losses and the network of a recipe read beside images, masks and diagnoses."""
+
+  distances: bool = False  # signed distances to the boundary of each class
+  max_objects: int = 0  # objects of an image that a detector is trained on
+  texture: str | None = None  # the statistic of a lesion's texture; see `targets.statistics`
+
+
+def read(config: ConfigDict) -> DataRecipe:
+  """Returns the data of a recipe, checked as far as that is possible without the data.
+
+  Raises:
+    UserError: a value is not right.
+  """
+  section = config.data
+  own = None
+  if section.name == cases.FOLDER and cases.FOLDER not in section:
+    raise UserError(
+      "config.data.name 'folder' needs the section config.data.folder: use configs/folder.py"
+    )
+  if section.name in cases.OPTIONS:
+    with user_errors(f"config.data.{section.name}"):
+      own = cases.OPTIONS[section.name](**dict(section.get(section.name, {})))
+  given = {name: section[name] for name in DataRecipe._fields if name in section}
+  return DataRecipe(**given, options=own)
+
+
+def check(recipe: DataRecipe) -> None:
+  """Raises a UserError where a value is out of its range."""
+  if recipe.placement not in PLACEMENTS:
+    raise unknown("config.data.placement", recipe.placement, PLACEMENTS)
+  if recipe.split not in SPLITS:
+    raise unknown("split", recipe.split, SPLITS)
+  rule = "config.data.patch_size must be 0, or at least 8"
+  require(recipe.patch_size == 0 or recipe.patch_size >= 8, rule, recipe.patch_size)
+  if recipe.split == PUBLISHED:
+    rule = f"config.data.num_folds must be 0 with split={PUBLISHED!r}"
+    require(not recipe.num_folds, rule, recipe.num_folds)
+  elif recipe.num_folds:
+    require(
+      recipe.num_folds >= 2, "config.data.num_folds must be 0 or at least 2", recipe.num_folds
+    )
+    rule = f"config.data.fold must be -1 to {recipe.num_folds - 1}"
+    require(-1 <= recipe.fold < recipe.num_folds, rule, recipe.fold)
+  sound = len(recipe.fractions) == 3 and all(math.isfinite(part) for part in recipe.fractions)
+  require(sound, "config.data.fractions must be three numbers", tuple(recipe.fractions))
+
+
+def load_cases(recipe: DataRecipe, wanted: Iterable[Targets] = ()) -> cases.Cases:
+  """Returns the preprocessed data set, with the targets that losses read.
+
+  Args:
+    recipe: the data.
+    wanted: of each recipe that is trained in the same program.
+
+  Raises:
+    UserError: the data are not there, or not as the recipe says.
+  """
+  wanted = tuple(wanted)
+  loaded = cases.load(
+    recipe.name,
+    root=recipe.root,
+    image_size=0 if recipe.patch_size else recipe.image_size,
+    options=recipe.options,
+    **recipe.filtering,
+  )
+  if count := max((one.max_objects for one in wanted), default=0):
+    numbers = targets.number_objects(loaded.masks, count, loaded.objects)
+    loaded = loaded._replace(instances=numbers)
+  if statistic := next((one.texture for one in wanted if one.texture is not None), None):
+    with user_errors("config.loss_options.texture_cross_entropy"):
+      values = targets.statistics(loaded.images, loaded.masks, statistic, recipe.num_slices)
+    loaded = loaded._replace(textures=values)
+  if any(one.distances for one in wanted):
+    maps = targets.signed_distances(loaded.masks, len(loaded.class_names))
+    loaded = loaded._replace(distances=maps)
+  return loaded
+
+
+def find_near_duplicates(recipe: DataRecipe, data: cases.Cases) -> list[tuple[int, int, int]]:
+  """Returns the pairs of images that a split keeps together, and in how many bits they differ."""
+  if recipe.name != cases.FOLDER:
     return grouped.near_duplicates(data.hashes, data.duplicate_bits)
-  bits, most = config.data.folder.duplicate_bits, data.hashes.shape[1]
+  bits, most = recipe.options.duplicate_bits, data.hashes.shape[1]
   require(-1 <= bits <= most, f"config.data.folder.duplicate_bits must be -1 to {most}", bits)
   return grouped.near_duplicates(data.hashes, bits)
 
 
 def make_split(
-  config: ConfigDict, data: cases.Cases, groups: np.ndarray | None, seed: int
+  recipe: DataRecipe, batch_size: int, data: cases.Cases, groups: np.ndarray | None, seed: int
 ) -> grouped.Split:
-  """Returns which cases a seed trains on, validates on and is tested on.
+  """Returns the cases that a seed trains on, validates on and is tested on.
+
+  Args:
+    recipe: the data.
+    batch_size: of the training.
+    data: from `load_cases`.
+    groups: [N], the same number for cases that must stay together; None: every case is its own.
+    seed: of the model.
 
   Raises:
     UserError: the training part is smaller than a batch.
   """
-  options = config.data
-  if options.split not in SPLITS:
-    raise unknown("split", options.split, SPLITS)
-  split_seed = options.split_seed + (seed if options.resplit else 0)
-  if options.split == PUBLISHED:
-    split = _published(options, data, split_seed)
-  elif options.num_folds:
-    split = _fold(options, data, groups, seed, split_seed)
+  split_seed = recipe.split_seed + (seed if recipe.resplit else 0)
+  if recipe.split == PUBLISHED:
+    split = _published(recipe, data, split_seed)
+  elif recipe.num_folds:
+    split = _fold(recipe, data, groups, seed, split_seed)
   else:
     split = grouped.split(
       data.labels,
       groups,
-      fractions=tuple(options.fractions),
+      fractions=recipe.fractions,
       seed=split_seed,
-      method=options.split,
+      method=recipe.split,
     )
-  if len(split.train) < config.batch_size:
+  if len(split.train) < batch_size:
     raise UserError(
-      f"config.batch_size {config.batch_size} is larger than the training set"
-      f" of {len(split.train)} cases"
+      f"config.batch_size {batch_size} is larger than the training set of {len(split.train)} cases"
     )
   return split
 
 
-def _published(options: ConfigDict, data: cases.Cases, split_seed: int) -> grouped.Split:
+def _published(recipe: DataRecipe, data: cases.Cases, split_seed: int) -> grouped.Split:
   """Returns the parts of a data set that was published with a test part."""
   if data.is_test is None:
     raise UserError(
-      f"config.data.split {PUBLISHED!r}: the data set {options.name!r} has no published test part"
+      f"config.data.split {PUBLISHED!r}: the data set {recipe.name!r} has no published test part"
     )
-  require(not options.num_folds, f"config.data.num_folds must be 0 with split={PUBLISHED!r}",
-          options.num_folds)  # fmt: skip
-  part = _validation(options)
+  part = _validation_share(recipe)
   return cross_validation.published(
     data.labels, None, data.is_test, seed=split_seed, validation=part
   )
 
 
-def _validation(options: ConfigDict) -> float:
-  """Returns the part of what is not tested that validates."""
-  train, validation, _ = options.fractions
+def _validation_share(recipe: DataRecipe) -> float:
+  """Returns the share of the cases outside the test part that validates."""
+  train, validation, _ = recipe.fractions
   return validation / (train + validation)
 
 
 def _fold(
-  options: ConfigDict, data: cases.Cases, groups: np.ndarray | None, seed: int, split_seed: int
+  recipe: DataRecipe, data: cases.Cases, groups: np.ndarray | None, seed: int, split_seed: int
 ) -> grouped.Split:
-  """Returns the parts of a fold of a cross-validation: `config.data.fold`, or the seed's."""
-  count, fold = options.num_folds, options.fold
-  require(count >= 2, "config.data.num_folds must be 0 or at least 2", count)
-  require(-1 <= fold < count, f"config.data.fold must be -1 to {count - 1}", fold)
+  """Returns the parts of one fold of a cross-validation: `config.data.fold`, or the seed's."""
+  fold = recipe.fold
   if fold == -1:  # all folds must be of one division
-    fold, split_seed = seed % count, options.split_seed
-  kept = groups if options.split == "grouped" else None
-  part = _validation(options)
-  return cross_validation.folds(data.labels, kept, count, seed=split_seed, validation=part)[fold]
+    fold, split_seed = seed % recipe.num_folds, recipe.split_seed
+  kept = groups if recipe.split == "grouped" else None
+  part = _validation_share(recipe)
+  folds = cross_validation.folds(
+    data.labels, kept, recipe.num_folds, seed=split_seed, validation=part
+  )
+  return folds[fold]

@@ -1,61 +1,51 @@
-"""The losses that a config may name, and the head of a network that each reads."""
+"""The losses that a recipe may name, one line each, and what each of them reads."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 
 from mlseg import losses
 from mlseg.losses import detection
-from mlseg.recipe.properties import TEXTURE
 
-Loss = Callable[..., jax.Array]
+LossFunction = Callable[..., jax.Array]
 
-_NAMES = (
-  "binary_cross_entropy",
-  "boundary",
-  "cl_dice",
-  "class_balanced_dice",
-  "cross_entropy",
-  "dynamic_weighted_cross_entropy",
-  "dynamically_weighted_balanced",
-  "focal",
-  "focal_tversky",
-  "generalized_dice",
-  "geometry",
-  "hard_dice",
-  "hard_iou",
-  "hausdorff_distance_transform",
-  "lovasz_hinge",
-  "lovasz_softmax",
-  "ordered_weighted_cross_entropy",
-  "soft_dice",
-  "soft_iou",
-  "topology",
-  "tversky",
-  "weighted_cross_entropy",
-)
-# Losses of the diagnosis: those of pixels, on an image of the head's one "pixel".
-CLASSIFICATION = {
-  "classification_cross_entropy": losses.cross_entropy,
-  "classification_focal": losses.focal,
-  "classification_weighted_cross_entropy": losses.weighted_cross_entropy,
+# The inputs that a loss may read, and the head of the network that gives them.
+HEAD_OF = {
+  "pixels": "segmentation",  # logits of the classes, one-hot masks
+  "pixels_and_distances": "segmentation",  # also the prepared distances to the boundary
+  "labels": "segmentation",  # logits of labels, of which a pixel may have several
+  "diagnosis": "classification",  # logits of the diagnoses, one-hot diagnoses
+  "detections": "detection",  # a detector's outputs, objects and instances
+  "embeddings": "embedding",  # embeddings, diagnoses
+  "texture": "texture",  # logits of the texture's classes, the statistic of the texture
 }
-# Losses of a detector: functions of (detections, objects, instances).
-DETECTION = {
-  name: getattr(detection, name)
-  for name in ("rpn_objectness", "rpn_box", "roi_class", "roi_box", "roi_mask")
-}
-# Losses of embeddings, of which those of one diagnosis belong together.
-EMBEDDING = {name: getattr(losses, name) for name in ("supervised_contrastive", "triplet_hard")}
-SEGMENTATION: dict[str, Loss] = {name: getattr(losses, name) for name in _NAMES}
-# Losses for which the neighbours of a pixel count, of another slice where slices touch.
-OF_NEIGHBOURS = ("boundary", "cl_dice", "geometry", "hausdorff_distance_transform")
-# Losses of pixels that may have several labels.
-MULTI_LABEL = ("binary_cross_entropy", "geometry", "topology")
+
+
+class Loss(NamedTuple):
+  """A loss that a recipe may name.
+
+  Attributes:
+    function: of the inputs below; returns [B].
+    reads: a key of `HEAD_OF`.
+    neighbours: whether a pixel's neighbours count, which at the border of a slice belong to
+      another slice.
+    balanced: whether `class_weights=()` leaves its class weights to the training set.
+  """
+
+  function: LossFunction
+  reads: str = "pixels"
+  neighbours: bool = False
+  balanced: bool = False
+
+  @property
+  def head(self) -> str:
+    """The head of the network that the loss reads."""
+    return HEAD_OF[self.reads]
 
 
 def texture_cross_entropy(logits: jax.Array, textures: jax.Array, *, edges: jax.Array) -> jax.Array:
-  """Returns the cross-entropy of the class of a statistic: as many edges as it reaches.
+  """Returns the cross-entropy of the class of a statistic: the number of edges that it reaches.
 
   Args:
     logits: [B, T].
@@ -78,17 +68,48 @@ def texture_cross_entropy(logits: jax.Array, textures: jax.Array, *, edges: jax.
 
 
 LOSSES: dict[str, Loss] = {
-  **SEGMENTATION,
-  **CLASSIFICATION,
-  **DETECTION,
-  **EMBEDDING,
-  TEXTURE: texture_cross_entropy,
+  # of pixels
+  "cross_entropy": Loss(losses.cross_entropy),
+  "weighted_cross_entropy": Loss(losses.weighted_cross_entropy, balanced=True),
+  "binary_cross_entropy": Loss(losses.binary_cross_entropy, "labels"),
+  "focal": Loss(losses.focal),
+  # of overlap
+  "soft_dice": Loss(losses.soft_dice),
+  "soft_iou": Loss(losses.soft_iou),
+  "hard_dice": Loss(losses.hard_dice),
+  "hard_iou": Loss(losses.hard_iou),
+  "tversky": Loss(losses.tversky),
+  "focal_tversky": Loss(losses.focal_tversky),
+  "generalized_dice": Loss(losses.generalized_dice),
+  "class_balanced_dice": Loss(losses.class_balanced_dice),
+  "lovasz_softmax": Loss(losses.lovasz_softmax),
+  "lovasz_hinge": Loss(losses.lovasz_hinge),
+  # for rare classes
+  "dynamic_weighted_cross_entropy": Loss(losses.dynamic_weighted_cross_entropy),
+  "dynamically_weighted_balanced": Loss(losses.dynamically_weighted_balanced),
+  "ordered_weighted_cross_entropy": Loss(losses.ordered_weighted_cross_entropy),
+  # of boundaries and shape
+  "boundary": Loss(losses.boundary, "pixels_and_distances", neighbours=True),
+  "hausdorff_distance_transform": Loss(losses.hausdorff_distance_transform, neighbours=True),
+  "cl_dice": Loss(losses.cl_dice, neighbours=True),
+  # of label vectors
+  "topology": Loss(losses.topology, "labels"),
+  "geometry": Loss(losses.geometry, "labels", neighbours=True),
+  # of the diagnosis: the losses of pixels, on an image of the head's one "pixel"
+  "classification_cross_entropy": Loss(losses.cross_entropy, "diagnosis"),
+  "classification_focal": Loss(losses.focal, "diagnosis"),
+  "classification_weighted_cross_entropy": Loss(
+    losses.weighted_cross_entropy, "diagnosis", balanced=True
+  ),
+  # of a detector
+  "rpn_objectness": Loss(detection.rpn_objectness, "detections"),
+  "rpn_box": Loss(detection.rpn_box, "detections"),
+  "roi_class": Loss(detection.roi_class, "detections"),
+  "roi_box": Loss(detection.roi_box, "detections"),
+  "roi_mask": Loss(detection.roi_mask, "detections"),
+  # of embeddings
+  "supervised_contrastive": Loss(losses.supervised_contrastive, "embeddings"),
+  "triplet_hard": Loss(losses.triplet_hard, "embeddings"),
+  # of the texture of a lesion
+  "texture_cross_entropy": Loss(texture_cross_entropy, "texture"),
 }
-
-
-def kind_of(name: str) -> str:
-  """Returns the head that a loss reads, one of `model_builders.has_head`."""
-  others = {"detection": DETECTION, "classification": CLASSIFICATION, "embedding": EMBEDDING}
-  if name == TEXTURE:
-    return "texture"
-  return next((kind for kind, names in others.items() if name in names), "segmentation")

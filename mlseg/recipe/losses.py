@@ -1,44 +1,104 @@
-"""From a config to losses; sees the config, as `builders`."""
+"""The sections `config.losses` and `config.loss_options`: from a recipe to functions."""
 
 import functools
-from collections.abc import Sequence
-from typing import Any
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from mlseg import losses, models
+from mlseg import losses
 from mlseg.data import targets
 from mlseg.errors import UserError, require, unknown, user_errors
-from mlseg.recipe.loss_table import LOSSES, OF_NEIGHBOURS, Loss, kind_of
-from mlseg.recipe.properties import TEXTURE, has_head, has_volumes, loss_names
+from mlseg.recipe import data as recipe_data
+from mlseg.recipe import model as recipe_model
+from mlseg.recipe.loss_table import LOSSES, LossFunction
 
-PyTree = Any
-
-# Losses whose class weights may be left to the training set: of pixels, and of cases.
-_WEIGHTED = ("weighted_cross_entropy", "classification_weighted_cross_entropy")
+TEXTURE = "texture_cross_entropy"
+NONE = "none"  # instead of the name of an auxiliary loss
 
 
-def texture_edges(config: ConfigDict, textures: np.ndarray | None) -> np.ndarray | None:
-  """Returns the values that part a training set into `config.model.num_textures` equal classes.
+class LossRecipe(NamedTuple):
+  """The losses of a recipe."""
+
+  names: tuple[str, ...]  # in the recipe's order, the auxiliary one last
+  options: dict[str, dict[str, Any]]  # by loss; what is not here keeps its default
+  network: str  # its name, for messages
+  heads: frozenset[str]  # of the network
+  has_volumes: bool
+  num_textures: int  # classes of the texture; 0: there are none
+  targets: recipe_data.Targets  # what the losses read beside images, masks and diagnoses
+
+
+def read(config: ConfigDict) -> LossRecipe:
+  """Returns the losses of a recipe, which `check` checks."""
+  names = loss_names(config)
+  network = recipe_model.read(config)
+  options = {name: dict(own) for name, own in config.loss_options.items()}
+  wanted = recipe_data.Targets(
+    distances=_uses_distances(config, names),
+    max_objects=network.max_objects,
+    texture=options.get(TEXTURE, {}).get("statistic") if TEXTURE in names else None,
+  )
+  return LossRecipe(
+    names=names,
+    options=options,
+    network=network.name,
+    heads=network.heads,
+    has_volumes=recipe_data.read(config).has_volumes,
+    num_textures=config.model.get("num_textures", 0),
+    targets=wanted,
+  )
+
+
+def loss_names(config: ConfigDict) -> tuple[str, ...]:
+  """Returns the names of the losses in the recipe's order, the auxiliary one last."""
+  extra = config.auxiliary.name
+  return (*config.losses, *(() if extra == NONE else (extra,)))
+
+
+def _uses_distances(config: ConfigDict, names: Sequence[str]) -> bool:
+  """Returns whether distance maps are made before training.
+
+  They are flipped with the masks, but a warped map is not the map of a warped mask: under rotation,
+  shear, scaling and elastic maps, and on patches, the boundary loss computes its own in every step.
+  """
+  reads = any(LOSSES[n].reads == "pixels_and_distances" for n in names if n in LOSSES)
+  options = config.augmentation
+  warped = options.rotation or options.shear or options.scale or options.elastic
+  return reads and not (warped or config.data.patch_size)
+
+
+def check(recipe: LossRecipe) -> None:
+  """Raises a UserError where a loss or an option is not right, whatever the data are.
+
+  An option that is a sequence has an entry per class; `make_losses` checks its values, when the
+  number of classes is known.
+  """
+  make_losses(recipe, num_classes=2, num_labels=2, known_classes=False)
+
+
+def texture_edges(recipe: LossRecipe, textures: np.ndarray | None) -> np.ndarray | None:
+  """Returns the values that part a training set into equal classes of texture.
 
   Args:
-    config: the recipe.
+    recipe: the losses.
     textures: [n], of the training set; None: no loss reads them.
   """
-  return None if textures is None else targets.edges(textures, config.model.num_textures)
+  return None if textures is None else targets.edges(textures, recipe.num_textures)
 
 
 def open_class_weights(
-  config: ConfigDict, classes: dict[str, tuple[np.ndarray, int]], names: Sequence[str]
+  recipe: LossRecipe, classes: Mapping[str, tuple[np.ndarray, int]], names: Sequence[str]
 ) -> dict[str, np.ndarray]:
-  """Returns by loss the class weights [C] float32 that a config leaves to the training set.
+  """Returns by loss the class weights [C] float32 that a recipe leaves to the training set.
 
   Args:
-    config: the recipe.
-    classes: of the training set, by what `kind_of` gives: the integers, and how many classes.
+    recipe: the losses.
+    classes: of the training set, by head: the integers, and how many classes.
     names: of the losses.
 
   Raises:
@@ -46,9 +106,10 @@ def open_class_weights(
   """
   weights = {}
   for name in names:
-    if name not in _WEIGHTED or config.loss_options.get(name, {}).get("class_weights") != ():
+    loss = LOSSES[name]
+    if not loss.balanced or recipe.options.get(name, {}).get("class_weights") != ():
       continue
-    values, count = classes[kind_of(name)]
+    values, count = classes[loss.head]
     with user_errors(f"config.loss_options.{name}"):
       found = np.bincount(values.ravel(), minlength=count)[:count].tolist()
       weights[name] = np.array(losses.balanced_class_weights(found), np.float32)
@@ -56,59 +117,79 @@ def open_class_weights(
 
 
 def make_losses(
-  config: ConfigDict,
+  recipe: LossRecipe,
   num_classes: int,
   num_labels: int = 1,
-  class_weights: dict[str, jax.Array] | None = None,
+  class_weights: Mapping[str, jax.Array] | None = None,
   names: Sequence[str] | None = None,
   edges: jax.Array | None = None,
-) -> dict[str, Loss]:
-  """Returns the losses by name, the auxiliary one last: functions of (logits, one-hot masks).
-
-  Those of a detector are functions of (detections, objects, instances), those of embeddings of
-  (embeddings, diagnoses), and that of the texture is one of (logits, statistic).
+  known_classes: bool = True,
+) -> dict[str, LossFunction]:
+  """Returns the losses by name, the auxiliary one last; `loss_table.HEAD_OF` has their inputs.
 
   Args:
-    config: the recipe.
+    recipe: the losses.
     num_classes: C.
     num_labels: of the cases; a loss of the diagnosis takes [B, 1, 1, labels].
-    class_weights: from `open_class_weights`; a model's own, so they may be traced.
-    names: of the losses, where other configs of the same program have more than this one.
-    edges: from `texture_edges`; a model's own, so they may be traced.
+    class_weights: from `open_class_weights`; they differ by model, so they may be traced.
+    names: of the losses, where other recipes of the same program have more than this one.
+    edges: from `texture_edges`; they differ by model, so they may be traced.
+    known_classes: whether the numbers of classes are those of the data.
 
   Raises:
     UserError: a loss or an option is not known, or the network has no head for it.
   """
-  names = list(names or loss_names(config))
+  names = list(names or recipe.names)
   require(len(set(names)) == len(names) > 0, "the losses must be different and at least one", names)
   for name in names:
-    if name not in LOSSES:
-      raise unknown("loss", name, LOSSES)
-    if not has_head(config, kind_of(name)):
-      raise UserError(
-        f"config.losses: {name!r} needs the head of {kind_of(name)}, which config.model"
-        f" ({config.model.name}) has not"
-      )
-    if name in OF_NEIGHBOURS and has_volumes(config):
-      raise UserError(f"config.losses: {name!r} is not for the slices of a volume")
-  for name in config.loss_options:
+    _check_name(recipe, name)
+  for name in recipe.options:
     if name not in LOSSES:
       raise unknown("loss in config.loss_options", name, LOSSES)
-  functions: dict[str, Loss] = {}
+  functions: dict[str, LossFunction] = {}
+  given = class_weights or {}
   for name in names:
-    options = dict(config.loss_options.get(name, {}))
+    options = dict(recipe.options.get(name, {}))
     with user_errors(f"config.loss_options.{name}"):
-      if name in (class_weights or {}) and options.get("class_weights") == ():
-        options["class_weights"] = (class_weights or {})[name]
-      if name == TEXTURE:  # its option says which statistic `builders.make_cases` computes
+      if name in given and options.get("class_weights") == ():
+        options["class_weights"] = given[name]
+      if name == TEXTURE:  # its option says which statistic `data.load_cases` computes
         options = {"edges": edges}
-      functions[name] = functools.partial(LOSSES[name], **options)
-      _check_options(functions[name], kind_of(name), num_classes, num_labels)
+      functions[name] = functools.partial(LOSSES[name].function, **options)
+      _check_options(name, options, num_classes, num_labels, known_classes)
   return functions
 
 
-def _check_options(loss: Loss, kind: str, num_classes: int, num_labels: int) -> None:
-  """Calls a loss on shapes alone, which checks its options' names and values."""
+def _check_name(recipe: LossRecipe, name: str) -> None:
+  """Raises a UserError where there is no such loss, or it is not for the recipe's network."""
+  if name not in LOSSES:
+    raise unknown("loss", name, LOSSES)
+  loss = LOSSES[name]
+  if loss.head not in recipe.heads:
+    raise UserError(
+      f"config.losses: {name!r} needs the head of {loss.head}, which config.model"
+      f" ({recipe.network}) has not"
+    )
+  if loss.neighbours and recipe.has_volumes:
+    raise UserError(f"config.losses: {name!r} is not for the slices of a volume")
+
+
+def _check_options(
+  name: str,
+  options: Mapping[str, Any],
+  num_classes: int,
+  num_labels: int,
+  known_classes: bool,
+) -> None:
+  """Checks the names of a loss's options, and calls it on shapes, which checks their values."""
+  loss = LOSSES[name]
+  for option in options:
+    if option not in inspect.signature(loss.function).parameters:
+      known = inspect.signature(loss.function).parameters.values()
+      choices = [own.name for own in known if own.kind is own.KEYWORD_ONLY]
+      raise unknown(f"option of config.loss_options.{name}", option, choices)
+  if not known_classes and any(isinstance(value, tuple) for value in options.values()):
+    return
   pixels = jax.ShapeDtypeStruct((1, 8, 8, num_classes), jnp.float32)
   labels = jax.ShapeDtypeStruct((1, 1, 1, num_labels), jnp.float32)
   examples = {
@@ -116,18 +197,5 @@ def _check_options(loss: Loss, kind: str, num_classes: int, num_labels: int) -> 
     "classification": (labels, labels),
     "embedding": (pixels.update(shape=(2, 8)), labels.update(shape=(2,), dtype=jnp.int32)),
   }
-  if kind in examples:
-    jax.eval_shape(loss, *examples[kind])
-
-
-def label_table(config: ConfigDict, num_classes: int) -> np.ndarray | None:
-  """Returns [C, R], which labels a pixel of each class has; None: each class has its own.
-
-  Args:
-    config: the recipe, of which `model_builders.make_model` has made the network.
-    num_classes: C.
-  """
-  containment = config.model.get("containment", ())
-  if not containment or not has_head(config, "segmentation"):
-    return None
-  return models.class_labels(num_classes, containment)
+  if loss.head in examples:
+    jax.eval_shape(functools.partial(loss.function, **options), *examples[loss.head])

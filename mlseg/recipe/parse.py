@@ -1,13 +1,20 @@
-"""TODO mlseg.recipe.parse."""
+"""The command line of a recipe: `--config=FILE[:VARIANT] [--config.KEY=VALUE ...]`."""
 
 import hashlib
 import pathlib
+import re
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from mlseg.errors import UserError
+
+HELP = """Trains a recipe.
+
+    python -m mlseg.main --config=configs/dmf_busi.py [--config.KEY=VALUE ...]"""
 
 
 def parse(argv: list[str]) -> tuple[ConfigDict, pathlib.Path]:
@@ -39,7 +46,7 @@ def parse(argv: list[str]) -> tuple[ConfigDict, pathlib.Path]:
   finally:
     sys.argv = previous
   if help_wanted.value:
-    print(f"{__doc__}\n{values.main_module_help() or values}")
+    print(f"{HELP}\n{values.main_module_help() or values}")
     raise SystemExit(0)
   if len(rest) > 1:
     raise UserError(f"unexpected argument {rest[1]!r}: options are given as --name=value")
@@ -48,6 +55,33 @@ def parse(argv: list[str]) -> tuple[ConfigDict, pathlib.Path]:
   if not isinstance(config, ConfigDict):
     raise UserError(f"the config file must return a ConfigDict, not {type(config).__name__}")
   return config, pathlib.Path(folder.value or _default_workdir(config))
+
+
+def content(argv: list[str]) -> dict[str, Any]:
+  """Returns the content of the recipe that a command line asks for, as nested dicts.
+
+  Raises:
+    UserError: as `parse`.
+  """
+  return parse(argv)[0].to_dict()
+
+
+def has_key(recipe: Mapping[str, Any], override: str) -> bool:
+  """Returns whether a recipe has the key of an override.
+
+  Example:
+    >>> has_key({"model": {"filters": 8}}, "--config.model.filters=4")
+    True
+    >>> has_key({"model": {}}, "--config.model.filters=4")
+    False
+  """
+  match = re.match(r"--?(?:no)?config\.([\w.]+)", override)
+  value: Any = recipe
+  for part in match[1].split(".") if match else ():
+    if not isinstance(value, Mapping) or part not in value:
+      return False
+    value = value[part]
+  return match is not None
 
 
 def _one_line(error: Exception) -> str:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Studies: the cells of a grid, their training, and the tables that compare them."""

@@ -1,4 +1,4 @@
-"""Trains the cells of a grid, those together that one program trains; none is lost by another."""
+"""Trains the cells of a study, side by side where one program can; a failure stops no other."""
 
 import collections
 import hashlib
@@ -7,7 +7,7 @@ import json
 import pathlib
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 
@@ -15,8 +15,8 @@ from mlseg.console import Reporter
 from mlseg.devices import model_axis, sharding
 from mlseg.errors import UserError
 from mlseg.files import to_json, write_file
-from mlseg.recipe import check as recipe_check
-from mlseg.recipe.joint import common_part
+from mlseg.recipe import experiment
+from mlseg.recipe.experiment import Experiment
 from mlseg.studies.grid import Cell
 from mlseg.training import train
 from mlseg.training.groups import Run
@@ -24,7 +24,7 @@ from mlseg.training.stopping import Stopped
 
 # Models of one program on a CPU, where more at once gain no speed and take memory.
 CPU_MODELS = 16
-_MEMBERS = "members.json"  # of a group, beside its checkpoints
+_GROUP = "members.json"  # names the cells of a group, beside its checkpoints
 _FAILED = "failed.json"  # of a cell that diverged
 
 
@@ -53,12 +53,13 @@ def train_cells(
     UserError: no cell can be trained, for one and the same reason.
     Stopped: SIGTERM or SIGINT came; the state is saved.
   """
-  wrong = _mistakes(mine)
+  experiments, wrong = _read(mine)
   failures = {cell.name: why for cell in mine if (why := _divergence(cell, workdir))} | wrong
   todo = [c for c in mine if c.name not in failures and not is_complete(c, workdir)]
   groups = _interrupted(cells, todo, workdir)
+  experiments |= _read([cell for group in groups for cell in group])[0]  # those of other tasks
   resumed = {cell.name for group in groups for cell in group}
-  groups += _groups([cell for cell in todo if cell.name not in resumed], together)
+  groups += _groups([c for c in todo if c.name not in resumed], experiments, together)
   to_train = {cell.name for cell in todo}
   complete = [cell for cell in mine if cell.name not in failures | dict.fromkeys(to_train)]
   done, total = _num_models(complete), _num_models([*complete, *todo])
@@ -67,7 +68,7 @@ def train_cells(
   for group in groups:
     size = _num_models([cell for cell in group if cell.name in to_train])
     reporter.begin_part(done, size, total)
-    failed, mistakes = _train(group, workdir, reporter)
+    failed, mistakes = _train(group, experiments, workdir, reporter)
     failures |= failed | mistakes
     wrong |= mistakes
     done += size
@@ -77,7 +78,7 @@ def train_cells(
 
 
 def _num_models(cells: Sequence[Cell]) -> int:
-  return sum(cell.config.num_seeds for cell in cells)
+  return sum(cell.recipe["num_seeds"] for cell in cells)
 
 
 def is_complete(cell: Cell, workdir: pathlib.Path) -> bool:
@@ -91,7 +92,7 @@ def _is_of(cell: Cell, path: pathlib.Path) -> bool:
     there = json.loads(path.read_text())["config"]
   except (OSError, ValueError, KeyError, TypeError):
     return False
-  return there == json.loads(to_json(cell.config.to_dict()))
+  return there == json.loads(to_json(cell.recipe))
 
 
 def _divergence(cell: Cell, workdir: pathlib.Path) -> str | None:
@@ -106,7 +107,7 @@ def _interrupted(
   """Returns the groups that have checkpoints and cells that are to be trained."""
   by_name, wanted = {cell.name: cell for cell in cells}, {cell.name for cell in todo}
   groups = []
-  for path in sorted((workdir / "checkpoints").glob(f"*/{_MEMBERS}")):
+  for path in sorted((workdir / "checkpoints").glob(f"*/{_GROUP}")):
     try:
       names = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -122,49 +123,53 @@ def _same_configs(group: Sequence[Cell], workdir: pathlib.Path) -> bool:
   return all(_is_of(cell, workdir / cell.name / "config.json") for cell in group)
 
 
-def _mistakes(cells: Sequence[Cell]) -> dict[str, str]:
-  """Returns by the name of a cell what is wrong with its config, as far as that shows at once."""
-  wrong = {}
+def _read(cells: Sequence[Cell]) -> tuple[dict[str, Experiment], dict[str, str]]:
+  """Returns the experiments of the cells by name, and what is wrong with the recipes of others."""
+  experiments, wrong = {}, {}
   for cell in cells:
     try:
-      recipe_check.check_config(cell.config)
-      common_part(cell.config)
+      experiments[cell.name] = experiment.read(cell.recipe)
     except UserError as error:
       wrong[cell.name] = str(error)
-  return wrong
+  return experiments, wrong
 
 
-def _groups(cells: Sequence[Cell], together: int) -> list[list[Cell]]:
-  """Returns the cells, those together that one program trains, in groups of about one size."""
+def _groups(
+  cells: Sequence[Cell], experiments: Mapping[str, Experiment], together: int
+) -> list[list[Cell]]:
+  """Returns the cells in groups of about one size, each of which one program trains."""
   most = together or (CPU_MODELS if jax.default_backend() == "cpu" else sys.maxsize)
   alike: dict[str, list[Cell]] = {}
   for cell in cells:
-    config = cell.config
-    count = config.num_seeds * len(cells)
+    seeds, common = experiments[cell.name].seeds, experiments[cell.name].common
+    count = seeds.num * len(cells)
     platform, devices = jax.default_backend(), jax.device_count()
-    strategy = model_axis.choose(config.seeds.strategy, count, platform, devices)
-    alike.setdefault(cell.name if strategy == "loop" else common_part(config), []).append(cell)
+    strategy = model_axis.choose(seeds.strategy, count, platform, devices)
+    alike.setdefault(cell.name if strategy == "loop" else common, []).append(cell)
   groups = []
-  for members in alike.values():
-    per_group = max(1, most // members[0].config.num_seeds)
-    number = -(-len(members) // per_group)
-    bounds = [round(n * len(members) / number) for n in range(number + 1)]
-    groups += [members[a:b] for a, b in itertools.pairwise(bounds)]
+  for same in alike.values():
+    per_group = max(1, most // experiments[same[0].name].seeds.num)
+    number = -(-len(same) // per_group)
+    bounds = [round(n * len(same) / number) for n in range(number + 1)]
+    groups += [same[a:b] for a, b in itertools.pairwise(bounds)]
   return groups
 
 
 def _train(
-  group: Sequence[Cell], workdir: pathlib.Path, reporter: Reporter
+  group: Sequence[Cell],
+  experiments: Mapping[str, Experiment],
+  workdir: pathlib.Path,
+  reporter: Reporter,
 ) -> tuple[dict[str, str], dict[str, str]]:
   """Trains a group; returns why cells failed: by themselves, and through mistakes of the user's."""
-  runs = [Run(cell.config, workdir / cell.name, cell.name) for cell in group]
+  runs = [Run(experiments[cell.name], workdir / cell.name, cell.name) for cell in group]
   try:
     train.train_together(runs, _checkpoints(group, workdir), reporter)
   except train.DivergedError as error:
     failures = _note_diverged(group, workdir, error)
   except UserError as error:
     if len(group) > 1:  # of one cell, perhaps: each for itself
-      both = [_train([cell], workdir, reporter) for cell in group]
+      both = [_train([cell], experiments, workdir, reporter) for cell in group]
       failed, mistakes = zip(*both, strict=True)
       return dict(collections.ChainMap(*failed)), dict(collections.ChainMap(*mistakes))
     reporter.say(f"{group[0].name} failed: {error}")
@@ -187,14 +192,14 @@ def _train(
 def _note_diverged(
   group: Sequence[Cell], workdir: pathlib.Path, error: train.DivergedError
 ) -> dict[str, str]:
-  """Returns what is to be said of the cells that diverged, and leaves it in their folders."""
+  """Returns why cells diverged, and writes it into their folders."""
   reasons: dict[str, str] = {}
-  for (place, _), text in error.said.items():
-    name = group[place].name
+  for (run, _), text in error.messages.items():
+    name = group[run].name
     reasons[name] = f"{reasons[name]}; {text}" if name in reasons else text
   for cell in group:
     if cell.name in reasons and sharding.is_main():
-      content = {"reason": reasons[cell.name], "config": cell.config.to_dict()}
+      content = {"reason": reasons[cell.name], "config": cell.recipe}
       write_file(workdir / cell.name / _FAILED, to_json(content, indent=2) + "\n")
   return reasons
 
@@ -207,5 +212,5 @@ def _checkpoints(group: Sequence[Cell], workdir: pathlib.Path) -> pathlib.Path:
   folder = workdir / "checkpoints" / hashlib.sha256(names.encode()).hexdigest()[:8]
   if sharding.is_main():
     folder.mkdir(parents=True, exist_ok=True)
-    write_file(folder / _MEMBERS, names + "\n")
+    write_file(folder / _GROUP, names + "\n")
   return folder

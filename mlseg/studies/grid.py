@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from ml_collections import ConfigDict
-
 from mlseg.errors import UserError, require, unknown
 from mlseg.recipe import parse
 
@@ -20,11 +18,11 @@ _OPTIONAL = ("seeds", "settings", "cells", "reference", "published")
 
 
 class Cell(NamedTuple):
-  """One config of a grid."""
+  """One run of a study."""
 
   name: str  # of its folder below that of all: the labels, parted by slashes
   labels: dict[str, str]  # by axis
-  config: ConfigDict
+  recipe: dict[str, Any]  # its whole content
 
 
 class Grid(NamedTuple):
@@ -55,10 +53,10 @@ def of_flags(
   settings = [_axis(text) for text in axes]
   cells = []
   for variant, values in itertools.product(names, itertools.product(*settings)):
-    config = _parse(path, variant, overrides, values)
-    words = [config.variant, *(f"{key.split('.')[-1]}={value}" for key, value in values)]
+    recipe = _parse(path, variant, overrides, values)
+    words = [recipe["variant"], *(f"{key.split('.')[-1]}={value}" for key, value in values)]
     labels = {"config": ",".join(words)}
-    cells.append(Cell(_file_name(labels["config"]), labels, config))
+    cells.append(Cell(_file_name(labels["config"]), labels, recipe))
   _check_names(cells)
   return Grid(pathlib.Path(path).stem, tuple(cells))
 
@@ -96,13 +94,15 @@ def of_study(path: str, overrides: Sequence[str]) -> Grid:
     variant = given.pop("variant", None)
     with_text = [(key, _text(value)) for key, value in given.items()]
     plain[labels] = (variant, with_text, _parse(recipe, variant, (), with_text))
-  known = [text for text in overrides if any(_has(own, text) for _, _, own in plain.values())]
+  known = [
+    text for text in overrides if any(parse.has_key(own, text) for _, _, own in plain.values())
+  ]
   cells = []
   for labels, (variant, with_text, own) in plain.items():
     # Overrides come last, so that they win. What no cell has is given to all, which refuse it.
-    taken = [text for text in overrides if text not in known or _has(own, text)]
-    config = _parse(recipe, variant, (), with_text, taken) if taken else own
-    cells.append(Cell(_name(labels), dict(zip(axes, labels, strict=True)), config))
+    taken = [text for text in overrides if text not in known or parse.has_key(own, text)]
+    content = _parse(recipe, variant, (), with_text, taken) if taken else own
+    cells.append(Cell(_name(labels), dict(zip(axes, labels, strict=True)), content))
   _check_names(cells)
   reference = study.get("reference")
   if reference is not None and reference not in (last := list(axes.values())[-1]):
@@ -116,30 +116,11 @@ def _parse(
   first: Sequence[str],
   settings: Sequence[tuple[str, str]],
   last: Sequence[str] = (),
-) -> ConfigDict:
+) -> dict[str, Any]:
   """Returns a recipe with overrides, settings of keys, and overrides that win over those."""
   given = [f"--config.{key}={value}" for key, value in settings]
   recipe = f"{path}:{variant}" if variant else path
-  config, _ = parse.parse(["mlseg.sweep", f"--config={recipe}", *first, *given, *last])
-  return config
-
-
-def _has(config: ConfigDict, override: str) -> bool:
-  """Returns whether a recipe has the key of an override.
-
-  Example:
-    >>> _has(ConfigDict({"model": {"filters": 8}}), "--config.model.filters=4")
-    True
-    >>> _has(ConfigDict({"model": {}}), "--config.model.filters=4")
-    False
-  """
-  match = re.match(r"--?(?:no)?config\.([\w.]+)", override)
-  value: Any = config
-  for part in match[1].split(".") if match else ():
-    if not isinstance(value, ConfigDict) or part not in value:
-      return False
-    value = value[part]
-  return match is not None
+  return parse.content(["mlseg.sweep", f"--config={recipe}", *first, *given, *last])
 
 
 def _variants(path: str, text: str) -> list[str]:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Training: from an experiment's plain records to the files of a run."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from mlseg.metrics import (
   label_objects,
@@ -15,6 +14,7 @@ from mlseg.metrics import (
   summarize_objects,
 )
 from mlseg.metrics.objects import ObjectMatches
+from mlseg.recipe.experiment import Metrics
 
 METRICS: tuple[Callable[[ObjectMatches], float], ...] = (object_f1, object_dice, object_hausdorff)
 Matches = list[list[ObjectMatches]]  # of each class but the background, of each case
@@ -24,7 +24,7 @@ def match(
   predictions: Sequence[np.ndarray],
   masks: Sequence[np.ndarray],
   num_classes: int,
-  options: ConfigDict,
+  options: Metrics,
   known: Sequence[np.ndarray] | None = None,
 ) -> Matches:
   """Returns how the objects of each class agree.
@@ -33,7 +33,7 @@ def match(
     predictions: N of [H, W], classes.
     masks: N of [H, W], classes.
     num_classes: C.
-    options: `config.metrics`.
+    options: of the recipe.
     known: N of [H, W], the numbers of the true objects; None: they are the connected regions.
   """
   found = []

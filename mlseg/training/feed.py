@@ -1,4 +1,4 @@
-"""Where a group's batches come from: the devices, or in chunks the host's memory."""
+"""The source of a group's batches: the devices' memory, or in chunks the host's."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,82 +6,63 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from ml_collections import ConfigDict
 
 from mlseg.data import pipeline
 from mlseg.data.cases import Cases
 from mlseg.data.splits.grouped import Split
 from mlseg.devices import sharding
-from mlseg.training.batches import Chunk, Data, order_key
+from mlseg.recipe.experiment import Experiment
+from mlseg.training.batches import Batch, Chunk, Data, cases_of, order_key
 
 _BATCHES = PartitionSpec("seed", None, ("data", "model"))
 
 
 def make_feed(
-  config: ConfigDict, cases: Cases, splits: Sequence[Split], keys: jax.Array, mesh: Mesh
+  experiment: Experiment, cases: Cases, splits: Sequence[Split], keys: jax.Array, mesh: Mesh
 ) -> "Resident | Stream":
-  """Returns where the batches of a group come from, as `config.data.placement` says.
+  """Returns the source of a group's batches, as `config.data.placement` asks for.
 
   Args:
-    config: the recipe.
+    experiment: the recipe.
     cases: the data set.
     splits: of each model.
     keys: [M] typed keys of the models' states; models beyond the splits only fill up the mesh.
     mesh: of the devices.
   """
-  if config.data.placement == "device":
+  if experiment.data.placement == "device":
     return Resident(cases, mesh)
   chosen = [splits[min(n, len(splits) - 1)] for n in range(keys.shape[0])]
-  return Stream(cases, chosen, keys, mesh, config.batch_size, config.log_every)
+  return Stream(cases, chosen, keys, mesh, experiment.batch_size, experiment.log_every)
 
 
 def shapes(
-  config: ConfigDict, cases: Cases, split: Split, mesh: Mesh, num_members: int
+  experiment: Experiment, cases: Cases, split: Split, mesh: Mesh, num_models: int
 ) -> tuple[Any, Any]:
-  """Returns shapes, types and places of what `batches` and `validation` of the feed return.
+  """Returns shapes, types and shardings of what `batches` and `validation` of the feed return.
 
   Args:
-    config: the recipe.
+    experiment: the recipe.
     cases: the data set.
     split: for the sizes of its parts.
     mesh: of the devices.
-    num_members: models, those that only fill up the mesh included.
+    num_models: models, those that only fill up the mesh included.
   """
-  if config.data.placement == "device":
-    data = _whole(cases)
+  if experiment.data.placement == "device":
+    data = Data(cases_of(cases))
     whole = jax.tree.map(lambda x: _shape((), x, sharding.everywhere(mesh), 0), data)
     return whole, whole
-  by_member, where = sharding.by_member(mesh), NamedSharding(mesh, _BATCHES)
-  size = num_members, config.log_every, config.batch_size
-  chunk = Chunk(
-    _shape(size, cases.images, where),
-    _shape(size, cases.masks, where),
-    _shape(size, cases.labels, where),
-    jax.ShapeDtypeStruct((num_members,), np.int32, sharding=by_member),
-    None if cases.distances is None else _shape(size, cases.distances, where),
-    None if cases.instances is None else _shape(size, cases.instances, where),
-    None if cases.textures is None else _shape(size, cases.textures, where),
-  )
-  count = num_members, len(split.validation)
-  read = _validation_part(cases)
-  return chunk, jax.tree.map(lambda array: _shape(count, array, by_member), read)
+  by_model, where = sharding.by_member(mesh), NamedSharding(mesh, _BATCHES)
+  size = num_models, experiment.log_every, experiment.batch_size
+  starts = jax.ShapeDtypeStruct((num_models,), np.int32, sharding=by_model)
+  chunk = Chunk(jax.tree.map(lambda x: _shape(size, x, where), cases_of(cases)), starts)
+  count = num_models, len(split.validation)
+  part = jax.tree.map(lambda x: _shape(count, x, by_model), _validation_part(cases))
+  return chunk, Data(part)
 
 
-def _validation_part(cases: Cases) -> Data:
-  """Returns what a validation reads of a data set."""
-  return _whole(cases)._replace(distances=None)
-
-
-def _whole(cases: Cases) -> Data:
-  """Returns a data set as the compiled program reads it; which cases it trains on is a model's."""
-  return Data(
-    cases.images,
-    cases.masks,
-    cases.labels,
-    distances=cases.distances,
-    instances=cases.instances,
-    textures=cases.textures,
-  )
+def _validation_part(cases: Cases) -> Batch:
+  """Returns the arrays of a data set that a validation reads."""
+  return cases_of(cases)._replace(distances=None)
 
 
 def _shape(
@@ -92,21 +73,21 @@ def _shape(
 
 
 class Resident:
-  """A data set that every device holds whole: epochs are gathered inside the compiled program."""
+  """A data set that every device holds whole; the compiled program gathers its batches."""
 
   def __init__(self, cases: Cases, mesh: Mesh):
-    self._data = sharding.place(_whole(cases), sharding.everywhere(mesh))
+    self._data = sharding.place(Data(cases_of(cases)), sharding.everywhere(mesh))
 
   def batches(self, step: int) -> Data:
-    """Returns what the steps from this one on read."""
+    """Returns the data that the steps from this one on read."""
     del step
     return self._data
 
   def prepare(self, step: int) -> None:
-    """Does nothing: all is there."""
+    """Does nothing: all data are on the devices."""
 
   def validation(self) -> Data:
-    """Returns what a validation reads."""
+    """Returns the data that a validation reads."""
     return self._data
 
 
@@ -133,7 +114,7 @@ class Stream:
     batch_size: int,
     chunk: int,
   ):
-    self._cases, self._mesh = cases, mesh
+    self._arrays, self._part, self._mesh = cases_of(cases), _validation_part(cases), mesh
     self._batch_size, self._chunk = batch_size, chunk
     self._train = np.stack([split.train for split in splits]).astype(np.int32)
     self._validation = np.stack([split.validation for split in splits])
@@ -159,30 +140,23 @@ class Stream:
       order = self._order(self._keys, self._train, np.int32(epoch))
       self._orders = epoch, np.asarray(order)
     steps = np.minimum(first + np.arange(self._chunk), per_epoch - 1)  # beyond the end: not used
-    places = steps[:, None] * self._batch_size + np.arange(self._batch_size)
-    index = self._orders[1][:, places]  # [M, S, B]
+    positions = steps[:, None] * self._batch_size + np.arange(self._batch_size)
+    index = self._orders[1][:, positions]  # [M, S, B]
     starts = np.full(len(index), step, np.int32)
     where = NamedSharding(self._mesh, _BATCHES)
-    chunk = Chunk(
-      self._gather(self._cases.images, index, where),
-      self._gather(self._cases.masks, index, where),
-      self._gather(self._cases.labels, index, where),
-      sharding.place(starts, sharding.by_member(self._mesh)),
-      self._gather(self._cases.distances, index, where),
-      self._gather(self._cases.instances, index, where),
-      self._gather(self._cases.textures, index, where),
-    )
+    batches = jax.tree.map(lambda array: self._gather(array, index, where), self._arrays)
+    chunk = Chunk(batches, sharding.place(starts, sharding.by_member(self._mesh)))
     self._ready = step, chunk
 
   def validation(self) -> Data:
     """Returns the validation parts of all models, [M, v, ...]."""
-    where, read = sharding.by_member(self._mesh), _validation_part(self._cases)
-    return jax.tree.map(lambda array: self._gather(array, self._validation, where), read)
+    where = sharding.by_member(self._mesh)
+    return Data(
+      jax.tree.map(lambda array: self._gather(array, self._validation, where), self._part)
+    )
 
-  def _gather(self, source: np.ndarray | None, index: np.ndarray, where: NamedSharding) -> Any:
+  def _gather(self, source: np.ndarray, index: np.ndarray, where: NamedSharding) -> jax.Array:
     """Returns source[index] on the devices, of which each gets its part only."""
-    if source is None:
-      return None
     shape = index.shape + source.shape[1:]
     ndim = index.ndim
 

@@ -1,11 +1,9 @@
-"""TODO mlseg.training.launch."""
+"""The frame of a command that trains: devices, processes, and exit codes."""
 
 import signal
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-
-from ml_collections import ConfigDict
 
 from mlseg.devices import runtime
 from mlseg.errors import UserError
@@ -14,13 +12,13 @@ if TYPE_CHECKING:
   from mlseg.console import Reporter
 
 
-def run(work: Callable[["Reporter"], int | None], config: ConfigDict, num_models: int) -> int:
+def run(work: Callable[["Reporter"], int | None], strategy: str, num_models: int) -> int:
   """Does a command's work, in as many processes as the job has; returns the exit code.
 
   Args:
     work: a function of the console; returns the exit code, None for 0.
-    config: the recipe, which says how models are trained.
-    num_models: that are trained.
+    strategy: `config.seeds.strategy`.
+    num_models: the number of models that are trained.
   """
   # After the flags: a mistake in them should not wait for jax to load.
   import jax
@@ -32,7 +30,7 @@ def run(work: Callable[["Reporter"], int | None], config: ConfigDict, num_models
 
   try:
     runtime.keep_compiled_programs()
-    runtime.share_cpu(config.seeds.strategy, num_models)
+    runtime.share_cpu(strategy, num_models)
     processes.start()
     code = work(Reporter(quiet=not sharding.is_main())) or 0
   except UserError as error:

@@ -1,27 +1,27 @@
-"""TODO mlseg.training.loop."""
+"""The training loop of a group of models."""
 
 import pathlib
 import time
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from mlseg.console import Reporter
 from mlseg.data.cases import Cases
 from mlseg.devices import sharding
+from mlseg.recipe.experiment import Experiment
 from mlseg.training.checkpoint import Checkpoints
 from mlseg.training.feed import make_feed
 from mlseg.training.groups import Group
-from mlseg.training.model_parts import Member
-from mlseg.training.programs import Brief, Programs
+from mlseg.training.model_parts import ModelInputs
+from mlseg.training.programs import Programs, Status
 from mlseg.training.step import TrainState
 from mlseg.training.stopping import Stopped
 
 
-def _train_group(
+def train_group(
   group: Group,
-  members: Member,
+  inputs: ModelInputs,
   programs: Programs,
   cases: Cases,
   folder: pathlib.Path,
@@ -31,15 +31,15 @@ def _train_group(
   """Trains a group of models to its end, from its last checkpoint if there is one.
 
   Returns:
-    The state, and by run and seed what is to be said of each model that diverged.
+    The state, and by (run, seed) why a model diverged.
   """
-  config, per_epoch = group.runs[0].config, programs.steps_per_epoch
+  experiment, per_epoch = group.runs[0].experiment, programs.steps_per_epoch
   checkpoints = Checkpoints(folder, programs.state, len(group.models))
-  state, brief = _start(group, programs, checkpoints, reporter)
+  state, status = _start(group, programs, checkpoints, reporter)
   parts = [model.split for model in group.models]
-  feed = make_feed(config, cases, parts, programs.keys(state), programs.mesh)
-  stopped = np.asarray(brief.stopped)[: len(group.models)]
-  step = _step(group, brief)
+  feed = make_feed(experiment, cases, parts, programs.keys(state), programs.mesh)
+  stopped = np.asarray(status.stopped)[: len(group.models)]
+  step = _step(group, status)
   finished = step == programs.num_steps or stopped.all()
   if not finished:
     reporter.say(f"{group.title}: compiled in {programs.training.seconds:.1f} s")
@@ -50,8 +50,11 @@ def _train_group(
     while not finished:
       if not step % per_epoch:
         epoch_start = step, time.perf_counter()
-      batches, num_steps = feed.batches(step), _steps_to_log(config, step % per_epoch, per_epoch)
-      state, log = programs.training.run(state, members, batches, programs.number(num_steps))
+      batches, num_steps = (
+        feed.batches(step),
+        _steps_to_log(experiment, step % per_epoch, per_epoch),
+      )
+      state, log = programs.training.run(state, inputs, batches, programs.number(num_steps))
       step += num_steps
       if step < programs.num_steps:
         feed.prepare(step)
@@ -59,68 +62,68 @@ def _train_group(
       validation = None
       if not rest:
         part, number = feed.validation(), programs.number(epoch)
-        state, validation = programs.training.validate(state, members, part, number)
-      log, validation, brief = jax.device_get((log, validation, programs.brief(state)))
+        state, validation = programs.training.validate(state, inputs, part, number)
+      log, validation, status = jax.device_get((log, validation, programs.status(state)))
 
       # ---- What was reported
       active = np.flatnonzero(~stopped).tolist()
-      speed = _speed(config, step, epoch_start) * len(active)
-      logged = log, validation, brief
+      speed = _speed(experiment, step, epoch_start) * len(active)
+      logged = log, validation, status
       records = [group.record(n, step, step / per_epoch, speed, logged) for n in active]
       if sharding.is_main():
         group.append(active, records)
       reporter.step(records)
       if validation is not None:
-        reporter.epoch(group.title, records, config.num_epochs)
-      stopped = brief.stopped[: len(group.models)]
+        reporter.epoch(group.title, records, experiment.num_epochs)
+      stopped = status.stopped[: len(group.models)]
       finished = step == programs.num_steps or stopped.all()
       signum = sharding.largest(stop[0] if stop else 0)  # one process is told, and all of them stop
-      if finished or signum or (not rest and epoch % config.checkpoint_every == 0):
+      if finished or signum or (not rest and epoch % experiment.checkpoint_every == 0):
         checkpoints.save(step, state)
       if signum:
         checkpoints.close()
         raise Stopped(signum, step)
   checkpoints.close()
-  for line in group.skipped(brief):
+  for line in group.skipped(status):
     reporter.say(line)
-  return state, group.diverged(brief)
+  return state, group.diverged(status)
 
 
 def _start(
   group: Group, programs: Programs, checkpoints: Checkpoints, reporter: Reporter
-) -> tuple[TrainState, Brief]:
+) -> tuple[TrainState, Status]:
   """Returns the state that a group begins with, new or restored; lines beyond it are dropped."""
   state: TrainState | None = checkpoints.restore(reporter.say)
   if state is None:
     state = programs.init([model.seed for model in group.models])
   else:
     state = _fill(state, programs, len(group.models))
-  brief = jax.device_get(programs.brief(state))
-  step = _step(group, brief)
+  status = jax.device_get(programs.status(state))
+  step = _step(group, status)
   if step:
     reporter.say(f"{group.title}: goes on from step {step} of {programs.num_steps}")
   if sharding.is_main():
     group.rewind(step)
-  return state, brief
+  return state, status
 
 
 def _fill(state: TrainState, programs: Programs, count: int) -> TrainState:
   """Returns a restored state in which the models that only fill up the mesh are stopped."""
-  stopped = jax.device_get(programs.brief(state).stopped)
+  stopped = jax.device_get(programs.status(state).stopped)
   stopped = stopped | (np.arange(len(stopped)) >= count)
   return state._replace(stopped=sharding.place(stopped, sharding.by_member(programs.mesh)))
 
 
-def _step(group: Group, brief: Brief) -> int:
+def _step(group: Group, status: Status) -> int:
   """Returns how many steps a group has done; a model that stopped may have done fewer."""
-  return int(np.asarray(brief.step)[: len(group.models)].max())
+  return int(np.asarray(status.step)[: len(group.models)].max())
 
 
-def _steps_to_log(config: ConfigDict, in_epoch: int, per_epoch: int) -> int:
+def _steps_to_log(experiment: Experiment, in_epoch: int, per_epoch: int) -> int:
   """Returns how many steps there are to the next log step, at most to the end of the epoch."""
-  return min(config.log_every - in_epoch % config.log_every, per_epoch - in_epoch)
+  return min(experiment.log_every - in_epoch % experiment.log_every, per_epoch - in_epoch)
 
 
-def _speed(config: ConfigDict, step: int, start: tuple[int, float]) -> float:
+def _speed(experiment: Experiment, step: int, start: tuple[int, float]) -> float:
   """Returns images per second since the start of the epoch, validation and checkpoint included."""
-  return (step - start[0]) * config.batch_size / (time.perf_counter() - start[1])
+  return (step - start[0]) * experiment.batch_size / (time.perf_counter() - start[1])

@@ -1,4 +1,4 @@
-"""One member of a group of models: what is its own, and what is done with it, in pure functions."""
+"""Pure functions of one model: start, train for some steps, validate, test, explain."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from ml_collections import ConfigDict
 
 from mlseg.data import pipeline
 from mlseg.data.cases import Cases
@@ -15,37 +13,36 @@ from mlseg.data.splits.grouped import Split
 from mlseg.errors import user_errors
 from mlseg.models import Outputs, gradcam, predictions_of
 from mlseg.models.mask_rcnn.mask_rcnn import Predictions
-from mlseg.recipe import joint as recipe_joint
-from mlseg.recipe import losses as recipe_losses
+from mlseg.recipe import experiment as recipe_experiment
 from mlseg.recipe import model as recipe_model
-from mlseg.recipe import properties
+from mlseg.recipe.experiment import Experiment
 from mlseg.training import batches, objective
 from mlseg.training import step as train_step
 from mlseg.training.evaluation import Evaluation, make_evaluate
-from mlseg.training.model_parts import Mapped, Member, PyTree, Shared, _Parts
+from mlseg.training.model_parts import Mapped, ModelInputs, Parts, PyTree, Shared, make_parts
 from mlseg.training.step import StepLog, TrainState
-from mlseg.training.validation import Validation, _check_selection, _validate
+from mlseg.training.validation import Validation, validate
 
 
 class Functions(NamedTuple):
   """The functions of one model.
 
   Attributes:
-    make_member: `make_member(cases, split, place) -> Member` on the host, from the data set, the
-      model's split and the place of its config.
+    inputs: `inputs(cases, split, run) -> ModelInputs` on the host, from the data set, the model's
+      split and the index of its recipe.
     init: `init((seed, stopped), (image, pretrained)) -> TrainState`.
     run: `run(mapped, (data, count), skip_stopped) -> (state, StepLog)`, so many steps; for the last
-      argument see `train_step.make_run`.
+      argument see `step.make_run`.
     validate: `validate(mapped, (data, epoch)) -> (state, Validation)`, which also keeps the best
       variables, and stops a model whose patience is at its end.
     test: `test(variables, images, masks) -> Evaluation`, without losses.
-    explain: `explain(variables, images) -> [methods, N, H, W]` uint8, where the head of classes
-      looks for its answer by each of `gradcam.METHODS`; None without that head.
+    explain: `explain(variables, images) -> [methods, N, H, W]` uint8, the saliency map of the
+      answer of the head of classes by each of `gradcam.METHODS`; None without that head.
     steps_per_epoch: full batches in the training set.
     num_steps: steps of the whole run.
   """
 
-  make_member: Callable[[Cases, Split, int], Member]
+  inputs: Callable[[Cases, Split, int], ModelInputs]
   init: Callable[[tuple[jax.Array, jax.Array], tuple[jax.Array, PyTree]], TrainState]
   run: Callable[..., tuple[TrainState, StepLog]]
   validate: Callable[[Mapped, Shared], tuple[TrainState, Validation]]
@@ -55,62 +52,45 @@ class Functions(NamedTuple):
   num_steps: int
 
 
-def make_functions(configs: Sequence[ConfigDict], num_cases: int, cases: Cases) -> Functions:
-  """Returns the functions of one model of any of the configs.
+def make_functions(experiments: Sequence[Experiment], num_train: int, cases: Cases) -> Functions:
+  """Returns the functions of one model of any of the recipes.
 
   Args:
-    configs: the recipes, which `together.common_part` says to be of one program.
-    num_cases: in the training set, the same for all seeds.
+    experiments: the recipes, whose `common` is the same.
+    num_train: cases in the training set, the same for all seeds.
     cases: the data set, for its classes and diagnoses.
 
   Raises:
-    UserError: the config is not right.
+    UserError: a recipe does not fit the data.
   """
-  config = configs[0]
-  _check_selection(config, len(cases.label_names))
-  steps_per_epoch = num_cases // config.batch_size
-  num_steps = steps_per_epoch * config.num_epochs
-  num_classes, num_labels = len(cases.class_names), len(cases.label_names)
-  model = recipe_model.make_model(config, num_classes, num_labels)
-  joint = recipe_joint.join(configs, steps_per_epoch, num_steps)
-  max_objects = properties.max_objects(config)
-  table = recipe_losses.label_table(config, num_classes)
-  parts = _Parts(config, model, joint, num_classes, num_labels, max_objects, table)
-  found = _found if parts.max_objects else None
+  first = experiments[0]
+  recipe_experiment.check_labels(first, len(cases.label_names))
+  steps_per_epoch = num_train // first.batch_size
+  parts = make_parts(experiments, num_train, cases)
   # Over several tiles there are no features to look at.
-  classify = None if config.data.patch_size else model.classify
+  classify = None if first.data.patch_size else parts.model.classify
   return Functions(
-    make_member=functools.partial(_make_member, parts),
+    inputs=parts.inputs,
     init=functools.partial(_init, parts),
     run=functools.partial(_run, parts),
-    validate=functools.partial(_validate, parts),
+    validate=functools.partial(validate, parts),
     test=make_evaluate(
-      parts.predict, num_classes, config.batch_size, found=found, ignored=parts.ignored
+      parts.predict,
+      parts.num_classes,
+      first.batch_size,
+      found=_found if parts.max_objects else None,
+      ignored=parts.ignored,
     ),
     explain=None if classify is None else functools.partial(_explain, parts, classify),
     steps_per_epoch=steps_per_epoch,
-    num_steps=num_steps,
+    num_steps=steps_per_epoch * first.num_epochs,
   )
 
 
-def _make_member(parts: _Parts, cases: Cases, split: Split, place: int) -> Member:
-  joint = parts.joint
-  own = {name: values[place] for name, values in joint.extra.items()}
-  classes = {
-    "segmentation": (cases.masks[split.train], parts.num_classes),
-    "classification": (cases.labels[split.train], parts.num_labels),
-  }
-  weights = recipe_losses.open_class_weights(parts.config, classes, joint.loss_names)
-  textures = None if cases.textures is None else cases.textures[split.train]
-  edges = recipe_losses.texture_edges(parts.config, textures)
-  train, validation = split.train.astype(np.int32), split.validation.astype(np.int32)
-  return Member(train, validation, own, weights, edges)
-
-
 def _init(
-  parts: _Parts, member: tuple[jax.Array, jax.Array], shared: tuple[jax.Array, PyTree]
+  parts: Parts, own: tuple[jax.Array, jax.Array], shared: tuple[jax.Array, PyTree]
 ) -> TrainState:
-  (seed, stopped), (image, loaded), joint = member, shared, parts.joint
+  (seed, stopped), (image, loaded), joint = own, shared, parts.joint
   init_key, key = jax.random.split(jax.random.key(seed))
   fresh = parts.model.init(init_key, pipeline.to_float(image))
   variables = recipe_model.insert_pretrained(fresh, loaded)
@@ -120,33 +100,32 @@ def _init(
 
 
 def _run(
-  parts: _Parts, mapped: Mapped, shared: Shared, skip_stopped: bool
+  parts: Parts, mapped: Mapped, shared: Shared, skip_stopped: bool
 ) -> tuple[TrainState, StepLog]:
-  (state, member, own), (data, count), config = mapped, shared, parts.config
-  losses = parts.losses(member)
+  (state, inputs, own), (data, count), experiment = mapped, shared, parts.experiment
   loss_fn = objective.make_loss_fn(
-    parts.model, losses, parts.num_classes, parts.max_objects, parts.label_table
+    parts.model, parts.losses(inputs), parts.num_classes, parts.max_objects, parts.label_table
   )
   with user_errors("config.weighting"):
     step = train_step.make_step(
       loss_fn,
       parts.joint.optimizer,
       parts.joint.weighting,
-      config.weighting.gram_at,
-      config.num_microbatches,
-      config.max_nonfinite,
+      experiment.weighting.gram_at,
+      experiment.num_microbatches,
+      experiment.max_nonfinite,
     )
-  steps = train_step.make_run(step, batches.make_batch_at(config), skip_stopped)
-  source = data._replace(train=member.train) if own is None else own
-  return steps(state, source, count, **member.extra)
+  steps = train_step.make_run(step, batches.make_batch_at(experiment), skip_stopped)
+  source = data._replace(train=inputs.train) if own is None else own
+  return steps(state, source, count, **inputs.extra)
 
 
 def _explain(
-  parts: _Parts, classify: Callable[..., jax.Array], variables: PyTree, images: jax.Array
+  parts: Parts, classify: Callable[..., jax.Array], variables: PyTree, images: jax.Array
 ) -> jax.Array:
   outputs = parts.predict(variables, images)
   head, labels = functools.partial(classify, variables), outputs.class_logits.argmax(-1)
-  size, slices = images.shape[1:3], properties.num_slices(parts.config)
+  size, slices = images.shape[1:3], parts.experiment.data.num_slices
   maps = [
     gradcam.normalised(gradcam.saliency(head, outputs.features, labels, method), size, slices)
     for method in gradcam.METHODS

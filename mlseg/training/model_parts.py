@@ -1,72 +1,125 @@
-"""TODO mlseg.training.model_parts."""
+"""What the functions of one model are made of, and what each model has to itself."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from mlseg.data import padding, pipeline
+from mlseg.data.cases import Cases
+from mlseg.data.splits.grouped import Split
 from mlseg.devices import sharding
 from mlseg.models import Model, Outputs
 from mlseg.recipe import joint as recipe_joint
 from mlseg.recipe import losses as recipe_losses
-from mlseg.recipe import properties
+from mlseg.recipe.experiment import Experiment
+from mlseg.recipe.loss_table import LossFunction
 from mlseg.training.step import TrainState
 
 PyTree = Any
 
 
-class Member(NamedTuple):
-  """What a model of a group has to itself beside its state."""
+class ModelInputs(NamedTuple):
+  """The arrays that a model of a group has to itself beside its state."""
 
-  train: Any  # [n] int32, which cases it is trained on
+  train: Any  # [n] int32, the cases that it is trained on
   validation: Any  # [v] int32
-  extra: dict[str, Any]  # arguments of its weighting and optimiser, where configs differ
+  extra: dict[str, Any]  # arguments of its weighting and optimiser, where recipes differ
   class_weights: dict[str, Any]  # by loss [C] float32 from its training set, where one asks
   texture_edges: Any  # [T - 1] float32 from its training set, where a loss asks
 
 
-# A model's state, what it has to itself, and its data (`Data` or `Chunk`) where each has its own.
-Mapped = tuple[TrainState, Member, Any]
-
+# A model's state, its inputs, and its data (`Data` or `Chunk`) where each model has its own.
+Mapped = tuple[TrainState, ModelInputs, Any]
 
 # The data where all models share them, or None, and a number.
 Shared = tuple[Any, jax.Array]
 
 
-class _Parts(NamedTuple):
+class Parts(NamedTuple):
   """What the functions of a model are made of."""
 
-  config: ConfigDict
+  experiment: Experiment  # the first recipe; the others differ in `joint` alone
   model: Model
   joint: recipe_joint.Joint
   num_classes: int
   num_labels: int
-  max_objects: int
   label_table: np.ndarray | None
 
   @property
+  def max_objects(self) -> int:
+    """The number of objects of an image that a detector is trained on, or 0."""
+    return self.experiment.network.max_objects
+
+  @property
   def ignored(self) -> int | None:
-    """Returns what masks have where there is no picture, if there is such a place.
+    """The value of masks beyond the borders of an image, or None where there is no such place.
 
-    Beyond the borders of pictures of different sizes, and in slices that are absent.
+    It is there with images of different sizes, and in slices that a volume lacks.
     """
-    some = self.config.data.patch_size or properties.has_volumes(self.config)
-    return padding.IGNORED if some else None
+    data = self.experiment.data
+    return padding.IGNORED if data.patch_size or data.has_volumes else None
 
-  def losses(self, member: Member) -> dict[str, recipe_losses.Loss]:
+  def losses(self, inputs: ModelInputs) -> dict[str, LossFunction]:
     """Returns the losses of a model by name."""
     return recipe_losses.make_losses(
-      self.config,
+      self.experiment.losses,
       self.num_classes,
       self.num_labels,
-      member.class_weights,
+      inputs.class_weights,
       self.joint.loss_names,
-      member.texture_edges,
+      inputs.texture_edges,
     )
 
   def predict(self, variables: PyTree, images: jax.Array) -> Outputs:
-    """Returns what the network says of pictures [B, H, W, C] uint8."""
+    """Returns the network's outputs for images [B, H, W, C] uint8."""
     batch = sharding.split_batch(pipeline.to_float(images))
     return self.model.apply(variables, batch, False)[0]
+
+  def inputs(self, cases: Cases, split: Split, run: int) -> ModelInputs:
+    """Returns the inputs of a model, on the host.
+
+    Args:
+      cases: the data set.
+      split: of the model.
+      run: the index of its recipe.
+    """
+    train, validation = split.train.astype(np.int32), split.validation.astype(np.int32)
+    recipe, names = self.experiment.losses, self.joint.loss_names
+    classes = {
+      "segmentation": (cases.masks[train], self.num_classes),
+      "classification": (cases.labels[train], self.num_labels),
+    }
+    textures = None if cases.textures is None else cases.textures[train]
+    return ModelInputs(
+      train=train,
+      validation=validation,
+      extra={name: values[run] for name, values in self.joint.extra.items()},
+      class_weights=recipe_losses.open_class_weights(recipe, classes, names),
+      texture_edges=recipe_losses.texture_edges(recipe, textures),
+    )
+
+
+def make_parts(experiments: Sequence[Experiment], num_train: int, cases: Cases) -> Parts:
+  """Returns the parts of the models of recipes whose `common` is the same.
+
+  Args:
+    experiments: the recipes.
+    num_train: cases in the training set, the same for all seeds.
+    cases: the data set, for its classes and diagnoses.
+
+  Raises:
+    UserError: a recipe does not fit the data.
+  """
+  first = experiments[0]
+  steps_per_epoch = num_train // first.batch_size
+  num_classes, num_labels = len(cases.class_names), len(cases.label_names)
+  return Parts(
+    experiment=first,
+    model=first.network.make(num_classes, num_labels),
+    joint=recipe_joint.join(experiments, steps_per_epoch, steps_per_epoch * first.num_epochs),
+    num_classes=num_classes,
+    num_labels=num_labels,
+    label_table=first.network.label_table(num_classes),
+  )

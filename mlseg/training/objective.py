@@ -1,5 +1,6 @@
-"""TODO mlseg.training.objective."""
+"""The losses of a batch: from a network's outputs to one value per loss."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -9,22 +10,17 @@ import numpy as np
 from mlseg import losses, models
 from mlseg.devices import sharding
 from mlseg.losses import reduction
-from mlseg.recipe.loss_table import EMBEDDING, MULTI_LABEL, Loss, kind_of
-from mlseg.recipe.losses import PyTree
+from mlseg.recipe.loss_table import LOSSES, LossFunction
 from mlseg.training.batches import Batch
 from mlseg.training.step import Scalars
 from mlseg.weighting import SplitLoss
 
-
-def _truth(batch: Batch, max_objects: int) -> tuple[Any, ...]:
-  """Returns (the objects of a batch,), which a detector reads in training, or ()."""
-  if not max_objects or batch.instances is None:
-    return ()
-  return (models.objects_of(batch.instances, batch.masks, max_objects),)
+PyTree = Any
+_Arguments = tuple[tuple[Any, ...], dict[str, Any]]  # positional and named
 
 
 def per_example(
-  functions: dict[str, Loss],
+  functions: Mapping[str, LossFunction],
   outputs: models.Outputs,
   batch: Batch,
   num_classes: int,
@@ -34,69 +30,95 @@ def per_example(
   """Returns the losses [B] of a network's outputs, by name.
 
   Args:
-    functions: from `make_losses`.
+    functions: from `recipe.losses.make_losses`.
     outputs: with the logits that these read.
     batch: of which the images are not read.
     num_classes: C.
-    max_objects: from the function of this name.
-    labels: from `label_table`.
+    max_objects: of `NetworkRecipe`.
+    labels: [C, R], of `NetworkRecipe.label_table`.
   """
+  inputs = _inputs(outputs, batch, num_classes, max_objects, labels)
+  values = {}
+  for name, function in functions.items():
+    arguments, options = inputs[LOSSES[name].reads]()
+    values[name] = function(*arguments, **options)
+  return values
+
+
+def _inputs(
+  outputs: models.Outputs,
+  batch: Batch,
+  num_classes: int,
+  max_objects: int,
+  labels: np.ndarray | None,
+) -> dict[str, Callable[[], _Arguments]]:
+  """Returns the arguments of a loss by the key of `loss_table.HEAD_OF` that it reads."""
   logits, regions = outputs.logits, outputs.regions
   if labels is not None:
     logits = models.class_scores(regions, labels)
-  given = {} if batch.distances is None else {"boundary": {"distances": batch.distances}}
-  counting = {} if batch.valid is None else {"valid": batch.valid}
   targets = jax.nn.one_hot(batch.masks, num_classes)
-  truth = _truth(batch, max_objects)
-  values = {}
-  for name, loss in functions.items():
-    if kind_of(name) == "detection":
-      values[name] = loss(outputs.detections, *truth, batch.instances)
-    elif name in MULTI_LABEL and labels is not None:
-      values[name] = loss(regions, targets @ labels, **counting)
-    elif kind_of(name) == "embedding":
-      values[name] = loss(outputs.embeddings, batch.labels)
-    elif kind_of(name) == "texture":
-      values[name] = loss(outputs.texture_logits, batch.textures)
-    elif kind_of(name) == "segmentation":
-      values[name] = loss(logits, targets, **counting, **given.get(name, {}))
-    else:
-      diagnosis = outputs.class_logits[:, None, None]
-      values[name] = loss(
-        diagnosis, jax.nn.one_hot(batch.labels, diagnosis.shape[-1])[:, None, None]
-      )
-  return values
+  objects = _objects(batch, max_objects)
+  valid = {} if batch.valid is None else {"valid": batch.valid}
+  distances = {} if batch.distances is None else {"distances": batch.distances}
+
+  def of_labels() -> _Arguments:
+    if labels is None:
+      return (logits, targets), valid
+    return (regions, targets @ labels), valid
+
+  def of_diagnosis() -> _Arguments:
+    scores = outputs.class_logits[:, None, None]
+    return (scores, jax.nn.one_hot(batch.labels, scores.shape[-1])[:, None, None]), {}
+
+  return {
+    "pixels": lambda: ((logits, targets), valid),
+    "pixels_and_distances": lambda: ((logits, targets), valid | distances),
+    "labels": of_labels,
+    "diagnosis": of_diagnosis,
+    "detections": lambda: ((outputs.detections, *objects, batch.instances), {}),
+    "embeddings": lambda: ((outputs.embeddings, batch.labels), {}),
+    "texture": lambda: ((outputs.texture_logits, batch.textures), {}),
+  }
 
 
 def make_loss_fn(
   model: models.Model,
-  loss_functions: dict[str, Loss],
+  functions: Mapping[str, LossFunction],
   num_classes: int,
   max_objects: int = 0,
   labels: np.ndarray | None = None,
 ) -> SplitLoss:
   """Returns the losses of (params, model_state, batch) for `make_step`, split at the logits.
 
-  Where pixels have several labels it is split at the scores of these, for the classes' follow.
+  Where pixels have several labels it is split at the scores of these, from which those of the
+  classes follow. The arguments are those of `per_example`.
   """
 
   def forward(params: PyTree, model_state: PyTree, batch: Batch) -> tuple[PyTree, PyTree]:
     params = sharding.gather(params)  # from wherever their parts lie
-    variables, truth = {**model_state, "params": params}, _truth(batch, max_objects)
-    outputs, model_state = model.apply(variables, batch.images, True, *truth)
+    variables, objects = {**model_state, "params": params}, _objects(batch, max_objects)
+    outputs, model_state = model.apply(variables, batch.images, True, *objects)
     logits = outputs.logits if labels is None else None
-    # What no loss reads is no place to compare gradients at.
+    # Gradients are compared at these outputs: those that no loss reads are left out.
     return outputs._replace(features=None, attention=None, logits=logits), model_state
 
   def values(outputs: PyTree, model_state: PyTree, batch: Batch) -> Scalars:
     del model_state
-    found = per_example(loss_functions, outputs, batch, num_classes, max_objects, labels)
-    # Of embeddings, an anchor without a partner has no loss, and does not count.
-    return {
-      name: reduction.reduce(
-        value, losses.has_partner(jnp.asarray(batch.labels)) if name in EMBEDDING else None
-      )
-      for name, value in found.items()
-    }
+    found = per_example(functions, outputs, batch, num_classes, max_objects, labels)
+    return {name: reduction.reduce(value, _counted(name, batch)) for name, value in found.items()}
 
   return SplitLoss(forward, values)
+
+
+def _counted(name: str, batch: Batch) -> jax.Array | None:
+  """Returns which examples [B] count in a loss: of embeddings, those that have a partner."""
+  if LOSSES[name].reads != "embeddings":
+    return None
+  return losses.has_partner(jnp.asarray(batch.labels))
+
+
+def _objects(batch: Batch, max_objects: int) -> tuple[Any, ...]:
+  """Returns (the objects of a batch,), which a detector reads in training, or ()."""
+  if not max_objects or batch.instances is None:
+    return ()
+  return (models.objects_of(batch.instances, batch.masks, max_objects),)

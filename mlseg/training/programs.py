@@ -9,23 +9,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from mlseg.data.cases import Cases
 from mlseg.data.splits.grouped import Split
 from mlseg.devices import compiler, model_axis, sharding
-from mlseg.recipe import model as recipe_model
+from mlseg.recipe.experiment import Experiment
 from mlseg.training import feed
 from mlseg.training.model_functions import make_functions
-from mlseg.training.model_parts import Member
+from mlseg.training.model_parts import ModelInputs
 from mlseg.training.step import NonFinite, StepLog, TrainState
 from mlseg.training.validation import Validation
 
 PyTree = Any
 
 
-class Brief(NamedTuple):
-  """What the host looks at of a state, on every process."""
+class Status(NamedTuple):
+  """The part of the models' states that the host reads, on every process."""
 
   step: jax.Array  # [M] int32
   stopped: jax.Array  # [M] bool
@@ -36,9 +35,9 @@ class Training(NamedTuple):
   """What runs on the device while a group trains; both take over the memory of the state.
 
   Attributes:
-    run: `run(state, members, batches, num_steps) -> (state, StepLog)`, members first; the batches
+    run: `run(state, inputs, batches, num_steps) -> (state, StepLog)`, models first; the batches
       are from `feed`.
-    validate: `validate(state, members, part, epoch) -> (state, Validation)`, which also keeps the
+    validate: `validate(state, inputs, part, epoch) -> (state, Validation)`, which also keeps the
       best variables, and stops a model whose patience is at its end.
     seconds: that compiling them took.
   """
@@ -49,14 +48,14 @@ class Training(NamedTuple):
 
 
 class Programs:
-  """What runs on the devices; a mistake in the config shows here, before anything is allocated.
+  """The compiled programs of a group; a mistake shows here, before anything is allocated.
 
   Args:
-    configs: the recipes, which `together.common_part` says to be of one program.
+    experiments: the recipes, whose `common` is the same.
     cases: the data set.
     split: of the first seed, for the sizes of its parts, which are the same for all seeds.
     strategy: how the models are gone through: 'vmap', 'map' or 'loop'.
-    num_members: models of the group, those included that only fill up the mesh; a multiple of the
+    num_models: models of the group, those included that only fill up the mesh; a multiple of the
       mesh's 'seed' axis.
     mesh: from `sharding.make_mesh`.
 
@@ -65,48 +64,48 @@ class Programs:
     steps_per_epoch: full batches in the training set.
     num_steps: steps of the whole run.
     num_params: parameters of the network.
-    brief: `brief(state) -> Brief`.
+    status: `status(state) -> Status`.
     keys: `keys(state) -> [M]`, on every process.
     test: `test(variables, images, masks) -> Evaluation`.
     explain: `explain(variables, images) -> [methods, N, H, W]`, or None without a head of classes.
 
   Raises:
-    UserError: the config is not right.
+    UserError: a recipe does not fit the data.
   """
 
   def __init__(
     self,
-    configs: Sequence[ConfigDict],
+    experiments: Sequence[Experiment],
     cases: Cases,
     split: Split,
     *,
     strategy: str,
-    num_members: int,
+    num_models: int,
     mesh: Mesh,
   ):
-    self._functions = make_functions(configs, len(split.train), cases)
-    self._config, self._strategy = configs[0], strategy
-    self._num_members, self.mesh = num_members, mesh
+    self._functions = make_functions(experiments, len(split.train), cases)
+    self._experiment, self._strategy = experiments[0], strategy
+    self._num_models, self.mesh = num_models, mesh
     self._cases = cases
     self.steps_per_epoch = self._functions.steps_per_epoch
     self.num_steps = self._functions.num_steps
     self._everywhere = sharding.everywhere(mesh)
-    self._by_member = sharding.by_member(mesh)
+    self._by_model = sharding.by_member(mesh)
 
     # ---- The state: one after another whatever the strategy, so that no start depends on it
     self._init_all = model_axis.over_members(self._functions.init, "map", mesh)
-    seed_shapes = jax.ShapeDtypeStruct((num_members,), jnp.int32)
-    flag_shapes = jax.ShapeDtypeStruct((num_members,), bool)
-    self._shared = self._cases.images[:1], recipe_model.load_pretrained(configs[0])
+    seed_shapes = jax.ShapeDtypeStruct((num_models,), jnp.int32)
+    flag_shapes = jax.ShapeDtypeStruct((num_models,), bool)
+    self._shared = self._cases.images[:1], experiments[0].network.load_pretrained()
     with jax.set_mesh(mesh):
       shapes = jax.eval_shape(self._init_all, (seed_shapes, flag_shapes), self._shared)
     self.state = jax.tree.map(_placed, shapes, sharding.state_shardings(shapes, mesh))
     sizes = [leaf.size for leaf in jax.tree.leaves(shapes.variables["params"])]
-    self.num_params = sum(sizes) // num_members
+    self.num_params = sum(sizes) // num_models
 
     # ---- Small programs, compiled when they are called
     everywhere = functools.partial(jax.jit, out_shardings=self._everywhere)
-    self.brief = everywhere(lambda state: Brief(state.step, state.stopped, state.nonfinite))
+    self.status = everywhere(lambda state: Status(state.step, state.stopped, state.nonfinite))
     self.keys = everywhere(lambda state: state.key)
     self._take = everywhere(lambda best, n: jax.tree.map(lambda x: x[n], best))
     self.test = self._on_host_arrays(self._functions.test)
@@ -114,23 +113,23 @@ class Programs:
     self.explain = None if explain is None else self._on_host_arrays(explain)
 
     # ---- The other arguments of training, and its first trace
-    self._members = jax.tree.map(self._member_shape, self._make_member(split, 0))
-    self._batches, self._part = feed.shapes(configs[0], cases, split, mesh, num_members)
-    self._at_once = configs[0].seeds.vectorize or num_members
+    self._inputs = jax.tree.map(self._shape, self._functions.inputs(cases, split, 0))
+    self._batches, self._part = feed.shapes(experiments[0], cases, split, mesh, num_models)
+    self._at_once = experiments[0].seeds.vectorize or num_models
     self._run = functools.partial(self._functions.run, skip_stopped=strategy != "vmap")
     self._traced_run = self._trace(self._run, self._batches, self._at_once)
 
   def init(self, numbers: Sequence[int]) -> TrainState:
     """Returns the start of models with these seeds; further ones are stopped from the start."""
-    places = np.arange(self._num_members)
-    own = np.array(numbers, np.int32)[np.minimum(places, len(numbers) - 1)]
-    members = sharding.place((own, places >= len(numbers)), self._by_member)
+    index = np.arange(self._num_models)
+    own = np.array(numbers, np.int32)[np.minimum(index, len(numbers) - 1)]
+    models = sharding.place((own, index >= len(numbers)), self._by_model)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state)
     with jax.set_mesh(self.mesh):
       compiled = jax.jit(
         self._init_all, out_shardings=shardings, compiler_options=compiler.init_options()
       )
-      return compiled(members, sharding.place(self._shared, self._everywhere))
+      return compiled(models, sharding.place(self._shared, self._everywhere))
 
   @functools.cached_property
   def training(self) -> Training:
@@ -145,46 +144,44 @@ class Programs:
     return Training(run, validate, time.perf_counter() - started)
 
   def _trace(self, function: Callable, data: PyTree, vectorize: int) -> jax.stages.Traced:
-    """Returns a function of one model, traced for all: of state, members, data and a number."""
+    """Returns a function of one model, traced for all: of state, inputs, data and a number."""
     over = model_axis.over_members(function, self._strategy, self.mesh, vectorize)
 
-    def whole(state: TrainState, members: Member, data: PyTree, number: jax.Array) -> PyTree:
-      if self._config.data.placement == "host":  # every model has data of its own
-        return over((state, members, data), (None, number))
-      return over((state, members, None), (data, number))
+    def whole(state: TrainState, inputs: ModelInputs, data: PyTree, number: jax.Array) -> PyTree:
+      if self._experiment.data.placement == "host":  # every model has data of its own
+        return over((state, inputs, data), (None, number))
+      return over((state, inputs, None), (data, number))
 
     shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state)
     count = jax.ShapeDtypeStruct((), jnp.int32, sharding=self._everywhere)
     jitted = jax.jit(whole, donate_argnums=0, out_shardings=(shardings, self._everywhere))
     with jax.set_mesh(self.mesh):
-      return jitted.trace(self.state, self._members, data, count)
+      return jitted.trace(self.state, self._inputs, data, count)
 
-  def members(self, splits: Sequence[Split], places: Sequence[int]) -> Member:
-    """Returns what the models have to themselves, on the devices.
+  def inputs(self, splits: Sequence[Split], runs: Sequence[int]) -> ModelInputs:
+    """Returns the inputs of the models, on the devices.
 
     Args:
-      splits: of each model; where the group has more, the last is repeated.
-      places: which config each model is of.
+      splits: of each model; where the group has more models, the last is repeated.
+      runs: the index of each model's recipe.
     """
-    chosen = np.minimum(np.arange(self._num_members), len(splits) - 1)
-    own = [self._make_member(splits[n], places[n]) for n in chosen]
+    chosen = np.minimum(np.arange(self._num_models), len(splits) - 1)
+    own = [self._functions.inputs(self._cases, splits[n], runs[n]) for n in chosen]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *own)
-    return sharding.place(stacked, self._by_member)
+    return sharding.place(stacked, self._by_model)
 
-  def _make_member(self, split: Split, place: int) -> Member:
-    return self._functions.make_member(self._cases, split, place)
-
-  def _member_shape(self, leaf: Any) -> jax.ShapeDtypeStruct:
-    shape = self._num_members, *leaf.shape
-    return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=self._by_member)
+  def _shape(self, leaf: Any) -> jax.ShapeDtypeStruct:
+    """Returns the shape of an input of all models, from that of one."""
+    shape = self._num_models, *leaf.shape
+    return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=self._by_model)
 
   def number(self, value: int) -> jax.Array:
     """Returns a whole number on all devices."""
     return sharding.place(np.int32(value), self._everywhere)
 
-  def best(self, state: TrainState, member: int) -> PyTree:
+  def best(self, state: TrainState, index: int) -> PyTree:
     """Returns the variables of a model's best epoch."""
-    return self._take(state.best.variables, self.number(member))
+    return self._take(state.best.variables, self.number(index))
 
   def _on_host_arrays(self, function: Callable) -> Callable:
     """Returns a function of a model's variables and arrays of the host."""

@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from mlseg.console import Reporter
 from mlseg.data import padding
@@ -22,7 +21,7 @@ from mlseg.metrics.detection import ImageBoxes, summarize_boxes
 from mlseg.metrics.surface_cases import SurfaceTable
 from mlseg.models import objects_of
 from mlseg.models.mask_rcnn.mask_rcnn import Predictions
-from mlseg.recipe.properties import has_head
+from mlseg.recipe.experiment import Experiment
 from mlseg.training import case_objects
 from mlseg.training.programs import Programs
 
@@ -34,19 +33,19 @@ class SeedScores(NamedTuple):
 
   counts: np.ndarray | None  # [N, C, 4]: true and false positives, false and true negatives
   predictions: np.ndarray | None  # [N, H, W] uint8, classes
-  surfaces: SurfaceTable | None  # None: the config asks for none
+  surfaces: SurfaceTable | None  # None: the recipe asks for none
   labels: np.ndarray  # [N] int32, the true diagnoses
   probabilities: np.ndarray | None  # [N, L] float32, of the diagnoses
   maps: np.ndarray | None = None  # [methods, n, H, W] uint8, of the cases at `_shown`
   boxes: tuple[ImageBoxes, ...] = ()  # N of a detector
-  objects: case_objects.Matches | None = None  # None: the config asks for none
+  objects: case_objects.Matches | None = None  # None: the recipe asks for none
   attention: np.ndarray | None = None  # [N, S], of the slices of volumes
   validation: np.ndarray | None = None  # [v, L], as the probabilities, of the validation cases
 
 
 def test_seed(
   programs: Programs,
-  config: ConfigDict,
+  experiment: Experiment,
   cases: Cases,
   split: Split,
   variables: Any,
@@ -58,7 +57,7 @@ def test_seed(
   """
   test = split.test
   # Of the diagnoses those of the validation cases too, of which thresholds are chosen.
-  chosen = split.validation if has_head(config, "classification") else test[:0]
+  chosen = split.validation if "classification" in experiment.network.heads else test[:0]
   both = np.concatenate([test, chosen])
   result = programs.test(variables, cases.images[both], cases.masks[both])
   scores = SeedScores(None, None, None, cases.labels[test], None)
@@ -79,7 +78,7 @@ def test_seed(
     return scores
   counts, predictions = np.asarray(result.counts), np.asarray(result.predictions)
   scores = scores._replace(counts=counts, predictions=predictions)
-  options, num_classes = config.metrics, len(cases.class_names)
+  options, num_classes = experiment.metrics, len(cases.class_names)
   if not sharding.is_main():
     return scores
   masks = cases.masks[test]
@@ -121,11 +120,11 @@ def _boxes(found: Predictions, cases: Cases, test: np.ndarray) -> tuple[ImageBox
   )
 
 
-def summarize_seeds(config: ConfigDict, tested: dict[int, SeedScores]) -> dict[str, Any]:
+def summarize_seeds(experiment: Experiment, tested: dict[int, SeedScores]) -> dict[str, Any]:
   """Returns what `results.json` holds.
 
   Args:
-    config: the recipe.
+    experiment: the recipe.
     tested: per seed what `test_seed` gave.
   """
   per_seed = [_summarize(result) for result in tested.values()]
@@ -133,7 +132,7 @@ def summarize_seeds(config: ConfigDict, tested: dict[int, SeedScores]) -> dict[s
     "split": "test",
     "metrics": {name: _over_seeds([one[name] for one in per_seed]) for name in per_seed[0]},
     "seeds": list(tested),
-    "config": config.to_dict(),
+    "config": experiment.content,
   }
 
 

@@ -1,4 +1,4 @@
-"""The training loop, from the config to the table, to be read from top to bottom."""
+"""The whole path of a training, from the recipe to the table, to be read from top to bottom."""
 
 import contextlib
 import pathlib
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from mlseg.console import Reporter, shown_scores
 from mlseg.data.cases import Cases
@@ -14,12 +13,12 @@ from mlseg.data.splits import cross_validation, grouped
 from mlseg.devices import model_axis, sharding
 from mlseg.errors import UserError
 from mlseg.files import write_file
-from mlseg.recipe import check as recipe_check
 from mlseg.recipe import data as recipe_data
+from mlseg.recipe.experiment import Experiment
 from mlseg.training import case_tables, provenance, scoring
 from mlseg.training import outputs as run_outputs
-from mlseg.training.groups import Group, Model, Run, say_header, say_layout
-from mlseg.training.loop import _train_group
+from mlseg.training.groups import Group, Run, SeedModel, print_header, print_layout
+from mlseg.training.loop import train_group
 from mlseg.training.programs import Programs
 from mlseg.training.stopping import stop_signals
 from mlseg.workdir import model_file, run_folder
@@ -29,33 +28,33 @@ class DivergedError(Exception):
   """Too many steps in a row had a loss or gradient that was not finite.
 
   Attributes:
-    said: by run and seed, what is to be said of each model.
+    messages: for each (run, seed), why that model diverged.
   """
 
-  def __init__(self, said: dict[tuple[int, int], str]):
-    super().__init__("; ".join(said.values()))
-    self.said = said
+  def __init__(self, messages: dict[tuple[int, int], str]):
+    super().__init__("; ".join(messages.values()))
+    self.messages = messages
 
 
-def train(config: ConfigDict, workdir: pathlib.Path, reporter: Reporter) -> dict[str, Any]:
-  """Trains all seeds of a config, tests them, and writes the run's folder.
+def train(experiment: Experiment, workdir: pathlib.Path, reporter: Reporter) -> dict[str, Any]:
+  """Trains all seeds of a recipe, tests them, and writes the run's folder.
 
   A run that was interrupted goes on where its last checkpoint stands, with the same numbers.
 
   Args:
-    config: the recipe; see `configs/`.
+    experiment: the recipe, from `recipe.experiment.read`.
     workdir: the run's folder, made if it is missing.
     reporter: the console.
 
   Returns:
-    What `results.json` holds.
+    The content of `results.json`.
 
   Raises:
-    UserError: the config, the data or the folder is not right; nothing was changed.
+    UserError: the recipe, the data or the folder is not right; nothing was changed.
     Stopped: SIGTERM or SIGINT came; the state is saved.
     DivergedError: `config.max_nonfinite` steps in a row were not finite.
   """
-  (summary,) = train_together([Run(config, workdir)], workdir / "checkpoints", reporter)
+  (summary,) = train_together([Run(experiment, workdir)], workdir / "checkpoints", reporter)
   return summary
 
 
@@ -65,53 +64,58 @@ def train_together(
   """Trains several runs as `train` does one, their models side by side in one program.
 
   Args:
-    runs: their configs have the same `together.common_part`.
+    runs: their recipes have the same `common`.
     checkpoints: folder of the common checkpoints.
     reporter: the console.
 
   Returns:
-    What each `results.json` holds.
+    The content of each `results.json`.
 
   Raises:
     UserError, Stopped, DivergedError: as `train`; the runs that did not diverge are complete.
   """
-  # ---- Load and check everything before anything is written
-  configs = [run.config for run in runs]
-  for config in configs:
-    recipe_check.check_config(config)
-  config = configs[0]
-  strategy = _strategy(runs)
-  cases = recipe_data.make_cases(configs)
-  pairs = recipe_data.find_near_duplicates(config, cases)
+  # ---- Check everything that needs no data
+  experiments = [run.experiment for run in runs]
+  first = experiments[0]
+  strategy, seeds = _strategy(runs), first.seeds.numbers
+  per_group = 1 if strategy == "loop" else len(runs) * len(seeds)
+  in_parts = first.batch_size // first.num_microbatches
+  layout = sharding.plan(jax.device_count(), per_group, in_parts, **first.mesh)
+  for run in runs:
+    run_folder.check(run.workdir, {"config": run.experiment.content})
+
+  # ---- Load the data, and check everything before anything is written
+  cases = recipe_data.load_cases(first.data, [one.losses.targets for one in experiments])
+  pairs = recipe_data.find_near_duplicates(first.data, cases)
   duplicates = grouped.groups(len(cases.ids), pairs, cases.patients)
-  numbers = [config.seed + n for n in range(config.num_seeds)]
-  parts = {seed: recipe_data.make_split(config, cases, duplicates, seed) for seed in numbers}
+  parts = {
+    seed: recipe_data.make_split(first.data, first.batch_size, cases, duplicates, seed)
+    for seed in seeds
+  }
   equal = cross_validation.equalised(parts)
-  models = [Model(n, seed, equal[seed]) for n in range(len(runs)) for seed in numbers]
-  own_group = [(model,) for model in models] if strategy == "loop" else [tuple(models)]
-  groups = [Group(tuple(runs), chosen) for chosen in own_group]
-  descriptions = [provenance.describe(c, cases.fingerprint, strategy) for c in configs]
+  models = [SeedModel(n, seed, equal[seed]) for n in range(len(runs)) for seed in seeds]
+  chosen = [(model,) for model in models] if strategy == "loop" else [tuple(models)]
+  groups = [Group(tuple(runs), own) for own in chosen]
+  descriptions = [provenance.describe(e.content, cases.fingerprint, strategy) for e in experiments]
   for run, description in zip(runs, descriptions, strict=True):
     run_folder.check(run.workdir, description)
 
-  # ---- Devices and programs
-  in_parts = config.batch_size // config.num_microbatches
-  layout = sharding.plan(jax.device_count(), len(groups[0].models), in_parts, **config.mesh)
-  say_header(reporter, runs, cases, parts[numbers[0]])
+  # ---- Programs
+  print_header(reporter, runs, cases, parts[seeds[0]])
   programs = Programs(
-    configs,
+    experiments,
     cases,
-    equal[numbers[0]],
+    equal[seeds[0]],
     strategy=strategy,
-    num_members=-(-len(groups[0].models) // layout.seed) * layout.seed,
+    num_models=-(-per_group // layout.seed) * layout.seed,
     mesh=sharding.make_mesh(layout),
   )
-  members = [
-    programs.members([m.split for m in group.models], [m.run for m in group.models])
+  inputs = [
+    programs.inputs([m.split for m in group.models], [m.run for m in group.models])
     for group in groups
   ]
-  reporter.say(f"model   {config.model.name}, {programs.num_params:,} parameters")
-  say_layout(reporter, strategy, len(models), len(runs), layout)
+  reporter.say(f"model   {first.network.name}, {programs.num_params:,} parameters")
+  print_layout(reporter, strategy, len(models), len(runs), layout)
 
   with contextlib.ExitStack() as stack:
     # ---- The runs' folders
@@ -124,24 +128,24 @@ def train_together(
     sharding.wait_for_all("folders")
     stop = stack.enter_context(stop_signals())
 
-    # ---- Train every group; of each model keep the variables of its best validation epoch
+    # ---- Train every group, and keep the variables of each model's best validation epoch
     best: dict[tuple[int, int], Any] = {}
     diverged: dict[tuple[int, int], str] = {}
-    for group, own_members in zip(groups, members, strict=True):
+    for group, own_inputs in zip(groups, inputs, strict=True):
       folder = checkpoints / group.folder
-      state, said = _train_group(group, own_members, programs, cases, folder, stop, reporter)
-      for n, model in enumerate(group.models):
-        best[model.run, model.seed] = programs.best(state, n)
-      diverged |= said
+      state, messages = train_group(group, own_inputs, programs, cases, folder, stop, reporter)
+      for index, model in enumerate(group.models):
+        best[model.run, model.seed] = programs.best(state, index)
+      diverged |= messages
       if diverged and len(runs) == 1:
         raise DivergedError(diverged)
 
-    # ---- Test, and write what a run leaves
+    # ---- Test, and write the tables, results and figures
     summaries = []
     for n, run in enumerate(runs):
-      if any(place == n for place, _ in diverged):
+      if any(failed == n for failed, _ in diverged):
         continue
-      own = {seed: best[n, seed] for seed in numbers}
+      own = {seed: best[n, seed] for seed in seeds}
       summaries.append(_finish(run, programs, cases, parts, own, reporter))
     sharding.wait_for_all("end")
   if diverged:
@@ -158,12 +162,12 @@ def _finish(
   reporter: Reporter,
 ) -> dict[str, Any]:
   """Tests the seeds of a run and writes its rows, results and figures; returns the results."""
-  config, workdir = run.config, run.workdir
+  workdir = run.workdir
   tested = {
-    seed: scoring.test_seed(programs, config, cases, parts[seed], variables, reporter)
+    seed: scoring.test_seed(programs, run.experiment, cases, parts[seed], variables, reporter)
     for seed, variables in best.items()
   }
-  summary = scoring.summarize_seeds(config, tested)
+  summary = scoring.summarize_seeds(run.experiment, tested)
   if sharding.is_main():
     model_file.write(workdir, best)
     run_outputs.write(workdir, cases, parts, tested, summary)
@@ -178,12 +182,12 @@ def _finish(
 
 
 def _strategy(runs: Sequence[Run]) -> str:
-  """Returns how the models are trained: as the first run was started, or as its config says."""
-  config = runs[0].config
-  count = len(runs) * config.num_seeds
+  """Returns how the models are trained: as the first run was started, or as its recipe asks for."""
+  seeds = runs[0].experiment.seeds
+  count = len(runs) * seeds.num
   platform, devices = jax.default_backend(), jax.device_count()
-  chosen = model_axis.choose(config.seeds.strategy, count, platform, devices)
-  if config.seeds.strategy == "auto":
+  chosen = model_axis.choose(seeds.strategy, count, platform, devices)
+  if seeds.strategy == "auto":
     chosen = run_folder.strategy_of(runs[0].workdir) or chosen
   if len(runs) > 1 and chosen == "loop":
     raise UserError("config.seeds.strategy 'loop' is for the seeds of one config, not for several")

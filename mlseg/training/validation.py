@@ -1,32 +1,21 @@
-"""TODO mlseg.training.validation."""
+"""The evaluation of the validation part after an epoch, by which the best epoch is chosen."""
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 
-from mlseg.errors import UserError, unknown
 from mlseg.metrics import overlap
 from mlseg.models import Outputs
-from mlseg.recipe import properties
 from mlseg.training import batches, objective
 from mlseg.training import step as train_step
 from mlseg.training.evaluation import make_evaluate
-from mlseg.training.model_parts import Mapped, Shared, _Parts
+from mlseg.training.model_parts import Mapped, Parts, Shared
 from mlseg.training.step import TrainState
-
-# Scores of the validation set by which an epoch is the best, and the head that each needs.
-SELECTIONS = {
-  "dice": "segmentation",
-  "accuracy": "classification",
-  "auc": "classification",
-  "mean": "",
-}
 
 
 class Validation(NamedTuple):
-  """What an epoch's evaluation of the validation set reports; None: there is no such head."""
+  """The scores of the validation part; None where the network has no such head."""
 
   dice: jax.Array | None  # [], foreground, mean over images
   accuracy: jax.Array | None  # [], of the diagnoses
@@ -34,11 +23,18 @@ class Validation(NamedTuple):
   losses: dict[str, jax.Array]  # per loss []
 
 
-def _validate(parts: _Parts, mapped: Mapped, shared: Shared) -> tuple[TrainState, Validation]:
-  (state, member, own), (data, epoch), config = mapped, shared, parts.config
-  part = data if own is None else own
-  index = member.validation if own is None else slice(None)
-  functions = parts.losses(member)
+def validate(parts: Parts, mapped: Mapped, shared: Shared) -> tuple[TrainState, Validation]:
+  """Returns the state, with the best variables so far and whether to stop, and the scores.
+
+  Args:
+    parts: of the model.
+    mapped: state, inputs and data of the model.
+    shared: the data of all models, and the number of complete epochs.
+  """
+  (state, inputs, own), (data, epoch), experiment = mapped, shared, parts.experiment
+  source = data if own is None else own
+  index = inputs.validation if own is None else slice(None)
+  functions = parts.losses(inputs)
 
   def losses(outputs: Outputs, masks: jax.Array, *truth: Any) -> dict[str, jax.Array]:
     labels, instances, textures = truth
@@ -50,30 +46,38 @@ def _validate(parts: _Parts, mapped: Mapped, shared: Shared) -> tuple[TrainState
     )
 
   evaluate = make_evaluate(
-    parts.predict, parts.num_classes, config.batch_size, losses, ignored=parts.ignored
+    parts.predict, parts.num_classes, experiment.batch_size, losses, ignored=parts.ignored
   )
-  read = jax.tree.map(
-    lambda array: array[index],
-    (part.images, part.masks, part.labels, part.instances, part.textures),
+  cases: batches.Batch = jax.tree.map(lambda array: array[index], _read(source.cases))
+  result = evaluate(
+    state.variables, cases.images, cases.masks, cases.labels, cases.instances, cases.textures
   )
-  labels, result = read[2], evaluate(state.variables, *read)
   dice, accuracy, auc = None, None, None
   if result.counts is not None:
     dice = overlap.foreground_dice(result.counts)
   if result.class_logits is not None:
-    accuracy = (result.class_logits.argmax(-1) == labels).mean()
+    accuracy = (result.class_logits.argmax(-1) == cases.labels).mean()
     if parts.num_labels == 2:
-      auc = _auc(result.class_logits[:, 1] - result.class_logits[:, 0], labels)
+      auc = area_under_curve(result.class_logits[:, 1] - result.class_logits[:, 0], cases.labels)
   means = {name: value.mean() for name, value in result.losses.items()}
-  score = _score(config.selection, {"dice": dice, "accuracy": accuracy, "auc": auc})
-  state = train_step.update_best(state, score, epoch, config.patience)
+  score = _score(experiment.selection, {"dice": dice, "accuracy": accuracy, "auc": auc})
+  state = train_step.update_best(state, score, epoch, experiment.patience)
   return state, Validation(dice, accuracy, auc, means)
 
 
-def _auc(scores: jax.Array, labels: jax.Array) -> jax.Array:
+def _read(cases: batches.Batch) -> batches.Batch:
+  """Returns the arrays that a validation reads: the losses compute their own distances."""
+  return cases._replace(distances=None)
+
+
+def area_under_curve(scores: jax.Array, labels: jax.Array) -> jax.Array:
   """Returns how often a case of label 1 has a higher score than one of label 0; ties count half.
 
-  Where one of the labels is missing it is 0.5, which says nothing.
+  Where one of the labels is missing it is 0.5.
+
+  Example:
+    >>> area_under_curve(jnp.array([0.1, 0.4, 0.4, 0.9]), jnp.array([0, 0, 1, 1]))
+    Array(0.875, dtype=float32)
   """
   above = jnp.sign(scores[:, None] - scores) / 2 + 0.5
   pairs = (labels[:, None] == 1) & (labels == 0)
@@ -81,25 +85,8 @@ def _auc(scores: jax.Array, labels: jax.Array) -> jax.Array:
   return jnp.where(count, jnp.where(pairs, above, 0).sum() / jnp.maximum(count, 1), 0.5)
 
 
-def _check_selection(config: ConfigDict, num_labels: int) -> None:
-  """Raises a UserError where the network does not say what its epochs are to be judged by."""
-  if config.selection not in SELECTIONS:
-    raise unknown("config.selection", config.selection, SELECTIONS)
-  head = SELECTIONS[config.selection]
-  known = properties.has_head(config, "classification")
-  if head == "segmentation":
-    known = properties.segments(config)
-  if head and not known:
-    raise UserError(
-      f"config.selection {config.selection!r} needs the head of {head}, which config.model"
-      f" ({config.model.name}) has not"
-    )
-  if config.selection == "auc" and num_labels != 2:
-    raise UserError(f"config.selection 'auc' needs cases of two labels, not {num_labels}")
-
-
 def _score(selection: str, scores: dict[str, jax.Array | None]) -> jax.Array:
-  """Returns what an epoch is judged by: a score, or the mean of Dice and accuracy, if known."""
+  """Returns the score of an epoch: one of these, or the mean of Dice and accuracy, if known."""
   known = {name: score for name, score in scores.items() if score is not None}
   both = [known[name] for name in ("dice", "accuracy") if name in known]
   return jnp.stack(both).mean() if selection == "mean" else known[selection]

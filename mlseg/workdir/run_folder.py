@@ -44,7 +44,7 @@ def check(workdir: pathlib.Path, description: dict[str, Any]) -> bool:
 
   Args:
     workdir: the folder; it need not exist.
-    description: from `describe`; its 'config' and 'data' decide whose the folder is.
+    description: 'config' and, where it is known already, 'data': they decide whose the folder is.
 
   Returns:
     True where the run was started before.
@@ -59,10 +59,11 @@ def check(workdir: pathlib.Path, description: dict[str, Any]) -> bool:
     return False
   try:
     there = json.loads(path.read_text())
-    old = _flatten({name: there[name] for name in ("config", "data")})
+    known = [name for name in ("config", "data") if name in description]
+    old = _flatten({name: there[name] for name in known})
   except (ValueError, KeyError, TypeError):
     raise UserError(f"{path} is not the config of a run; give another --workdir") from None
-  new = _flatten(json.loads(to_json({name: description[name] for name in ("config", "data")})))
+  new = _flatten(json.loads(to_json({name: description[name] for name in known})))
   different = [
     f"{key}: {old.get(key)!r} there, {new.get(key)!r} now"
     for key in sorted(old.keys() | new.keys())

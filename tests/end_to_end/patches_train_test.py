@@ -14,7 +14,8 @@ from mlseg import main, predict
 from mlseg.data import augmentation, padding
 from mlseg.data.datasets import glas
 from mlseg.recipe import data as recipe_data
-from mlseg.recipe import parse
+from mlseg.recipe import experiment, parse
+from mlseg.recipe import losses as recipe_losses
 from mlseg.training import batches
 from tests.data.layouts import save
 
@@ -70,7 +71,9 @@ def _config(folder, *more):
 
 
 def test_pictures_keep_their_sizes(folder):
-  cases = recipe_data.make_cases([_config(folder)])
+  cases = recipe_data.load_cases(
+    recipe_data.read(_config(folder)), [recipe_losses.read(_config(folder)).targets]
+  )
   assert cases.images.shape == (16, 45, 60, 3)
   for n, name in enumerate(cases.ids):
     image, mask = _grid(*SIZES[int(name.split("_")[1]) % 3])
@@ -113,9 +116,9 @@ def test_patches_larger_than_their_picture_are_mirrored():
 
 def test_warped_patches_show_their_masks(folder):
   config = _config(folder)
-  cases = recipe_data.make_cases([config])
-  data = batches.Data(cases.images, cases.masks, cases.labels, np.arange(16, dtype=np.int32))
-  batch = batches.make_batch_at(config)(data, jax.random.key(3), jnp.int32(0))
+  cases = recipe_data.load_cases(recipe_data.read(config), [recipe_losses.read(config).targets])
+  data = batches.Data(batches.cases_of(cases), np.arange(16, dtype=np.int32))
+  batch = batches.make_batch_at(experiment.read(config))(data, jax.random.key(3), jnp.int32(0))
   assert batch.images.shape == (3, 30, 30, 3)
   assert batch.valid is None
   assert set(np.unique(batch.masks)) == {0, 1}

@@ -18,8 +18,8 @@ from mlseg import predict
 from mlseg.console import Reporter
 from mlseg.data import cases
 from mlseg.prediction.pictures import result_names
+from mlseg.recipe import experiment, parse
 from mlseg.recipe import model as recipe_model
-from mlseg.recipe import parse
 from mlseg.training import train
 from mlseg.workdir import model_file
 from tests.io.pictures.dicom_test import make_dataset
@@ -34,7 +34,7 @@ def trained(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("run") / "run"
   overrides = ["--config.num_epochs=3", "--config.metrics.surface=False"]
   config, _ = parse.parse(["mlseg.main", SMOKE, *overrides])
-  train.train(config, workdir, Reporter(quiet=True))
+  train.train(experiment.read(config), workdir, Reporter(quiet=True))
   return workdir
 
 

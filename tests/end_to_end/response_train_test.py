@@ -16,9 +16,10 @@ from mlseg.data import padding
 from mlseg.errors import UserError
 from mlseg.models import Outputs
 from mlseg.recipe import data as recipe_data
+from mlseg.recipe import experiment, parse
 from mlseg.recipe import losses as recipe_losses
 from mlseg.recipe import model as recipe_model
-from mlseg.recipe import parse, properties
+from mlseg.recipe.networks import has_head
 from mlseg.report import write
 from mlseg.training import batches, objective, validation
 from mlseg.workdir import patients as patient_files
@@ -173,15 +174,17 @@ def test_a_large_volume_is_predicted_within_4_gib(run, tmp_path):
 
 def _parts(folder, *changes):
   config, _ = parse.parse(["", *_arguments(folder / "cohort"), *changes])
-  loaded = recipe_data.make_cases([config])
+  loaded = recipe_data.load_cases(recipe_data.read(config), [recipe_losses.read(config).targets])
   return config, loaded
 
 
 def test_absent_slices_and_textures_are_in_batches(folder):
   config, loaded = _parts(folder)
-  arrays = map(jnp.asarray, (loaded.images, loaded.masks, loaded.labels, np.arange(8)))
-  data = batches.Data(*arrays, textures=jnp.asarray(loaded.textures))
-  batch = jax.jit(batches.make_batch_at(config))(data, jax.random.key(0), jnp.int32(0))
+  arrays = jax.tree.map(jnp.asarray, batches.cases_of(loaded))
+  data = batches.Data(arrays, jnp.arange(8))
+  batch = jax.jit(batches.make_batch_at(experiment.read(config)))(
+    data, jax.random.key(0), jnp.int32(0)
+  )
   np.testing.assert_array_equal(batch.valid, batch.masks != padding.IGNORED)
   by_slice = np.asarray(batch.valid).reshape(4, SLICES, -1)
   assert (by_slice.all(-1) | ~by_slice.any(-1)).all()
@@ -193,8 +196,8 @@ def test_absent_slices_and_textures_are_in_batches(folder):
 
 def test_losses_read_their_heads(folder):
   config, loaded = _parts(folder)
-  edges = recipe_losses.texture_edges(config, loaded.textures)
-  functions = recipe_losses.make_losses(config, 2, 2, edges=jnp.asarray(edges))
+  edges = recipe_losses.texture_edges(recipe_losses.read(config), loaded.textures)
+  functions = recipe_losses.make_losses(recipe_losses.read(config), 2, 2, edges=jnp.asarray(edges))
   rng = np.random.default_rng(0)
   masks = jnp.asarray(loaded.masks[:6])
   outputs = Outputs(
@@ -234,14 +237,14 @@ def test_the_auc_that_selects_is_that_of_the_metrics():
 @pytest.mark.parametrize("variant", ["classification", "without_contrastive", "without_texture"])
 def test_variants_leave_out_what_no_loss_reads(variant):
   config, _ = parse.parse(["", f"--config={CONFIG}:{variant}"])
-  names = properties.loss_names(config)
+  names = recipe_losses.loss_names(config)
   heads = {
     "segmentation": "soft_dice", "texture": "texture_cross_entropy",
     "embedding": ("supervised_contrastive", "triplet_hard"),
   }  # fmt: skip
   for head, losses in heads.items():
     reads = any(name in losses for name in names)
-    assert properties.has_head(config, head) == reads
+    assert has_head(config.model, head) == reads
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from mlseg.console import Reporter
 from mlseg.devices import model_axis, sharding
 from mlseg.errors import UserError
-from mlseg.recipe import parse
+from mlseg.recipe import experiment, parse
 from mlseg.training import train
 from mlseg.training.groups import Run
 from tests.end_to_end.train_test import SMOKE
@@ -76,7 +76,7 @@ def test_as_many_models_at_once_as_the_memory_holds(tmp_path, monkeypatch):
 
   monkeypatch.setattr(sharding, "fits", fits)
   config = _config("--config.num_seeds=3", "--config.seeds.strategy=vmap", "--config.num_epochs=1")
-  train.train(config, tmp_path, Reporter(quiet=True))
+  train.train(experiment.read(config), tmp_path, Reporter(quiet=True))
   assert len(asked) == 2  # of 3 and 2 models; 1 must do
   assert asked[0] > asked[1]
 
@@ -89,7 +89,7 @@ def test_strategies_train_alike(tmp_path):
   ]
   for strategy in ("loop", "map", "vmap"):
     config = _config(*overrides, f"--config.seeds.strategy={strategy}")
-    train.train(config, tmp_path / strategy, Reporter(quiet=True))
+    train.train(experiment.read(config), tmp_path / strategy, Reporter(quiet=True))
   expected = _records(tmp_path / "loop")
   for strategy in ("map", "vmap"):
     _assert_same(_records(tmp_path / strategy), expected)
@@ -117,7 +117,9 @@ VARIANTS = {
 @pytest.mark.parametrize("strategy", ["map", "vmap"])
 def test_configs_side_by_side_train_as_each_by_itself(tmp_path, alone, strategy):
   runs = [
-    Run(_config(*overrides, f"--config.seeds.strategy={strategy}"), tmp_path / name)
+    Run(
+      experiment.read(_config(*overrides, f"--config.seeds.strategy={strategy}")), tmp_path / name
+    )
     for name, overrides in VARIANTS.items()
   ]
   train.train_together(runs, tmp_path / "checkpoints", Reporter(quiet=True))
@@ -135,7 +137,7 @@ def alone(tmp_path_factory):
   """The lines of each variant's own run."""
   folder = tmp_path_factory.mktemp("alone")
   for name, overrides in VARIANTS.items():
-    train.train(_config(*overrides), folder / name, Reporter(quiet=True))
+    train.train(experiment.read(_config(*overrides)), folder / name, Reporter(quiet=True))
   return {name: _records(folder / name) for name in VARIANTS}
 
 
@@ -152,7 +154,7 @@ def test_data_on_the_host_give_the_same_run(tmp_path):
   ]
   for placement in ("device", "host"):
     config = _config(*overrides, f"--config.data.placement={placement}")
-    train.train(config, tmp_path / placement, Reporter(quiet=True))
+    train.train(experiment.read(config), tmp_path / placement, Reporter(quiet=True))
   device, host = (_records(tmp_path / placement) for placement in ("device", "host"))
   assert device.keys() == host.keys()
   for key, line in device.items():
@@ -165,7 +167,10 @@ def test_each_model_stops_for_itself(tmp_path):
   patient = [*shared, "--config.patience=2"]
   diverging = _config(*patient, "--config.optimizer.learning_rate=1e38")
   idle = _config(*patient, "--config.optimizer.learning_rate=1e-30")
-  runs = [Run(diverging, tmp_path / "diverging"), Run(idle, tmp_path / "idle")]
+  runs = [
+    Run(experiment.read(diverging), tmp_path / "diverging"),
+    Run(experiment.read(idle), tmp_path / "idle"),
+  ]
   with pytest.raises(train.DivergedError, match=r"seed 0 stopped at .*cross_entropy"):
     train.train_together(runs, tmp_path / "checkpoints", Reporter(quiet=True))
   assert max(_records(tmp_path / "diverging"))[1] < 14  # within the first epoch

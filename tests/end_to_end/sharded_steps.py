@@ -16,9 +16,9 @@ import numpy as np
 from mlseg.data.cases import Cases
 from mlseg.devices import processes, sharding
 from mlseg.recipe import data as recipe_data
+from mlseg.recipe import experiment, parse
 from mlseg.recipe import losses as recipe_losses
 from mlseg.recipe import model as recipe_model
-from mlseg.recipe import parse
 from mlseg.training import batches, objective
 from mlseg.training.checkpoint import flatten
 from mlseg.training.feed import make_feed
@@ -53,8 +53,10 @@ def steps(layout: sharding.Layout, placement: str) -> dict[str, np.ndarray]:
   flags = [f"--config.data.placement={placement}", "--config.log_every=1"]
   flags += [f"--config.{name}={value}" for name, value in OVERRIDES.items()]
   config = parse.parse(["", f"--config={CONFIG}", *flags])[0]
-  cases = _noise(recipe_data.make_cases([config]))
-  split = recipe_data.make_split(config, cases, None, 0)
+  cases = _noise(
+    recipe_data.load_cases(recipe_data.read(config), [recipe_losses.read(config).targets])
+  )
+  split = recipe_data.make_split(recipe_data.read(config), config.batch_size, cases, None, 0)
   mesh = sharding.make_mesh(layout)
   count = layout.seed
   built = Programs([config], cases, split, strategy="map", num_members=count, mesh=mesh)
@@ -62,8 +64,10 @@ def steps(layout: sharding.Layout, placement: str) -> dict[str, np.ndarray]:
   members = built.members([split] * count, [0] * count)
   feed = make_feed(config, cases, [split] * count, built.keys(state), mesh)
   model = recipe_model.make_model(config, 2)
-  loss_fn = objective.make_loss_fn(model, recipe_losses.make_losses(config, 2), 2)
-  batch_at = batches.make_batch_at(config)
+  loss_fn = objective.make_loss_fn(
+    model, recipe_losses.make_losses(recipe_losses.read(config), 2), 2
+  )
+  batch_at = batches.make_batch_at(experiment.read(config))
 
   def gradients_of_one(state, data):
     batch = batch_at(data, jax.random.split(state.key)[0], state.step)

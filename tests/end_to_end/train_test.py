@@ -18,9 +18,8 @@ import pytest
 from mlseg import main, models
 from mlseg.console import Reporter
 from mlseg.errors import UserError
-from mlseg.recipe import check as recipe_check
 from mlseg.recipe import data as recipe_data
-from mlseg.recipe import parse
+from mlseg.recipe import experiment, parse
 from mlseg.report import plots
 from mlseg.training import train
 from mlseg.training.checkpoint import flatten
@@ -239,7 +238,7 @@ def test_seeds_train_one_after_another_and_are_summed_up(tmp_path):
   # The weights of the classes are those of each seed's own training set.
   overrides = ["--config.data.image_size=16", "--config.losses=('weighted_cross_entropy',)"]
   config = _config("--config.num_seeds=2", *overrides)
-  results = train.train(config, tmp_path, Reporter())
+  results = train.train(experiment.read(config), tmp_path, Reporter())
   dice = results["metrics"]["dice"]
   assert results["seeds"] == [0, 1]
   assert len(set(dice["per_seed"])) == 2
@@ -247,30 +246,32 @@ def test_seeds_train_one_after_another_and_are_summed_up(tmp_path):
   tests = json.loads((tmp_path / "split.json").read_text())["seeds"]
   assert tests["0"]["test"] != tests["1"]["test"]
   # A seed's run does not depend on those beside it.
-  alone = train.train(_config("--config.seed=1", *overrides), tmp_path / "alone", Reporter())
+  alone = train.train(
+    experiment.read(_config("--config.seed=1", *overrides)), tmp_path / "alone", Reporter()
+  )
   assert alone["metrics"]["dice"]["per_seed"] == dice["per_seed"][1:]
 
 
 def test_a_class_that_a_later_seed_never_sees_is_said_before_anything_is_written(
   tmp_path, monkeypatch
 ):
-  make_cases, make_split = recipe_data.make_cases, recipe_data.make_split
+  load_cases, make_split = recipe_data.load_cases, recipe_data.make_split
   blank = np.arange(40)
 
-  def cases(configs):
-    found = make_cases(configs)
+  def cases(recipe, wanted):
+    found = load_cases(recipe, wanted)
     found.masks[blank] = 0
     return found
 
-  def split(config, cases, duplicates, seed):
-    found = make_split(config, cases, duplicates, seed)
+  def split(recipe, batch_size, cases, duplicates, seed):
+    found = make_split(recipe, batch_size, cases, duplicates, seed)
     return found._replace(train=np.resize(blank, len(found.train))) if seed == 1 else found
 
-  monkeypatch.setattr(recipe_check, "make_cases", cases)
+  monkeypatch.setattr(recipe_data, "load_cases", cases)
   monkeypatch.setattr(recipe_data, "make_split", split)
   config = _config("--config.num_seeds=2", "--config.losses=('weighted_cross_entropy',)")
   with pytest.raises(UserError, match="weighted_cross_entropy: counts"):
-    train.train(config, tmp_path / "run", Reporter())
+    train.train(experiment.read(config), tmp_path / "run", Reporter())
   assert not (tmp_path / "run").exists()
 
 
@@ -301,7 +302,7 @@ def test_the_options_beside_the_recipe_train_too(tmp_path):
     "data.resplit": False,
   }
   config = _config(*(f"--config.{name}={value}" for name, value in options.items()))
-  train.train(config, tmp_path, Reporter())
+  train.train(experiment.read(config), tmp_path, Reporter())
   records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
   assert records[-1]["nonfinite"] == 0
   weights = records[-1]["weights"]
@@ -321,7 +322,7 @@ def test_the_boundary_loss_trains_on_prepared_maps_in_parts_of_a_batch(tmp_path)
     "augmentation.flip_vertical": 0.5,
   }
   config = _config(*(f"--config.{name}={value}" for name, value in options.items()))
-  train.train(config, tmp_path, Reporter())
+  train.train(experiment.read(config), tmp_path, Reporter())
   records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
   assert records[-1]["nonfinite"] == 0
   for name in ("soft_dice", "boundary"):
@@ -341,7 +342,7 @@ def test_a_method_that_compares_gradients_trains_in_parts_of_a_batch(tmp_path, g
     "weighting.prior": (5.0, 1.0, 1.0),
   }
   config = _config(*(f"--config.{name}={value}" for name, value in options.items()))
-  train.train(config, tmp_path, Reporter())
+  train.train(experiment.read(config), tmp_path, Reporter())
   records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
   assert records[-1]["nonfinite"] == 0
   ratios = [record["weights"]["soft_dice"] / record["weights"]["soft_iou"] for record in records]
@@ -353,7 +354,7 @@ def test_a_folder_of_another_config_is_refused_untouched(unbroken):
   workdir, _ = unbroken
   before = (workdir / "config.json").read_text()
   with pytest.raises(UserError, match="belongs to another config"):
-    train.train(_config(), workdir, Reporter())
+    train.train(experiment.read(_config()), workdir, Reporter())
   assert (workdir / "config.json").read_text() == before
 
 
@@ -380,12 +381,14 @@ def test_divergence_ends_with_the_name_of_the_loss(tmp_path, capfd):
 def test_early_stopping_ends_after_patience_and_keeps_the_best(tmp_path):
   overrides = ["--config.optimizer.learning_rate=1e-30", "--config.patience=2"]
   config = _config("--config.data.image_size=16", "--config.num_epochs=9", *overrides)
-  train.train(config, tmp_path, Reporter())
+  train.train(experiment.read(config), tmp_path, Reporter())
   records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
   scores = [r["validation"]["dice"] for r in records if "validation" in r]
   best = int(np.argmax(scores))
   assert len(scores) == best + 1 + 2 < 9
-  again = train.train(config, tmp_path, Reporter())  # it does not start again either
+  again = train.train(
+    experiment.read(config), tmp_path, Reporter()
+  )  # it does not start again either
   assert again["seeds"] == [0]
   assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == len(records)
 
@@ -419,7 +422,7 @@ def test_the_host_waits_once_per_log_step(tmp_path, monkeypatch):
   for epochs in (1, 3):
     waits.clear()
     config = _config("--config.data.image_size=16", f"--config.num_epochs={epochs}")
-    train.train(config, tmp_path / str(epochs), Reporter())
+    train.train(experiment.read(config), tmp_path / str(epochs), Reporter())
     counts[epochs] = len(waits)
     logged[epochs] = len((tmp_path / str(epochs) / "metrics.jsonl").read_text().splitlines())
   assert counts[3] - counts[1] <= logged[3] - logged[1]
@@ -442,7 +445,7 @@ def test_nothing_is_traced_again_while_training(tmp_path, monkeypatch):
   for epochs in (1, 3):
     traces.clear()
     config = _config("--config.data.image_size=16", f"--config.num_epochs={epochs}")
-    train.train(config, tmp_path / str(epochs), Reporter(quiet=True))
+    train.train(experiment.read(config), tmp_path / str(epochs), Reporter(quiet=True))
     counts[epochs] = len(traces)
   assert counts[3] == counts[1] > 0
 

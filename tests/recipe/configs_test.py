@@ -16,8 +16,7 @@ from ml_collections import ConfigDict
 from mlseg import weighting
 from mlseg.data import cases
 from mlseg.errors import UserError
-from mlseg.recipe import check as recipe_check
-from mlseg.recipe import loss_table
+from mlseg.recipe import experiment, loss_table
 from mlseg.recipe import losses as recipe_losses
 from mlseg.recipe import weighting as recipe_weighting
 
@@ -77,9 +76,9 @@ def test_config_is_complete_and_builds(path, variant):
   assert found == expected
   assert not [name for name, value in leaves.items() if isinstance(value, list)]
   json.dumps(config.to_dict())
-  recipe_check.check_config(config)
+  experiment.read(config)
   weights = dict.fromkeys(config.losses, jnp.ones(2))
-  functions = recipe_losses.make_losses(config, 2, 2, weights)
+  functions = recipe_losses.make_losses(recipe_losses.read(config), 2, 2, weights)
   method = recipe_weighting.make_weighting(config, 14)
   state = method.init(dict.fromkeys(functions, 1.0))
   weights, _ = method.update({name: jnp.float32(1.0) for name in functions}, state)
@@ -172,18 +171,21 @@ def test_the_options_of_losses_in_the_recipe_are_the_defaults_of_the_losses():
   config = _module(CONFIGS[0].with_name("dmf_busi.py")).get_config()
   config.auxiliary.name = "none"
   for name, options in config.loss_options.items():
-    parameters = inspect.signature(loss_table.LOSSES[name]).parameters
+    parameters = inspect.signature(loss_table.LOSSES[name].function).parameters
     for option, value in options.items():
       if (option, value) != ("class_weights", ()):  # the data set decides
         assert parameters[option].default == value, (name, option)
   for name, loss in loss_table.LOSSES.items():
     config.losses = (name,)
-    config.model.heads = (loss_table.kind_of(name),)
+    config.model.heads = (loss.head,)
     config.model.embedding, config.model.num_textures = 8, 3
     weights = {name: jnp.ones(2)}
-    if name in loss_table.DETECTION:
+    if loss.head == "detection":
       continue  # of a network that this recipe has not
-    assert recipe_losses.make_losses(config, 2, 2, weights)[name].func is loss
+    assert (
+      recipe_losses.make_losses(recipe_losses.read(config), 2, 2, weights)[name].func
+      is loss.function
+    )
 
 
 def test_class_weights_that_a_recipe_leaves_open_come_from_the_training_set():
@@ -191,20 +193,20 @@ def test_class_weights_that_a_recipe_leaves_open_come_from_the_training_set():
   masks = np.repeat(np.array([0, 1], np.uint8), [300, 100]).reshape(1, 20, 20)
   labels = np.array([0, 0, 2, 0])
   classes = {"segmentation": (masks, 2), "classification": (labels[[0, 1, 2]], 3)}
-  assert recipe_losses.open_class_weights(config, classes, config.losses) == {}
+  assert recipe_losses.open_class_weights(recipe_losses.read(config), classes, config.losses) == {}
   name = "weighted_cross_entropy"
-  found = recipe_losses.open_class_weights(config, classes, [name])
+  found = recipe_losses.open_class_weights(recipe_losses.read(config), classes, [name])
   weights = found[name]
   np.testing.assert_allclose(weights, [200 / 300, 2.0], rtol=1e-6)
   config.losses = (name,)
-  loss = recipe_losses.make_losses(config, 2, 1, found)[name]
+  loss = recipe_losses.make_losses(recipe_losses.read(config), 2, 1, found)[name]
   logits = jax.random.normal(jax.random.key(0), (1, 20, 20, 2))
   targets = jax.nn.one_hot(masks, 2)
   expected = -(jax.nn.log_softmax(logits) * targets * weights).sum(-1).mean((1, 2))
   np.testing.assert_allclose(loss(logits, targets), expected, rtol=1e-5)
   names = ["classification_weighted_cross_entropy"]
   with pytest.raises(UserError, match="classification_weighted_cross_entropy: counts"):
-    recipe_losses.open_class_weights(config, classes, names)
+    recipe_losses.open_class_weights(recipe_losses.read(config), classes, names)
   classes["classification"] = labels[[0, 1, 3, 2]] // 2, 2
-  found = recipe_losses.open_class_weights(config, classes, names)
+  found = recipe_losses.open_class_weights(recipe_losses.read(config), classes, names)
   np.testing.assert_allclose(found[names[0]], [4 / 6, 4 / 2], rtol=1e-6)

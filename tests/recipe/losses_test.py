@@ -12,19 +12,19 @@ from mlseg.data import pipeline, targets
 from mlseg.errors import UserError
 from mlseg.models import Outputs
 from mlseg.recipe import data as recipe_data
+from mlseg.recipe import experiment, parse
 from mlseg.recipe import losses as recipe_losses
 from mlseg.recipe import model as recipe_model
-from mlseg.recipe import parse, properties
 from mlseg.training import batches, objective
 from tests.metrics.random_masks import random_labels
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 BOUNDARY = "--config.losses=('soft_dice', 'boundary')"
-SMOKE = ["", f"--config={CONFIGS}/smoke.py", BOUNDARY, "--config.weighting.fixed=(1.0, 1.0)"]
+SMOKE = ["", f"--config={CONFIGS}/smoke.py"]
 
 
-def _config(*options):
-  return parse.parse([*SMOKE, *options])[0]
+def _config(*options, losses=BOUNDARY):
+  return parse.parse([*SMOKE, losses, *options])[0]
 
 
 def _recipe(*options):
@@ -53,25 +53,29 @@ def test_spacing_is_the_unit_of_prepared_maps():
 @pytest.mark.parametrize("flips", [0.0, 0.5])
 def test_batches_carry_the_maps_of_their_masks(flips):
   config = _config(f"--config.augmentation.flip_horizontal={flips}")
-  cases = recipe_data.make_cases([config])
+  cases = recipe_data.load_cases(recipe_data.read(config), [recipe_losses.read(config).targets])
   arrays = map(jnp.asarray, (cases.images, cases.masks, cases.labels))
-  data = batches.Data(*arrays, jnp.arange(64), jnp.asarray(cases.distances))
-  batch = jax.jit(batches.make_batch_at(config))(data, jax.random.key(0), jnp.int32(1))
+  data = batches.Data(batches.Batch(*arrays, jnp.asarray(cases.distances)), jnp.arange(64))
+  batch = jax.jit(batches.make_batch_at(experiment.read(config)))(
+    data, jax.random.key(0), jnp.int32(1)
+  )
   expected = losses.signed_distances(jax.nn.one_hot(batch.masks, 2))
   np.testing.assert_allclose(batch.distances, expected, rtol=1e-6)
 
 
 def test_a_batch_is_the_pictures_of_its_step_from_the_device_and_from_a_chunk():
-  config = _config("--config.losses=('soft_dice',)", "--config.batch_size=3")
+  config = _config("--config.batch_size=3", losses="--config.losses=('soft_dice',)")
   images = jnp.arange(50 * 4, dtype=jnp.uint8).reshape(50, 2, 2, 1)
   masks = (images[..., 0] > 100).astype(jnp.uint8)
   train = jnp.array([3, 5, 8, 9, 12, 20, 21, 22, 30, 31, 40], jnp.int32)
-  key, batch_at = jax.random.key(0), batches.make_batch_at(config)
+  key, batch_at = jax.random.key(0), batches.make_batch_at(experiment.read(config))
   order = batches.order_key(key)
   index = np.stack([pipeline.batch_indices(train, order, jnp.int32(n), 3) for n in range(6)])
   labels = jnp.arange(50, dtype=jnp.int32) % 3
-  chunk = batches.Chunk(*(array[index[2:]] for array in (images, masks, labels)), jnp.int32(2))
-  for data, first in ((batches.Data(images, masks, labels, train), 0), (chunk, 2)):
+  chunk = batches.Chunk(
+    batches.Batch(*(array[index[2:]] for array in (images, masks, labels))), jnp.int32(2)
+  )
+  for data, first in ((batches.Data(batches.Batch(images, masks, labels), train), 0), (chunk, 2)):
     steps = jnp.arange(first, 6)
     found = jax.lax.map(lambda step, data=data: batch_at(data, key, step), steps)
     expected = np.asarray(images)[index[first:]] / 255.0
@@ -83,15 +87,15 @@ def test_a_batch_is_the_pictures_of_its_step_from_the_device_and_from_a_chunk():
 
 def test_objects_move_with_the_masks():
   config = _config(
-    "--config.losses=('soft_dice',)", "--config.batch_size=3",
-    "--config.augmentation.flip_vertical=0.5", "--config.augmentation.rotation=40.0",
+    "--config.batch_size=3", "--config.augmentation.flip_vertical=0.5",
+    "--config.augmentation.rotation=40.0", losses="--config.losses=('soft_dice',)",
   )  # fmt: skip
   rng = np.random.default_rng(0)
   instances = jnp.asarray(rng.integers(0, 200, (5, 16, 16)), jnp.uint8)
   masks = (instances % 3).astype(jnp.uint8)  # so that one says what the other must be
   images = (instances[..., None] > 99).astype(jnp.uint8) * 255
-  data = batches.Data(images, masks, None, jnp.arange(5), instances=instances)
-  batch = batches.make_batch_at(config)(data, jax.random.key(3), jnp.int32(0))
+  data = batches.Data(batches.Batch(images, masks, instances=instances), jnp.arange(5))
+  batch = batches.make_batch_at(experiment.read(config))(data, jax.random.key(3), jnp.int32(0))
   assert (np.asarray(batch.instances) != np.asarray(instances[:3])).any()
   np.testing.assert_array_equal(batch.masks, batch.instances % 3)
 
@@ -99,13 +103,16 @@ def test_objects_move_with_the_masks():
 @pytest.mark.parametrize("option", ["rotation=9.0", "shear=9.0", "scale=0.1", "elastic=1.0"])
 def test_warped_masks_have_no_prepared_maps(option):
   config = _config(f"--config.augmentation.{option}")
-  assert not properties.uses_distances(config)
-  assert recipe_data.make_cases([config]).distances is None
+  assert not recipe_losses.read(config).targets.distances
+  assert (
+    recipe_data.load_cases(recipe_data.read(config), [recipe_losses.read(config).targets]).distances
+    is None
+  )
 
 
 def test_a_step_reads_the_maps_of_its_batch():
   config = _config()
-  functions = recipe_losses.make_losses(config, 2)
+  functions = recipe_losses.make_losses(recipe_losses.read(config), 2)
   rng = np.random.default_rng(0)
   masks = jnp.asarray(random_labels(0, num_classes=2, batch=4, shape=(8, 8)))
   logits = jnp.asarray(rng.normal(size=(4, 8, 8, 2)), jnp.float32)
@@ -137,14 +144,14 @@ def test_a_step_reads_the_maps_of_its_batch():
 def test_wrong_losses_are_refused(options, message):
   config = _recipe("--config.auxiliary.name=none", *options)
   with pytest.raises(UserError, match=message):
-    recipe_losses.make_losses(config, 2)
+    recipe_losses.make_losses(recipe_losses.read(config), 2)
 
 
 def test_a_loss_needs_the_head_that_it_reads():
   config = _recipe("--config.losses=('classification_focal',)", "--config.auxiliary.name=none")
   message = "'classification_focal' needs the head of classification, which config.model"
   with pytest.raises(UserError, match=message):
-    recipe_losses.make_losses(config, 2, 2)
+    recipe_losses.make_losses(recipe_losses.read(config), 2, 2)
 
 
 def test_losses_of_the_diagnosis_are_those_of_a_table_of_scores():
@@ -152,7 +159,7 @@ def test_losses_of_the_diagnosis_are_those_of_a_table_of_scores():
   config.unlock().model.heads = ("segmentation", "classification")
   names = ("classification_cross_entropy", "classification_weighted_cross_entropy")
   weights = {names[1]: jnp.array([0.5, 1.0, 3.0])}
-  functions = recipe_losses.make_losses(config, 2, 3, weights, names)
+  functions = recipe_losses.make_losses(recipe_losses.read(config), 2, 3, weights, names)
   rng = np.random.default_rng(0)
   scores, labels = rng.normal(size=(4, 3)).astype(np.float32), np.array([2, 0, 1, 2])
   masks = jnp.zeros([4, 8, 8], jnp.uint8)
@@ -173,11 +180,11 @@ def test_regions_within_regions_are_trained_as_labels_of_a_pixel():
     options = config.loss_options[name]
     options.containment, options.exclusion = ((2, 1),), ((0, 1), (0, 2))
   config.losses = (*config.losses, "cross_entropy")
-  table = recipe_losses.label_table(config, 3)
+  table = recipe_model.label_table(config, 3)
   masks = random_labels(0, num_classes=3, batch=2, shape=(9, 8))  # stroma, gland, lumen
   regions = jax.random.normal(jax.random.key(0), (2, 9, 8, 3))
   batch = batches.Batch(None, jnp.asarray(masks))
-  functions = recipe_losses.make_losses(config, 3)
+  functions = recipe_losses.make_losses(recipe_losses.read(config), 3)
   found = objective.per_example(functions, Outputs(regions=regions), batch, 3, labels=table)
   own = np.stack([masks == 0, masks > 0, masks == 2], -1).astype(np.float32)
   rules = {"containment": ((2, 1),), "exclusion": ((0, 1), (0, 2))}
@@ -206,7 +213,7 @@ def test_a_network_without_regions_has_no_labels_in_them():
   config = parse.parse(
     ["", f"--config={CONFIGS}/glands.py:c", "--config.model.containment=((2, 1),)"]
   )[0]
-  assert recipe_losses.label_table(config, 3) is None
+  assert recipe_model.label_table(config, 3) is None
   model = recipe_model.make_model(config, 3, 2)
   images = jax.ShapeDtypeStruct((1, 250, 250, 3), jnp.float32)
   shapes = jax.eval_shape(model.init, jax.random.key(0), images)

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from scipy import stats
 
 from mlseg import files
@@ -104,7 +103,7 @@ def folder(tmp_path):
     metrics["hausdorff95"] = {"per_seed": [9.0 - dice, 9.0 + dice]}
     content = {"metrics": metrics, "seeds": [0, 1], "config": {}}
     (place / "results.json").write_text(json.dumps(content))
-  cells = tuple(Cell(name, {"method": name}, ConfigDict()) for name in (*methods, "late"))
+  cells = tuple(Cell(name, {"method": name}, {}) for name in (*methods, "late"))
   source = {"source": "A paper", "rows": {"a": {"dice": {"mean": 95.2, "std": 1.0}}}}
   study_files.write(
     Grid("tiny", cells, "fixed", source), cells[:2], tmp_path, {"late": "no memory"}
@@ -183,7 +182,7 @@ def _with_diagnoses(folder):
     share = letters.count("l") / 2
     metrics["classification_accuracy"] = {"per_seed": [share, share]}
     path.write_text(json.dumps(content | {"metrics": metrics}))
-  cells = tuple(Cell(name, {"method": name}, ConfigDict()) for name in ("a", "fixed", "classifier"))
+  cells = tuple(Cell(name, {"method": name}, {}) for name in ("a", "fixed", "classifier"))
   study_files.write(Grid("tiny", cells, "fixed"), cells, folder, {})
   return folder
 

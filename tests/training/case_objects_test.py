@@ -1,12 +1,18 @@
 """Single objects of test cases: known ones are taken as they are, others are connected regions."""
 
 import numpy as np
-from ml_collections import ConfigDict
 
+from mlseg.recipe.experiment import Metrics
 from mlseg.training import case_objects
 
-OPTIONS = ConfigDict(
-  {"object_neck": 0.0, "object_size": 3, "spacing": (1.0, 1.0), "num_processes": 1}
+OPTIONS = Metrics(
+  surface=False,
+  spacing=(1.0, 1.0),
+  tolerance=0.0,
+  objects=True,
+  object_neck=0.0,
+  object_size=3,
+  num_processes=1,
 )
 
 

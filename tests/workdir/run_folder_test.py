@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from ml_collections import ConfigDict
 
 from mlseg import files
 from mlseg.errors import UserError
@@ -13,7 +12,7 @@ from mlseg.workdir.metrics_log import MetricsFile
 
 
 def _description(rate=0.1, data="abc"):
-  return provenance.describe(ConfigDict({"a": {"rate": rate, "sizes": (1, 2)}}), data, "loop")
+  return provenance.describe({"a": {"rate": rate, "sizes": (1, 2)}}, data, "loop")
 
 
 def test_a_file_that_fails_to_write_leaves_the_old_one(tmp_path, monkeypatch):

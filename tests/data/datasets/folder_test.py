@@ -12,9 +12,9 @@ from mlseg.data import in_memory
 from mlseg.data.datasets import folder
 from mlseg.data.splits import grouped
 from mlseg.errors import UserError
-from mlseg.recipe import check as recipe_check
 from mlseg.recipe import data as recipe_data
-from mlseg.recipe import parse
+from mlseg.recipe import experiment, parse
+from mlseg.recipe import losses as recipe_losses
 from tests.data import layouts
 from tests.data.layouts import load, options_of, picture, plain, save
 from tests.recipe.configs_test import CONFIGS, _module
@@ -202,7 +202,7 @@ def test_a_name_in_no_recipe_is_refused():
   with pytest.raises(
     UserError, match=r"needs the section config\.data\.folder: use configs/folder"
   ):
-    recipe_check.check_config(config)
+    experiment.read(config)
 
 
 def test_an_option_that_there_is_not_is_named(tmp_path):
@@ -210,4 +210,4 @@ def test_an_option_that_there_is_not_is_named(tmp_path):
   config.data.root = str(tmp_path)
   config.data.folder = ConfigDict({**config.data.folder, "chanels": 3})
   with pytest.raises(UserError, match=r"config\.data\.folder: .*chanels"):
-    recipe_data.make_cases([config])
+    recipe_data.load_cases(recipe_data.read(config), [recipe_losses.read(config).targets])

@@ -5,7 +5,6 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from ml_collections import ConfigDict
 from PIL import Image
 
 from mlseg.data import cases, prepare, targets
@@ -118,25 +117,19 @@ def test_kinds_of_tissue_and_a_misspelt_one(folder):
 def test_the_published_test_part_is_the_test_part_of_every_seed(folder):
   data = _load(folder)
   group = grouped.groups(len(data.ids), [], data.patients)
-  config = ConfigDict({"batch_size": 2, "data": {
-    "name": "glas", "split": "published", "split_seed": 0, "resplit": True,
-    "fractions": (0.7, 0.15, 0.15), "num_folds": 0, "fold": -1,
-  }})  # fmt: skip
-  made = [recipe_data.make_split(config, data, group, seed) for seed in range(4)]
+  recipe = recipe_data.DataRecipe("glas", str(folder), 64, 0, 2.0, 25.0, split="published")
+  made = [recipe_data.make_split(recipe, 2, data, group, seed) for seed in range(4)]
   for split in made:
     assert split.test.tolist() == [0, 1]
     assert sorted([*split.train, *split.validation]) == list(range(2, 12))
     assert len(split.validation) == 2  # 0.15 / 0.85 of ten
   assert len({tuple(split.train.tolist()) for split in made}) > 1
-  config.data.num_folds = 3
   with pytest.raises(UserError, match="num_folds must be 0 with split='published'"):
-    recipe_data.make_split(config, data, group, 0)
-  config.data.num_folds = 0
+    recipe_data.check(recipe._replace(num_folds=3))
   with pytest.raises(UserError, match="'glas' has no published test part"):
-    recipe_data.make_split(config, data._replace(is_test=None), group, 0)
-  config.data.split = "public"
-  with pytest.raises(UserError, match=r"'public': choose from grouped, published, random"):
-    recipe_data.make_split(config, data, group, 0)
+    recipe_data.make_split(recipe, 2, data._replace(is_test=None), group, 0)
+  with pytest.raises(UserError, match="unknown split 'public': choose from grouped, published"):
+    recipe_data.check(recipe._replace(split="public"))
 
 
 def _without(name):

@@ -13,6 +13,7 @@ from mlseg.data.datasets import lgg, sources
 from mlseg.data.splits import cross_validation, grouped
 from mlseg.errors import UserError
 from mlseg.recipe import data as recipe_data
+from mlseg.recipe import losses as recipe_losses
 from tests.data.layouts import save, write_table
 from tests.recipe.configs_test import CONFIGS, _module
 
@@ -87,8 +88,8 @@ def test_slices_without_a_tumour_can_be_left_out(folder):
 def test_patients_alone_are_groups(folder):
   data = _load(folder)
   assert grouped.near_duplicates(data.hashes, 254)  # though pictures may be as near as anything
-  config = ConfigDict({"data": {"name": "lgg"}})
-  assert recipe_data.find_near_duplicates(config, data) == []
+  recipe = recipe_data.DataRecipe("lgg", str(folder), 64, 0, 2.0, 25.0)
+  assert recipe_data.find_near_duplicates(recipe, data) == []
 
 
 def test_no_patient_crosses_in_a_split_or_a_fold(folder):
@@ -105,14 +106,14 @@ def test_the_section_of_a_recipe_has_the_options(folder, monkeypatch, tmp_path):
   config = _module(CONFIGS[0].with_name("dmf_busi.py")).get_config()
   config.data.update({"name": "lgg", "root": str(folder), "image_size": 64, "diameter": 0})
   config.data.lgg = ConfigDict({"label": "grade", "channels": 1, "complete": False})
-  loaded = recipe_data.make_cases([config])
+  loaded = recipe_data.load_cases(recipe_data.read(config), [recipe_losses.read(config).targets])
   assert loaded.images.shape == (33, 64, 64, 1)
   config.data.lgg.grade = 1
   with pytest.raises(UserError, match=r"config\.data\.lgg: .*grade"):
-    recipe_data.make_cases([config])
+    recipe_data.load_cases(recipe_data.read(config), [recipe_losses.read(config).targets])
   del config.data["lgg"]
   with pytest.raises(UserError, match=r"lgg\.complete=False"):
-    recipe_data.make_cases([config])
+    recipe_data.load_cases(recipe_data.read(config), [recipe_losses.read(config).targets])
 
 
 def test_the_builder_writes_what_is_loaded(folder, tmp_path, monkeypatch):
