@@ -29,7 +29,7 @@ def test_the_command_starts_again_once_with_huge_pages(monkeypatch):
 def _in_a_fresh_process(code, **environ):
   unset = ("JAX_COMPILATION_CACHE_DIR", "JAX_NUM_CPU_DEVICES", "XLA_FLAGS")
   clean = {name: value for name, value in os.environ.items() if name not in unset}
-  command = [sys.executable, "-c", f"import jax\nfrom mlseg import runtime\n{code}"]
+  command = [sys.executable, "-c", f"import jax\nfrom mlseg.devices import runtime\n{code}"]
   done = subprocess.run(
     command, env=clean | environ, capture_output=True, text=True, check=True, timeout=120
   )
