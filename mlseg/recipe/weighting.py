@@ -1,4 +1,4 @@
-"""TODO mlseg.recipe.weighting."""
+"""The section `config.weighting`: from a recipe to the weighting of its losses."""
 
 import inspect
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from mlseg import weighting
 from mlseg.errors import require, unknown, user_errors
 from mlseg.weighting import LossWeighting, registry
 
-# What learns the parameters of a weighting.
+# The optimisers of the weightings that are learned.
 _LEARNERS: dict[str, Callable[..., optax.GradientTransformation]] = {
   "adam": optax.adam, "sgd": optax.sgd
 }  # fmt: skip
@@ -32,16 +32,16 @@ def make_weighting(config: ConfigDict, steps_per_epoch: int) -> LossWeighting:
       method = weighting.every(method, options.every)
     if options.warm_up:
       method = weighting.warm_up(method, options.warm_up)
-    members = [method]
+    parts = [method]
     if options.prior:
-      members.append(weighting.with_prior(_by_loss(config, "prior")))
+      parts.append(weighting.with_prior(_by_loss(config, "prior")))
     if options.ema:
-      members.append(weighting.ema(options.ema))
+      parts.append(weighting.ema(options.ema))
     if (options.lower, options.upper) != (0.0, 1.0):
-      members.append(weighting.bounded(options.lower, options.upper))
+      parts.append(weighting.bounded(options.lower, options.upper))
     if options.rescale != "none":
-      members.append(weighting.rescale(options.rescale))
-    whole = weighting.chain(*members) if len(members) > 1 else method
+      parts.append(weighting.rescale(options.rescale))
+    whole = weighting.chain(*parts) if len(parts) > 1 else method
   extra = config.auxiliary
   if extra.name == "none":
     return whole
@@ -62,10 +62,10 @@ def _method(config: ConfigDict) -> LossWeighting:
   is_learned = "optimizer" in inspect.signature(factory).parameters
   if is_learned and "learning_rate" in options:
     name, rate = options.pop("optimizer", "adam"), options.pop("learning_rate")
-    place = f"config.weighting.options.{section.name}"
+    where = f"config.weighting.options.{section.name}"
     if name not in _LEARNERS:
-      raise unknown(f"{place}.optimizer", name, _LEARNERS)
-    require(rate > 0, f"{place}.learning_rate must be positive", rate)
+      raise unknown(f"{where}.optimizer", name, _LEARNERS)
+    require(rate > 0, f"{where}.learning_rate must be positive", rate)
     options["optimizer"] = _LEARNERS[name](rate)
   return factory(**options)
 

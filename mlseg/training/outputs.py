@@ -15,7 +15,7 @@ from mlseg.metrics import dice
 from mlseg.models import gradcam
 from mlseg.report import plots
 from mlseg.training import case_objects, case_tables, patient_arrays
-from mlseg.training.scoring import MAX_MAPS, SeedScores, shown_places
+from mlseg.training.scoring import MAX_MAPS, SeedScores, shown_indices
 
 MAX_EXAMPLES = 200  # of a run, to keep its folder small
 
@@ -91,7 +91,7 @@ def _answers(test: np.ndarray, result: SeedScores) -> patient_arrays.Answers:
 
 def _examples(cases: Cases, test: np.ndarray, result: SeedScores) -> dict[str, np.ndarray]:
   """Returns what `examples.npz` holds: the test cases, or as many of them."""
-  places = shown_places(len(test), MAX_EXAMPLES)
+  places = shown_indices(len(test), MAX_EXAMPLES)
   chosen = test[places]
   counts, predictions = np.asarray(result.counts), np.asarray(result.predictions)
   images, masks, predicted = cases.images[chosen], cases.masks[chosen], predictions[places]
@@ -112,7 +112,7 @@ def _examples(cases: Cases, test: np.ndarray, result: SeedScores) -> dict[str, n
 
 def _saliency(cases: Cases, test: np.ndarray, result: SeedScores) -> dict[str, np.ndarray]:
   """Returns what `saliency.npz` holds: maps of some test cases, by `gradcam.METHODS`."""
-  places = shown_places(len(test), MAX_MAPS)
+  places = shown_indices(len(test), MAX_MAPS)
   chosen = test[places]
   called = np.asarray(result.probabilities)[places].argmax(-1)
   names = np.array(cases.label_names)
