@@ -18,7 +18,6 @@ from mlseg.devices import processes, sharding
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe import experiment, parse
 from mlseg.recipe import losses as recipe_losses
-from mlseg.recipe import model as recipe_model
 from mlseg.training import batches, objective
 from mlseg.training.checkpoint import flatten
 from mlseg.training.feed import make_feed
@@ -52,22 +51,18 @@ def steps(layout: sharding.Layout, placement: str) -> dict[str, np.ndarray]:
   """Returns what 20 steps compute on a mesh, by name."""
   flags = [f"--config.data.placement={placement}", "--config.log_every=1"]
   flags += [f"--config.{name}={value}" for name, value in OVERRIDES.items()]
-  config = parse.parse(["", f"--config={CONFIG}", *flags])[0]
-  cases = _noise(
-    recipe_data.load_cases(recipe_data.read(config), [recipe_losses.read(config).targets])
-  )
-  split = recipe_data.make_split(recipe_data.read(config), config.batch_size, cases, None, 0)
+  recipe = experiment.read(parse.content(["", f"--config={CONFIG}", *flags]))
+  cases = _noise(recipe_data.load_cases(recipe.data, [recipe.losses.targets]))
+  split = recipe_data.make_split(recipe.data, recipe.batch_size, cases, None, 0)
   mesh = sharding.make_mesh(layout)
   count = layout.seed
-  built = Programs([config], cases, split, strategy="map", num_members=count, mesh=mesh)
+  built = Programs([recipe], cases, split, strategy="map", num_models=count, mesh=mesh)
   state = built.init(list(range(count)))
-  members = built.members([split] * count, [0] * count)
-  feed = make_feed(config, cases, [split] * count, built.keys(state), mesh)
-  model = recipe_model.make_model(config, 2)
-  loss_fn = objective.make_loss_fn(
-    model, recipe_losses.make_losses(recipe_losses.read(config), 2), 2
-  )
-  batch_at = batches.make_batch_at(experiment.read(config))
+  inputs = built.inputs([split] * count, [0] * count)
+  feed = make_feed(recipe, cases, [split] * count, built.keys(state), mesh)
+  losses = recipe_losses.make_losses(recipe.losses, 2)
+  loss_fn = objective.make_loss_fn(recipe.network.make(2, 1), losses, 2)
+  batch_at = batches.make_batch_at(recipe)
 
   def gradients_of_one(state, data):
     batch = batch_at(data, jax.random.split(state.key)[0], state.step)
@@ -79,11 +74,11 @@ def steps(layout: sharding.Layout, placement: str) -> dict[str, np.ndarray]:
 
     return jax.grad(total)(state.variables["params"])
 
-  def gradients_of_first(state, members, data):
+  def gradients_of_first(state, inputs, data):
     first = jax.tree.map(lambda x: x[0], state)
     if placement == "host":
       return gradients_of_one(first, jax.tree.map(lambda x: x[0], data))
-    return gradients_of_one(first, data._replace(train=members.train[0]))
+    return gradients_of_one(first, data._replace(train=inputs.train[0]))
 
   with jax.set_mesh(mesh):
     gradients_at = jax.jit(gradients_of_first, out_shardings=sharding.everywhere(mesh))
@@ -92,8 +87,8 @@ def steps(layout: sharding.Layout, placement: str) -> dict[str, np.ndarray]:
   for step in range(NUM_STEPS):
     data = feed.batches(step)
     with jax.set_mesh(mesh):
-      gradients = gradients_at(state, members, data)
-    state, log = built.training.run(state, members, data, built.number(1))
+      gradients = gradients_at(state, inputs, data)
+    state, log = built.training.run(state, inputs, data, built.number(1))
     seen = {
       "gradients": gradients,
       "losses": jax.tree.map(lambda x: x[0], log.losses),
