@@ -26,6 +26,7 @@ from mlseg.models import Outputs
 from mlseg.prediction import trained
 from mlseg.recipe import data as recipe_data
 from mlseg.training.evaluation import make_evaluate
+from mlseg.workdir import run_folder, split_file
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -70,10 +71,10 @@ def score_training(workdir: pathlib.Path) -> dict[int, dict[str, float]]:
   """Returns by seed the scores of a run's models on the pictures that they were trained on."""
   run = trained.load(workdir)
   cases = recipe_data.make_cases([run.config])
-  if cases.fingerprint != json.loads((workdir / "config.json").read_text())["data"]:
+  if cases.fingerprint != run_folder.read(workdir).data:
     raise SystemExit(f"{workdir}: was trained on other data")
-  split = json.loads((workdir / "split.json").read_text())["seeds"]
-  place = {name: n for n, name in enumerate(cases.ids)}
+  split = split_file.read(workdir)
+  index_of = {name: n for n, name in enumerate(cases.ids)}
 
   def predict(variables: dict, images: jax.Array) -> Outputs:
     return run.model.apply(variables, pipeline.to_float(images), False)[0]
@@ -81,7 +82,7 @@ def score_training(workdir: pathlib.Path) -> dict[int, dict[str, float]]:
   test = jax.jit(make_evaluate(predict, len(cases.class_names), run.config.batch_size))
   scores = {}
   for n, seed in enumerate(run.seeds):
-    index = np.array([place[name] for name in split[str(seed)]["train"]])
+    index = np.array([index_of[name] for name in split.parts[seed]["train"]])
     variables = jax.tree.map(lambda leaf, n=n: leaf[n], run.variables)
     table = summarize(np.asarray(test(variables, cases.images[index], cases.masks[index]).counts))
     scores[seed] = {name: table[name] for name in SCORES}

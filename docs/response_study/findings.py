@@ -47,7 +47,7 @@ class Study(Scores):
     self.outcomes = functools.cache(self._outcomes)
 
   def _outcomes(self, labels: str) -> dict[str, Any]:
-    """Returns what `mlseg.outcomes.summarize` does of all methods, the single loss first."""
+    """Returns the numbers of all methods, the single loss first."""
     names = self.methods(labels=labels)
     return outcome_numbers.summarize({name: self._run(labels, name) for name in names})
 
