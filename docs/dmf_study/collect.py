@@ -1,11 +1,11 @@
-r"""Takes from a study's folder what is committed here, and scores its models on training pictures.
+r"""Copies a study's tables and figures here, and scores its models on their training images.
 
     python -m mlseg.report runs/dmf_busi-HASH --out=report
     python docs/dmf_study/collect.py --study_dir=runs/dmf_busi-HASH --report=report \
         --cells='random/*'
 
-The score on pictures that a model was trained on belongs in no table of results; it is here to say
-how far a published number could come from there. One row per cell and seed, in `training.csv`.
+Scores on training images are no results. They are in `training.csv`, a row per cell and seed, to
+show whether a published number could be such a score.
 """
 
 import argparse
@@ -45,9 +45,11 @@ SETTING = (
 def main() -> None:
   """Writes the files beside this one."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument("--study_dir", required=True, type=pathlib.Path, help="of mlseg.sweep")
-  parser.add_argument("--cells", default="*", help="which cells are scored on their training part")
-  parser.add_argument("--report", required=True, type=pathlib.Path, help="of mlseg.report")
+  parser.add_argument("--study_dir", required=True, type=pathlib.Path, help="folder of mlseg.sweep")
+  parser.add_argument(
+    "--cells", default="*", help="pattern of the cells that are scored on their training images"
+  )
+  parser.add_argument("--report", required=True, type=pathlib.Path, help="folder of mlseg.report")
   options = parser.parse_args()
   shutil.rmtree(HERE / "figures", ignore_errors=True)
   (HERE / "figures").mkdir()
@@ -68,7 +70,7 @@ def main() -> None:
 
 
 def score_training(workdir: pathlib.Path) -> dict[int, dict[str, float]]:
-  """Returns by seed the scores of a run's models on the pictures that they were trained on."""
+  """Returns by seed the scores of a run's models on the images that they were trained on."""
   run = trained.load(workdir)
   cases = recipe_data.make_cases([run.config])
   if cases.fingerprint != run_folder.read(workdir).data:

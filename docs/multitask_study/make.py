@@ -21,7 +21,7 @@ from mlseg import files
 
 
 def make() -> dict[pathlib.Path, str]:
-  """Returns by path the text of each file that is made."""
+  """Returns the text of each file by its path."""
   made: dict[pathlib.Path, str] = {}
   studies = {}
   for folder in (HERE / name for name in page.TITLES if (HERE / name).is_dir()):

@@ -1,10 +1,10 @@
-r"""Takes from the folder of the study what is committed here, and draws it.
+r"""Copies the tables of the study here, and draws the figures.
 
     python docs/response_study/collect.py --study=runs/response_synthetic-HASH
 
 `answers.csv` has by cell, part (test or validation), seed and patient the label and the probability
-of the outcome; `covariates.csv` what else is known of the patients; `epochs.csv` by cell and seed
-the epoch that was kept, and how many there were.
+of the outcome; `covariates.csv` has the covariates of the patients; `epochs.csv` has, by cell and
+seed, the epoch that was kept and the last epoch.
 """
 
 import argparse

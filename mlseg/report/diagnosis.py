@@ -30,7 +30,8 @@ def confusion(run: RunFiles) -> Table | None:
     share = f"{100 * counts[true, true] / total:.1f} %" if total else "–"
     rows.append((TableCell(true), *cells, TableCell(share)))
   header = ("true", *(f"predicted {name}" for name in names), "correct")
-  note = f"Number of test cases, summed over {len(run.seeds)} seeds."
+  count = len(run.seeds)
+  note = "Number of test cases" + (f", summed over {count} seeds." if count > 1 else ".")
   return Table(f"Diagnoses of {run.name}", header, tuple(rows), note)
 
 
@@ -44,7 +45,7 @@ def saliency(runs: Sequence[RunFiles]) -> list[ReportFigure]:
   for number, run in enumerate(runs, start=1):
     if (shown := run.saliency) is not None and len(shown.ids):
       chosen = _chosen(shown)
-      words = ", ".join(
+      words = "; ".join(
         f"{shown.ids[n]}: {shown.labels[n]}, predicted {shown.predicted[n]}" for n in chosen
       )
       alt = f"Images with saliency maps of {run.name}. {words}."

@@ -57,7 +57,7 @@ def _facts(runs: Sequence[RunFiles]) -> list[tuple[str, str]]:
   return [
     ("Data", _all(_data_words(run) for run in runs)),
     ("Runs", str(len(runs))),
-    ("Seeds of a run", " or ".join(map(str, seeds))),
+    ("Seeds per run", " or ".join(map(str, seeds))),
     ("Device", _all(run.about.device for run in runs)),
     ("Versions", _all(_versions(run) for run in runs)),
     ("Newest run", f"{newest:%d %B %Y, %H:%M} UTC"),

@@ -40,7 +40,7 @@ def terms(runs: Sequence[RunFiles], field: str, label: str) -> list[ReportFigure
       one, label, wrapped(name, 44), size=_SIZE, styles=styles, large=large, limits=limits
     )
     alt = f"{field.capitalize()} over training of {name}: {_in_words(one)}."
-    caption = f"{name}; at the end {_at_end(one)}."
+    caption = f"{name}. At the end: {_at_end(one)}."
     figures.append(report_figure(file_name(field, number, name), figure, alt, caption))
   return figures
 

@@ -73,7 +73,7 @@ def _scores(runs: Mapping[str, Numbers]) -> Table:
   positive = listed(list(dict.fromkeys(one["positive"] for one in runs.values())), 2)
   specificity = 100 * next(iter(runs.values()))["specificity"]
   header = (
-    "run", "patients", *(["cases"] if several else []), f"of them {positive}",
+    "run", "patients", *(["cases"] if several else []), f"with {positive}",
     "AUC [DeLong]", "AUC [bootstrap]", "AUC of seeds", "F1 [bootstrap]",
     f"sensitivity at {specificity:g} % specificity", "Brier (of the share)", "p, chance",
   )  # fmt: skip
@@ -106,7 +106,7 @@ def _note(several: bool) -> str:
     " classifies its test cases with the threshold of the best F1 on its own validation cases. The"
     " threshold of the sensitivity is chosen on the test cases themselves, which makes it too good."
     " Brier score: less is better; in round brackets, that of a constant prediction, the share of"
-    " the label. p: of an AUC as high by chance, by permuting the labels without training again."
+    " the label. p: of a permutation test of the AUC, which permutes labels but trains no model."
     + (cases if several else "")
   )
 
