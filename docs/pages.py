@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from mlseg import files
 from mlseg.recipe import parse
 from mlseg.studies import tables as study_files
-from mlseg.workdir import run_folder
+from mlseg.workdir import metrics_log, run_folder
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SETTING = "setting.json"
@@ -54,8 +54,8 @@ def diverged(folder: pathlib.Path) -> Iterator[tuple[dict[str, str], pathlib.Pat
 
 
 def log(run: pathlib.Path) -> list[dict]:
-  """Returns the lines of the `metrics.jsonl` of a run."""
-  return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+  """Returns the records of the `metrics.jsonl` of a run."""
+  return metrics_log.read(run)
 
 
 def comparisons(

@@ -16,7 +16,7 @@ from typing import Any
 from mlseg.files import reading, to_json, write_file
 
 NAME = "metrics.jsonl"
-SCORES = ("dice", "accuracy")  # of a validation, that are read
+SCORES = ("dice", "accuracy", "auc")  # of a validation
 
 
 class MetricsFile:

@@ -80,6 +80,14 @@ def test_panels_of_several_runs_share_axes_and_colours(tmp_path, monkeypatch):
   assert colours[1].items() <= colours[0].items()
 
 
+def test_each_validation_score_has_a_learning_curve(tmp_path):
+  folder = make_run(tmp_path / "a")
+  path = folder / "metrics.jsonl"
+  path.write_text(path.read_text().replace('"validation": {', '"validation": {"auc": 0.75, '))
+  names = [figure.name for figure in training.learning([read("a", folder)])]
+  assert names == ["learning-1", "learning-auc-1"]
+
+
 def test_lines_of_many_runs_differ():
   assert len({tuple(drawing.line_style(n).values()) for n in range(28)}) == 28
 
