@@ -92,7 +92,7 @@ def load(
     UserError: an unknown name, a missing or wrong folder, or a size that the source has not got.
   """
   _check(name, root, image_size)
-  cache = cache or caches.folder()
+  cache = cache or caches.cache_folder()
   filtering: dict[str, Any] = {
     "diameter": diameter, "sigma_space": sigma_space, "sigma_intensity": sigma_intensity
   }  # fmt: skip
@@ -155,7 +155,7 @@ def _from_folder(
   """Returns the arrays of any folder, and what their numbers stand for."""
   cases = folder.find_cases(root, options)
   labels, label_names = folder.numbers([case.label or "unknown" for case in cases])
-  states = caches.states(folder.files(cases, root, options), root)
+  states = caches.file_states(folder.files(cases, root, options), root)
   recipe = {"v": 1, "files": states, "size": size, "options": options._asdict(), **filtering}
 
   def make() -> dict[str, np.ndarray]:
@@ -164,7 +164,7 @@ def _from_folder(
     return in_memory.arrays_of(preprocessed, labels, [case.id for case in cases])
 
   key = caches.digest(json.dumps(recipe))[:16]
-  arrays = caches.cached(cache / f"{FOLDER}-{size}-{key}.npz", make)
+  arrays = caches.cached_arrays(cache / f"{FOLDER}-{size}-{key}.npz", make)
   if any(case.patient for case in cases):
     # A case without a patient is one of its own.
     texts = [case.patient or f"\0{case.id}" for case in cases]
@@ -185,10 +185,13 @@ def _from_cohort(
   options = options or cohort.Options()
   patients = cohort.find_patients(root, options)
   labels = cohort.label_names(patients, options)
-  states = [*caches.states(cohort.files(patients)), *caches.states([root / options.manifest])]
+  states = [
+    *caches.file_states(cohort.files(patients)),
+    *caches.file_states([root / options.manifest]),
+  ]
   recipe = {"v": 1, "files": states, "size": size, "options": options._asdict()}
   key = caches.digest(json.dumps(recipe))[:16]
-  arrays = caches.cached(
+  arrays = caches.cached_arrays(
     cache / f"{COHORT}-{size}-{key}.npz", lambda: cohort.arrays_of(patients, options, size)
   )
   covariates = cohort.covariate_names(patients)
@@ -200,7 +203,7 @@ def _from_builder(
 ) -> tuple[dict[str, np.ndarray], _Names]:
   """Returns the arrays of a data set with a builder, and what their numbers stand for."""
   embedded = EMBEDDED / name / "size128" / "1.0.0"
-  files = caches.states(
+  files = caches.file_states(
     embedded.iterdir() if root is None else _originals(name, pathlib.Path(root))
   )
   key = caches.digest(json.dumps({"v": 1, "files": files, "size": size, **filtering}))[:16]
@@ -212,7 +215,7 @@ def _from_builder(
     with _prepared(name, pathlib.Path(root), place) as at:
       return in_memory.of_rows(_read(name, at), size, filtering)
 
-  arrays = caches.cached(cache / f"{name}-{size}-{key}.npz", make)
+  arrays = caches.cached_arrays(cache / f"{name}-{size}-{key}.npz", make)
   arrays["labels"], present = in_memory.present(arrays["labels"], prepare.DATASETS[name].labels)
   return arrays, _Names(("background", "lesion"), present)
 
@@ -228,14 +231,14 @@ def _from_source(
   """Returns the arrays of a data set that is read picture by picture."""
   options = options or prepare.SOURCES[name].options()
   source = prepare.SOURCES[name].open(root, options)
-  states = caches.states(source.files, root)
+  states = caches.file_states(source.files, root)
   recipe = {"v": 2, "files": states, "size": size, "options": options._asdict(), **filtering}
   key = caches.digest(json.dumps(recipe))[:16]
 
   def make() -> dict[str, np.ndarray]:
     return in_memory.of_source(source, size, filtering)
 
-  arrays = caches.cached(cache / f"{name}-{size}-{key}.npz", make)
+  arrays = caches.cached_arrays(cache / f"{name}-{size}-{key}.npz", make)
   arrays["labels"], present = in_memory.present(arrays["labels"], source.label_names)
   return arrays, _Names(source.class_names, present, source.duplicate_bits)
 
@@ -256,7 +259,7 @@ def _prepared(name: str, root: pathlib.Path, place: pathlib.Path) -> Iterator[pa
       try:
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary = tempfile.TemporaryDirectory(dir=place.parent, prefix=".preparing-")
-      except OSError:  # `caches.cached` says that the cache cannot be written
+      except OSError:  # `caches.cached_arrays` says that the cache cannot be written
         temporary = tempfile.TemporaryDirectory(prefix="mlseg-")
       made = pathlib.Path(stack.enter_context(temporary))
       prepare.prepare(name, root, made, "original")

@@ -17,10 +17,10 @@ from mlseg import __version__
 from mlseg.console import Reporter
 from mlseg.devices import compiler
 from mlseg.errors import UserError
-from mlseg.files import to_json, write_file
+from mlseg.files import to_csv, to_json, write_file
 from mlseg.io.pictures import files as picture_files
 from mlseg.io.pictures.picture import Picture
-from mlseg.prediction import inference, region_table, trained
+from mlseg.prediction import inference, trained
 from mlseg.prediction import outputs as prediction_outputs
 from mlseg.prediction import volumes as predict_volumes
 
@@ -80,7 +80,7 @@ def predict(options: Options, reporter: Reporter) -> tuple[int, int]:
     seconds = (time.monotonic() - start) / len(paths)
     for name, rows in tables.items():
       columns = prediction_outputs.columns(name, run)
-      write_file(options.out / name, region_table.to_csv(rows, columns))
+      write_file(options.out / name, to_csv(rows, columns))
   except OSError as error:
     raise UserError(f"--out: {options.out} cannot be written ({error.strerror})") from error
   results = prediction_outputs.names(run, options.saliency)
@@ -275,8 +275,9 @@ def _write_all(
     if run.data.patch_size and own.probabilities is not None:
       height, width = job.picture.pixels.shape[:2]
       own = own._replace(probabilities=own.probabilities[:height, :width])
-    place = prediction_outputs.Place(options.out, job.name, _relative(job.path, options.images))
-    return [*prediction_outputs.write(place, run, job.picture, own)]
+    relative = _relative(job.path, options.images)
+    destination = prediction_outputs.Destination(options.out, job.name, relative)
+    return [*prediction_outputs.write(destination, run, job.picture, own)]
 
   for tables in pool.map(write, range(len(jobs))):
     yield from tables

@@ -14,14 +14,15 @@ from mlseg.data import padding
 from mlseg.data.datasets import cohort, manifest
 from mlseg.devices import compiler
 from mlseg.errors import UserError
-from mlseg.files import write_file
-from mlseg.prediction import inference, region_table, trained
+from mlseg.files import to_csv, write_file
+from mlseg.prediction import inference, trained
 from mlseg.prediction import outputs as prediction_outputs
 from mlseg.report import plots
-from mlseg.workdir.patients import Patients
+from mlseg.workdir import attention_table
+from mlseg.workdir.patients_file import Patients
 
-ATTENTION = "attention.csv"
-_COLUMNS = ("file", "slice", "attention")
+ATTENTION = attention_table.NAME
+_COLUMNS = ("file", *attention_table.COLUMNS[2:])
 
 
 def predict(
@@ -90,24 +91,16 @@ def _predict_all(
       picture = np.repeat(image[None, ..., None], run.channels, axis=-1)
       prediction = jax.device_get(network(variables, picture))
       answers.append(prediction_outputs.answer(run, patient.name, prediction.diagnoses[0]))
-      attention += _rows(patient.name, prediction.attention[0])
+      rows = attention_table.slice_rows(prediction.attention[0])
+      attention += [{"file": patient.name} | row for row in rows]
       if shown:
         page = _page(run, patient, image, mask, prediction)
         plots.plot_patients(out / "patients", run.name.partition(":")[0], page, number)
       reporter.advance(number)
   columns = prediction_outputs.columns(prediction_outputs.DIAGNOSES, run)
-  write_file(out / prediction_outputs.DIAGNOSES, region_table.to_csv(answers, columns))
-  write_file(out / ATTENTION, region_table.to_csv(attention, _COLUMNS))
+  write_file(out / prediction_outputs.DIAGNOSES, to_csv(answers, columns))
+  write_file(out / ATTENTION, to_csv(attention, _COLUMNS))
   return len(found) - len(answers)
-
-
-def _rows(name: str, attention: np.ndarray) -> list[dict[str, Any]]:
-  """Returns a row per slice of a patient that is there, numbered from 1."""
-  return [
-    {"file": name, "slice": place, "attention": float(weight)}
-    for place, weight in enumerate(attention, start=1)
-    if weight > 0
-  ]
 
 
 def _page(

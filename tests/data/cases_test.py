@@ -137,7 +137,7 @@ def test_what_another_process_prepared_meanwhile_stays(tmp_path, monkeypatch):
 
   def with_a_rival(name, source, out, config):
     target = prepare(name, source, out, config)
-    files = caches.states(cases._originals("busi", pathlib.Path(root)))
+    files = caches.file_states(cases._originals("busi", pathlib.Path(root)))
     place = cache / f"originals-{caches.digest(str(files))[:16]}"
     prepare(name, source, place, config)
     (place / "rival").write_text("was here first")

@@ -1,6 +1,5 @@
 """The official ImageNet weights: where they are, and how they are told from anything else."""
 
-import pathlib
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
@@ -70,5 +69,5 @@ def imagenet(encoder: Encoder, say: Callable[[str], None] = _say) -> Variables:
     UserError: there are none, or they cannot be had; the line says where to put the file.
   """
   release = release_of(encoder)
-  folder = pathlib.Path(files.folder()) / "pretrained"
+  folder = files.cache_folder() / "pretrained"
   return load(fetch(release.url, release.checksum, folder, say), encoder)
