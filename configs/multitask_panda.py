@@ -4,7 +4,7 @@
 
 DIR is the unpacked download of Kaggle's `prostate-cancer-grade-assessment`.
 Variants and options are those of `multitask_busi.py`.
-Slides need tifffile's decoders: `pip install 'mlseg[slides]'`.
+Slides need tifffile's decoders: `pip install 'mlseg-jax[slides]'`.
 """
 
 import pathlib

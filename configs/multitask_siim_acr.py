@@ -4,7 +4,7 @@
 
 DIR is the folder with `dicom-images-train` and `train-rle.csv`.
 Variants and options are those of `multitask_busi.py`.
-DICOM needs pydicom: `pip install 'mlseg[dicom]'`.
+DICOM needs pydicom: `pip install 'mlseg-jax[dicom]'`.
 """
 
 import pathlib

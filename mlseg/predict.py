@@ -3,7 +3,7 @@
     python -m mlseg.predict --workdir=RUN --images=DIR --out=DIR
 
 Pictures are all PNG, JPEG, BMP, TIFF and DICOM files below DIR, or one file: of any size, grey or
-coloured, of 8 or 16 bits. DICOM needs pydicom: pip install 'mlseg[dicom]'. Of a file of several
+coloured, of 8 or 16 bits. DICOM needs pydicom: pip install 'mlseg-jax[dicom]'. Of a file of several
 pages the first is taken. They are prepared as in training, probabilities are restored to the
 picture's size, and a pixel is given the class with the largest. Of a run of several seeds the mean
 probability decides. The folder of the results gets

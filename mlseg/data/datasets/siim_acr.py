@@ -183,7 +183,7 @@ def _pydicom() -> Any:
   try:
     import pydicom
   except ImportError:
-    raise UserError(f"{TITLE} is DICOM and needs pydicom: pip install 'mlseg[dicom]'") from None
+    raise UserError(f"{TITLE} is DICOM and needs pydicom: pip install 'mlseg-jax[dicom]'") from None
   return pydicom
 
 

@@ -37,7 +37,7 @@ def _errors_of(path: pathlib.Path) -> Iterator[None]:
   except Exception as error:  # tifffile and what it decodes with raise many things
     reason = str(error).partition("\n")[0]
     if "imagecodecs" in reason:
-      reason = "needs imagecodecs: pip install 'mlseg[slides]'"
+      reason = "needs imagecodecs: pip install 'mlseg-jax[slides]'"
     raise UserError(f"{path}: is not a readable TIFF file ({reason})") from error
 
 

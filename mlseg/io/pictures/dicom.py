@@ -30,7 +30,7 @@ def read(data: bytes, scaling: str) -> Picture:
     import pydicom
     from pydicom import pixels
   except ImportError:
-    raise UserError("is DICOM and needs pydicom: pip install 'mlseg[dicom]'") from None
+    raise UserError("is DICOM and needs pydicom: pip install 'mlseg-jax[dicom]'") from None
   dataset = pydicom.dcmread(io.BytesIO(data), force=True)
   if "PixelData" not in dataset:
     raise UserError("is DICOM without a picture" if len(dataset) else "is not a DICOM file")

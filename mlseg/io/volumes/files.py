@@ -24,6 +24,6 @@ def read(path: pathlib.Path) -> Volume:
       raise UserError("is neither NIfTI (.nii, .nii.gz) nor a folder of DICOM slices")
     return nifti.read(path)
   except ImportError as error:
-    raise UserError(f"{path}: needs {error.name}: pip install 'mlseg[ct]'") from None
+    raise UserError(f"{path}: needs {error.name}: pip install 'mlseg-jax[ct]'") from None
   except UserError as error:
     raise UserError(f"{path}: {error}") from None
