@@ -15,7 +15,7 @@ from mlseg.data import in_memory, prepare, preprocessing
 from mlseg.data.datasets import cohort, folder, sources
 from mlseg.data.splits import grouped
 from mlseg.errors import UserError, unknown
-from mlseg.io.pictures.dataset_files import natural_key
+from mlseg.io.pictures.files import natural_key
 
 EMBEDDED = pathlib.Path(__file__).parent / "embedded"
 EMBEDDED_SIZE = 128

@@ -9,7 +9,7 @@ from mlseg.data import padding, preprocessing
 from mlseg.data.datasets import folder, sources
 from mlseg.data.splits import grouped
 from mlseg.errors import UserError
-from mlseg.io.pictures.dataset_files import to_colour, to_grey
+from mlseg.io.pictures.picture import to_colour, to_grey
 
 HASHED_SIZE = 128  # all sources are hashed at it, so that they agree on what is a duplicate
 

@@ -11,7 +11,9 @@ from PIL import Image
 
 from mlseg.data.preprocessing import resize_image, resize_mask
 from mlseg.errors import UserError
-from mlseg.io.pictures.dataset_files import encode, natural_key, read_picture, to_colour, to_grey
+from mlseg.io.pictures.files import natural_key, read_8_bits
+from mlseg.io.pictures.picture import to_colour, to_grey
+from mlseg.io.pictures.png import encode
 
 LABELS = ("benign", "malignant", "normal")
 FOLDER = "Dataset_BUSI_with_GT"
@@ -93,7 +95,7 @@ class Busi(tfds.core.GeneratorBasedBuilder):
   def _generate_examples(self, cases: dict[str, Any], label: str) -> Iterator[tuple[int, Any]]:
     size = self.builder_config.size
     for number, (case, (image_path, mask_paths)) in enumerate(cases[label].items()):
-      image = read_picture(image_path)
+      image = read_8_bits(image_path)
       mask = read_mask(mask_paths, image_path)
       height, width = mask.shape
       if size:
@@ -165,7 +167,7 @@ def read_mask(paths: list[pathlib.Path], image_path: pathlib.Path) -> np.ndarray
     width, height = picture.size
   union = np.zeros((height, width), bool)
   for path in paths:
-    mask = read_picture(path)
+    mask = read_8_bits(path)
     if mask.shape[:2] != union.shape:
       size = f"{mask.shape[0]}×{mask.shape[1]}"
       raise UserError(f"{path}: is {size}, but its picture {image_path.name} is {height}×{width}")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mlseg.errors import UserError, require
-from mlseg.io.pictures.dataset_files import to_colour, to_grey
+from mlseg.io.pictures.picture import to_colour, to_grey
 
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from mlseg.data.datasets import classes, csv_table, patterns
 from mlseg.errors import UserError, require
-from mlseg.io.pictures.dataset_files import check_size, natural_key, read_picture
+from mlseg.io.pictures.files import natural_key, read_8_bits
+from mlseg.io.pictures.picture import check_mask_size
 
 
 class Options(NamedTuple):
@@ -79,11 +80,11 @@ def read(cases: Sequence[Case], options: Options) -> Iterator[dict[str, Any]]:
   meaning = classes.parse(options.classes, options.tolerance)
   everything = range(len(meaning.names))
   for case in cases:
-    image = read_picture(case.image)
+    image = read_8_bits(case.image)
     mask = np.zeros(image.shape[:2], np.uint8)
     for class_name, path in case.masks:
-      values = read_picture(path, palette_index=meaning.values.shape[1] == 1)
-      check_size(values, path, image, case.image.name)
+      values = read_8_bits(path, palette_index=meaning.values.shape[1] == 1)
+      check_mask_size(values, path, image, case.image.name)
       chosen = [0, meaning.names.index(class_name)] if class_name else everything
       mask = np.maximum(mask, classes.by_value(values, path, meaning, chosen))
     yield {"image": image, "mask": mask}

@@ -11,13 +11,8 @@ import tensorflow_datasets as tfds
 from mlseg.data import preprocessing
 from mlseg.data.datasets import csv_table, sources
 from mlseg.errors import UserError, require
-from mlseg.io.pictures.dataset_files import (
-  check_size,
-  natural_key,
-  read_picture,
-  to_colour,
-  to_grey,
-)
+from mlseg.io.pictures.files import natural_key, read_8_bits
+from mlseg.io.pictures.picture import check_mask_size, to_colour, to_grey
 
 TITLE = "Warwick-QU (GlaS)"
 FOLDER = "Warwick_QU_Dataset"
@@ -173,9 +168,9 @@ def find_cases(folder: pathlib.Path, label: str) -> list[Case]:
 def _read(cases: list[Case], options: Options) -> Iterator[sources.Picture]:
   """Yields the pictures."""
   for case in cases:
-    image = read_picture(case.image)
-    glands = to_grey(read_picture(case.mask))
-    check_size(glands, case.mask, image, case.image.name)
+    image = read_8_bits(case.image)
+    glands = to_grey(read_8_bits(case.mask))
+    check_mask_size(glands, case.mask, image, case.image.name)
     image, glands = preprocessing.reduce(image, glands, options.reduction)
     yield sources.Picture(
       id=case.image.stem,

@@ -9,13 +9,8 @@ import tensorflow_datasets as tfds
 
 from mlseg.data.datasets import isic_tables, sources
 from mlseg.errors import UserError
-from mlseg.io.pictures.dataset_files import (
-  check_size,
-  natural_key,
-  read_picture,
-  to_colour,
-  to_grey,
-)
+from mlseg.io.pictures.files import natural_key, read_8_bits
+from mlseg.io.pictures.picture import check_mask_size, to_colour, to_grey
 
 TITLE = "ISIC 2018"
 TASKS = ("both", "segmentation", "classification")
@@ -192,11 +187,11 @@ def _check_pairs(images: dict[str, pathlib.Path], masks: dict[str, pathlib.Path]
 def _read(cases: list[Case], options: Options) -> Iterator[sources.Picture]:
   """Yields the pictures."""
   for case in cases:
-    picture = read_picture(case.image)
+    picture = read_8_bits(case.image)
     mask = np.zeros(picture.shape[:2], np.uint8)
     if case.mask:
-      values = read_picture(case.mask)
-      check_size(values, case.mask, picture, case.image.name)
+      values = read_8_bits(case.mask)
+      check_mask_size(values, case.mask, picture, case.image.name)
       mask = (to_grey(values) > 127).astype(np.uint8)
     yield sources.Picture(
       id=case.image.stem,

@@ -10,13 +10,8 @@ import tensorflow_datasets as tfds
 
 from mlseg.data.datasets import csv_table, sources
 from mlseg.errors import UserError
-from mlseg.io.pictures.dataset_files import (
-  check_size,
-  natural_key,
-  read_picture,
-  to_colour,
-  to_grey,
-)
+from mlseg.io.pictures.files import natural_key, read_8_bits
+from mlseg.io.pictures.picture import check_mask_size, to_colour, to_grey
 
 TITLE = "TCGA-LGG"
 FOLDER = "kaggle_3m"
@@ -175,12 +170,12 @@ def _read(
 ) -> Iterator[sources.Picture]:
   """Yields the slices."""
   for slice_ in slices:
-    values = read_picture(slice_.mask)
+    values = read_8_bits(slice_.mask)
     mask = (to_grey(values) > 127).astype(np.uint8)
     if options.slices == "tumour" and not mask.any():
       continue
-    image = to_colour(read_picture(slice_.image))
-    check_size(mask, slice_.mask, image, slice_.image.name)
+    image = to_colour(read_8_bits(slice_.image))
+    check_mask_size(mask, slice_.mask, image, slice_.image.name)
     presence = LABELS["presence"][int(mask.any())]
     yield sources.Picture(
       id=slice_.image.stem,

@@ -13,14 +13,9 @@ import tensorflow_datasets as tfds
 
 from mlseg.data.datasets import patterns
 from mlseg.errors import UserError
-from mlseg.io.pictures.dataset_files import (
-  check_size,
-  encode,
-  natural_key,
-  read_picture,
-  to_colour,
-  to_grey,
-)
+from mlseg.io.pictures.files import natural_key, read_8_bits
+from mlseg.io.pictures.picture import check_mask_size, to_colour, to_grey
+from mlseg.io.pictures.png import encode
 
 IMAGE_FOLDERS = ("images", "image", "originals", "original")
 MASK_FOLDERS = ("masks", "mask", "gt", "ground_truth", "groundtruth", "labels", "label")
@@ -61,9 +56,9 @@ def features(labels: tuple[str, ...]) -> tfds.features.FeaturesDict:
 def examples(cases: Cases, label: str) -> Iterator[tuple[int, dict[str, Any]]]:
   """Yields the cases of a label, as a builder takes them."""
   for number, (case, (image_path, (mask_path,))) in enumerate(cases[label].items()):
-    image = read_picture(image_path)
-    mask = read_picture(mask_path)
-    check_size(mask, mask_path, image, image_path.name)
+    image = read_8_bits(image_path)
+    mask = read_8_bits(mask_path)
+    check_mask_size(mask, mask_path, image, image_path.name)
     yield (
       number,
       {

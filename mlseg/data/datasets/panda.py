@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mlseg.data.datasets import csv_table, slides, sources, tissue
+from mlseg.data.datasets import csv_table, sources, tissue
 from mlseg.errors import UserError, require
+from mlseg.io.pictures import slides
 
 TITLE = "PANDA"
 FOLDERS = ("train_images", "train_label_masks")

@@ -4,13 +4,14 @@ import csv
 import io
 import pathlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mlseg.data.datasets import siim_acr, sources
+from mlseg.data.datasets import sources
 from mlseg.errors import UserError
+from mlseg.io.pictures import dicom
 
 TITLE = "SIIM-ACR"
 FOLDER = "dicom-images-train"
@@ -78,7 +79,7 @@ def open_source(root: pathlib.Path, options: Options) -> sources.Source:
     UserError: it is another folder, pydicom is not installed, the table is wrong, or a row has no
       file.
   """
-  _pydicom()
+  dicom.check_installed(TITLE)
   folder = sources.find_root(root, WITHIN, TABLE, TITLE)
   table = read_table(folder / TABLE)
   files: dict[str, pathlib.Path] = {}
@@ -142,11 +143,11 @@ def _read(
 ) -> Iterator[sources.Picture]:
   """Yields the radiographs."""
   for name, path in files.items():
-    image, patient = read_radiograph(path)
+    image, patient = dicom.read_8_bits(path)
     height, width = image.shape
     mask = np.zeros((height, width), bool)
     for number, runs in table[name]:
-      mask |= siim_acr.decode(runs, height, width, f"table {where}: row {number}")
+      mask |= decode(runs, height, width, f"table {where}: row {number}")
     yield sources.Picture(
       id=name,
       image=image,
@@ -154,37 +155,6 @@ def _read(
       label=LABELS[int(bool(table[name]))],
       patient=patient,
     )
-
-
-def read_radiograph(path: pathlib.Path) -> tuple[np.ndarray, str]:
-  """Returns the picture [H, W] uint8 of a DICOM file, bones bright, and the patient's id.
-
-  Raises:
-    UserError: the file cannot be read, or has no grey picture of 8 bits.
-  """
-  try:
-    dataset = _pydicom().dcmread(path)
-    values = dataset.pixel_array
-    patient = str(dataset.get("PatientID") or "")
-    low_is_bright = dataset.PhotometricInterpretation == "MONOCHROME1"
-  except UserError:
-    raise
-  except Exception as error:  # pydicom and what it decodes with raise many things
-    reason = str(error).partition("\n")[0]
-    raise UserError(f"{path}: is not a readable DICOM file ({reason})") from error
-  if values.ndim != 2 or values.dtype != np.uint8:
-    raise UserError(
-      f"{path}: must be a grey picture of 8 bits, not {values.dtype} of shape {values.shape}"
-    )
-  return 255 - values if low_is_bright else values, patient
-
-
-def _pydicom() -> Any:
-  try:
-    import pydicom
-  except ImportError:
-    raise UserError(f"{TITLE} is DICOM and needs pydicom: pip install 'mlseg[dicom]'") from None
-  return pydicom
 
 
 def decode(text: str, height: int, width: int, where: str) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from mlseg.errors import UserError, require, unknown
-from mlseg.io.pictures.dataset_files import encode
+from mlseg.io.pictures.png import encode
 
 NO_DUPLICATES = -1  # for `Source.duplicate_bits`: patients alone are kept together
 

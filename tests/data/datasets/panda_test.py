@@ -8,8 +8,9 @@ import tensorflow_datasets as tfds
 import tifffile
 
 from mlseg.data import cases, prepare
-from mlseg.data.datasets import panda, slides
+from mlseg.data.datasets import panda
 from mlseg.errors import UserError
+from mlseg.io.pictures import slides
 from tests.data.layouts import write_table
 
 HEIGHT, WIDTH = 512, 768  # of level 0; levels are 1, 4 and 16 times smaller
