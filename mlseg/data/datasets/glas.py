@@ -1,4 +1,4 @@
-"""Warwick-QU, the glands of the GlaS challenge, as a source and a tfds builder."""
+"""Warwick-QU: the glands of the GlaS challenge."""
 
 import pathlib
 import re
@@ -165,14 +165,14 @@ def find_cases(folder: pathlib.Path, label: str) -> list[Case]:
   return cases
 
 
-def _read(cases: list[Case], options: Options) -> Iterator[sources.Picture]:
+def _read(cases: list[Case], options: Options) -> Iterator[sources.Example]:
   """Yields the pictures."""
   for case in cases:
     image = read_8_bits(case.image)
     glands = to_grey(read_8_bits(case.mask))
     check_mask_size(glands, case.mask, image, case.image.name)
     image, glands = preprocessing.reduce(image, glands, options.reduction)
-    yield sources.Picture(
+    yield sources.Example(
       id=case.image.stem,
       image=to_colour(image) if options.channels == 3 else to_grey(image),
       mask=(glands > 0).astype(np.uint8),

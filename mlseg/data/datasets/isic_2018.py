@@ -1,4 +1,4 @@
-"""ISIC 2018, skin lesions by dermoscopy with masks or diagnoses, as a source and a tfds builder."""
+"""ISIC 2018: skin lesions under dermoscopy, with masks or diagnoses."""
 
 import pathlib
 from collections.abc import Iterator
@@ -105,10 +105,7 @@ def open_source(root: pathlib.Path, options: Options) -> sources.Source:
   """
   sources.check_choice("isic_2018", "task", options.task, TASKS)
   sources.check_channels("isic_2018", options.channels)
-  if not -1 <= options.duplicate_bits <= 255:
-    raise UserError(
-      f"config.data.isic_2018.duplicate_bits must be -1 to 255, not {options.duplicate_bits}"
-    )
+  sources.check_duplicate_bits("isic_2018", options.duplicate_bits)
   cases, tables = find_cases(root, options)
   files = [path for case in cases for path in (case.image, case.mask) if path]
   return sources.Source(
@@ -184,7 +181,7 @@ def _check_pairs(images: dict[str, pathlib.Path], masks: dict[str, pathlib.Path]
       raise UserError(f"{masks[name]}: is a mask without a picture, expected {name}.jpg in {place}")
 
 
-def _read(cases: list[Case], options: Options) -> Iterator[sources.Picture]:
+def _read(cases: list[Case], options: Options) -> Iterator[sources.Example]:
   """Yields the pictures."""
   for case in cases:
     picture = read_8_bits(case.image)
@@ -193,7 +190,7 @@ def _read(cases: list[Case], options: Options) -> Iterator[sources.Picture]:
       values = read_8_bits(case.mask)
       check_mask_size(values, case.mask, picture, case.image.name)
       mask = (to_grey(values) > 127).astype(np.uint8)
-    yield sources.Picture(
+    yield sources.Example(
       id=case.image.stem,
       image=to_colour(picture) if options.channels == 3 else to_grey(picture),
       mask=mask,

@@ -1,4 +1,4 @@
-"""TCGA-LGG, brain MRI slices with tumour masks (`kaggle_3m`), as a source and a tfds builder."""
+"""TCGA-LGG: brain MRI slices with tumour masks (`kaggle_3m`)."""
 
 import pathlib
 import re
@@ -167,7 +167,7 @@ def _grades(path: pathlib.Path, slices: list[Slice]) -> dict[str, str]:
 
 def _read(
   slices: list[Slice], grades: dict[str, str], options: Options
-) -> Iterator[sources.Picture]:
+) -> Iterator[sources.Example]:
   """Yields the slices."""
   for slice_ in slices:
     values = read_8_bits(slice_.mask)
@@ -177,7 +177,7 @@ def _read(
     image = to_colour(read_8_bits(slice_.image))
     check_mask_size(mask, slice_.mask, image, slice_.image.name)
     presence = LABELS["presence"][int(mask.any())]
-    yield sources.Picture(
+    yield sources.Example(
       id=slice_.image.stem,
       image=image if options.channels == 3 else image[..., FLAIR],
       mask=mask,

@@ -1,4 +1,4 @@
-"""PANDA, prostate biopsies as whole slides with masks and grades, as a source and tfds builder."""
+"""PANDA: prostate biopsies as whole slides, with masks and grades."""
 
 import pathlib
 from collections.abc import Iterator
@@ -175,7 +175,7 @@ def find_slides(folder: pathlib.Path, complete: bool) -> list[Slide]:
   ]
 
 
-def _read_tiles(slide: Slide, options: Options) -> Iterator[sources.Picture]:
+def _read_tiles(slide: Slide, options: Options) -> Iterator[sources.Example]:
   """Yields the chosen tiles of a slide, each read on its own from the files."""
   classes = np.array(CLASSES[options.classes, slide.provider], np.uint8)
   with slides.opened(slide.image) as levels, slides.opened(slide.mask) as mask_levels:
@@ -200,7 +200,7 @@ def _read_tiles(slide: Slide, options: Options) -> Iterator[sources.Picture]:
           f"{slide.mask}: has the value {values.max()}, but masks of {slide.provider} have 0 to"
           f" {len(classes) - 1}"
         )
-      yield sources.Picture(
+      yield sources.Example(
         id=f"{slide.image.stem}_{row}_{column}",
         image=image,
         mask=classes[values],

@@ -1,4 +1,4 @@
-"""SIIM-ACR, chest radiographs with masks of pneumothorax, as a source and a tfds builder."""
+"""SIIM-ACR: chest radiographs with masks of pneumothorax."""
 
 import csv
 import io
@@ -140,7 +140,7 @@ def read_table(path: pathlib.Path) -> dict[str, Runs]:
 
 def _read(
   files: dict[str, pathlib.Path], table: dict[str, Runs], where: pathlib.Path
-) -> Iterator[sources.Picture]:
+) -> Iterator[sources.Example]:
   """Yields the radiographs."""
   for name, path in files.items():
     image, patient = dicom.read_8_bits(path)
@@ -148,7 +148,7 @@ def _read(
     mask = np.zeros((height, width), bool)
     for number, runs in table[name]:
       mask |= decode(runs, height, width, f"table {where}: row {number}")
-    yield sources.Picture(
+    yield sources.Example(
       id=name,
       image=image,
       mask=mask.astype(np.uint8),

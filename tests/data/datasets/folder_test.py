@@ -174,7 +174,7 @@ def test_the_cache_is_used_and_made_again_where_files_or_options_change(tmp_path
   root, cache = layouts.bus_bra(tmp_path / "data"), tmp_path / "cache"
   first = load(root, cache, **layouts.BUS_BRA)
   with monkeypatch.context() as patch:
-    patch.setattr(in_memory, "preprocess", None)  # a call would fail
+    patch.setattr(in_memory, "arrays_of", None)  # a call would fail
     again = load(root, cache, **layouts.BUS_BRA)
   assert again.fingerprint == first.fingerprint
   (file,) = cache.iterdir()
