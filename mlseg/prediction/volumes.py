@@ -74,7 +74,7 @@ def _predict_all(
   reporter: Reporter,
 ) -> int:
   """Predicts patients one by one, so that one volume is in memory; returns how many failed."""
-  options = cohort.Options(**dict(run.config.data.cohort))
+  options = cohort.CohortOptions(**dict(run.config.data.cohort))
   shown = saliency if prediction_outputs.has_saliency(run, saliency) else None
   function = inference.make_predict(run.model, False, shown, options.slices)
   network = jax.jit(function, compiler_options=compiler.compiler_options())

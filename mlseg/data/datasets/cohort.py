@@ -19,7 +19,7 @@ CLASS_NAMES = ("background", "lesion")
 AIR = 1  # grey value where a volume ends; absent slices are 0
 
 
-class Options(NamedTuple):
+class CohortOptions(NamedTuple):
   """The section config.data.cohort."""
 
   manifest: str = "manifest.csv"  # in the folder of the data
@@ -30,7 +30,7 @@ class Options(NamedTuple):
   slices: int = 12  # largest number per patient, evenly spaced among those with the lesion
 
 
-def open_source(root: pathlib.Path, options: Options) -> Source:
+def open_source(root: pathlib.Path, options: CohortOptions) -> Source:
   """Returns the patients of the manifest in a folder as a source of tall pictures; see `tall`.
 
   Raises:
@@ -50,7 +50,7 @@ def open_source(root: pathlib.Path, options: Options) -> Source:
   )
 
 
-def _check(options: Options) -> None:
+def _check(options: CohortOptions) -> None:
   """Raises a UserError where an option is out of its range."""
   for name, count in (("spacing", 3), ("window", 2)):
     values = getattr(options, name)
@@ -76,7 +76,7 @@ def _files(patients: Sequence[manifest.Patient]) -> list[pathlib.Path]:
   return list(found)
 
 
-def _label_names(patients: Sequence[manifest.Patient], options: Options) -> tuple[str, ...]:
+def _label_names(patients: Sequence[manifest.Patient], options: CohortOptions) -> tuple[str, ...]:
   """Returns the labels in alphabetical order, but the positive one last.
 
   Raises:
@@ -98,7 +98,9 @@ def _covariate_names(patients: Sequence[manifest.Patient]) -> tuple[str, ...]:
   return tuple(sorted({name for patient in patients for name in patient.covariates}))
 
 
-def _read(patients: Sequence[manifest.Patient], options: Options, size: int) -> Iterator[Example]:
+def _read(
+  patients: Sequence[manifest.Patient], options: CohortOptions, size: int
+) -> Iterator[Example]:
   """Yields the patients, with slices of a size.
 
   Raises:
@@ -119,7 +121,7 @@ def _read(patients: Sequence[manifest.Patient], options: Options, size: int) -> 
 
 
 def read_patient(
-  patient: manifest.Patient, options: Options, size: int
+  patient: manifest.Patient, options: CohortOptions, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns the tall picture and mask of a patient; see `tall`.
 
@@ -137,7 +139,9 @@ def read_patient(
     raise UserError(f"patient {patient.name}: {error}") from None
 
 
-def tall(image: Volume, mask: Volume, options: Options, size: int) -> tuple[np.ndarray, np.ndarray]:
+def tall(
+  image: Volume, mask: Volume, options: CohortOptions, size: int
+) -> tuple[np.ndarray, np.ndarray]:
   """Returns the slices with a lesion, one below the other in one tall picture.
 
   The volume is cropped to the lesion and its margin, resampled to the common spacing and windowed.

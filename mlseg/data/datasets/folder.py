@@ -15,7 +15,7 @@ from mlseg.io.pictures.picture import check_mask_size
 UNKNOWN = "unknown"  # label of the cases without one
 
 
-class Options(NamedTuple):
+class FolderOptions(NamedTuple):
   """The section config.data.folder; `configs/folder.py` explains each option."""
 
   images: str
@@ -31,7 +31,7 @@ class Options(NamedTuple):
   duplicate_bits: int
 
 
-class Case(NamedTuple):
+class FolderCase(NamedTuple):
   """The files of a picture and its mask, and what is known about it."""
 
   id: str
@@ -41,7 +41,7 @@ class Case(NamedTuple):
   patient: str  # '' where it is not known
 
 
-def open_source(root: pathlib.Path, options: Options) -> Source:
+def open_source(root: pathlib.Path, options: FolderOptions) -> Source:
   """Returns the pictures and masks in a folder as a source.
 
   Raises:
@@ -60,7 +60,7 @@ def open_source(root: pathlib.Path, options: Options) -> Source:
   )
 
 
-def find_cases(root: pathlib.Path, options: Options) -> list[Case]:
+def find_cases(root: pathlib.Path, options: FolderOptions) -> list[FolderCase]:
   """Returns the cases of a folder, in the order of the numbers in their names.
 
   Raises:
@@ -86,7 +86,7 @@ def find_cases(root: pathlib.Path, options: Options) -> list[Case]:
   return _with_table(cases, root, options) if options.table else cases
 
 
-def _read(cases: Sequence[Case], options: Options) -> Iterator[Example]:
+def _read(cases: Sequence[FolderCase], options: FolderOptions) -> Iterator[Example]:
   """Yields the cases.
 
   Raises:
@@ -142,7 +142,7 @@ def _pair(
   masks: _Found,
   common: list[str],
   mask_pattern: patterns.Pattern,
-) -> Iterator[Case]:
+) -> Iterator[FolderCase]:
   """Yields the cases, without the labels and patients of a table."""
   masks_of: dict[tuple[str, ...], list[tuple[str | None, pathlib.Path]]] = {}
   for path, fields in masks:
@@ -159,7 +159,7 @@ def _pair(
       expected = patterns.fill(mask_pattern, fields)
       raise UserError(f"{root / path}: has no mask, expected {expected} in {root}")
     taken[key] = path
-    yield Case(
+    yield FolderCase(
       id=fields["name"] if are_unique else "/".join(fields.values()),
       image=root / path,
       masks=tuple(masks_of[key]),
@@ -175,7 +175,9 @@ def _path_key(path: str) -> list[Any]:
   return [natural_key(pathlib.PurePath(part)) for part in path.split("/")]
 
 
-def _with_table(cases: list[Case], root: pathlib.Path, options: Options) -> list[Case]:
+def _with_table(
+  cases: list[FolderCase], root: pathlib.Path, options: FolderOptions
+) -> list[FolderCase]:
   """Returns the cases with the labels and patients of the table."""
   pattern = patterns.parse(options.table_id, "table_id")
   columns = [name for name in (options.label_column, options.patient_column) if name]

@@ -50,23 +50,23 @@ DATASETS: dict[str, Dataset] = {
     "unpacked download of BUS synthetic",
     bus_synthetic.BusSynthetic,
   ),
-  "glas": Dataset(glas.open_source, glas.Options, f"folder {glas.FOLDER}", glas.Glas),
+  "glas": Dataset(glas.open_source, glas.GlasOptions, f"folder {glas.FOLDER}", glas.Glas),
   "isic_2018": Dataset(
-    isic_2018.open_source, isic_2018.Options, "folders of ISIC 2018", isic_2018.Isic2018
+    isic_2018.open_source, isic_2018.Isic2018Options, "folders of ISIC 2018", isic_2018.Isic2018
   ),
-  "lgg": Dataset(lgg.open_source, lgg.Options, f"folder {lgg.FOLDER} of TCGA-LGG", lgg.Lgg),
+  "lgg": Dataset(lgg.open_source, lgg.LggOptions, f"folder {lgg.FOLDER} of TCGA-LGG", lgg.Lgg),
   "panda": Dataset(
     panda.open_source,
-    panda.Options,
+    panda.PandaOptions,
     f"folder with {', '.join(panda.FOLDERS)} and {panda.TABLE}",
     panda.Panda,
   ),
   "siim_acr": Dataset(
     siim_acr.open_source,
-    siim_acr.Options,
+    siim_acr.SiimAcrOptions,
     f"folder with {siim_acr.FOLDER} and {siim_acr.TABLE}",
     siim_acr.SiimAcr,
   ),
-  FOLDER: Dataset(folder.open_source, folder.Options, "folder of the data"),
-  cohort.NAME: Dataset(cohort.open_source, cohort.Options, "folder of the data"),
+  FOLDER: Dataset(folder.open_source, folder.FolderOptions, "folder of the data"),
+  cohort.NAME: Dataset(cohort.open_source, cohort.CohortOptions, "folder of the data"),
 }

@@ -36,7 +36,7 @@ def test_the_commands_of_the_recipe_are_those_that_are_tested(number, monkeypatc
   commands = _commands()
   assert len(commands) == len(LAYOUTS)
   config, _ = parse.parse(commands[number])
-  assert folder.Options(**dict(config.data.folder)) == options_of(**LAYOUTS[number])
+  assert folder.FolderOptions(**dict(config.data.folder)) == options_of(**LAYOUTS[number])
 
 
 def test_linked_folders_are_read_once_and_hidden_ones_never(tmp_path):

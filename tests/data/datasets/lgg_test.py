@@ -17,7 +17,7 @@ from tests.data.layouts import save, write_table
 from tests.recipe.configs_test import CONFIGS, _module
 
 GRADES = {"TCGA_CS_4941": "2", "TCGA_CS_4942": "1", "TCGA_DU_A5TP": "", "TCGA_HT_7473": "1"}
-PARTIAL = lgg.Options(complete=False)
+PARTIAL = lgg.LggOptions(complete=False)
 
 
 def _make(root, separator=",", num_slices=11):

@@ -20,7 +20,7 @@ from mlseg.errors import UserError
 from mlseg.io.pictures import dicom
 from tests.data.layouts import picture
 
-PARTIAL = siim_acr.Options(complete=False)
+PARTIAL = siim_acr.SiimAcrOptions(complete=False)
 SHAPE = (48, 40)
 
 

@@ -1,4 +1,4 @@
-"""DICOM files that pydicom writes are shown as the standard says."""
+"""DICOM files that pydicom writes are shown as the standard asks."""
 
 import io
 
