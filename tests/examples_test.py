@@ -41,7 +41,10 @@ PRINTED = {
     r"plain sum .*: .*\d\d\.\d\d"  # at least one seed that fails
     r".*nash_mtl .*:(?: +[0-2]\.\d\d){4}\s"
   ),
-  "predict_from_python": r"lesion in \d\.\d% of .*, 0\.9\d probable\sDice of the mask file: 0\.[4-8]",
+  "predict_from_python": (
+    r"lesion in \d+\.\d% of the pixels, 0\.9\d probable\s"
+    r"Dice of the mask file: 0\.[4-8]"
+  ),
   "seeds_by_vmap": (
     r"weights of dice +\[(?:0\.[234]\d? *){8}\].*"
     r"Dice: (?:8[7-9]|9\d)\.\d ± [01]\.\d % over 8 seeds\s"

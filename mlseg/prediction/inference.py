@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlseg.data import pipeline, preprocessing
-from mlseg.io.pictures import dataset_files
+from mlseg.io.pictures.picture import to_colour, to_grey
 from mlseg.models import Model, gradcam
 
 PyTree = Any
@@ -52,7 +52,7 @@ def prepare(pixels: np.ndarray, size: int, channels: int, filtering: dict[str, A
   Returns:
     [size, size, channels] uint8, or [H, W, channels].
   """
-  pixels = dataset_files.to_grey(pixels) if channels == 1 else dataset_files.to_colour(pixels)
+  pixels = to_grey(pixels) if channels == 1 else to_colour(pixels)
   if size:
     pixels = preprocessing.resize_image(pixels, size)
   filtered = preprocessing.bilateral_filter(pixels, **filtering)

@@ -85,7 +85,7 @@ def train_together(
 
   # ---- Load the data, and check everything before anything is written
   cases = recipe_data.load_cases(first.data, [one.losses.targets for one in experiments])
-  pairs = recipe_data.find_near_duplicates(first.data, cases)
+  pairs = recipe_data.find_near_duplicates(cases)
   duplicates = grouped.groups(len(cases.ids), pairs, cases.patients)
   parts = {
     seed: recipe_data.make_split(first.data, first.batch_size, cases, duplicates, seed)

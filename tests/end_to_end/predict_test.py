@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from mlseg import predict
 from mlseg.console import Reporter
-from mlseg.data import cases
+from mlseg.data.datasets import busi
 from mlseg.prediction.pictures import result_names
 from mlseg.recipe import experiment, parse
 from mlseg.recipe import model as recipe_model
@@ -63,10 +63,9 @@ def originals(trained, tmp_path_factory):
   folder = tmp_path_factory.mktemp("originals")
   with np.load(trained / "examples.npz", allow_pickle=False) as file:
     wanted = set(file["ids"].tolist())
-  rows = cases._read("busi", cases.EMBEDDED / "busi" / "size128" / "1.0.0")
-  for row in rows:
-    if row["id"] in wanted:
-      Image.fromarray(row["image"][..., 0]).save(folder / f"{row['id']}.png")
+  for example in busi.open_embedded().read():
+    if example.id in wanted:
+      Image.fromarray(example.image).save(folder / f"{example.id}.png")
   return folder
 
 
