@@ -2,7 +2,7 @@
 
     python benchmarks/conventions.py runs/NAME/cases.csv
 
-Writes `mlseg/metrics/conventions.csv`, which the page of the metrics shows.
+Writes `docs/reference/conventions.csv`, which `docs/reference/metrics.py` puts on its page.
 """
 
 import csv
@@ -13,8 +13,8 @@ from collections.abc import Callable
 import numpy as np
 
 from mlseg import metrics
-from mlseg.metrics import catalogue
 
+ROWS = pathlib.Path(__file__).resolve().parent.parent / "docs" / "reference" / "conventions.csv"
 BATCH = 32  # of the Dynamic Memory Fusion demo
 NUM_NORMAL = 20  # of the 133 normal pictures of BUSI, the share of a test set of 15 %
 
@@ -80,7 +80,7 @@ def main(path: pathlib.Path) -> None:
   """Writes the rows of the page."""
   counts = read_counts(path)
   nothing = of_nothing(counts)
-  with catalogue.CONVENTIONS.open("w", newline="", encoding="utf-8") as file:
+  with ROWS.open("w", newline="", encoding="utf-8") as file:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["cases", "convention", "percent", "percent_of_nothing"])
     for name, value in CONVENTIONS.items():

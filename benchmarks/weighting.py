@@ -37,7 +37,7 @@ from mlseg.recipe import optimizer as recipe_optimizer
 from mlseg.recipe import parse, properties
 from mlseg.training import batches, objective
 from mlseg.training import step as train_step
-from mlseg.weighting import registry
+from mlseg.weighting.registry import METHODS
 
 CONFIG = "configs/dmf_busi.py:fixed"
 NUM_LOSSES = (3, 8, 64)
@@ -172,7 +172,7 @@ def _table(header: str, rows: Iterable[Iterable[str]]) -> str:
 
 
 def _steps_table(network: Network, names: list[str], alone: dict, rounds: int) -> list[Cost]:
-  methods = registry.examples()
+  methods = {name: factory() for name, factory in METHODS.items()}
   baseline = make_training_step(network, weighting.fixed(), "logits")
   variants = {"forward pass alone": make_forward(network)}
   variants["fixed, again"] = make_training_step(network, weighting.fixed(), "logits")
@@ -233,7 +233,7 @@ def _write(path: str, costs: list[Cost]) -> None:
 
 def benchmark(arguments: argparse.Namespace) -> None:
   """Prints the tables."""
-  methods = registry.examples()
+  methods = {name: factory() for name, factory in METHODS.items()}
   names = arguments.methods.split(",") if arguments.methods else list(methods)
   alone: dict[str, dict[int, float]] = {}
   for name in names:

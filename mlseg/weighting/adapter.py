@@ -71,7 +71,7 @@ def combine_gradients(
   Example:
     A whole optimiser.
 
-    >>> from mlseg.weighting.fixed import fixed
+    >>> from mlseg.weighting import fixed
     >>> def losses_of(params):
     ...   return jnp.stack([(params["x"] ** 2).sum(), jnp.abs(params["y"] - 1.0).sum()])
     >>> params = {"x": jnp.array([1.0, 2.0]), "y": jnp.array(0.0)}
@@ -101,7 +101,7 @@ def combine_gradients(
     >>> descend(optimizer, state)[0]
     {'x': [-1.0, -2.0], 'y': 1.5}
 
-    >>> from mlseg.weighting.stacked_tree import stacked_zeros
+    >>> from mlseg.weighting import stacked_zeros
     >>> optimizer = optax.MultiSteps(optax.chain(combine, optax.sgd(0.5)), 2)
     >>> state = optimizer.init(params)._replace(acc_grads=stacked_zeros(params, 2))
     >>> _, state = descend(optimizer, state)

@@ -70,7 +70,7 @@ def with_auxiliary(
       with `name` and at least one more.
 
   Example:
-    >>> from mlseg.weighting.fixed import fixed
+    >>> from mlseg.weighting import fixed
     >>> weighting = with_auxiliary(fixed(), "focal", decay_every=1)
     >>> losses = {"dice": jnp.float32(0.3), "focal": jnp.float32(0.1)}
     >>> state = weighting.init(losses)

@@ -72,7 +72,7 @@ def every(weighting: LossWeighting, steps: int) -> LossWeighting:
     ValueError: where steps is out of its range; in `init`, what the inner weighting raises.
 
   Example:
-    >>> from mlseg.weighting.scalarization import geometric
+    >>> from mlseg.weighting import geometric
     >>> weighting = every(geometric(), 2)
     >>> state = weighting.init(jnp.zeros(2))
     >>> for losses in jnp.array([[4.0, 1.0], [1.0, 1.0], [1.0, 1.0]]):
@@ -141,7 +141,7 @@ def per_epoch(weighting: LossWeighting, steps_per_epoch: int) -> LossWeighting:
       raises.
 
   Example:
-    >>> from mlseg.weighting.scalarization import geometric
+    >>> from mlseg.weighting import geometric
     >>> weighting = per_epoch(geometric(), 2)
     >>> state = weighting.init(jnp.zeros(2))
     >>> for losses in jnp.array([[1.0, 1.0], [7.0, 1.0], [9.0, 9.0]]):
@@ -217,7 +217,7 @@ def warm_up(weighting: LossWeighting, steps: int, transition_steps: int = 0) -> 
     ValueError: where an argument is out of its range; in `init`, what the inner weighting raises.
 
   Example:
-    >>> from mlseg.weighting.fixed import fixed
+    >>> from mlseg.weighting import fixed
     >>> weighting = warm_up(fixed((1.0, 0.0)), steps=1, transition_steps=1)
     >>> state = weighting.init(jnp.zeros(2))
     >>> for losses in jnp.zeros([3, 2]):

@@ -55,7 +55,7 @@ def chain(*weightings: LossWeighting) -> LossWeighting:
     ValueError: without a weighting.
 
   Example:
-    >>> from mlseg.weighting.fixed import fixed
+    >>> from mlseg.weighting import fixed
     >>> weighting = chain(fixed((9.0, 1.0)), bounded(0.2, 0.8))
     >>> losses = jnp.array([0.5, 0.5])
     >>> weights, state = weighting.update(losses, weighting.init(losses))

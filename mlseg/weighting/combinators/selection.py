@@ -39,7 +39,7 @@ def switch(*weightings: LossWeighting) -> LossWeighting:
     ValueError: without a weighting.
 
   Example:
-    >>> from mlseg.weighting.fixed import fixed
+    >>> from mlseg.weighting import fixed
     >>> weighting = switch(fixed((1.0, 0.0)), fixed((0.0, 1.0)))
     >>> losses = jnp.array([0.5, 0.5])
     >>> state = weighting.init(losses)
@@ -91,7 +91,7 @@ def subset(weighting: LossWeighting, names: Sequence[str]) -> LossWeighting:
       that has them.
 
   Example:
-    >>> from mlseg.weighting.fixed import fixed
+    >>> from mlseg.weighting import fixed
     >>> weighting = subset(fixed(), ("dice",))
     >>> losses = {"dice": jnp.float32(0.3), "focal": jnp.float32(0.1)}
     >>> weights, _ = weighting.update(losses, weighting.init(losses))
