@@ -102,9 +102,9 @@ CLASSIFICATION = (
 )  # fmt: skip
 HELPERS = {
   "confusion_counts", "confusion_matrix", "classification_confusion", "foreground_dice",
-  "label_objects", "match_objects", "per_case", "per_case_objects", "per_case_surface",
-  "pooled_distances", "pooled_objects", "split_objects", "summarize", "summarize_classification",
-  "summarize_objects", "summarize_surface", "surface_distances",
+  "foreground_dice_per_case", "label_objects", "match_objects", "per_case", "per_case_objects",
+  "per_case_surface", "pooled_distances", "pooled_objects", "split_objects", "summarize",
+  "summarize_classification", "summarize_objects", "summarize_surface", "surface_distances",
 }  # fmt: skip
 STATISTICS = (
   "mean_and_deviation", "format_mean_and_deviation", "bootstrap_interval", "delong_interval",

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 Array = Any  # numpy in, numpy (float64) out; jax in, jax (float32) out
 
@@ -221,8 +222,33 @@ def class_balanced_dice(
   return (weights * dice(counts)).sum(axis=-1) / weights.sum(axis=-1)
 
 
+def foreground_dice_per_case(dice_per_class: ArrayLike) -> np.ndarray:
+  """Returns the Dice of each case: the mean over its foreground classes, on the host.
+
+  A class whose Dice is NaN or infinite is left out of the mean. `dice` gives no such value, a table
+  from elsewhere may.
+
+  Args:
+    dice_per_class: [..., C], C >= 2; class 0 is the background.
+
+  Returns:
+    [...], float64; NaN where no foreground class has a finite Dice. Empty masks count as in `dice`.
+
+  Example:
+    >>> foreground_dice_per_case(np.array([[0.9, 0.5, 0.75], [0.9, 0.5, np.nan]])).tolist()
+    [0.625, 0.5]
+  """
+  values = np.asarray(dice_per_class, np.float64)[..., 1:]
+  known = np.isfinite(values)
+  number = known.sum(axis=-1)
+  mean = np.where(known, values, 0).sum(axis=-1) / np.maximum(number, 1)
+  return np.where(number > 0, mean, np.nan)
+
+
 def foreground_dice(counts: jax.Array, valid: jax.Array | None = None) -> jax.Array:
-  """Returns the Dice of the foreground classes, averaged over classes and cases, under jit.
+  """Returns the mean over cases of the mean Dice over foreground classes, under jit.
+
+  It is the mean of `foreground_dice_per_case`, since counts give every class a finite Dice.
 
   Args:
     counts: [N, C, 4], pixels; class 0 is the background.

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mlseg.files import Row, read_csv, to_csv, to_json, write_file
+from mlseg.metrics import foreground_dice_per_case
 from mlseg.metrics.statistics import Comparison, compare
 from mlseg.studies.grid import Cell, Grid
 
@@ -114,7 +115,7 @@ def _foreground_dice(path: pathlib.Path) -> dict[tuple[str, str], float]:
   values: dict[tuple[str, str], list[float]] = {}
   for row in read_csv(path):
     values.setdefault((row["seed"], row["id"]), []).append(float(row["dice"]))
-  return {key: float(np.mean(dice[1:])) for key, dice in values.items()}
+  return {key: float(foreground_dice_per_case(dice)) for key, dice in values.items()}
 
 
 def _correct(path: pathlib.Path) -> dict[tuple[str, str], float]:

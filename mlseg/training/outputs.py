@@ -11,7 +11,7 @@ from mlseg.data import padding
 from mlseg.data.cases import Cases
 from mlseg.data.splits.grouped import Split
 from mlseg.files import to_json, write_file
-from mlseg.metrics import dice
+from mlseg.metrics import dice, foreground_dice_per_case
 from mlseg.models import gradcam
 from mlseg.report import plots
 from mlseg.training import case_objects, case_tables, patient_arrays
@@ -106,7 +106,7 @@ def _examples(cases: Cases, test: np.ndarray, result: SeedScores) -> dict[str, n
     "masks": np.where(beyond, 0, masks),
     "predictions": np.where(beyond, 0, predicted),
     "ids": np.array([cases.ids[i] for i in chosen]),
-    "dice": dice(counts)[places, 1:].mean(-1),
+    "dice": foreground_dice_per_case(dice(counts)[places]),
   }
 
 

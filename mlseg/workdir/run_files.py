@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from mlseg.errors import UserError
+from mlseg.metrics import foreground_dice_per_case
 from mlseg.workdir import outcomes as outcome_files
 from mlseg.workdir import patients as patient_files
 
@@ -205,16 +206,12 @@ def _records(path: pathlib.Path) -> list[dict[str, Any]]:
 def _cases(path: pathlib.Path) -> dict[tuple[str, str], Case]:
   with path.open(newline="") as file:
     rows = list(csv.DictReader(file, strict=True))
-  background = rows[0]["class"]
   labels = {(row["seed"], row["id"]): row.get("label") or "all" for row in rows}
   values: dict[tuple[str, str], list[float]] = {key: [] for key in labels}
   for row in rows:
-    dice = float(row["dice"])
-    if row["class"] != background and math.isfinite(dice):
-      values[row["seed"], row["id"]].append(dice)
+    values[row["seed"], row["id"]].append(float(row["dice"]))
   return {
-    key: Case(labels[key], float(np.mean(scores)) if scores else math.nan)
-    for key, scores in values.items()
+    key: Case(labels[key], float(foreground_dice_per_case(dice))) for key, dice in values.items()
   }
 
 
