@@ -138,7 +138,7 @@ def paired_ratios(
 ) -> dict[str, tuple[list[float], list[float]]]:
   """Returns, per variant, its times, and their ratios to the baseline's run next to each.
 
-  In every round the variants run in a new order, and baseline and variant change places.
+  In every round the variants run in a new order, and the order of baseline and variant is random.
   """
   results: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in variants}
   for step in (baseline, *variants.values()):

@@ -1,9 +1,10 @@
 """Weights for several losses, decided while a model trains, as pure functions.
 
-A `LossWeighting` is two functions, as optax has them: `init(losses) -> state` and `update(losses,
-state) -> (weights, state)`. States are NamedTuples of arrays: they are scan carries, they `vmap`
-over seeds, they checkpoint. Weightings chain, and nothing here needs a trainer, or anything but
-jax, numpy, optax and chex. A curve, fitted under two losses at once:
+A `LossWeighting` is two functions, as in optax: `init(losses) -> state` and `update(losses, state)
+-> (weights, state)`. A state is a NamedTuple of arrays, so it can be the carry of a scan, it can be
+mapped over seeds by `vmap`, and it can be saved in a checkpoint. Weightings can be chained. The
+package needs no trainer, and imports jax, numpy, optax and chex only. This example fits a curve
+under two losses at once:
 
 >>> import jax, jax.numpy as jnp, optax
 >>> from mlseg import weighting as w
@@ -22,7 +23,7 @@ jax, numpy, optax and chex. A curve, fitted under two losses at once:
 >>> print(f"{params['a']:.1f} x, squared loss below {1e-3}: {result.losses['squared'] < 1e-3}")
 1.9 x, squared loss below 0.001: True
 
-Weights alone, for losses that something else computed:
+A weighting can be used by itself, for losses that are computed elsewhere:
 
 >>> losses = {"dice": jnp.float32(0.5), "cross_entropy": jnp.float32(2.0)}
 >>> method = w.geometric()
@@ -30,8 +31,8 @@ Weights alone, for losses that something else computed:
 >>> {name: float(weight) for name, weight in weights.items()}
 {'cross_entropy': 0.25, 'dice': 1.0}
 
-A method that compares gradients takes them as an optax transformation does, here in a chain that is
-a whole optimiser:
+`combine_gradients` turns a weighting into an optax transformation of the gradients of all losses.
+Here it is part of an optax chain that is a whole optimiser:
 
 >>> optimizer = optax.chain(w.combine_gradients(w.mgda(), 2), optax.sgd(1.0))
 >>> params = jnp.array([2.0, 1.0])

@@ -137,7 +137,7 @@ def test_a_key_may_be_given(name):
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if ALL[name].needs_gram])
-def test_a_missing_gram_is_said(name):
+def test_a_missing_gram_is_refused(name):
   losses = as_losses(name, random_losses()[0])
   with pytest.raises(ValueError, match="gram: must be given"):
     ALL[name].update(losses, ALL[name].init(losses))

@@ -31,22 +31,22 @@ class DbMtlState(NamedTuple):
 def db_mtl(
   num_losses: int, beta: float = 0.9, beta_sigma: float = 0.0
 ) -> optax.GradientTransformationExtraArgs:
-  """Averages the gradients of the losses' logarithms, and brings the averages to one length.
+  """Averages the gradients of the logarithms of losses, and scales the averages to one length.
 
   Formula: Σ_k (max_j |y_j| / |y_k|) y_k with y_k ← β_t y_k + (1 - β_t) ∇log L_k, β_t = β t^-σ
 
-  ∇log L_k is g_k / (L_k + 1e-8), and 1e-8 is added to |y_k| too. The averages start at 0 and are
-  not corrected for it, so the first updates are short, which an optimiser as Adam evens out. A step
-  with a negative or non-finite loss, or one that would leave the state not finite, is left out, and
-  gives the mean of the gradients.
+  ∇log L_k is g_k / (L_k + 1e-8), and 1e-8 is added to |y_k| too. The averages start at 0 without a
+  correction, so the first updates are short; an optimiser like Adam makes up for it. A step with a
+  negative or non-finite loss, or one that would make the state not finite, is left out, and gives
+  the mean of the gradients.
 
   Needs: per-loss gradients, losses
 
-  Use when: losses differ in scale, are positive, and none may dominate. Where a loss nears 0, its
-  logarithm still pulls as hard as any other's. Costs K gradients of memory.
+  Use when: losses are positive and differ in scale, and none may dominate. A loss near 0 counts as
+  much as any other. It takes the memory of K gradients.
 
-  Differs: LibMTL balances the shared parameters alone; the heads get the gradients of the sum of
-  the logarithms. mlseg balances all leaves that it is given: see `optax.partition`.
+  Differs: LibMTL balances only the shared parameters; the heads get the gradients of the sum of the
+  logarithms. mlseg balances all leaves that it is given; `optax.partition` can give it fewer.
 
   Source: Lin et al. 2023, "Dual-Balancing for Multi-Task Learning", arXiv 2308.12029; the defaults
   are LibMTL's.

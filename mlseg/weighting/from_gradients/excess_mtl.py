@@ -18,11 +18,11 @@ _EPSILON = 1e-7  # under the root, as in the reference code
 
 
 class ExcessMtlState(NamedTuple):
-  """The curvature of each loss, its excess risk at the beginning, and the weights."""
+  """The curvature estimates of the losses, their first excess risks, and the weights."""
 
   squares: PyTree  # [K, ...] per leaf of the parameters: sums of squared gradients
   baseline: jax.Array  # [K]
-  log_weights: jax.Array  # [K]: logarithms, since weights that run to one loss underflow
+  log_weights: jax.Array  # [K]: logarithms, since weights near 0 would underflow
   num_updates: jax.Array  # [], int32
 
   @property
@@ -34,26 +34,27 @@ class ExcessMtlState(NamedTuple):
 def excess_mtl(
   num_losses: int, step_size: float = 1e-2, num_warmup: int = 1
 ) -> optax.GradientTransformationExtraArgs:
-  """Raises the weights of losses that are still far above their minimum, whatever that is.
+  """Raises the weights of losses that are still far above their minimum, which is estimated.
 
   Formula: Σ_k w_k g_k with w_k ∝ w_k exp(η E_k / E_k0), the excess risk E_k = Σ g_k² / sqrt(H_k)
   over all coordinates, H_k = 1e-7 + the sum of g_k² over all steps, E_k0 the mean E_k of the
   warm-up
 
-  Weights are 1/K in the warm-up. A loss that had no gradient then counts with E_k / E_k0 = 1.
-  A step that would leave the state not finite is left out, and gives the mean of the gradients.
+  Weights are 1/K in the warm-up. A loss whose gradient was 0 in the warm-up has E_k / E_k0 = 1. A
+  step that would make the state not finite is left out, and gives the mean of the gradients.
 
   Needs: per-loss gradients
 
-  Use when: some losses have noisy labels, so that a large loss need not be one that can be lowered.
-  Costs K gradients of memory.
+  Use when: some losses have noisy labels, so that a loss may be large although it cannot be
+  lowered. It takes the memory of K gradients.
 
-  Differs: the paper warms up for three epochs, the authors' code for one step, as the default here.
+  Differs: the warm-up is three epochs in the paper, and one step in the authors' code and by
+  default here.
 
   Differs: weights sum to 1 as in the paper; in the authors' code and LibMTL they sum to K.
 
-  Differs: TorchJD without warm-up takes E_k itself in place of E_k / E_k0 at the first step, so
-  losses with large gradients stay ahead for good; the authors' code does not.
+  Differs: TorchJD without warm-up uses E_k itself in place of E_k / E_k0 in the first step, so that
+  losses with large gradients keep larger weights; the authors' code does not.
 
   Source: He et al. 2024, ICML, "Robust Multi-Task Learning with Excess Risks", arXiv 2402.02009,
   eqs. 6, 7 and 9, section 3.2; the step size is that of the authors' code.

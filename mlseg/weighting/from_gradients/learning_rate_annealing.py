@@ -24,32 +24,32 @@ class LearningRateAnnealingState(NamedTuple):
 def learning_rate_annealing(
   num_losses: int, decay: float = 0.9, reference: int = 0
 ) -> optax.GradientTransformationExtraArgs:
-  """Scales each loss until its mean gradient is as large as the largest of a reference loss.
+  """Weights each loss so that its mean gradient is as large as the largest of a reference loss.
 
   Formula: Σ_k w_k g_k with w_k ← decay w_k + (1 - decay) max |g_r| / mean |g_k|, w_r = 1, maximum
   and mean over all coordinates
 
-  Weights start at 1. A weight whose ratio is not finite, as that of a loss without gradient, stays
-  as it is. A step that would leave the state not finite is left out, and gives the mean of the
+  Weights start at 1. A weight stays as it is where its ratio is not finite, as for a loss whose
+  gradient is 0. A step that would make the state not finite is left out, and gives the mean of the
   gradients.
 
   Needs: per-loss gradients
 
-  Use when: one loss, as the residual of a differential equation, has gradients so much larger than
-  the others' that those are not learned. Weights have no upper bound, so lower the learning rate.
+  Use when: one loss, such as the residual of a differential equation, has gradients so large that
+  the others are not learned. Weights have no upper bound, so lower the learning rate.
 
   Differs: the paper recommends 0.9 for the factor of the new ratio; in the authors' code 0.9 is the
   factor of the old weight, as here and in ConFIG's code.
 
-  Differs: the authors' code updates weights at every tenth step, averages |w_k g_k|, the weight
-  included, over weight matrices without biases, and takes the mean of the matrices' means.
+  Differs: the authors' code updates weights at every tenth step. It averages |w_k g_k|, with the
+  weight, over the weight matrices without biases, and takes the mean of the means of the matrices.
 
   Source: Wang, Teng & Perdikaris 2021, SIAM J. Sci. Comput. 43(5), arXiv 2001.04536, algorithm 1.
 
   Args:
     num_losses: K.
     decay: in [0, 1], of the moving average of the weights.
-    reference: r, the place of the loss that keeps its weight, 0 <= r < K.
+    reference: r, the index of the loss whose weight stays 1, 0 <= r < K.
 
   Returns:
     A GradientTransformationExtraArgs whose state has the weights.

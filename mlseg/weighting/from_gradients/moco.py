@@ -22,7 +22,7 @@ PyTree = Any
 
 
 class MocoState(NamedTuple):
-  """What each loss's gradient is believed to be, and the weights."""
+  """The moving averages of the gradients, and the weights."""
 
   averages: PyTree  # [K, ...] per leaf of the parameters
   weights: jax.Array  # [K]
@@ -38,23 +38,23 @@ def moco(
   rho: float = 0.0,
   variant: Literal["paper", "reference"] = "paper",
 ) -> optax.GradientTransformationExtraArgs:
-  """Averages each loss's gradient over time, and follows the common descent of the averages.
+  """Averages the gradients over time, and moves the weights to the averages' common descent.
 
   Formula: Σ_k w_k y_k with y_k ← y_k - β_t (y_k - g_k), w ← Π(w - γ_t (Y Yᵀ + ρ I) w),
   β_t = β t^-σ_β, γ_t = γ t^-σ_γ, Π the projection onto the simplex
 
-  The averages start at 0 and the weights at 1/K; t is 1 at the first step. A step that would leave
+  The averages start at 0 and the weights at 1/K; t is 1 at the first step. A step that would make
   the state not finite is left out, and gives the mean of the gradients.
 
   Needs: per-loss gradients (and losses for 'reference')
 
-  Use when: batches are small and losses conflict. Noise makes the common descent of single batches'
-  gradients (`mgda`) a biased direction; that of averages is not. The averages grow slow, so leave
-  momentum out of the optimiser. Costs K gradients of memory.
+  Use when: batches are small and losses conflict. The common descent of the noisy gradients of one
+  batch (`mgda`) is a biased direction; that of averages is not. The averages become slow, so use an
+  optimiser without momentum. It takes the memory of K gradients.
 
-  Differs: the authors' code in LibMTL first brings each gradient to the length of its loss, L_k g_k
-  / (|g_k| + 1e-8), and has a softmax in place of the projection, which keeps weights near 1/K.
-  Variant 'reference' does so.
+  Differs: the authors' code in LibMTL first scales each gradient to the length L_k,
+  L_k g_k / (|g_k| + 1e-8), and has a softmax in place of the projection, which keeps weights near
+  1/K; that is variant='reference' here.
 
   Source: Fernando et al. 2023, ICLR, arXiv 2210.12624, algorithm 1; the defaults are LibMTL's.
 
