@@ -8,17 +8,16 @@ from ml_collections import ConfigDict
 
 from mlseg import weighting
 from mlseg.errors import require, unknown, user_errors
-from mlseg.weighting import LossWeighting, registry
+from mlseg.weighting import LossWeighting
+from mlseg.weighting.registry import METHODS
 
 # The optimisers of the weightings that are learned.
 _LEARNERS: dict[str, Callable[..., optax.GradientTransformation]] = {
   "adam": optax.adam, "sgd": optax.sgd
 }  # fmt: skip
 
-
-METHODS: dict[str, Callable[..., LossWeighting]] = {
-  name: getattr(weighting, name) for name in registry.METHODS
-}
+# Names that configs of older runs have, and the names of the same methods today.
+_FORMER_NAMES = {"config": "conflict_free"}
 
 
 def make_weighting(config: ConfigDict, steps_per_epoch: int) -> LossWeighting:
@@ -54,11 +53,12 @@ def make_weighting(config: ConfigDict, steps_per_epoch: int) -> LossWeighting:
 def _method(config: ConfigDict) -> LossWeighting:
   """Returns the method that `config.weighting.name` says, with its options."""
   section = config.weighting
-  if section.name not in METHODS:
-    raise unknown("weighting", section.name, METHODS)
-  if section.name == "fixed":
+  method = _FORMER_NAMES.get(section.name, section.name)
+  if method not in METHODS:
+    raise unknown("weighting", method, METHODS)
+  if method == "fixed":
     return weighting.fixed(_by_loss(config, "fixed"))
-  options, factory = dict(section.options.get(section.name, {})), METHODS[section.name]
+  options, factory = dict(section.options.get(section.name, {})), METHODS[method]
   is_learned = "optimizer" in inspect.signature(factory).parameters
   if is_learned and "learning_rate" in options:
     name, rate = options.pop("optimizer", "adam"), options.pop("learning_rate")
