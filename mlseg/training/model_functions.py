@@ -14,7 +14,7 @@ from mlseg.data.cases import Cases
 from mlseg.data.splits.grouped import Split
 from mlseg.errors import user_errors
 from mlseg.models import Outputs, gradcam, predictions_of
-from mlseg.models.mask_rcnn.mask_rcnn import Predictions
+from mlseg.models.mask_rcnn import Predictions
 from mlseg.recipe import joint as recipe_joint
 from mlseg.recipe import losses as recipe_losses
 from mlseg.recipe import model as recipe_model
