@@ -125,7 +125,7 @@ def many_models(number: int, options: dict[str, Any]) -> Run:
   strategy = model_axis.choose("auto", number, jax.default_backend(), 1)
   keys = jax.random.split(jax.random.key(0), number)
   states = jax.jit(jax.vmap(init), compiler_options=in_mlseg.init_options())(keys)
-  over = model_axis.over_members(step, strategy)
+  over = model_axis.over_models(step, strategy)
   program = jax.jit(over, donate_argnums=0).lower(states, batch)
   compiled = program.compile(compiler.compiler_options())
   return _train(compiled, states, batch)

@@ -38,7 +38,7 @@ def open_session(problem: Problem, options: dict[str, Any]) -> Session:
     program = jax.jit(training.step, donate_argnums=0).lower(held[0], batch)
   else:
     held = [states]
-    over = model_axis.over_members(
+    over = model_axis.over_models(
       lambda state, shared: training.many(state, *shared), options["strategy"], mesh
     )
     shared = (batch, jax.ShapeDtypeStruct((), jnp.int32))

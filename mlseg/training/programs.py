@@ -94,7 +94,7 @@ class Programs:
     self._by_member = sharding.by_member(mesh)
 
     # ---- The state: one after another whatever the strategy, so that no start depends on it
-    self._init_all = model_axis.over_members(self._functions.init, "map", mesh)
+    self._init_all = model_axis.over_models(self._functions.init, "map", mesh)
     seed_shapes = jax.ShapeDtypeStruct((num_members,), jnp.int32)
     flag_shapes = jax.ShapeDtypeStruct((num_members,), bool)
     self._shared = self._cases.images[:1], recipe_model.load_pretrained(configs[0])
@@ -146,7 +146,7 @@ class Programs:
 
   def _trace(self, function: Callable, data: PyTree, vectorize: int) -> jax.stages.Traced:
     """Returns a function of one model, traced for all: of state, members, data and a number."""
-    over = model_axis.over_members(function, self._strategy, self.mesh, vectorize)
+    over = model_axis.over_models(function, self._strategy, self.mesh, vectorize)
 
     def whole(state: TrainState, members: Member, data: PyTree, number: jax.Array) -> PyTree:
       if self._config.data.placement == "host":  # every model has data of its own
