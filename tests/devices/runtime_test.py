@@ -65,21 +65,21 @@ def test_without_a_folder_to_write_to_nothing_is_kept(tmp_path, monkeypatch):
 
 
 def test_each_kind_of_cpu_has_a_folder(monkeypatch):
-  class Path(pathlib.Path):
-    text = "processor : 0\nmodel name : A\nflags : fpu avx\n"
+  def kind(text):
+    monkeypatch.setattr(pathlib.Path, "read_text", lambda path: text)
+    return runtime._cpu_kind()
 
-    def read_text(self, *_):
-      if self.text is None:
-        raise FileNotFoundError
-      return self.text
+  text = "processor : 0\nmodel name : A\nflags : fpu avx\n"
+  first = kind(text)
+  assert kind(text.replace("processor : 0", "processor : 1")) == first
+  assert kind(text.replace("avx", "avx avx512")) != first
 
-  monkeypatch.setattr(runtime.pathlib, "Path", Path)
-  kind = runtime._cpu_kind()
-  Path.text = Path.text.replace("processor : 0", "processor : 1")
-  assert runtime._cpu_kind() == kind
-  Path.text = Path.text.replace("avx", "avx avx512")
-  assert runtime._cpu_kind() != kind
-  Path.text = None
+
+def test_without_a_description_all_cpus_are_of_one_kind(monkeypatch):
+  def missing(path):
+    raise FileNotFoundError
+
+  monkeypatch.setattr(pathlib.Path, "read_text", missing)
   assert runtime._cpu_kind() == "cpu"
 
 
