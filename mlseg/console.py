@@ -19,7 +19,7 @@ OF_CASES = (  # metrics of the diagnosis that are shown
 )  # fmt: skip
 
 
-class Whole(NamedTuple):
+class OverallProgress(NamedTuple):
   """The progress of a command that trains its models in several parts.
 
   Attributes:
@@ -47,7 +47,7 @@ class Whole(NamedTuple):
       now: the time, in seconds.
 
     Example:
-      >>> Whole(10, 10, 40, start=(0.25, 100.0)).describe(0.5, now=1000.0)
+      >>> OverallProgress(10, 10, 40, start=(0.25, 100.0)).describe(0.5, now=1000.0)
       'all     38 % of 40 models, 1 h 15 min left'
     """
     share = self.share(fraction)
@@ -73,7 +73,7 @@ class Reporter:
     self.console = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), quiet=quiet)
     self._progress: Progress | None = None
     self._task: Any = None
-    self._whole: Whole | None = None
+    self._overall: OverallProgress | None = None
 
   def say(self, text: str) -> None:
     """Prints a message, above the progress bar if there is one."""
@@ -87,7 +87,9 @@ class Reporter:
       part: number of models that are trained in this part.
       total: number of all models.
     """
-    self._whole = Whole(done, part, total, None if self._whole is None else self._whole.start)
+    self._overall = OverallProgress(
+      done, part, total, None if self._overall is None else self._overall.start
+    )
 
   @contextmanager
   def bar(self, title: str, total: int, done: int) -> Iterator[None]:
@@ -98,9 +100,9 @@ class Reporter:
       total: number of steps.
       done: number of steps that are already done.
     """
-    if self._whole is not None and self._whole.start is None:
-      start = self._whole.share(done / total), time.monotonic()
-      self._whole = self._whole._replace(start=start)
+    if self._overall is not None and self._overall.start is None:
+      start = self._overall.share(done / total), time.monotonic()
+      self._overall = self._overall._replace(start=start)
     columns = [
       TextColumn("{task.description}"),
       BarColumn(bar_width=20),
@@ -152,8 +154,8 @@ class Reporter:
       f"{title}  epoch {records[0]['epoch']:>3g}/{epochs}  {describe(_mean(records))}"
       f"  validation {', '.join(texts)}"
     )
-    if self._whole is not None:
-      self.say(self._whole.describe(records[0]["epoch"] / epochs, time.monotonic()))
+    if self._overall is not None:
+      self.say(self._overall.describe(records[0]["epoch"] / epochs, time.monotonic()))
 
   def results(self, title: str, results: dict[str, Any], foreground: str) -> None:
     """Prints the test metrics in tables, as mean ± standard deviation over seeds.
