@@ -1,1 +1,1 @@
-"""Prediction with a trained run, of images and volumes."""
+"""Prediction with a trained run: masks and diagnoses of pictures, and outcomes of volumes."""

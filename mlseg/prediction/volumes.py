@@ -1,4 +1,4 @@
-"""Prediction of volumes: patients of a manifest in, answers and what they rest on out."""
+"""Predicts the patients of a manifest, and writes diagnoses, slice weights and figures."""
 
 import pathlib
 import sys
@@ -36,18 +36,19 @@ def predict(
   """Predicts the patients of a manifest and writes the results.
 
   Args:
-    images: the manifest, or a folder with that of the run's recipe; outcomes need not be known.
-    out: folder of the results.
-    run: trained on volumes.
+    images: the manifest, or a folder with the manifest that the run's recipe names; outcomes need
+      not be known.
+    out: the folder of the results.
+    run: a run that was trained on volumes.
     saliency: one of `gradcam.METHODS`, or 'none'.
-    claim: makes the folder of the results, or raises a UserError where it is another's.
-    reporter: the console.
+    claim: makes the folder of the results, or raises a UserError if another command made it.
+    reporter: prints messages and progress.
 
   Returns:
-    How many patients could not be read, of how many.
+    The number of patients that could not be read, and the number of all patients.
 
   Raises:
-    UserError: there is no manifest, it is wrong, or results cannot be written.
+    UserError: the manifest is missing or wrong, or results cannot be written.
   """
   table = images / run.data.options.manifest if images.is_dir() else images
   found = manifest.read(table, with_labels=False)
@@ -73,7 +74,7 @@ def _predict_all(
   saliency: str,
   reporter: Reporter,
 ) -> int:
-  """Predicts patients one by one, so that one volume is in memory; returns how many failed."""
+  """Predicts the patients one by one, with one volume in memory; returns how many failed."""
   options = run.data.options
   shown = saliency if prediction_outputs.has_saliency(run, saliency) else None
   function = inference.make_predict(run.model, False, shown, options.slices)
@@ -110,21 +111,21 @@ def _page(
   mask: np.ndarray,
   prediction: inference.Prediction,
 ) -> Patients:
-  """Returns what a figure of a patient shows."""
+  """Returns the arrays that the figure of a patient shows."""
   slices = run.data.num_slices
   diagnoses = np.asarray(prediction.diagnoses)[0]
-  called = run.label_names[int(diagnoses.argmax())]
-  own = np.zeros_like(mask)
+  predicted = run.label_names[int(diagnoses.argmax())]
+  predicted_mask = np.zeros_like(mask)
   if prediction.probabilities is not None:
-    own = np.asarray(prediction.probabilities)[0].argmax(-1).astype(np.uint8)
+    predicted_mask = np.asarray(prediction.probabilities)[0].argmax(-1).astype(np.uint8)
   absent = mask == padding.IGNORED
-  spoke = np.rint(255 * np.asarray(prediction.saliency)[0]).astype(np.uint8)
-  pixels = (image, np.where(absent, 0, mask), np.where(absent, 0, own), spoke)
+  heat = np.rint(255 * np.asarray(prediction.saliency)[0]).astype(np.uint8)
+  pixels = (image, np.where(absent, 0, mask), np.where(absent, 0, predicted_mask), heat)
   return Patients(
     np.zeros(1, int),
     np.array([patient.name]),
     np.array([patient.label or "not known"]),
-    np.array([called]),
+    np.array([predicted]),
     diagnoses.max(keepdims=True),
     np.asarray(prediction.attention),
     *(array.reshape(1, slices, -1, array.shape[1]) for array in pixels),

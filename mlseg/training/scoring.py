@@ -20,7 +20,7 @@ from mlseg.metrics import (
 from mlseg.metrics.detection import ImageBoxes, summarize_boxes
 from mlseg.metrics.surface_cases import SurfaceTable
 from mlseg.models import objects_of
-from mlseg.models.mask_rcnn.mask_rcnn import Predictions
+from mlseg.models.mask_rcnn import Predictions
 from mlseg.recipe.experiment import Experiment
 from mlseg.training import case_objects
 from mlseg.training.programs import Programs
