@@ -4,10 +4,10 @@
 
 The pictures are all PNG, JPEG, BMP, TIFF and DICOM files below DIR, or a single file. They may have
 any size, and be grey or coloured, with 8 or 16 bits. DICOM needs pydicom:
-pip install 'mlseg-jax[dicom]'. If a file has several pages, the first is read. Pictures are prepared
-as in training, probabilities are interpolated to the size of the picture, and each pixel gets the most
-probable class. If a run has several seeds, their mean probabilities are used. The folder of the
-results gets
+pip install 'mlseg-jax[dicom]'. If a file has several pages, the first is read. Pictures are
+prepared as in training, probabilities are interpolated to the size of the picture, and each pixel
+gets the most probable class. If a run has several seeds, their mean probabilities are used. The
+folder of the results gets
 
     masks/NAME.png     0 and 255 for two classes, the index of the class for more
     overlays/NAME.png  the picture with the regions outlined and tinted
