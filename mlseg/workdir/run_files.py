@@ -206,6 +206,8 @@ def _records(path: pathlib.Path) -> list[dict[str, Any]]:
 def _cases(path: pathlib.Path) -> dict[tuple[str, str], Case]:
   with path.open(newline="") as file:
     rows = list(csv.DictReader(file, strict=True))
+  if not rows or "class" not in rows[0]:
+    raise ValueError("it must have a row per seed, case and class")
   labels = {(row["seed"], row["id"]): row.get("label") or "all" for row in rows}
   values: dict[tuple[str, str], list[float]] = {key: [] for key in labels}
   for row in rows:
