@@ -1,12 +1,12 @@
-"""What an elastic and affine map of an image and its mask costs, beside scipy's.
+"""Times the elastic and affine warping of an image and its mask, beside scipy's.
 
     python benchmarks/augmentation.py
     python benchmarks/augmentation.py --size=128 --channels=1
 
-The variants take turns in random order. Scipy's smooths the same kind of random field with
-`gaussian_filter`, and reads the image with `map_coordinates` channel by channel (order 1) and the
-mask (order 0); so does JAX's `map_coordinates`, inside one program. Ratios are taken within a
-round: median and quartiles.
+The variants run in turn, in random order. The one with scipy smooths the same kind of random field
+with `gaussian_filter`, and samples the image channel by channel (order 1) and the mask (order 0)
+with `map_coordinates`. The third variant does the same with JAX's `map_coordinates`, in one
+program. The ratios within each round are given as median and quartiles.
 """
 
 import argparse
@@ -25,28 +25,28 @@ from mlseg.data import augmentation
 
 OPTIONS = {"rotation": 180.0, "scale": 0.1, "elastic": 2.0, "elastic_sigma": 10.0}
 
-# Of Simard's fields with the same standard deviation.
+# The scale of Simard's fields that gives the same standard deviation.
 ALPHA = OPTIONS["elastic"] * 2 * np.sqrt(3 * np.pi) * OPTIONS["elastic_sigma"]
 
 
 def in_scipy(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray) -> None:
-  """Maps an image [H, W, I] and its mask [H, W]."""
+  """Warps an image [H, W, I] and its mask [H, W]."""
   centre = (np.array(mask.shape) - 1) / 2
   angle, size = np.deg2rad(rng.uniform(-180, 180)), rng.uniform(0.9, 1.1)
   matrix = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) / size
   grid = np.mgrid[: mask.shape[0], : mask.shape[1]].reshape(2, -1) - centre[:, None]
-  places = (matrix @ grid + centre[:, None]).reshape(2, *mask.shape)
+  points = (matrix @ grid + centre[:, None]).reshape(2, *mask.shape)
   for axis in range(2):
     field = rng.uniform(-1, 1, mask.shape).astype(np.float32)
     smooth = ndimage.gaussian_filter(field, OPTIONS["elastic_sigma"], mode="constant")
-    places[axis] += ALPHA * smooth
+    points[axis] += ALPHA * smooth
   for channel in np.moveaxis(image, -1, 0):
-    ndimage.map_coordinates(channel, places, order=1)
-  ndimage.map_coordinates(mask, places, order=0)
+    ndimage.map_coordinates(channel, points, order=1)
+  ndimage.map_coordinates(mask, points, order=0)
 
 
 def in_jax_scipy(key: jax.Array, images: jax.Array, masks: jax.Array) -> tuple:
-  """Maps images [B, H, W, I] and masks [B, H, W] with JAX's own sampling."""
+  """Warps images [B, H, W, I] and masks [B, H, W] with JAX's `map_coordinates`."""
   keys = jax.random.split(key, 3)
   count = len(images)
   angle = jax.random.uniform(keys[0], (count,), minval=-np.pi, maxval=np.pi)
@@ -54,7 +54,7 @@ def in_jax_scipy(key: jax.Array, images: jax.Array, masks: jax.Array) -> tuple:
   matrix = augmentation._inverse_matrix(angle, jnp.zeros(count), size)
   fields = augmentation._smooth_fields(keys[2], masks.shape, OPTIONS["elastic_sigma"])
   moved = OPTIONS["elastic"] * fields
-  places = moved + augmentation._affine(matrix, masks.shape)
+  points = moved + augmentation._affine(matrix, masks.shape)
 
   def one(image: jax.Array, mask: jax.Array, rows: jax.Array, columns: jax.Array) -> tuple:
     read = jax_ndimage.map_coordinates
@@ -63,15 +63,15 @@ def in_jax_scipy(key: jax.Array, images: jax.Array, masks: jax.Array) -> tuple:
     ]
     return jnp.stack(channels, -1), read(mask, [rows, columns], 0)
 
-  return jax.vmap(one)(images, masks, *places)
+  return jax.vmap(one)(images, masks, *points)
 
 
 def main() -> None:
   """Prints the times per image and their ratios."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument("--size", type=int, default=250, help="of the images")
-  parser.add_argument("--channels", type=int, default=3, help="of the images")
-  parser.add_argument("--batch", type=int, default=16, help="images at once")
+  parser.add_argument("--size", type=int, default=250, help="side of the images, pixels")
+  parser.add_argument("--channels", type=int, default=3, help="number of their channels")
+  parser.add_argument("--batch", type=int, default=16, help="number of images at once")
   parser.add_argument("--rounds", type=int, default=15, help="how often each variant runs")
   options = parser.parse_args()
   rng = np.random.default_rng(0)

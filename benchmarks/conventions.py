@@ -2,7 +2,7 @@
 
     python benchmarks/conventions.py runs/NAME/cases.csv
 
-Writes `mlseg/metrics/conventions.csv`, which the page of the metrics shows.
+Writes `docs/reference/conventions.csv`, which `docs/reference/metrics.py` puts on its page.
 """
 
 import csv
@@ -13,10 +13,10 @@ from collections.abc import Callable
 import numpy as np
 
 from mlseg import metrics
-from mlseg.metrics import catalogue
 
+ROWS = pathlib.Path(__file__).resolve().parent.parent / "docs" / "reference" / "conventions.csv"
 BATCH = 32  # of the Dynamic Memory Fusion demo
-NUM_NORMAL = 20  # of the 133 normal pictures of BUSI, the share of a test set of 15 %
+NUM_NORMAL = 20  # of the 133 normal images of BUSI, the share of a test set of 15 %
 
 
 def read_counts(path: pathlib.Path) -> np.ndarray:
@@ -44,7 +44,7 @@ def by_batch(counts: np.ndarray) -> float:
 
 
 def with_normal(counts: np.ndarray, value: float) -> float:
-  """Returns the mean lesion Dice if normal pictures, each scoring a value, were tested too."""
+  """Returns the mean lesion Dice if normal images, each scoring a value, were tested too."""
   dice = metrics.dice(counts[:, 1])
   return float(np.concatenate([dice, np.full(NUM_NORMAL, value)]).mean())
 
@@ -80,11 +80,11 @@ def main(path: pathlib.Path) -> None:
   """Writes the rows of the page."""
   counts = read_counts(path)
   nothing = of_nothing(counts)
-  with catalogue.CONVENTIONS.open("w", newline="", encoding="utf-8") as file:
+  with ROWS.open("w", newline="", encoding="utf-8") as file:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["cases", "convention", "percent", "percent_of_nothing"])
     for name, value in CONVENTIONS.items():
-      # A network that predicts nothing leaves normal pictures empty.
+      # A network that predicts nothing leaves normal images empty.
       other = "" if "(0 each)" in name else f"{100 * value(nothing):.1f}"
       row = [len(counts), name, f"{100 * value(counts):.1f}", other]
       writer.writerow(row)

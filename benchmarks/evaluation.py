@@ -1,22 +1,22 @@
-"""What metrics cost beside the forward pass, on 1 000 images of 512×512 under the BUSI U-Net.
+"""Times metrics beside the forward pass, on 1 000 images of 512×512 with the U-Net of `dmf_busi`.
 
     python benchmarks/evaluation.py  # about ten minutes on two cores
     python benchmarks/evaluation.py --images=100 --size=256
 
 1. Evaluation with all overlap metrics, per case and summarised, as a ratio to the forward pass
    alone. Both run over the same chunk of images one after the other, in random order, so that a
-   slow moment of the machine meets both; the ratio is that of the sums over all chunks.
+   slow moment of the machine affects both. The ratio is that of the sums over all chunks.
 2. Surface metrics of the same number of masks, in one process and in one for each CPU.
 
-The pictures are noise and the masks smooth random regions: what they show makes no difference to
-the former, and to the latter hardly any.
+The images are noise and the masks smooth random regions. The content of the images does not affect
+the times of overlap metrics, and hardly those of surface metrics.
 """
 
 import argparse
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ BATCH = 4
 
 
 def make_masks(count: int, size: int, seed: int) -> np.ndarray:
-  """Returns masks [N, size, size] uint8, a region of about a tenth of each."""
+  """Returns masks [N, size, size] uint8, each with a region of about a tenth of the pixels."""
   rng = np.random.default_rng(seed)
   coarse = rng.normal(size=(count, size // 16, size // 16))
   smooth = ndimage.zoom(ndimage.gaussian_filter(coarse, (0, 2, 2)), (1, 16, 16), order=1)
@@ -45,7 +45,7 @@ def make_masks(count: int, size: int, seed: int) -> np.ndarray:
 
 
 def time_overlap(num_images: int, size: int) -> None:
-  """Prints the ratio of an evaluation to its forward pass."""
+  """Prints the ratio of the time of an evaluation to that of its forward pass."""
   config = parse.parse(["", "--config=configs/dmf_busi.py"])[0]
   model = recipe_model.make_model(config, 2)
   shape = jnp.zeros((1, size, size, 1))
@@ -64,7 +64,7 @@ def time_overlap(num_images: int, size: int) -> None:
   masks = make_masks(num_images, size, 0)
   rng = np.random.default_rng(1)
   counts, ratios, totals = [], [], {"forward": 0.0, "evaluate": 0.0}
-  for start in range(-CHUNK, num_images, CHUNK):  # the first chunk compiles, and does not count
+  for start in range(-CHUNK, num_images, CHUNK):  # the first chunk compiles, and is not counted
     images = rng.integers(0, 256, (CHUNK, size, size, 1), np.uint8)
     chunk = masks[max(start, 0) : max(start, 0) + CHUNK]
 
@@ -103,11 +103,11 @@ def time_surfaces(num_images: int, size: int) -> None:
   predictions = np.roll(masks, (3, 2), (1, 2)) | (make_masks(num_images, size, 2) & masks)
   seconds, tables = {}, []
   for number in (process_pool.usable_cpus(), 1):
-    told = _progress(f"{number} processes")
+    lines = _progress(f"{number} processes")
     started = time.perf_counter()
     tables.append(
       metrics.per_case_surface(
-        predictions, masks, 2, num_processes=number, progress=lambda *n, told=told: told.send(n)
+        predictions, masks, 2, num_processes=number, progress=lambda *n, lines=lines: lines.send(n)
       )
     )
     seconds[number] = time.perf_counter() - started
@@ -117,8 +117,8 @@ def time_surfaces(num_images: int, size: int) -> None:
   print(f"surface metrics of {num_images} images of {size}×{size}, two classes: {text}")
 
 
-def _progress(title: str) -> Iterator:
-  """Returns what prints a line at each tenth of the work."""
+def _progress(title: str) -> Generator:
+  """Returns a generator that is sent (done, total) and prints a line at each tenth of the work."""
 
   def lines():
     tenth = 0

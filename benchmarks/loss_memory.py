@@ -1,13 +1,15 @@
-"""Peak memory of training under several losses against one, by the compiler's own account.
+"""Compares the peak memory of training under several losses with that under one loss.
 
     python benchmarks/loss_memory.py [--small] [--out=FOLDER]
 
-Prints a table, and writes `loss_memory.json` into the folder, by default `results/` beside it.
+Prints a table, and writes `loss_memory.json` into the folder, by default `results/` beside the
+script.
 
-The recipe `configs/response_ct.py` on one network with all heads: one program of a training step
-under all five losses, and one for each set of losses below. What a loss does not read XLA leaves
-out. Memory is arguments and temporaries of the compiled program; the published bound for several
-losses is 1.15 to 1.20 of a single one. It is deterministic: nothing is timed, and nothing is run.
+The network is that of `configs/response_ct.py` with all its heads. A training step is compiled
+under all five losses, and under each of two single losses; XLA leaves out the heads that a loss
+does not read. The memory is that of the arguments and temporaries, as the compiler plans it, so the
+numbers are deterministic and nothing is run. The published bound for several losses is 1.15 to 1.20
+times the memory of a single one.
 """
 
 import argparse
@@ -42,19 +44,24 @@ SMALL = (
 
 
 class Memory(NamedTuple):
-  """Of a compiled program, in bytes."""
+  """The memory of a compiled program, in bytes."""
 
   arguments: int
   temporary: int
 
   @property
   def peak(self) -> int:
-    """Returns what is held at once."""
+    """Returns the bytes that are held at the same time."""
     return self.arguments + self.temporary
 
 
 def measure(losses: tuple[str, ...], overrides: tuple[str, ...] = ()) -> Memory:
-  """Returns the memory of a training step of the recipe's network under some of its losses."""
+  """Returns the memory of a training step of the recipe's network.
+
+  Args:
+    losses: names of losses of the recipe; (): all of them.
+    overrides: settings of the config, such as 'batch_size=4'.
+  """
   flags = [f"--config.{override}" for override in overrides]
   config, _ = parse.parse(["", f"--config={RECIPE}", "--config.model.pretrained=none", *flags])
   config.losses = losses or config.losses
@@ -89,11 +96,11 @@ def measure(losses: tuple[str, ...], overrides: tuple[str, ...] = ()) -> Memory:
   return Memory(found.argument_size_in_bytes, found.temp_size_in_bytes)
 
 
-def main_() -> None:
-  """Prints a table."""
+def main() -> None:
+  """Prints the table and writes the file."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--small", action="store_true", help="toy sizes: tests the benchmark itself")
-  parser.add_argument("--out", type=pathlib.Path, default=HERE / "results", help="folder")
+  parser.add_argument("--out", type=pathlib.Path, default=HERE / "results", help="output folder")
   options = parser.parse_args()
   overrides = SMALL if options.small else ()
   whole = measure((), overrides)
@@ -104,11 +111,12 @@ def main_() -> None:
   found = {"all": whole}
   for name in SINGLE:
     found[name] = one = measure((name,), overrides)
-    print(f"{name} alone: {one.peak / 1e6:.0f} MB; all five hold {whole.peak / one.peak:.3f} of it")
+    ratio = whole.peak / one.peak
+    print(f"{name} alone: {one.peak / 1e6:.0f} MB; all five need {ratio:.3f} times as much")
   table = {name: one._asdict() | {"peak": one.peak} for name, one in found.items()}
   table["jax"], table["device"] = jax.__version__, jax.default_backend()
   (options.out / "loss_memory.json").write_text(json.dumps(table, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-  main_()
+  main()

@@ -1,23 +1,23 @@
-r"""How fast training is, beside other frameworks, and what it costs in memory: one table.
+r"""Measures the speed and memory of training, beside other frameworks, and writes the tables.
 
     python benchmarks/speed.py                          # all parts; over half an hour on two cores
     python benchmarks/speed.py --small --out=/tmp/out   # the same at toy size, in minutes
     python benchmarks/speed.py --parts=frameworks --torch-python=A/bin/python \
-        --tensorflow-python=B/bin/python                # frameworks that live elsewhere
+        --tensorflow-python=B/bin/python                # frameworks of other environments
 
 Parts:
   frameworks  the same network trained and evaluated in mlseg, Flax, PyTorch and Keras
   multitask   masks and diagnoses on a MobileNetV2, in mlseg and in PyTorch
   memory      bytes, compile time and time to the first step, by type, rematerialisation and
               micro-batches
-  scaling     images per second with batch, picture, depth, filters and number of losses
+  scaling     images per second by batch, image size, depth, filters and number of losses
   seeds       strategies for training several models at once
-  floor       the step beside the shortest time that this device's arithmetic and memory allow
-  start       from the start of the main command to its first step
+  floor       a step beside the shortest time that this device's arithmetic and memory allow
+  start       time from the start of the main command to its first step
   sweep       eight seeds in one command, beside eight commands
 
-Writes DEVICE.json and DEVICE.md to `--out`; a part that is not measured keeps the numbers that the
-file holds. A framework that cannot be imported is left out, and the table says why.
+It writes DEVICE.json and DEVICE.md to `--out`. A part that is not measured keeps its numbers in the
+file. A framework that cannot be imported is left out, with the reason below the table.
 """
 
 import argparse
@@ -38,7 +38,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 
 def find_device(name: str, python: str) -> str:
-  """Returns 'cpu' or 'gpu'; 'auto' is what JAX takes by itself."""
+  """Returns 'cpu' or 'gpu'; for 'auto', the default of JAX."""
   if name != "auto":
     return name
   command = [python, "-c", "import jax; print(jax.default_backend())"]
@@ -53,18 +53,18 @@ def parse(argv: list[str]) -> argparse.Namespace:
   )
   parser.add_argument("--parts", default=",".join(PARTS), help="names, separated by commas")
   parser.add_argument(
-    "--frameworks", default="", help="rows of the first two parts, separated by ';'; default: all"
+    "--frameworks", default="", help="rows of the first two parts, separated by ';'; all if empty"
   )
   parser.add_argument("--small", action="store_true", help="toy sizes: tests the benchmark itself")
-  parser.add_argument("--out", type=pathlib.Path, default=HERE / "results", help="folder")
-  parser.add_argument("--rounds", type=int, default=15, help="blocks of each cell")
+  parser.add_argument("--out", type=pathlib.Path, default=HERE / "results", help="output folder")
+  parser.add_argument("--rounds", type=int, default=15, help="number of blocks of each timing")
   parser.add_argument("--block", type=float, default=1.0, help="seconds of a block of steps")
   parser.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"))
   parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
   parser.add_argument("--torch-python", default=sys.executable, help="interpreter with PyTorch")
   parser.add_argument("--tensorflow-python", default=sys.executable, help="interpreter with Keras")
   parser.add_argument(
-    "--lock", default="", help="file; timings hold its lock alone, everything else with others"
+    "--lock", default="", help="file to lock: exclusively for timings, shared for everything else"
   )
   arguments = parser.parse_args(argv)
   arguments.parts = arguments.parts.split(",")
@@ -79,7 +79,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def main(argv: list[str]) -> None:
-  """Measures, and writes the table after each part."""
+  """Measures the parts, and writes the files after each of them."""
   arguments = parse(argv)
   settings = Settings(
     device=find_device(arguments.device, sys.executable),

@@ -1,6 +1,6 @@
 """Training steps of LibMTL and TorchJD, on the network and the losses of the benchmark.
 
-Used by `weighting.py` where torch, LibMTL and torchjd are installed (the extra `peers`).
+`weighting.py` uses it if torch, LibMTL and torchjd are installed (the extra `peers`).
 """
 
 import sys
@@ -14,7 +14,8 @@ from torch.nn import functional
 from torchjd.aggregation import IMTLG, MGDA, Aggregator, AlignedMTL, PCGrad, UPGrad
 from torchjd.autojac import backward, jac_to_grad
 
-# LibMTL's example networks want torchvision, whose build must match torch's; its weightings do not.
+# LibMTL's example networks import torchvision, whose build must match torch's; its weightings work
+# without it.
 sys.modules.setdefault("LibMTL.model", types.ModuleType("LibMTL.model"))
 from LibMTL import weighting as libmtl
 
@@ -92,10 +93,10 @@ def steppers(
   """Yields the name of each variant and a function that trains one step; the plain sum first.
 
   Args:
-    images: [B, H, W, 1], in 0 to 1.
-    masks: [B, H, W], classes.
-    depth: of the network.
-    filters: of its first level.
+    images: [B, H, W, 1], in [0, 1].
+    masks: [B, H, W], class indices.
+    depth: how many times the network halves the image.
+    filters: channels of its first level.
   """
   x = torch.tensor(images).permute(0, 3, 1, 2).contiguous()
   y = (
@@ -130,7 +131,7 @@ def steppers(
 
 
 def _libmtl(name: str, options: dict) -> Callable[[nn.Module, Tensor, Tensor], None]:
-  """Returns a weighting of LibMTL without its trainer."""
+  """Returns the backward pass of a weighting of LibMTL, without LibMTL's trainer."""
   weighting = getattr(libmtl, name)()
   weighting.task_num, weighting.device, weighting.rep_grad = NUM_LOSSES, "cpu", False
   weighting.epoch = 2
@@ -146,7 +147,7 @@ def _libmtl(name: str, options: dict) -> Callable[[nn.Module, Tensor, Tensor], N
 
 
 def _torchjd(aggregator: Aggregator) -> Callable[[nn.Module, Tensor, Tensor], None]:
-  """Returns TorchJD's step on the Jacobian in the parameters."""
+  """Returns TorchJD's backward pass with the Jacobian with respect to the parameters."""
 
   def work(network: nn.Module, logits: Tensor, losses: Tensor) -> None:
     del logits
@@ -157,13 +158,13 @@ def _torchjd(aggregator: Aggregator) -> Callable[[nn.Module, Tensor, Tensor], No
 
 
 def _torchjd_at_logits(aggregator: Aggregator) -> Callable[[nn.Module, Tensor, Tensor], None]:
-  """Returns TorchJD's step on the Jacobian in the logits, from where torch goes back itself."""
+  """Returns TorchJD's backward pass to the logits, followed by torch's own to the parameters."""
 
   def work(network: nn.Module, logits: Tensor, losses: Tensor) -> None:
     del network
     logits.retain_grad()
     backward(losses, inputs=[logits], retain_graph=True, parallel_chunk_size=1)
-    logits.grad = None  # which torch filled on the way
+    logits.grad = None  # torch filled it in the backward pass
     jac_to_grad([logits], aggregator)
     gradient, logits.grad = logits.grad, None
     logits.backward(gradient)

@@ -37,7 +37,7 @@ from mlseg.recipe import optimizer as recipe_optimizer
 from mlseg.recipe import parse
 from mlseg.training import batches, objective
 from mlseg.training import step as train_step
-from mlseg.weighting import registry
+from mlseg.weighting.registry import METHODS
 
 CONFIG = "configs/dmf_busi.py:fixed"
 NUM_LOSSES = (3, 8, 64)
@@ -140,7 +140,7 @@ def paired_ratios(
 ) -> dict[str, tuple[list[float], list[float]]]:
   """Returns, per variant, its times, and their ratios to the baseline's run next to each.
 
-  In every round the variants run in a new order, and baseline and variant change places.
+  In every round the variants run in a new order, and the order of baseline and variant is random.
   """
   results: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in variants}
   for step in (baseline, *variants.values()):
@@ -174,7 +174,7 @@ def _table(header: str, rows: Iterable[Iterable[str]]) -> str:
 
 
 def _steps_table(network: Network, names: list[str], alone: dict, rounds: int) -> list[Cost]:
-  methods = registry.examples()
+  methods = {name: factory() for name, factory in METHODS.items()}
   baseline = make_training_step(network, weighting.fixed(), "logits")
   variants = {"forward pass alone": make_forward(network)}
   variants["fixed, again"] = make_training_step(network, weighting.fixed(), "logits")
@@ -235,7 +235,7 @@ def _write(path: str, costs: list[Cost]) -> None:
 
 def benchmark(arguments: argparse.Namespace) -> None:
   """Prints the tables."""
-  methods = registry.examples()
+  methods = {name: factory() for name, factory in METHODS.items()}
   names = arguments.methods.split(",") if arguments.methods else list(methods)
   alone: dict[str, dict[int, float]] = {}
   for name in names:

@@ -1,7 +1,7 @@
 """The weights that every method gives on one and the same recorded training run, as a figure.
 
     python benchmarks/weights_over_a_run.py record    # trains; writes benchmarks/recorded_run.csv
-    python benchmarks/weights_over_a_run.py draw      # writes mlseg/weighting/weights.png
+    python benchmarks/weights_over_a_run.py draw      # writes docs/reference/weights.png
 
 The run is `configs/dmf_busi.py:fixed`: 20 epochs on BUSI under three losses with equal weights. Per
 step the losses are recorded, and the Gram matrix of their gradients at the logits. The methods see
@@ -28,13 +28,15 @@ from mlseg.recipe import optimizer as recipe_optimizer
 from mlseg.training import batches, objective
 from mlseg.training import step as train_step
 from mlseg.training.batches import Data
-from mlseg.weighting import LossWeighting, catalogue, registry
+from mlseg.weighting import LossWeighting
+from mlseg.weighting.registry import METHODS
 
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
 
-ROWS = pathlib.Path(__file__).parent / "recorded_run.csv"
-FIGURE = pathlib.Path(catalogue.__file__).parent / "weights.png"
+HERE = pathlib.Path(__file__).resolve().parent
+ROWS = HERE / "recorded_run.csv"
+FIGURE = HERE.parent / "docs" / "reference" / "weights.png"
 STEPS_PER_EPOCH = 14
 COLOURS = ("#0072b2", "#d55e00", "#009e73")
 
@@ -97,7 +99,7 @@ def draw() -> None:
   values = np.array(rows, np.float32)[:, 1:]
   names, losses = header[1:4], values[:, :3]
   grams = values[:, 3:].reshape(-1, 3, 3)
-  methods = registry.examples()
+  methods = {name: factory() for name, factory in METHODS.items()}
   del methods["fixed"], methods["dynamic_memory_fusion"]
   methods["dynamic_weight_average"] = weighting.per_epoch(
     weighting.dynamic_weight_average(include_current=True), STEPS_PER_EPOCH

@@ -1,11 +1,12 @@
-"""The recipe of `dmf_busi.py`, with its variants, on BUS synthetic: 500 made-up pictures.
+"""The recipe of `dmf_busi.py`, with its variants, on the 500 generated images of BUS synthetic.
 
     python -m mlseg.main --config=configs/dmf_bus_synthetic.py --config.data.root=DIR
 
-DIR is the unpacked download of Mendeley Data r4phtn49r7, version 1
-(`mlseg/data/bus_synthetic.py` says which layouts are taken). No score is known: the data do not
-travel with the project, and the recipe was tried on made-up pictures only. From the speed on BUSI,
-a seed takes about five minutes on two CPU cores.
+DIR is the unpacked download of Mendeley Data r4phtn49r7, version 1; the layouts that are read are
+in `mlseg/data/datasets/bus_synthetic.py`. The data are not part of the project, and no score has
+been
+measured: the recipe was only run on images made for tests. Judging by the speed on BUSI, a seed
+takes about five minutes on two CPU cores.
 """
 
 import pathlib

@@ -1,11 +1,11 @@
-"""The recipe of `dmf_busi.py`, with its variants, on BUSC: 100 benign and 150 malignant pictures.
+"""The recipe of `dmf_busi.py`, with its variants, on BUSC: 100 benign and 150 malignant images.
 
     python -m mlseg.main --config=configs/dmf_busc.py --config.data.root=DIR
 
-DIR is the unpacked download of Mendeley Data vckdnhtw26, version 1 (`mlseg/data/busc.py` says
-which layouts are taken). No score is known: the data do not travel with the project, and the recipe
-was tried on made-up pictures only. From the speed on BUSI, a seed takes about two minutes and a
-half on two CPU cores.
+DIR is the unpacked download of Mendeley Data vckdnhtw26, version 1; the layouts that are read are
+in `mlseg/data/datasets/busc.py`. The data are not part of the project, and no score has been
+measured: the recipe was only run on images made for tests. Judging by the speed on BUSI, a seed
+takes about two and a half minutes on two CPU cores.
 """
 
 import pathlib

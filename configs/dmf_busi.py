@@ -2,8 +2,8 @@
 
     python -m mlseg.main --config=configs/dmf_busi.py
 
-Variants, by name after a colon, are the 13 rows of the paper's table 1: a statistic and an
-auxiliary loss, `variance|mad|bayesian + tversky|focal|class_balanced_dice|none`, or `fixed`:
+The variants are the 13 rows of the paper's table 1. A variant is named after a colon: a statistic
+and an auxiliary loss, `variance|mad|bayesian + tversky|focal|class_balanced_dice|none`, or `fixed`:
 
     python -m mlseg.main --config=configs/dmf_busi.py:mad+tversky
 
@@ -14,8 +14,8 @@ mean ± standard deviation:
 - Dice of the lesion, mean over images: 63.0 ± 2.0 %
 - Dice, mean over both classes, then over images: 79.9 ± 1.2 %
 
-A seed takes about six minutes on two CPU cores (28 images per second with validation). The paper
-reports 95.2 ± 0.5 % for the second of these under its own split.
+A seed takes about six minutes on two CPU cores (28 images per second, validation included). For the
+second score the paper reports 95.2 ± 0.5 %, on its own split.
 """
 
 from ml_collections import ConfigDict
@@ -35,44 +35,44 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config = ConfigDict()
   config.name = "dmf_busi"
   config.variant = variant
-  config.seed = 0  # of the first run
+  config.seed = 0  # the first seed
   config.num_seeds = 1
   config.num_epochs = 20
   config.batch_size = 32
   config.num_microbatches = 1  # parts in which a batch goes through the network, to save memory
-  config.selection = "dice"  # of the validation set, which epoch is kept; or accuracy, mean
+  config.selection = "dice"  # validation score that chooses the epoch; or accuracy, auc, mean
   config.patience = 0  # epochs without a better validation score before a run ends; 0: never
-  config.log_every = 2  # steps; also how often the host looks at the device
+  config.log_every = 2  # steps between two log lines; the host reads the device as often
   config.checkpoint_every = 1  # epochs
   config.max_nonfinite = 10  # skipped steps in a row that end a run
 
   config.seeds = ConfigDict()
   config.seeds.strategy = "auto"  # or vmap, map, loop: how several seeds are trained together
-  config.seeds.vectorize = 0  # with 'vmap', most models at once; 0: what the memory holds
+  config.seeds.vectorize = 0  # most models at once with 'vmap'; 0: as many as the memory holds
 
-  config.mesh = ConfigDict()  # devices along each axis; 0: what fits
+  config.mesh = ConfigDict()  # number of devices along each axis; 0: the best that fits
   config.mesh.seed = 0
   config.mesh.data = 0
-  config.mesh.model = 1  # more: parameters and optimiser in parts
+  config.mesh.model = 1  # above 1: parameters and optimiser state are split over devices
 
   config.data = ConfigDict()
   config.data.name = "busi"
-  config.data.root = placeholder(str)  # folder of the originals; none: the embedded 128×128 set
+  config.data.root = placeholder(str)  # folder of the original files; none: the embedded data
   config.data.placement = "device"  # or 'host', for a data set that the device cannot hold
-  config.data.image_size = 128
-  # Pictures in their own size instead, of which patches are trained on: their side, or 0.
+  config.data.image_size = 128  # side to which images are resized, pixels
+  # Side of the patches to train on, of images that keep their size; 0: images are resized.
   config.data.patch_size = 0
-  config.data.patch_overlap = 0.5  # of the tiles in which such pictures are predicted
+  config.data.patch_overlap = 0.5  # share by which tiles overlap when such images are predicted
   config.data.diameter = 5  # of the bilateral filter, pixels; 0: no filter
-  config.data.sigma_space = 2.0  # pixels
-  config.data.sigma_intensity = 25.0  # grey values of 0 to 255
-  # Near-duplicates on one side; 'random': the paper's naive split; or the 'published' test part.
+  config.data.sigma_space = 2.0  # of the bilateral filter, pixels
+  config.data.sigma_intensity = 25.0  # of the bilateral filter, in grey values of 0 to 255
+  # 'grouped': near-duplicates stay in one part; 'random': the paper's split; or 'published'.
   config.data.split = "grouped"
   config.data.split_seed = 0
-  config.data.resplit = True  # every seed draws a split of its own, as in the paper
+  config.data.resplit = True  # whether every seed draws another split, as in the paper
   config.data.fractions = (0.7, 0.15, 0.15)  # training, validation, test
   config.data.num_folds = 0  # of a cross-validation, instead of a test set by fractions; 0: none
-  config.data.fold = -1  # which of them is tested; -1: each seed's own, seed 0 the first
+  config.data.fold = -1  # the fold to test; -1: seed 0 tests the first, seed 1 the second, ...
 
   config.augmentation = ConfigDict()  # all off, as in the paper
   config.augmentation.flip_horizontal = 0.0  # probability
@@ -81,7 +81,7 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.augmentation.shear = 0.0  # largest angle, degrees
   config.augmentation.scale = 0.0  # largest relative change
   config.augmentation.elastic = 0.0  # standard deviation of the displacement, pixels
-  config.augmentation.elastic_sigma = 10.0  # over which the displacement is smooth, pixels
+  config.augmentation.elastic_sigma = 10.0  # of the Gaussian that smooths the displacement, pixels
   config.augmentation.brightness = 0.0  # largest shift, of the range 0 to 1
   config.augmentation.contrast = 0.0  # largest relative change
 
@@ -91,14 +91,14 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.model.filters = 32
   config.model.convs_per_level = 1
   config.model.norm = "batch"
-  # The paper does not say; 0.99, Keras' value, would still half be the initial value after the
-  # first five epochs of 14 steps.
+  # The paper does not give it. With 0.99, Keras's default, half of the running statistics would
+  # still be their initial value after the first five epochs of 14 steps.
   config.model.norm_momentum = 0.9
   config.model.decoder_convs = placeholder(int)  # none: one fewer than in the encoder
   config.model.upsampling = "transposed3"
-  config.model.upsampling_norm = True  # normalise and rectify after up-sampling
-  config.model.dtype = "float32"  # or bfloat16: of the network; losses and parameters stay float32
-  config.model.remat = False  # compute activations again on the way back, to save memory
+  config.model.upsampling_norm = True  # whether normalisation and ReLU follow the up-sampling
+  config.model.dtype = "float32"  # or bfloat16, for activations; losses and parameters are float32
+  config.model.remat = False  # whether activations are recomputed backward, to save memory
 
   config.optimizer = ConfigDict()
   config.optimizer.name = "adam"
@@ -106,14 +106,14 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.optimizer.schedule = "constant"
   config.optimizer.weight_decay = 0.0
   config.optimizer.clip_norm = 0.0  # largest global norm of the gradient; 0: no limit
-  config.optimizer.stage_rates = ConfigDict()  # of an encoder; see multitask_busi.py
+  config.optimizer.stage_rates = ConfigDict()  # for the stages of an encoder: multitask_busi.py
 
   config.losses = ("cross_entropy", "soft_iou", "soft_dice")
   config.loss_options = ConfigDict()
   config.loss_options.focal = ConfigDict({"gamma": 2.0, "alpha": 0.25})
   config.loss_options.tversky = ConfigDict({"alpha": 0.7, "beta": 0.3})
   config.loss_options.class_balanced_dice = ConfigDict({"class_weights": "paper"})
-  more = config.loss_options  # of losses that the paper has not
+  more = config.loss_options  # of losses that are not in the paper
   more.binary_cross_entropy = ConfigDict({"positive_weight": 1.0})
   more.weighted_cross_entropy = ConfigDict({"class_weights": ()})  # (): n / (C n_c), 'balanced'
   more.dynamically_weighted_balanced = ConfigDict({"class_counts": (), "regularization": 1.0})
@@ -130,23 +130,23 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   more.topology = ConfigDict({"containment": (), "exclusion": (), "need_label": False})
   more.geometry = ConfigDict({"containment": (), "exclusion": (), "need_label": False})
 
-  config.metrics = ConfigDict()  # of the test; those of overlap are always there
+  config.metrics = ConfigDict()  # of the test set; metrics of overlap are always computed
   config.metrics.surface = True  # distances between surfaces
   config.metrics.spacing = (1.0, 1.0)  # of the pixels that the network sees, (row, column)
   config.metrics.tolerance = 2.0  # of the normalised surface Dice, in units of spacing
   config.metrics.objects = False  # F1, Dice and Hausdorff distance of single objects
-  config.metrics.object_neck = 0.0  # pixels, half of a bridge at which predicted ones are cut
-  config.metrics.object_size = 0  # pixels, below which predicted ones are left out
-  config.metrics.num_processes = 0  # 0: this one for little work, else one for each CPU
+  config.metrics.object_neck = 0.0  # half width of bridges where predicted objects are cut, pixels
+  config.metrics.object_size = 0  # smaller predicted objects are left out, pixels
+  config.metrics.num_processes = 0  # for surface metrics; 0: one per CPU if there is enough work
 
   config.weighting = ConfigDict()
   config.weighting.name = "fixed" if statistic == "fixed" else "dynamic_memory_fusion"
   config.weighting.fixed = (1.0, 1.0, 1.0)  # for 'fixed': one weight per loss
-  config.weighting.options = ConfigDict()  # by method; what is not here keeps its default
+  config.weighting.options = ConfigDict()  # by method; an option that is not here has its default
   config.weighting.options.dynamic_memory_fusion = fusion = ConfigDict()
   fusion.statistic = "variance" if statistic == "fixed" else statistic
-  fusion.capacity = 150  # losses that are remembered
-  fusion.min_history = 50  # losses that must be known before weights adapt
+  fusion.capacity = 150  # steps whose losses are remembered
+  fusion.min_history = 50  # steps before the weights adapt
   fusion.forgetting = 0.0  # share of the initial prior, for 'bayesian'
   others = config.weighting.options
   others.softadapt = ConfigDict({"variant": "original", "beta": 0.1, "window": 5})
@@ -181,7 +181,7 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.weighting.warm_up = 0  # steps with equal weights at first
   config.weighting.prior = ()  # ratios by which the weights are multiplied, one per loss
   config.weighting.ema = 0.0  # decay of an average over the weights; 0: none
-  config.weighting.lower = 0.0  # bounds of a weight
+  config.weighting.lower = 0.0  # lower and upper bound of a weight
   config.weighting.upper = 1.0
   config.weighting.rescale = "none"  # or sum_to_one, sum_to_num_losses, first_loss
   config.weighting.gram_at = "logits"  # where gradients are compared; or 'params'

@@ -1,17 +1,21 @@
-r"""The recipe of `dmf_busi.py`, with its variants, on any folder of pictures and masks.
+r"""The recipe of `dmf_busi.py`, with its variants, on any folder of images and masks.
 
     python -m mlseg.main --config=configs/folder.py --config.data.root=DIR \
         --config.data.folder.images='images/{name}.png' \
         --config.data.folder.masks='masks/{name}.png'
 
-Patterns are paths below DIR. `{name}` is what a picture and its mask have in common; `{label}` and
-`{patient}` read the diagnosis and the patient from the path; `*` is any text that does not matter,
-and in the pattern of masks it lets a picture have several, of which the union counts; `{class}`
-says that every class has a mask file of its own. None of them reaches over a '/'. A picture
-without a mask is an error, and so is a mask without a picture. Pictures are made square, whatever
-their shape. Cases of one patient, and near-duplicates, are on one side of the split.
+Patterns are paths below DIR with these fields, none of which matches a '/':
 
-BUS-BRA (1,875 ultrasound pictures of 1,064 patients, with diagnosis):
+- `{name}`: the text that an image and its mask have in common;
+- `{label}` and `{patient}`: the diagnosis and the patient;
+- `{class}`, in the pattern of masks: every class has its own mask file;
+- `*`: any text. In the pattern of masks, an image may then have several masks, which are united.
+
+An image without a mask is an error, and so is a mask without an image. Images of any shape are
+resized to a square. All cases of one patient, and near-duplicates, go to the same part of the
+split.
+
+BUS-BRA (1,875 ultrasound images of 1,064 patients, with diagnosis):
 
     python -m mlseg.main --config=configs/folder.py --config.data.root=DIR/BUSBRA \
         --config.data.folder.images='Images/bus_{name}.png' \
@@ -20,7 +24,7 @@ BUS-BRA (1,875 ultrasound pictures of 1,064 patients, with diagnosis):
         --config.data.folder.id_column=ID --config.data.folder.label_column=Pathology \
         --config.data.folder.patient_column=Case
 
-Kvasir-SEG (1,000 endoscopic colour pictures; masks are JPEG, with noise about 0 and 255):
+Kvasir-SEG (1,000 endoscopic colour images; the masks are JPEG files, with noise around 0 and 255):
 
     python -m mlseg.main --config=configs/folder.py --config.data.root=DIR/Kvasir-SEG \
         --config.data.folder.images='images/{name}.jpg' \
@@ -35,15 +39,15 @@ ISIC 2018, task 1 (2,594 colour photographs of the skin):
         --config.data.folder.masks='ISIC2018_Task1_Training_GroundTruth/{name}_segmentation.png' \
         --config.data.folder.channels=3 --config.data.diameter=0
 
-Three classes by colour, pictures and masks in one folder:
+Three classes by colour, with images and masks in one folder:
 
     python -m mlseg.main --config=configs/folder.py --config.data.root=DIR \
         --config.data.folder.images='{name}.png' --config.data.folder.masks='{name}_mask.png' \
         --config.data.folder.classes="(('background', '#000000'), ('benign', '#00ff00'),
         ('malignant', '#ff0000'))"
 
-The time is that of `dmf_busi.py` by picture: about six minutes a seed for 647 pictures on two CPU
-cores. No score is known, as the data are yours.
+An image takes as long as in `dmf_busi.py`: with 647 images, a seed takes about six minutes on two
+CPU cores. The score depends on your data.
 """
 
 import pathlib
@@ -62,20 +66,20 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.data.name = "folder"
 
   config.data.folder = files = ConfigDict()
-  files.images = "images/{name}.png"  # pattern of the pictures, below config.data.root
-  files.masks = "masks/{name}.png"  # and of their masks
-  # Name and value of each class in the masks, the background first: a grey value (in a picture with
-  # a palette, an index; in one of bits, 0 or 255), or a colour as '#rrggbb'.
+  files.images = "images/{name}.png"  # pattern of the images, below config.data.root
+  files.masks = "masks/{name}.png"  # pattern of the masks, below config.data.root
+  # Name and value of each class in the masks, the background first. The value is a grey value (an
+  # index if the file has a palette, 0 or 255 if it has one bit per pixel) or a colour '#rrggbb'.
   files.classes = (("background", 0), ("lesion", 255))
-  files.tolerance = 0  # largest difference, in any channel, at which a value is still of a class
-  files.channels = 1  # of the pictures: grey, or 3 for colour
+  files.tolerance = 0  # largest difference, in any channel, from the value of a class
+  files.channels = 1  # 1: images are read as grey; 3: in colour
   files.table = ""  # CSV file, below config.data.root, of diagnoses and patients; '': none
-  files.table_id = "{name}"  # how the table writes a picture's name
-  files.id_column = ""  # headers of the table
-  files.label_column = ""  # '': no diagnosis from the table
-  files.patient_column = ""  # '': no patients from the table
-  # Bits, of 255 of their hashes, up to which pictures are near-duplicates, which a split keeps
-  # together: 24 finds a picture that was saved again, scaled or written on. The more pictures
-  # resemble each other by nature, the lower it must be; -1: nothing is a duplicate.
+  files.table_id = "{name}"  # pattern of an image's name in the table
+  files.id_column = ""  # column of the table with the names
+  files.label_column = ""  # column with the diagnosis; '': no diagnosis from the table
+  files.patient_column = ""  # column with the patient; '': no patients from the table
+  # Two images are near-duplicates, which a split keeps together, if at most this many of the 255
+  # bits of their hashes differ. 24 finds images that were saved again, scaled or written on. Images
+  # that resemble each other by nature need a lower number; -1: there are no duplicates.
   files.duplicate_bits = 24
   return config

@@ -2,19 +2,29 @@
 
     python -m mlseg.main --config=configs/multitask_busi.py
 
-Variants, by name after a colon, are a task and an encoder, `TASK+mobilenet_v2` or `TASK+vgg16`:
+A variant, named after a colon, is a task and an encoder, `TASK+mobilenet_v2` or `TASK+vgg16`, or
+`attention_unet` alone:
 
 - `joint`: one encoder, a U-Net's decoder for the lesion and a head for the diagnosis (default);
-- `segmentation`, `classification`: the same network with one of the two;
-- `mask_rcnn`: Mask R-CNN on the same encoder, whose five losses count the same;
-- `attention_unet`: a U-Net with attention gates, from scratch, without an encoder's name.
+- `segmentation`, `classification`: the same network with the decoder or the head alone;
+- `mask_rcnn`: Mask R-CNN on the same encoder, with equal weights for its five losses;
+- `attention_unet`: a U-Net with attention gates, trained from scratch.
 
-The two losses are weighed 5:1, as in the study; `--config.weighting.fixed='(1.0, 1.0)'` is another
-ratio, `--config.weighting.name=uncertainty` (or any method of `mlseg.weighting`) finds its own. The
-first run downloads the encoder's ImageNet weights, once; `--config.model.pretrained=none` starts
-without them, `--config.model.pretrained=FILE` reads others. `--config.model.skips=False` leaves the
-skips out, `--config.data.num_folds=5 --config.data.fold=0` is the first part of a cross-validation,
-and `--config.optimizer.stage_rates.stage_0=0.0` freezes the encoder's first stage.
+Some options:
+
+- `--config.weighting.fixed='(1.0, 1.0)'`: the ratio of the two losses, by default 5:1 as in the
+  Multi-task U-Net study; `--config.weighting.name=uncertainty`, or any other method of
+  `mlseg.weighting`, adapts it;
+- `--config.model.pretrained=none` starts from scratch, and `FILE` from a file of weights; by
+  default the first run downloads the encoder's ImageNet weights;
+- `--config.model.skips=False` removes the skips;
+- `--config.data.num_folds=5 --config.data.fold=0` tests the first fold of a cross-validation;
+- `--config.optimizer.stage_rates.stage_0=0.0` freezes the encoder's first stage.
+
+A seed takes at most 25 minutes on two CPU cores (17 images per second, measured in
+`benchmarks/results/cpu.md`), and less if it stops early. At this size no score has been measured.
+In a smaller study (`docs/multitask_study.md`: 64×64 pixels, width 0.35, three seeds) the default
+had a Dice of 63.1 ± 5.8 % and an accuracy of 82.0 ± 1.6 %.
 """
 
 import pathlib
@@ -40,13 +50,13 @@ def get_config(variant: str = "joint+mobilenet_v2") -> ConfigDict:
   config.variant = variant
   config.num_epochs = 50
   config.patience = 10
-  config.data.diameter = 0  # pretrained encoders know unfiltered pictures
+  config.data.diameter = 0  # encoders were pretrained on unfiltered images
 
   config.augmentation.flip_horizontal = 0.5
   config.augmentation.rotation = 15.0
   config.augmentation.shear = 10.0
 
-  # The binary cross-entropy of the lesion's probability is the cross-entropy of two classes.
+  # With two classes, this cross-entropy is the binary cross-entropy of the lesion's probability.
   both = {
     "segmentation": "cross_entropy",
     "classification": "classification_weighted_cross_entropy",
@@ -62,7 +72,7 @@ def get_config(variant: str = "joint+mobilenet_v2") -> ConfigDict:
 
   rates = config.optimizer.stage_rates  # factors of the learning rate; 0: frozen
   rates.stage_0 = rates.stage_1 = rates.stage_2 = rates.stage_3 = rates.stage_4 = 1.0
-  rates.head = 1.0  # all that is not the encoder
+  rates.head = 1.0  # for everything but the encoder
 
   config.model = ConfigDict()
   config.model.name = {"classification": "classifier", "mask_rcnn": "mask_rcnn"}.get(
@@ -70,25 +80,25 @@ def get_config(variant: str = "joint+mobilenet_v2") -> ConfigDict:
   )
   config.model.encoder = encoder
   config.model.width = 1.0  # multiplier of the channels of mobilenet_v2
-  # Whose weights the network can take; Keras' file of VGG16 is a ninth of torchvision's.
+  # The library that the weights come from; Keras's file of VGG16 is a ninth of torchvision's.
   config.model.convention = "keras" if encoder == "vgg16" else "torchvision"
   config.model.pretrained = "imagenet"  # or none, or a file of weights
   config.model.frozen_statistics = False  # of the encoder's batch normalisation
-  config.model.norm_momentum = 0.9  # Keras' 0.999 is made for many thousands of steps
-  config.model.dtype = "float32"  # or bfloat16: of the network; losses and parameters stay float32
+  config.model.norm_momentum = 0.9  # Keras's 0.999 suits many thousands of steps
+  config.model.dtype = "float32"  # or bfloat16, for activations; losses and parameters are float32
   if task == "mask_rcnn":
     config.model.filters = 64  # of the feature pyramid
     config.model.num_proposals = 64
     config.model.num_detections = 16
-    config.model.max_objects = 8  # of an image in training; smaller ones are background
-    config.model.min_score = 0.05  # of an object that is found
-    config.model.score_power = 0.0  # how much its score counts in the map of the image
+    config.model.max_objects = 8  # of a training image; further, smaller objects are background
+    config.model.min_score = 0.05  # lowest probability of an object that is found
+    config.model.score_power = 0.0  # how much an object's probability counts in the map
     return config
 
   config.model.heads = heads
   config.model.decoder_filters = (256, 128, 64, 32, 16)  # coarsest first
-  config.model.decoder_convs = 2  # of a level
+  config.model.decoder_convs = 2  # in each level
   config.model.skips = True
-  config.model.attention = False  # gates on the skips
-  config.model.units = (128,)  # of the hidden layers of the head of classes
+  config.model.attention = False  # whether attention gates weigh the skips
+  config.model.units = (128,)  # sizes of the hidden layers of the classification head
   return config

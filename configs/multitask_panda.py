@@ -2,9 +2,10 @@
 
     python -m mlseg.main --config=configs/multitask_panda.py --config.data.root=DIR
 
-DIR is the unpacked download of Kaggle's `prostate-cancer-grade-assessment`.
-Variants and options are those of `multitask_busi.py`.
-Slides need tifffile's decoders: `pip install 'mlseg[slides]'`.
+DIR is the unpacked download of Kaggle's `prostate-cancer-grade-assessment`. The slides need
+tifffile's decoders: `pip install 'mlseg-jax[slides]'`. The variants and options are those of
+`multitask_busi.py`, and an image takes as long as there. The data are not part of the project, and
+no score has been measured.
 """
 
 import pathlib
@@ -23,11 +24,11 @@ def get_config(variant: str = "joint+mobilenet_v2") -> ConfigDict:
   config.data.name = "panda"
 
   config.data.panda = own = ConfigDict()
-  own.level = 1  # of the slides: 0 as scanned (0.5 µm a pixel), 1 a quarter, 2 a sixteenth of it
+  own.level = 1  # of the slides: 0 as scanned (0.5 µm a pixel), 1 a quarter, 2 a sixteenth of that
   own.tile = 512  # side of a tile at that level, pixels
-  own.max_tiles = 8  # of a slide, those with most tissue; 0: all
+  own.max_tiles = 8  # most tiles of a slide, those with most tissue; 0: all
   own.min_tissue = 0.1  # the share of a tile that must be tissue
   own.provider = "all"  # or karolinska, radboud
-  own.classes = "common"  # background, benign, cancer; or 'gleason': the six of radboud
-  own.complete = True  # whether all of the published slides must be there
+  own.classes = "common"  # background, benign, cancer; or 'gleason', the six classes of radboud
+  own.complete = True  # whether all published slides must be there
   return config

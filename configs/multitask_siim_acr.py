@@ -2,9 +2,9 @@
 
     python -m mlseg.main --config=configs/multitask_siim_acr.py --config.data.root=DIR
 
-DIR is the folder with `dicom-images-train` and `train-rle.csv`.
-Variants and options are those of `multitask_busi.py`.
-DICOM needs pydicom: `pip install 'mlseg[dicom]'`.
+DIR is the folder with `dicom-images-train` and `train-rle.csv`. DICOM needs pydicom:
+`pip install 'mlseg-jax[dicom]'`. The variants and options are those of `multitask_busi.py`, and an
+image takes as long as there. The data are not part of the project, and no score has been measured.
 """
 
 import pathlib
@@ -23,5 +23,5 @@ def get_config(variant: str = "joint+mobilenet_v2") -> ConfigDict:
   config.data.name = "siim_acr"
 
   config.data.siim_acr = own = ConfigDict()
-  own.complete = True  # whether all of the published pictures must be there
+  own.complete = True  # whether all published images must be there
   return config

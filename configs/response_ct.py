@@ -2,19 +2,23 @@
 
     python -m mlseg.main --config=configs/response_ct.py --config.data.root=DIR
 
-DIR holds `manifest.csv` (`--config.data.cohort.manifest` names another) with the columns patient,
-image, mask and label, and numeric covariates in any others, which the report compares with. An
-image is a NIfTI file or a folder of DICOM slices, in Hounsfield units; so is a mask, on its grid.
+DIR holds `manifest.csv` (`--config.data.cohort.manifest` names another file) with the columns
+patient, image, mask and label. Further columns are numeric covariates, with which the report
+compares the network. An image is a NIfTI file or a folder of DICOM slices, in Hounsfield units; a
+mask is a file of the same kind on the same grid.
 
-A pretrained encoder sees the axial slices of the lesion, gated attention gathers them, and the
+A pretrained encoder reads the axial slices of the lesion, and gated attention combines them. The
 losses are those of the outcome, of embeddings (supervised contrastive, and triplets of the hardest
-pairs), of the lesion's mask and of its texture, whose classes come from its grey levels. Dynamic
-weight averaging balances them. Variants, by name after a colon, are `all`, `classification` (the
-first loss alone), and `without_contrastive`, `without_hard_negatives`, `without_segmentation` and
-`without_texture`. `--config.num_seeds=5` trains the five folds of a cross-validation, which
-`python -m mlseg.report` puts together.
+pairs), of the lesion's mask, and of its texture, whose classes are computed from its grey levels.
+Dynamic weight averaging balances them. The variants, named after a colon, are `all`,
+`classification` (the first loss alone), `without_contrastive`, `without_hard_negatives`,
+`without_segmentation` and `without_texture`. `--config.num_seeds=5` trains the five folds of a
+cross-validation, which `python -m mlseg.report` combines.
 
-Reference: Multi-loss learning for ovarian cancer, arXiv 2605.14991; dynamic weight averaging: Liu,
+No public cohort has such data, so neither time nor score has been measured; `response_synthetic.py`
+is the same recipe on a generated cohort.
+
+References: Multi-loss learning for ovarian cancer, arXiv 2605.14991; dynamic weight averaging: Liu,
 Johns, Davison, CVPR 2019.
 """
 
@@ -52,15 +56,15 @@ def get_config(variant: str = "all") -> ConfigDict:
   config.selection = "auc"
 
   config.data.name = "cohort"
-  config.data.image_size = 96  # of a slice, pixels of the spacing
-  config.data.num_folds = 5  # each seed tests one of them
+  config.data.image_size = 96  # side of a slice, in pixels of the spacing below
+  config.data.num_folds = 5  # each seed tests one fold
   config.data.cohort = own = ConfigDict()
   own.manifest = "manifest.csv"
   own.positive = ""  # the label whose probability is reported; '': the last in the alphabet
-  own.spacing = (5.0, 1.0, 1.0)  # of slices, rows and columns, mm; 0: as it is
-  own.window = (-160.0, 240.0)  # Hounsfield units
+  own.spacing = (5.0, 1.0, 1.0)  # of slices, rows and columns, mm; 0: that of the file
+  own.window = (-160.0, 240.0)  # Hounsfield units that become black and white
   own.margin = 20.0  # around the lesion, mm
-  own.slices = 12  # most of a patient, evenly spaced
+  own.slices = 12  # most slices of a patient, evenly spaced
 
   config.augmentation.flip_horizontal = 0.5
   config.augmentation.flip_vertical = 0.5
@@ -83,14 +87,14 @@ def get_config(variant: str = "all") -> ConfigDict:
   config.model.units = ()
   config.model.attention_units = 64
   contrasts = "contrastive" in terms or "hard_negatives" in terms
-  config.model.embedding = 64 if contrasts else 0  # length of the projection
+  config.model.embedding = 64 if contrasts else 0  # length of the embedding
   config.model.num_textures = 3 if "texture" in terms else 0
 
   config.losses = tuple(LOSSES[term] for term in terms)
   table = config.loss_options
   table.soft_dice = ConfigDict({"include_background": False})
   table.supervised_contrastive = ConfigDict({"temperature": 0.1, "num_hard_negatives": 0})
-  # The hardest negatives of all draw every embedding to one point.
+  # With the hardest negatives of all, every embedding collapses to one point.
   table.triplet_hard = ConfigDict({"margin": 0.3, "mining": "semihard"})
   table.texture_cross_entropy = ConfigDict({"statistic": "entropy"})  # or deviation, contrast
 

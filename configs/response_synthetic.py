@@ -1,15 +1,16 @@
-"""Response from a generated cohort: lesions on real CT, whose texture carries the outcome.
+"""The recipe of `response_ct.py` on a generated cohort: lesions planted on real CT volumes.
 
     python -m mlseg.data.response_cohort --backgrounds=CT --out=cohort
     python -m mlseg.main --config=configs/response_synthetic.py --config.data.root=cohort
 
-CT is a folder of volumes in Hounsfield units (NIfTI), on which lesions are planted: heterogeneous
-ones respond less, with some labels flipped; size and mean intensity say nothing. `shuffled.csv` in
-the same folder has the labels of other patients, by which nothing can be learnt, and so have
-`shuffled_2.csv` to `shuffled_5.csv`: `--config.data.cohort.manifest=shuffled.csv`.
+CT is a folder of volumes in Hounsfield units (NIfTI), on which lesions are planted. Heterogeneous
+lesions respond less, and some labels are flipped; size and mean intensity carry no information. In
+`shuffled.csv` and `shuffled_2.csv` to `shuffled_5.csv` of the same folder the patients' labels are
+permuted, so that nothing can be learnt: `--config.data.cohort.manifest=shuffled.csv`.
 
-The recipe is that of `response_ct.py`, for the extent of these pictures and a smaller encoder, and
-has its variants.
+The variants are those of `response_ct.py`; the sizes fit these smaller images, and the encoder is
+smaller. In `docs/response_study.md` (240 patients, five folds) the default had an AUC of 0.649
+[0.579, 0.719], and `classification` 0.740 [0.678, 0.802].
 """
 
 import pathlib
@@ -29,7 +30,7 @@ def get_config(variant: str = "all") -> ConfigDict:
   config.batch_size = 16
   config.data.image_size = 64
   config.data.cohort.positive = "responder"
-  config.data.cohort.spacing = (0.0, 0.75, 0.75)  # finer slices would be blends of two
+  config.data.cohort.spacing = (0.0, 0.75, 0.75)  # finer slices would be interpolated
   config.data.cohort.window = (-60.0, 140.0)
   config.data.cohort.margin = 5.0
   config.data.cohort.slices = 4

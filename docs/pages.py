@@ -1,4 +1,4 @@
-"""What the pages of studies share: how they were trained, and how they are written and checked."""
+"""Shared by the pages of studies: reading a study's folder, writing and checking the pages."""
 
 import json
 import pathlib
@@ -11,26 +11,27 @@ from ml_collections import ConfigDict
 from mlseg import files
 from mlseg.recipe import parse
 from mlseg.studies import tables as study_files
+from mlseg.workdir import metrics_log, run_folder
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SETTING = "setting.json"
 
 
 def write_setting(study_dir: pathlib.Path, keys: tuple[str, ...], to: pathlib.Path) -> None:
-  """Writes `setting.json`, what the runs of a study have in common.
+  """Writes `setting.json`: the values that all runs of a study have in common.
 
   Args:
-    study_dir: of `mlseg.sweep`.
-    keys: dotted keys of the config that are wanted.
-    to: the folder in which the file is written.
+    study_dir: the folder that `mlseg.sweep` wrote.
+    keys: dotted keys of the config.
+    to: folder of the file.
   """
   study = json.loads((study_dir / "study.json").read_text())
   setting: dict = {}
   for cell in study["cells"]:
     if cell["complete"]:
-      described = json.loads((study_dir / cell["name"] / "config.json").read_text())
-      own = {key: value_of(described["config"], key) for key in keys}
-      own |= {"device": described["device"], "versions": described["versions"]}
+      description = run_folder.read(study_dir / cell["name"])
+      own = {key: value_of(description.config, key) for key in keys}
+      own |= {"device": description.device, "versions": description.versions}
       own = {key: value for key, value in own.items() if value is not None}
       for key, value in own.items():
         if setting.setdefault(key, value) != value:
@@ -53,14 +54,14 @@ def diverged(folder: pathlib.Path) -> Iterator[tuple[dict[str, str], pathlib.Pat
 
 
 def log(run: pathlib.Path) -> list[dict]:
-  """Returns the lines of the `metrics.jsonl` of a run."""
-  return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+  """Returns the records of the `metrics.jsonl` of a run."""
+  return metrics_log.read(run)
 
 
 def comparisons(
   folder: pathlib.Path, study: dict
 ) -> tuple[dict[pathlib.Path, str], dict[str, list[dict[str, str]]]]:
-  """Returns the text of the files of comparisons, by path, and by metric their rows.
+  """Returns the text of the files of comparisons by path, and their rows by metric.
 
   Args:
     folder: with the scores by case, `dice.csv` and `accuracy.csv`.
@@ -76,7 +77,7 @@ def comparisons(
 
 
 def value_of(config: Mapping, key: str) -> object:
-  """Returns what a dotted key of a config has; None: it has no such key."""
+  """Returns the value of a dotted key of a config; None where it has no such key."""
   value: object = config
   for part in key.split("."):
     value = value.get(part) if isinstance(value, Mapping) else None
@@ -89,12 +90,12 @@ def recipe(name: str) -> ConfigDict:
 
 
 def sweep_command(study: str, setting: Mapping, root: str = "") -> str:
-  """Returns a block with the command that trains a study under a setting.
+  """Returns a block of Markdown with the command that trains a study.
 
   Args:
-    study: the name of its file in `configs/studies/`.
+    study: name of its file in `configs/studies/`.
     setting: of `setting.json`.
-    root: of the data, where the command needs it.
+    root: folder of the data, where the command needs it.
   """
   values = {key: value for key, value in setting.items() if key not in ("device", "versions")}
   if root:
@@ -135,11 +136,11 @@ def shell_block(command: str) -> str:
 
 
 def write_or_check(made: Mapping[pathlib.Path, str], argv: list[str]) -> int:
-  """Writes files, or with --check says which of them differ; returns the exit code.
+  """Writes files, or with --check prints which of them differ; returns the exit code.
 
   Args:
-    made: by path the text that it is to have.
-    argv: of the command.
+    made: text of each file by its path.
+    argv: the command line.
   """
   if argv[1:] not in ([], ["--check"]):
     print(f"make.py: unknown argument {argv[1]!r}: there is only --check", file=sys.stderr)

@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# Trains with several processes on this machine: a rehearsal of a cluster, over the loopback.
+# Trains with several processes on this machine, as a rehearsal of a cluster.
 #
 #   launch/local_processes.sh N [--devices=D] -- ARGS...
 #
-#   N            processes
-#   --devices=D  CPU devices of each process; 1
-#   ARGS         what `python -m mlseg.main` takes
+#   N            number of processes
+#   --devices=D  number of CPU devices of each process; 1 by default
+#   ARGS         the arguments of `python -m mlseg.main`
 #
 #   launch/local_processes.sh 2 --devices=2 -- --config=configs/smoke.py --workdir=runs/rehearsal
 #
-# The processes run on the CPU; on one machine with GPUs, one process uses all of them by itself.
-# Each line of output begins with the number of its process. Ctrl-C and SIGTERM are handed on, so
-# that the run saves and stops. Where a process fails, the others are ended, and the exit code is
-# that of the first that failed.
+# The processes run on the CPU; the GPUs of a single machine need only one process. Each line of
+# output begins with the number of its process. Ctrl-C and SIGTERM are passed on, so that the run
+# saves and stops. If a process fails, the others are ended, and the exit code is that of the first
+# that failed.
 #
 # Environment:
-#   PYTHON   the interpreter; python
-#   PROGRAM  the module to run; mlseg.main
+#   PYTHON   the interpreter; python by default
+#   PROGRAM  the module to run; mlseg.main by default
 set -euo pipefail
 
 usage() {
@@ -58,7 +58,7 @@ folder=$(mktemp -d)
 pids=()
 readers=()
 
-start() { # start ID ARGS...: one process, and what puts its number before its lines
+start() { # start ID ARGS...: starts one process, and a reader that puts its number before its lines
   local id=$1 pipe="$folder/$1"
   shift
   mkfifo "$pipe"
@@ -70,17 +70,17 @@ start() { # start ID ARGS...: one process, and what puts its number before its l
   pids+=($!)
 }
 
-hand_on() { # hand_on SIGNAL: to all processes that still run
+pass_on() { # pass_on SIGNAL: sends a signal to all processes that still run
   local pid
   for pid in "${pids[@]}"; do kill "-$1" "$pid" 2>/dev/null || true; done
 }
 
-trap 'hand_on KILL; rm -rf "$folder"' EXIT
-trap 'hand_on INT' INT
-trap 'hand_on TERM' TERM
+trap 'pass_on KILL; rm -rf "$folder"' EXIT
+trap 'pass_on INT' INT
+trap 'pass_on TERM' TERM
 
-# Job control gives each process a group of its own: Ctrl-C then reaches this script alone, which
-# hands it on once. A second signal would kill rather than save.
+# With job control each process has its own group. Ctrl-C then reaches only this script, which
+# passes it on once; a second signal would kill the processes before they have saved.
 set -m
 for ((id = 0; id < count; id++)); do start "$id" "$@"; done
 set +m
@@ -88,7 +88,7 @@ set +m
 code=0
 deadline=
 running=("${pids[@]}")
-while ((${#running[@]})); do # quietly: bash reports each process that a signal ended
+while ((${#running[@]})); do # without stderr, where bash reports each process that a signal ended
   left=()
   for pid in "${running[@]}"; do
     if kill -0 "$pid" 2>/dev/null; then
@@ -99,11 +99,11 @@ while ((${#running[@]})); do # quietly: bash reports each process that a signal 
     wait "$pid" || status=$?
     if ((status && !code)); then
       code=$status
-      deadline=$((SECONDS + 5)) # time for the others to say what they saw
+      deadline=$((SECONDS + 5)) # time for the others to print their errors
     fi
   done
   running=(${left[@]+"${left[@]}"})
-  if [[ -n $deadline ]] && ((SECONDS >= deadline)); then hand_on KILL; fi
+  if [[ -n $deadline ]] && ((SECONDS >= deadline)); then pass_on KILL; fi
   sleep 0.1
 done 2>/dev/null
 wait "${readers[@]}" 2>/dev/null || true

@@ -4,23 +4,23 @@
 #   sbatch launch/slurm.sh --config=configs/dmf_busi.py --workdir=runs/busi
 #
 # The arguments are those of `python -m mlseg.main`. Submit from the repository's folder, with the
-# Python environment active: Slurm hands both on. The folder of --workdir must be the same on all
+# Python environment active; the job inherits both. The folder of --workdir must be shared by all
 # nodes.
 #
-# To change, here or by options of sbatch before the script's name, which win
+# To change, here or by options of sbatch before the script's name, which take precedence
 # (sbatch --partition=gpu --account=me --nodes=4 launch/slurm.sh ...):
 #   --partition, --account   remove one # below and fill in
 #   --gpus-per-node          likewise; without it the run is on the CPU
 #   --nodes, --time, --cpus-per-task, --mem
 # Several processes on a node (--ntasks-per-node) work too: they share its GPUs evenly.
 #
-# Two minutes before the time limit the run saves and stops, and the job is queued again; so it is
-# after a preemption or the loss of a node. It goes on from its last checkpoint, and its output is
-# appended. scancel saves and ends it. A job that failed says so in the last line of its output.
+# Two minutes before the time limit the run saves and stops, and the job is queued again, as after a
+# preemption or the loss of a node. It goes on from its last checkpoint, and appends to its output.
+# scancel makes the run save and ends the job. The last line of a failed job's output says so.
 #
 # Environment:
-#   PYTHON   the interpreter, the same on all nodes; python
-#   PROGRAM  the module to run; mlseg.main
+#   PYTHON   the interpreter, the same on all nodes; python by default
+#   PROGRAM  the module to run; mlseg.main by default
 #
 #SBATCH --job-name=mlseg
 #SBATCH --nodes=1
@@ -43,8 +43,8 @@ if [[ -z ${SLURM_JOB_ID:-} ]]; then
   exit 2
 fi
 
-# `--signal=B:` sends SIGTERM to this shell alone. It hands it on to the processes, whose end it
-# then waits for; an exit code of 0 does not tell whether a run is done or has saved and stopped.
+# `--signal=B:` sends SIGTERM to this shell alone, which passes it on to the processes and waits
+# until they end. An exit code of 0 means that a run is done, or that it has saved and stopped.
 stopped=
 # shellcheck disable=SC2329 # the trap calls it
 save() {
@@ -67,9 +67,9 @@ if [[ -n $stopped ]]; then # the signal ended the first wait
 fi
 
 if ((code)); then
-  echo "slurm.sh: a process ended with code $code, and with it the job; what it said is above." \
+  echo "slurm.sh: a process ended with code $code, and with it the job; its output is above." \
     "After a loss the same sbatch command goes on from the last checkpoint." >&2
 elif [[ -n $stopped && $(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T) == RUNNING ]]; then
-  scontrol requeue "$SLURM_JOB_ID" # not after scancel, which leaves the job in another state
+  scontrol requeue "$SLURM_JOB_ID" # not after scancel, when the job is in another state
 fi
 exit "$code"

@@ -1,29 +1,28 @@
 #!/usr/bin/env bash
-# Trains a grid of runs on Slurm, as an array of jobs that share the work.
+# Trains the runs of a grid on Slurm, divided among the tasks of a job array.
 #
 #   sbatch --array=0-7 launch/slurm_sweep.sh --study=configs/studies/dmf_busi.py \
 #       --workdir=runs/study
 #
-# The arguments are those of `python -m mlseg.sweep`; which runs a task trains follows from its
-# number. Number the array from 0 without gaps; there may be fewer tasks than runs. Submit from the
-# repository's folder, with the Python environment active. When all are done, or earlier for what
-# is there, the same arguments print the table:
+# The arguments are those of `python -m mlseg.sweep`; the number of a task determines the runs that
+# it trains. Number the array from 0 without gaps; there may be fewer tasks than runs. Submit from
+# the repository's folder, with the Python environment active. The same arguments print the table of
+# the runs that are done:
 #
 #   python -m mlseg.sweep --study=configs/studies/dmf_busi.py --workdir=runs/study --table
 #
-# To change, here or by options of sbatch before the script's name, which win:
+# To change, here or by options of sbatch before the script's name, which take precedence:
 #   --partition, --account   remove one # below and fill in
 #   --gpus                   likewise: the GPUs of one task; without it the runs are on the CPU
 #   --array, --time, --cpus-per-task, --mem
 #
-# Near its time limit a task saves and is queued again, as it is after a preemption or the loss of
-# its node; the runs go on from their last checkpoints. A task that failed can be repeated with the
-# same command: sbatch --array=3 does not do, since the others count too; what is done is not
-# trained again.
+# Near its time limit a task saves and is queued again, as after a preemption or the loss of its
+# node; the runs go on from their last checkpoints. If a task failed, repeat the whole command, since
+# the number of tasks counts: sbatch --array=3 is refused. Runs that are done are not trained again.
 #
 # Environment:
-#   PYTHON   the interpreter; python
-#   PROGRAM  the module to run; mlseg.sweep
+#   PYTHON   the interpreter; python by default
+#   PROGRAM  the module to run; mlseg.sweep by default
 #
 #SBATCH --job-name=mlseg-sweep
 #SBATCH --ntasks=1
@@ -74,7 +73,7 @@ if [[ -n $stopped ]]; then # the signal ended the first wait
   wait "$run" || code=$?
 fi
 
-# Not after scancel, which leaves the job in another state.
+# Not after scancel, when the job is in another state.
 if [[ $code == 0 && -n $stopped && \
   $(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T) == RUNNING ]]; then
   scontrol requeue "$SLURM_JOB_ID"

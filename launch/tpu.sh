@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains on a Cloud TPU, a slice of any size, with one process on each of its hosts.
+# Trains on a Cloud TPU slice of any size, with one process on each of its hosts.
 #
 #   launch/tpu.sh create            make the slice
 #   launch/tpu.sh install           copy this repository there and install it
@@ -10,20 +10,20 @@
 #
 #   launch/tpu.sh run --config=configs/dmf_busi.py --workdir=/mnt/runs/busi
 #
-# The same `run` again goes on from the last checkpoint, also on a slice that was made anew if
-# --workdir is on storage that all hosts mount and that outlives the slice (Filestore, or a bucket
-# through gcsfuse); a slice with SPOT=1 can be taken away at any moment. With a slice of one host
-# its own disk does, until `delete`. Ctrl-C leaves the run to itself only if the connection holds:
-# for long runs call this from a machine that stays on, for instance in tmux.
+# The same `run` again goes on from the last checkpoint. Put --workdir on storage that all hosts
+# mount (Filestore, or a bucket through gcsfuse): a run can then go on on a new slice too, and a
+# slice with SPOT=1 can be taken away at any moment. For a slice of one host its own disk is enough,
+# until `delete`. For long runs call this script from a machine that stays connected, for instance
+# in tmux.
 #
 # Environment:
-#   NAME     of the slice; mlseg
-#   ZONE     needed, for instance us-central1-a
-#   PROJECT  of Google Cloud; that of gcloud's configuration
-#   TYPE     the accelerator; v5litepod-16
-#   VERSION  the software of the hosts, which has to fit TYPE; v2-alpha-tpuv5-lite
-#   SPOT     1: cheaper, and may be taken away; 0
-#   PROGRAM  the module to run; mlseg.main
+#   NAME     name of the slice; mlseg by default
+#   ZONE     required, for instance us-central1-a
+#   PROJECT  project of Google Cloud; by default that of gcloud's configuration
+#   TYPE     the accelerator; v5litepod-16 by default
+#   VERSION  the software of the hosts, which must match TYPE; v2-alpha-tpuv5-lite by default
+#   SPOT     1: cheaper, but may be taken away at any moment; 0 by default
+#   PROGRAM  the module to run; mlseg.main by default
 set -euo pipefail
 
 usage() {
@@ -47,14 +47,14 @@ esac
 
 name=${NAME:-mlseg}
 [[ -n ${ZONE:-} ]] || wrong "the environment variable ZONE must be set, for instance us-central1-a"
-place=(--zone="$ZONE")
-if [[ -n ${PROJECT:-} ]]; then place+=(--project="$PROJECT"); fi
+location=(--zone="$ZONE")
+if [[ -n ${PROJECT:-} ]]; then location+=(--project="$PROJECT"); fi
 
 tpu() { # tpu VERB ARGS...
-  gcloud compute tpus tpu-vm "$@" "${place[@]}"
+  gcloud compute tpus tpu-vm "$@" "${location[@]}"
 }
 
-everywhere() { # everywhere COMMAND: a shell command on all hosts at once
+everywhere() { # everywhere COMMAND: runs a shell command on all hosts at once
   tpu ssh "$name" --worker=all --command="$1"
 }
 
@@ -80,7 +80,7 @@ case $action in
     everywhere "cd mlseg && .venv/bin/python -u -m ${PROGRAM:-mlseg.main}$(printf ' %q' "$@")"
     ;;
   stop)
-    # In brackets, for the pattern would else match the shell that searches.
+    # The brackets keep the pattern from matching the shell that runs pkill.
     everywhere "pkill -TERM -f '[.]venv/bin/python -u -m ${PROGRAM:-mlseg.main}'"
     ;;
   fetch)

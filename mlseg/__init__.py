@@ -1,3 +1,3 @@
 """Segmentation trained under several losses at once, in JAX."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

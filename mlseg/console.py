@@ -1,4 +1,4 @@
-"""What a run says on the console: lines, one progress bar, and the table at its end."""
+"""The console output of a run: messages, a progress bar, and the tables of results."""
 
 import sys
 import time
@@ -10,33 +10,44 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-# What is a length, not a share.
-DISTANCES = ("hausdorff", "hausdorff95", "average_symmetric_surface_distance")
-SCORES = ("dice", "accuracy", "auc")  # of a validation
-BOXES = ("box_ap", "box_ap50", "box_ap75")  # of a detector
+DISTANCES = ("hausdorff", "hausdorff95", "average_symmetric_surface_distance")  # not in percent
+SCORES = ("dice", "accuracy", "auc")  # of the validation set, in the lines of epochs
+BOXES = ("box_ap", "box_ap50", "box_ap75")  # metrics of a detector that are shown
 OF_CASES = (  # metrics of the diagnosis that are shown
   "classification_accuracy", "balanced_accuracy", "classification_f1", "roc_auc",
   "average_precision", "sensitivity_at_specificity", "expected_calibration_error", "brier",
 )  # fmt: skip
 
 
-class Whole(NamedTuple):
-  """A larger work of several parts, in numbers of models."""
+class OverallProgress(NamedTuple):
+  """The progress of a command that trains its models in several parts.
 
-  done: int  # trained before the part at hand
+  Attributes:
+    done: number of models that were trained before the current part.
+    part: number of models in the current part.
+    total: number of models of all parts.
+    start: the share of all work that was done when the first part began, and the time then, in
+      seconds; None before it began.
+  """
+
+  done: int
   part: int
   total: int
-  start: tuple[float, float] | None  # the share that was done when the first part began, and when
+  start: tuple[float, float] | None
 
   def share(self, fraction: float) -> float:
-    """Returns how much of all is done, with this fraction of the part."""
+    """Returns the share of all work that is done when a fraction of the current part is done."""
     return (self.done + self.part * fraction) / self.total
 
   def describe(self, fraction: float, now: float) -> str:
-    """Returns in a line how much is done, and how long the rest takes at the speed so far.
+    """Returns a line with the share that is done, and the time left at the speed so far.
+
+    Args:
+      fraction: the share of the current part that is done.
+      now: the time, in seconds.
 
     Example:
-      >>> Whole(10, 10, 40, start=(0.25, 100.0)).describe(0.5, now=1000.0)
+      >>> OverallProgress(10, 10, 40, start=(0.25, 100.0)).describe(0.5, now=1000.0)
       'all     38 % of 40 models, 1 h 15 min left'
     """
     share = self.share(fraction)
@@ -49,40 +60,49 @@ class Whole(NamedTuple):
 
 
 class Reporter:
-  """The console of a run.
+  """Prints the messages, progress and results of a run.
+
+  On a terminal a progress bar is redrawn in place; elsewhere there is one line per epoch or per 250
+  cases.
 
   Args:
-    quiet: say nothing, as the processes beside the main one.
-
-  On a terminal the bar is redrawn in place; elsewhere there is one line per epoch or per 250 cases.
+    quiet: whether nothing is printed, as in all processes but the main one.
   """
 
   def __init__(self, quiet: bool = False) -> None:
     self.console = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), quiet=quiet)
     self._progress: Progress | None = None
     self._task: Any = None
-    self._whole: Whole | None = None
+    self._overall: OverallProgress | None = None
 
   def say(self, text: str) -> None:
-    """Prints a line, above the bar if there is one."""
+    """Prints a message, above the progress bar if there is one."""
     self.console.print(text, markup=False)
 
   def begin_part(self, done: int, part: int, total: int) -> None:
-    """Says that what follows is part of a larger work; its progress is shown with each epoch.
+    """Begins one part of a command's models; the progress over all is printed with each epoch.
 
     Args:
-      done: models that are trained, of all.
-      part: models that are trained now.
-      total: all models.
+      done: number of models that are already trained.
+      part: number of models that are trained in this part.
+      total: number of all models.
     """
-    self._whole = Whole(done, part, total, None if self._whole is None else self._whole.start)
+    self._overall = OverallProgress(
+      done, part, total, None if self._overall is None else self._overall.start
+    )
 
   @contextmanager
   def bar(self, title: str, total: int, done: int) -> Iterator[None]:
-    """Shows a bar of `total` steps while the block runs."""
-    if self._whole is not None and self._whole.start is None:
-      start = self._whole.share(done / total), time.monotonic()
-      self._whole = self._whole._replace(start=start)
+    """Shows a progress bar while the block runs.
+
+    Args:
+      title: the text before the bar.
+      total: number of steps.
+      done: number of steps that are already done.
+    """
+    if self._overall is not None and self._overall.start is None:
+      start = self._overall.share(done / total), time.monotonic()
+      self._overall = self._overall._replace(start=start)
     columns = [
       TextColumn("{task.description}"),
       BarColumn(bar_width=20),
@@ -100,13 +120,13 @@ class Reporter:
         self._progress = None
 
   def step(self, records: list[dict[str, Any]]) -> None:
-    """Moves the bar to a logged step and shows its losses, weights and speed: means of models."""
+    """Moves the bar to a logged step; shows losses and weights, averaged over models, and speed."""
     if self._progress is not None and records:
       facts = describe(_mean(records))
       self._progress.update(self._task, completed=records[0]["step"], facts=facts)
 
   def advance(self, done: int) -> None:
-    """Moves the bar; where none is drawn, prints a line at each multiple of 250."""
+    """Moves the bar to a number of steps; without a terminal, prints a line every 250 steps."""
     if self._progress is None:
       return
     (task,) = self._progress.tasks
@@ -115,44 +135,44 @@ class Reporter:
     self._progress.update(self._task, completed=done)
 
   def epoch(self, title: str, records: list[dict[str, Any]], epochs: int) -> None:
-    """Prints the line of an epoch: losses with their weights, speed and validation score.
+    """Prints the line of an epoch: losses with their weights, speed, and validation scores.
 
     Args:
-      title: what was trained.
-      records: one of each model that has not stopped; means are shown.
-      epochs: of the whole run.
+      title: the name of the group.
+      records: the record of each model that is still training; means over them are shown.
+      epochs: number of epochs of the whole run.
     """
     if not records:
       return
-    said = []
+    texts = []
     for name in SCORES:
       scores = [r["validation"][name] for r in records if name in r["validation"]]
       if scores:
         span = f" ({min(scores):.4f} to {max(scores):.4f})" if len(scores) > 1 else ""
-        said.append(f"{name} {sum(scores) / len(scores):.4f}{span}")
+        texts.append(f"{name} {sum(scores) / len(scores):.4f}{span}")
     self.say(
       f"{title}  epoch {records[0]['epoch']:>3g}/{epochs}  {describe(_mean(records))}"
-      f"  validation {', '.join(said)}"
+      f"  validation {', '.join(texts)}"
     )
-    if self._whole is not None:
-      self.say(self._whole.describe(records[0]["epoch"] / epochs, time.monotonic()))
+    if self._overall is not None:
+      self.say(self._overall.describe(records[0]["epoch"] / epochs, time.monotonic()))
 
   def results(self, title: str, results: dict[str, Any], foreground: str) -> None:
-    """Prints the table of test metrics, mean ± standard deviation over seeds.
+    """Prints the test metrics in tables, as mean ± standard deviation over seeds.
 
-    Shares are in percent, distances as they are.
+    Distances are in their unit, all other metrics in percent.
 
     Args:
-      title: of the table.
-      results: what `results.json` holds.
-      foreground: what the classes without the background are called.
+      title: title of the tables.
+      results: the content of `results.json`.
+      foreground: name for all classes but the background.
     """
     metrics = results["metrics"]
     if "dice" in metrics:
       self._results_of_pixels(title, metrics, foreground)
     if "box_ap" in metrics:
-      words = ", ".join(f"{name} {shown(metrics[name])}" for name in BOXES)
-      self.say(f"boxes, average precision in percent: {words}")
+      values = ", ".join(f"{name} {shown(metrics[name])}" for name in BOXES)
+      self.say(f"boxes, average precision in percent: {values}")
     if "classification_accuracy" in metrics:
       self._results_of_cases(title, metrics)
 
@@ -171,7 +191,7 @@ class Reporter:
       table.add_column(name, justify="right")
     for name in [n for n in metrics if f"{n}_pooled" in metrics and "background" not in n]:
       keys = (name, f"{name}_with_background", f"{name}_pooled")
-      if name == "class_balanced_dice":  # it weighs all classes, so it is none of the lesion's
+      if name == "class_balanced_dice":  # it weighs all classes, the background included
         keys = ("", name, "")
       factor = 1.0 if name in DISTANCES else 100.0
       table.add_row(name.replace("_", " "), *(shown(metrics.get(key), factor) for key in keys))
@@ -179,7 +199,7 @@ class Reporter:
 
 
 def _mean(records: list[dict[str, Any]]) -> dict[str, Any]:
-  """Returns the mean losses and weights of several models, by name, and their common speed."""
+  """Returns the losses and weights, averaged over models, and the speed, which they share."""
   mean: dict[str, Any] = {"images_per_second": records[0]["images_per_second"]}
   for kind in ("losses", "weights"):
     values: dict[str, list[float]] = {}
@@ -191,24 +211,24 @@ def _mean(records: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def shown_scores(metrics: dict[str, Any]) -> str:
-  """Returns the scores of a run in a few words, percent.
+  """Returns the main scores of a run in percent, as text.
 
   Example:
     >>> shown_scores({"dice": {"mean": 0.71234, "std": None}})
     'dice 71.23 %'
   """
-  names = {"dice": "dice", "classification_accuracy": "accuracy"}
+  titles = {"dice": "dice", "classification_accuracy": "accuracy"}
   return ", ".join(
-    f"{word} {shown(metrics[name])} %" for name, word in names.items() if name in metrics
+    f"{title} {shown(metrics[name])} %" for name, title in titles.items() if name in metrics
   )
 
 
 def shown(entry: dict[str, Any] | None, factor: float = 100.0) -> str:
-  """Returns 'mean ± standard deviation', without deviation where there is one seed.
+  """Returns a metric as 'mean ± standard deviation'; for one seed, as the mean alone.
 
   Args:
-    entry: of a metric in `results.json`, or None.
-    factor: 100 for shares, which come out in percent.
+    entry: the metric's entry in `results.json`; None gives an empty text.
+    factor: multiplier; 100 gives percent.
 
   Example:
     >>> shown({"mean": 0.71234, "std": None})
@@ -223,7 +243,7 @@ def shown(entry: dict[str, Any] | None, factor: float = 100.0) -> str:
 
 
 def describe(record: dict[str, Any]) -> str:
-  """Returns a logged step in a few words.
+  """Returns the losses with their weights and the speed of a logged step, as text.
 
   Example:
     >>> describe({"losses": {"dice": 0.5}, "weights": {"dice": 0.25}, "images_per_second": 20.1})

@@ -1,4 +1,4 @@
-"""The one exception that a person, rather than a programmer, is meant to read; what raises it."""
+"""The exception for wrong use and bad input, and functions that raise it."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ def unknown(kind: str, name: object, choices: Iterable[str]) -> UserError:
   """Returns the error for a name that is not among the choices.
 
   Args:
-    kind: what is named, as a person calls it: 'loss', 'weighting'.
+    kind: the kind of thing that is named, as a user would call it: 'loss', 'weighting'.
     name: the name that was given.
     choices: the names that exist.
 
@@ -28,14 +28,14 @@ def unknown(kind: str, name: object, choices: Iterable[str]) -> UserError:
 
 
 def require(condition: bool, rule: str, value: Any) -> None:
-  """Raises a UserError that names the rule and the value where the condition does not hold."""
+  """Raises a UserError that names the rule and the value if the condition does not hold."""
   if not condition:
     raise UserError(f"{rule}, not {value!r}")
 
 
 @contextmanager
 def user_errors(section: str) -> Iterator[None]:
-  """Turns the ValueError of a factory into a UserError that names the config's section."""
+  """Turns a TypeError or ValueError of the block into a UserError that names a config section."""
   try:
     yield
   except UserError:

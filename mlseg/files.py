@@ -1,4 +1,4 @@
-"""TODO mlseg.files."""
+"""Whole files or none, JSON, CSV tables, NumPy archives, and the cache of computed arrays."""
 
 import csv
 import hashlib
@@ -8,73 +8,29 @@ import math
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from mlseg.errors import UserError
 
+Row = dict[str, Any]  # of a table: values by the name of their column
 
-def folder() -> pathlib.Path:
-  """Returns where what was computed is kept: $MLSEG_CACHE or ~/.cache/mlseg."""
-  return pathlib.Path(os.environ.get("MLSEG_CACHE", "~/.cache/mlseg")).expanduser()
-
-
-def digest(content: str | bytes) -> str:
-  """Returns the SHA-256 of text or bytes, in hexadecimal digits."""
-  return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
-
-
-def states(
-  paths: Iterable[pathlib.Path], root: pathlib.Path | None = None
-) -> list[tuple[str, int, int]]:
-  """Returns what tells one state of files from another without reading them.
-
-  Args:
-    paths: of the files.
-    root: that names are relative to; None: a file is named with the folder that it is in.
-
-  Raises:
-    UserError: a file is not there.
-  """
-  result = []
-  for path in sorted(paths):
-    try:
-      stat = path.stat()
-    except OSError as error:
-      raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    name = f"{path.parent.name}/{path.name}" if root is None else str(path.relative_to(root))
-    result.append((name, stat.st_size, stat.st_mtime_ns))
-  return result
-
-
-def cached(path: pathlib.Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-  """Returns the arrays of a cache file, made and written where it is missing or damaged.
-
-  Where it cannot be written, a warning says so.
-  """
-  try:
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-      return {name: file[name] for name in file.files}
-  except Exception:  # missing, cut short, or something else: zip and numpy raise many things
-    arrays = make()
-  content = io.BytesIO()
-  np.savez(content, **arrays)  # type: ignore[arg-type]
-  temporary = path.with_name(f".{path.name}.{os.getpid()}")
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_bytes(content.getvalue())
-    temporary.replace(path)
-  except OSError as error:
-    warnings.warn(f"the cache {path.parent} cannot be written: {error.strerror}", stacklevel=2)
-  return arrays
+# ---- Whole files
 
 
 def write_file(path: pathlib.Path, content: str | bytes) -> None:
-  """Writes a whole file or nothing: to a temporary name, then renamed."""
+  """Writes a whole file or nothing: to a temporary name, then renamed.
+
+  Args:
+    path: of the file; its folder must exist.
+    content: text is written as UTF-8. Bytes of a file's name that are no text, which Python keeps
+      as surrogates, are written as they were.
+  """
   temporary = path.with_name(f".{path.name}.{os.getpid()}")
-  data = content.encode() if isinstance(content, str) else content
+  data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
   try:
     with temporary.open("wb") as file:
       file.write(data)
@@ -83,6 +39,38 @@ def write_file(path: pathlib.Path, content: str | bytes) -> None:
     temporary.replace(path)
   finally:
     temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def reading(what: object) -> Iterator[None]:
+  """Turns any error while a file is read into a UserError that names the file.
+
+  Args:
+    what: the file, or words for several.
+
+  Raises:
+    UserError: it cannot be read, or its content is damaged.
+
+  Example:
+    >>> with reading("numbers.txt"):
+    ...   float("many")
+    Traceback (most recent call last):
+    ...
+    mlseg.errors.UserError: numbers.txt is damaged: ValueError: could not convert string to float: \
+'many'
+  """
+  try:
+    yield
+  except UserError:
+    raise
+  except OSError as error:
+    raise UserError(f"{error.filename or what} cannot be read ({error.strerror})") from error
+  except Exception as error:  # json, csv, zip and numpy raise many things
+    reason = " ".join(str(error).split())
+    raise UserError(f"{what} is damaged: {type(error).__name__}: {reason[:150]}") from error
+
+
+# ---- JSON
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
@@ -105,25 +93,162 @@ def to_json(value: Any, indent: int | None = None) -> str:
   return json.dumps(strict(value), indent=indent, allow_nan=False)
 
 
-Row = dict[str, Any]
+def read_json(path: pathlib.Path) -> Any:
+  """Returns the content of a JSON file.
+
+  Raises:
+    UserError: the file cannot be read, or is no JSON.
+  """
+  with reading(path):
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
-def read_csv(path: pathlib.Path) -> list[dict[str, str]]:
-  """Returns the rows of a file, values as text."""
-  return parse_csv(path.read_text())
+# ---- CSV
 
 
-def parse_csv(text: str) -> list[dict[str, str]]:
-  """Returns the rows of a table, values as text."""
-  return list(csv.DictReader(io.StringIO(text)))
+def to_csv(rows: Sequence[Row], columns: Sequence[str] | None = None) -> str:
+  r"""Returns the text of a table; floats have six significant digits.
 
+  Args:
+    rows: a column that a row has not, or that is None there, stays empty.
+    columns: in their order; None: all that the rows have.
 
-def to_csv(rows: Sequence[Row]) -> str:
-  """Returns rows as CSV; what a row has not stays empty."""
-  names = list(dict.fromkeys(name for row in rows for name in row))
+  Example:
+    >>> to_csv([{"id": "a", "dice": 2 / 3}, {"id": "b", "note": None}])
+    'id,dice,note\na,0.666667,\nb,,\n'
+  """
+  names = dict.fromkeys(name for row in rows for name in row) if columns is None else columns
   text = io.StringIO()
-  writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
+  writer = csv.DictWriter(text, fieldnames=list(names), lineterminator="\n")
   writer.writeheader()
   for row in rows:
     writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
   return text.getvalue()
+
+
+def parse_csv(text: str, columns: Sequence[str] = ()) -> list[dict[str, str]]:
+  r"""Returns the rows of a table, values as text.
+
+  Args:
+    text: of the table, with a header.
+    columns: that the table must have, among others.
+
+  Raises:
+    ValueError: a column is missing, or a row has not as many cells as the header.
+    csv.Error: a quotation mark is in a wrong place.
+
+  Example:
+    >>> parse_csv("id,dice\na,0.5\n", columns=["id"])
+    [{'id': 'a', 'dice': '0.5'}]
+  """
+  reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+  rows = list(reader)
+  if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+    raise ValueError(f"it has no column {missing[0]!r}")
+  for number, row in enumerate(rows, start=1):
+    if None in row or None in row.values():
+      raise ValueError(f"row {number} has not as many cells as the header")
+  return rows
+
+
+def read_csv(path: pathlib.Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
+  """Returns the rows of a file, values as text.
+
+  Args:
+    path: of the file.
+    columns: that the table must have, among others.
+
+  Raises:
+    UserError: the file cannot be read, or is damaged.
+  """
+  with reading(path):
+    return parse_csv(path.read_bytes().decode("utf-8"), columns)
+
+
+def read_header(path: pathlib.Path) -> list[str]:
+  """Returns the names of a table's columns.
+
+  Raises:
+    UserError: the file cannot be read, or is damaged.
+  """
+  with reading(path), path.open(encoding="utf-8", newline="") as file:
+    return next(csv.reader(file, strict=True), [])
+
+
+# ---- NumPy archives
+
+
+def to_npz(arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> bytes:
+  """Returns the content of an `.npz` file; objects, which would be pickled, are refused."""
+  content = io.BytesIO()
+  save = np.savez_compressed if compressed else np.savez
+  save(content, allow_pickle=False, **arrays)
+  return content.getvalue()
+
+
+def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """Returns the arrays of an `.npz` file.
+
+  Raises:
+    UserError: the file cannot be read, is damaged, or holds pickled objects.
+  """
+  # Opened here, since numpy does not close what it cannot read.
+  with reading(path), path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+    return dict(file)
+
+
+# ---- The cache
+
+
+def cache_folder() -> pathlib.Path:
+  """Returns the folder in which computed arrays are kept: $MLSEG_CACHE or ~/.cache/mlseg."""
+  return pathlib.Path(os.environ.get("MLSEG_CACHE", "~/.cache/mlseg")).expanduser()
+
+
+def digest(content: str | bytes) -> str:
+  """Returns the SHA-256 of text or bytes, in hexadecimal digits."""
+  return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+def file_states(
+  paths: Iterable[pathlib.Path], root: pathlib.Path | None = None
+) -> list[tuple[str, int, int]]:
+  """Returns name, size and time of change of files, which differ where a file was changed.
+
+  Args:
+    paths: of the files.
+    root: names are relative to this folder; None: a name has the file and the folder it is in.
+
+  Raises:
+    UserError: a file cannot be read.
+  """
+  result = []
+  for path in sorted(paths):
+    try:
+      stat = path.stat()
+    except OSError as error:
+      raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    name = f"{path.parent.name}/{path.name}" if root is None else str(path.relative_to(root))
+    result.append((name, stat.st_size, stat.st_mtime_ns))
+  return result
+
+
+def cached_arrays(
+  path: pathlib.Path, make: Callable[[], dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+  """Returns the arrays of a cache file, which is made where it is missing or damaged.
+
+  Args:
+    path: of the file. Where it cannot be written, a warning says so.
+    make: computes the arrays.
+  """
+  try:
+    return read_npz(path)
+  except UserError:
+    arrays = make()
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, to_npz(arrays))
+  except OSError as error:
+    warnings.warn(f"the cache {path.parent} cannot be written: {error.strerror}", stacklevel=2)
+  return arrays

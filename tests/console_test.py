@@ -1,6 +1,75 @@
-"""What the console says where no bar can be drawn."""
+"""What the console prints where no bar can be drawn."""
 
+from mlseg import console
 from mlseg.console import Reporter
+
+
+def _record(dice, weight, epoch=3):
+  return {
+    "epoch": epoch,
+    "losses": {"soft_dice": 1 - dice},
+    "weights": {"soft_dice": weight},
+    "images_per_second": 20.4,
+    "validation": {"dice": dice},
+  }
+
+
+def test_the_line_of_an_epoch_has_means_and_the_span_of_several_models(capsys):
+  reporter = Reporter()
+  reporter.epoch("busi", [], 10)  # all models have stopped
+  reporter.epoch("busi", [_record(0.5, 0.25)], 10)
+  reporter.epoch("busi", [_record(0.5, 0.25), _record(0.7, 0.75)], 10)
+  assert capsys.readouterr().out.splitlines() == [
+    "busi  epoch   3/10  soft_dice 0.500×0.25  20 images/s  validation dice 0.5000",
+    "busi  epoch   3/10  soft_dice 0.400×0.50  20 images/s"
+    "  validation dice 0.6000 (0.5000 to 0.7000)",
+  ]
+
+
+def test_progress_over_parts_is_printed_with_each_epoch(capsys, monkeypatch):
+  now = iter([100.0, 200.0, 500.0])
+  monkeypatch.setattr(console.time, "monotonic", lambda: next(now))
+  reporter = Reporter()
+  reporter.begin_part(0, 2, 4)
+  with reporter.bar("train", 10, 0):
+    reporter.epoch("a", [_record(0.5, 1.0, epoch=5)], 10)
+  reporter.begin_part(2, 2, 4)
+  with reporter.bar("train", 10, 0):
+    reporter.epoch("b", [_record(0.5, 1.0, epoch=5)], 10)
+  lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("all")]
+  assert lines == [
+    "all     25 % of 4 models, 5 min left",  # a quarter took 100 s
+    "all     75 % of 4 models, 2 min left",  # three quarters took 400 s
+  ]
+
+
+def test_results_are_in_percent_and_distances_as_they_are(capsys):
+  names = ("dice", "hausdorff", "class_balanced_dice", "classification_accuracy", *console.BOXES)
+  metrics = {name: {"mean": 0.5, "std": None} for name in names}
+  for name in names[:3]:
+    metrics |= {f"{name}_pooled": metrics[name], f"{name}_with_background": metrics[name]}
+  metrics["dice"] = {"mean": 0.25, "std": 0.01}
+  Reporter().results("test", {"metrics": metrics}, "lesion")
+  lines = [line.replace("│", "|") for line in capsys.readouterr().out.splitlines()]
+  cells = {
+    line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
+    for line in lines
+    if line.startswith("|")
+  }
+  assert cells["dice"] == ["25.00 ± 1.00", "50.00", "50.00"]
+  assert cells["hausdorff"] == ["0.50", "0.50", "0.50"]
+  assert cells["class balanced dice"] == ["", "50.00", ""]
+  assert cells["classification accuracy"] == ["50.00"]
+  assert cells["roc auc"] == [""]
+  boxes = "box_ap 50.00, box_ap50 50.00, box_ap75 50.00"
+  assert f"boxes, average precision in percent: {boxes}" in lines
+
+
+def test_a_quiet_console_prints_nothing(capsys):
+  reporter = Reporter(quiet=True)
+  reporter.say("a message")
+  reporter.epoch("busi", [_record(0.5, 0.25)], 10)
+  assert capsys.readouterr().out == ""
 
 
 def test_progress_of_many_cases_is_a_line_for_each_250(capsys):

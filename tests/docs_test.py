@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STUDIES = sorted(  # with rows
@@ -38,3 +39,19 @@ def test_a_page_that_differs_is_named(tmp_path):
   assert result.returncode == 1
   for name in ("README.md", "docs/dmf_study.md", "docs/dmf_study/tables.md"):
     assert f"{name} differs from what its rows give" in result.stderr
+
+
+def _pages(entry):
+  """Yields the paths of pages in an entry of the site's navigation."""
+  if isinstance(entry, str):
+    yield entry
+  else:
+    for part in entry.values() if isinstance(entry, dict) else entry:
+      yield from _pages(part)
+
+
+def test_the_site_has_every_page():
+  listed = list(_pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
+  written = [str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")]
+  # The pages that the hook makes of README.md, CHANGELOG.md and CONTRIBUTING.md.
+  assert sorted(listed) == sorted([*written, "index.md", "changelog.md", "contributing.md"])

@@ -1,5 +1,6 @@
-"""What the README shows runs as it stands."""
+"""What the README and the guides show runs as it stands."""
 
+import functools
 import pathlib
 import re
 import shlex
@@ -7,59 +8,90 @@ import shlex
 import numpy as np
 import pytest
 
-from mlseg import sweep
+from mlseg import predict, sweep
 from mlseg.recipe import parse
+from mlseg.studies import grid
 
 ROOT = pathlib.Path(__file__).parent.parent
-TEXT = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, flags=re.DOTALL)
-COMMANDS = [
-  line.split("#")[0].strip()
-  for language, block in BLOCKS
-  if language == "sh"
-  for line in block.replace("\\\n", " ").splitlines()
-  if "mlseg.main" in line
-]
+PAGES = {
+  str(path.relative_to(ROOT)): path.read_text()
+  for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs/guides").glob("*.md"))
+}
+README = PAGES["README.md"]
+
+
+@pytest.fixture(autouse=True)
+def read_studies_once(monkeypatch):
+  """Works in the repository, and reads each study once, since some have more than 100 cells."""
+  monkeypatch.chdir(ROOT)
+  monkeypatch.setattr(grid, "of_study", lambda path, overrides: _study(path, tuple(overrides)))
+
+
+_OF_STUDY = grid.of_study
+
+
+@functools.cache
+def _study(path, overrides):
+  return _OF_STUDY(path, overrides)
+
+
+def _blocks(text, language):
+  return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def _lines(program):
+  """Returns, by page and line, the arguments of the commands that start a program of mlseg."""
+  found = []
+  for page, text in PAGES.items():
+    for block in _blocks(text, "sh"):
+      for line in block.replace("\\\n", " ").splitlines():
+        if f"-m {program}" in line:
+          arguments = shlex.split(line.split(program, 1)[1], comments=True)
+          found.append(pytest.param(arguments, id=f"{page}: {' '.join(arguments)}"))
+  return found
 
 
 def test_the_first_commands_are_the_two_that_a_machine_with_python_needs():
-  first = [block.strip() for language, block in BLOCKS if language == "sh"][:2]
-  assert first == [
+  assert [block.strip() for block in _blocks(README, "sh")[:2]] == [
     "pip install -e . && python -m mlseg.main --config=configs/dmf_busi.py",
     "pip install -e '.[test]' && pytest",
   ]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_parses(command, monkeypatch):
-  monkeypatch.chdir(ROOT)
-  arguments = shlex.split(command.split("mlseg.main", 1)[1])
+@pytest.mark.parametrize("arguments", _lines("mlseg.main"))
+def test_every_training_command_parses(arguments):
   config, _ = parse.parse(["mlseg.main", *arguments])
   assert config.num_epochs >= 1
 
 
-STUDIES = [line for line in TEXT.splitlines() if line.startswith("python -m mlseg.sweep --study")]
+@pytest.mark.parametrize("arguments", _lines("mlseg.sweep"))
+def test_every_sweep_parses(arguments):
+  whole, options = sweep.parse(["mlseg.sweep", *arguments])
+  assert options.mine
+  if whole.reference:
+    assert whole.reference in {cell.labels["method"] for cell in whole.cells}
 
 
-@pytest.mark.parametrize("line", STUDIES)
-def test_every_study_parses(line, monkeypatch):
-  monkeypatch.chdir(ROOT)
-  whole, _ = sweep.parse(["mlseg.sweep", *shlex.split(line.split("mlseg.sweep", 1)[1])])
-  assert whole.reference in {cell.labels["method"] for cell in whole.cells}
+@pytest.mark.parametrize("arguments", _lines("mlseg.predict"))
+def test_every_prediction_parses(arguments):
+  assert predict.parse(["mlseg.predict", *arguments])["workdir"].startswith("runs/")
 
 
-def test_the_study_has_the_papers_table_on_two_splits(monkeypatch):
-  monkeypatch.chdir(ROOT)
-  (line,) = [line for line in STUDIES if "dmf_busi" in line]
-  whole, _ = sweep.parse(["mlseg.sweep", *shlex.split(line.split("mlseg.sweep", 1)[1])])
+def test_the_study_has_the_papers_table_on_two_splits():
+  whole, _ = sweep.parse(["mlseg.sweep", "--study=configs/studies/dmf_busi.py"])
   papers = [cell for cell in whole.cells if cell.labels["method"] in whole.published["rows"]]
   assert len(papers) * papers[0].recipe["num_seeds"] == 2 * 130
 
 
-def test_the_weighting_example_runs():
-  (code,) = [block for language, block in BLOCKS if "from mlseg import weighting" in block]
+def _run(text, containing):
+  (code,) = [block for block in _blocks(text, "python") if containing in block]
   names = {}
   exec(code, names)
+  return names
+
+
+def test_the_weighting_example_runs():
+  names = _run(README, "from mlseg import weighting")
   x = np.linspace(-1, 1, 32)
   # The least squares; the absolute error, which the other loss is, moves them a little.
   np.testing.assert_allclose(names["params"], np.polyfit(x, np.exp(x), 1), atol=0.1)
@@ -67,15 +99,53 @@ def test_the_weighting_example_runs():
 
 
 def test_the_losses_and_metrics_example_runs():
-  (code,) = [block for language, block in BLOCKS if "from mlseg import losses, metrics" in block]
-  names = {}
-  exec(code, names)
+  names = _run(README, "from mlseg import losses, metrics")
   assert 0 < float(names["value"]) < 1
   # The square of 4 × 4 moved by one column: 12 pixels in common.
   np.testing.assert_allclose(names["table"]["dice"], 24 / 32)
   assert names["lesion"] == 0.5
 
 
-def test_every_file_that_is_named_exists():
-  for path in re.findall(r"`((?:mlseg|configs|benchmarks)/[\w/.]*)`", TEXT):
+def test_the_examples_of_the_guide_to_the_library_run():
+  guide = PAGES["docs/guides/library.md"]
+  fitted = _run(guide, "w.uncertainty()")["params"]
+  x = np.linspace(-1, 1, 32)
+  np.testing.assert_allclose(fitted["a"] * x + fitted["b"] * x**3, np.sin(2 * x), atol=0.1)
+  weights = _run(guide, "w.geometric()")["weights"]
+  assert weights == {"dice": 1.0, "cross_entropy": 0.25}  # √(L₁ L₂) / (2 L)
+  updates = _run(guide, "w.mgda()")["updates"]
+  assert (np.asarray(updates) != 0).any()
+  names = _run(guide, "summarize_surface")
+  np.testing.assert_allclose(names["dice"], 2 * 48 / 128)
+  assert names["surfaces"]["hausdorff"] == 2.0
+
+
+def test_no_python_block_is_left_out_here():
+  counts = {page: len(_blocks(text, "python")) for page, text in PAGES.items()}
+  assert {page: count for page, count in counts.items() if count} == {
+    "README.md": 2, "docs/guides/library.md": 4,
+  }  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_that_is_named_exists(page):
+  folders = "mlseg|configs|benchmarks|docs|examples|launch|tests"
+  for path in re.findall(rf"`((?:{folders})/[\w/.]*)`", PAGES[page]):
     assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_to_a_file(page):
+  for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", PAGES[page]):
+    assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_the_tree_of_the_readme_is_the_tree_of_the_package():
+  (tree,) = _blocks(README, "text")
+  above, _, below = tree.partition("\nmlseg/\n")
+  for folder in re.findall(r"^(\w+)/", above, flags=re.MULTILINE):
+    assert (ROOT / folder).is_dir()
+  named = set(re.findall(r"^  (\w+)(?:/|\.py) ", below, flags=re.MULTILINE))
+  named |= {"main", "predict", "sweep"}
+  there = {path.stem for path in (ROOT / "mlseg").iterdir() if path.name[0] not in "._"}
+  assert named == there - {"py"}

@@ -1,4 +1,4 @@
-"""A training step beside the shortest time that the device's arithmetic and memory allow."""
+"""The part 'floor': a step beside the shortest time that the device's speed and memory allow."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ TABLE = "`python -m mlseg.sweep --config=configs/dmf_busi.py --variants=all --co
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-  """Returns a row for each type, and on a GPU what many models cost beside one."""
+  """Returns a row for each type, and on a GPU the time of many models relative to one."""
   problem = problems.TOY if settings.small else problems.REFERENCE
   on_gpu = settings.device == "gpu"
   dtypes = ["float32", "tf32", "bfloat16"] if on_gpu else ["float32", "bfloat16"]
@@ -19,7 +19,7 @@ def measure(settings: Settings) -> dict[str, Any]:
     "dtypes": dtypes,
     "side": 256 if settings.small else 8192 if on_gpu else 2048,
     "length": 2**18 if settings.small else 2**28 if on_gpu else 2**26,
-    "members": [1, 2] if settings.small else [1, 10, 130] if on_gpu else [],
+    "models": [1, 2] if settings.small else [1, 10, 130] if on_gpu else [],
     "config": "configs/smoke.py" if settings.small else "configs/dmf_busi.py",
   }
   with workers.opened(settings, {"floor": ("mlseg", "in_floor", problem, options)}) as opened:
@@ -41,7 +41,7 @@ def measure(settings: Settings) -> dict[str, Any]:
     "rows": rows,
     "rounds": runs,
     "measured_rates": {**speeds, "copy": bandwidth},
-    "remarks": remarks(options["members"], runs, settings.small),
+    "remarks": remarks(options["models"], runs, settings.small),
   }
 
 
@@ -53,7 +53,7 @@ def make_row(
   speeds: dict[str, float],
   bandwidth: float,
 ) -> dict[str, Any]:
-  """Returns the row of a type; float32 in convolutions is TF32 on a GPU, JAX's default there."""
+  """Returns the row of a type; on a GPU, JAX computes float32 convolutions in TF32 by default."""
   rate = speeds["tf32"] if dtype == "float32" and "tf32" in speeds else speeds[dtype]
   operations, megabytes = facts["operations"][dtype], facts["megabytes"][dtype]
   floor = max(operations / rate, 1e6 * megabytes / bandwidth)
@@ -71,11 +71,17 @@ def make_row(
   }
 
 
-def remarks(members: list[int], runs: dict[str, dict[str, Any]], small: bool) -> list[str]:
-  """Returns what several models cost beside one, in sentences."""
-  if not members:
+def remarks(counts: list[int], runs: dict[str, dict[str, Any]], small: bool) -> list[str]:
+  """Returns sentences with the time of several models relative to one.
+
+  Args:
+    counts: the numbers of models.
+    runs: the timings, by name.
+    small: whether the toy recipe was timed.
+  """
+  if not counts:
     return []
-  seconds = {n: workers.quartiles(runs[f"models {n}"]["seconds"])[1] for n in members}
+  seconds = {n: workers.quartiles(runs[f"models {n}"]["seconds"])[1] for n in counts}
   one = seconds.pop(1)
   costs = [f"{n} models {took / one:.2f} times that of one" for n, took in seconds.items()]
   recipe = "`configs/smoke.py`" if small else "`configs/dmf_busi.py`, batch 32"

@@ -1,4 +1,4 @@
-"""A training step and an evaluation of the same network in several frameworks, side by side."""
+"""The part 'frameworks': training and evaluation of one network in several frameworks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,10 +25,10 @@ MANY = "mlseg, many steps in one program"
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-  """Returns the rows of the frameworks that can be imported, and why others cannot.
+  """Returns the rows of the frameworks that can be imported, and the reasons why others cannot.
 
   Raises:
-    ValueError: the frameworks do not have the same number of parameters, or one does not learn.
+    ValueError: a framework has another number of parameters, or its loss does not fall.
   """
   problem = problems.TOY if settings.small else problems.REFERENCE
   return compare(settings, FRAMEWORKS, problem, problems.num_params(problem))
@@ -37,16 +37,16 @@ def measure(settings: Settings) -> dict[str, Any]:
 def compare(
   settings: Settings, frameworks: Frameworks, problem: Problem, num_params: int
 ) -> dict[str, Any]:
-  """Returns what `measure` does, of one network in any frameworks.
+  """Returns the rows of a network in several frameworks.
 
   Args:
-    settings: how it is measured; `settings.frameworks` names those of the rows to measure.
-    frameworks: the rows.
-    problem: what all of them get.
-    num_params: that each of them must have.
+    settings: how to measure; `settings.frameworks` names the rows to measure.
+    frameworks: the frameworks by the name of their row.
+    problem: network and input, the same for all.
+    num_params: the number of parameters that each network must have.
 
   Raises:
-    ValueError: the frameworks do not have the same number of parameters, or one does not learn.
+    ValueError: a framework has another number of parameters, or its loss does not fall.
   """
   rows, raw = [], {}
   with workers.opened(settings, plans(settings, frameworks, problem), alone=True) as opened:
@@ -68,19 +68,19 @@ def compare(
 
 
 def plans(settings: Settings, frameworks: Frameworks, problem: Problem) -> workers.Plans:
-  """Returns what is opened: the frameworks that are asked for, or else all."""
+  """Returns the workers to open: the frameworks that are asked for, by default all."""
   chosen = {}
   for name in settings.frameworks or frameworks:
     python, module, options = frameworks[name]
-    dear = options.get("compile") or options.get("huge_pages")
-    if settings.small and dear and not settings.frameworks:
-      continue  # takes longer to compile than all else at toy size
+    slow = options.get("compile") or options.get("huge_pages")
+    if settings.small and slow and not settings.frameworks:
+      continue  # at toy size, their compilation takes longer than everything else
     chosen[name] = (python, module, problem, options)
   return chosen
 
 
 def cells_of(run: str, opened: Mapping[str, Worker]) -> list[Cell]:
-  """Returns what is timed in a run: mlseg trains in one program too, or only so."""
+  """Returns the timings of a run; mlseg is also timed with many steps in one program."""
   cells = []
   for name, worker in opened.items():
     if run in worker.runs:
@@ -91,7 +91,7 @@ def cells_of(run: str, opened: Mapping[str, Worker]) -> list[Cell]:
 
 
 def check(name: str, worker: Worker, num_params: int) -> None:
-  """Checks that a framework trains the network that all train, and that its loss falls."""
+  """Checks that a framework has the expected number of parameters, and that its loss falls."""
   if worker.facts["params"] != num_params:
     raise ValueError(f"{name} has {worker.facts['params']} parameters instead of {num_params}")
   run = "train" if "train" in worker.runs else "many"
@@ -104,7 +104,7 @@ def check(name: str, worker: Worker, num_params: int) -> None:
 def make_rows(
   run: str, times: dict[str, dict[str, Any]], images: int, facts: dict[str, dict[str, Any]]
 ) -> list[dict[str, Any]]:
-  """Returns a row for each framework, with quartiles of mlseg's speed over its, round by round."""
+  """Returns a row for each framework, with quartiles of mlseg's speed relative to it."""
   rows = []
   for name, timed in times.items():
     row = {"run": run, "framework": name}

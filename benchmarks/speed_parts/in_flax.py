@@ -1,4 +1,4 @@
-"""The reference network in plain Flax, its layers and its step as one writes them."""
+"""The reference network and its training step in plain Flax."""
 
 import time
 from typing import Any
@@ -57,7 +57,7 @@ def losses_of(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def open_session(problem: Problem, options: dict[str, Any]) -> Session:
-  """Builds and compiles the network; it has no options of its own."""
+  """Builds and compiles the network; no options are used."""
   del options
   network = UNet(problem)
   x, y = jax.tree.map(jnp.asarray, problems.make_data(problem))

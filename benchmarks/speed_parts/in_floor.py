@@ -1,4 +1,4 @@
-"""What the device can do, what a step needs, and what many models cost beside one."""
+"""Runs for the part 'floor': matrix products, copies, training steps, and steps of many models."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -41,13 +41,13 @@ def open_session(problem: Problem, options: dict[str, Any]) -> Session:
   facts["copy_bytes"] = 2 * vector.nbytes
   for name in ("float32", "bfloat16"):
     training = in_mlseg.make_training(problem, dtype=name)
-    init = jax.jit(training.init, compiler_options=in_mlseg.init_options())
+    init = jax.jit(training.init, compiler_options=compiler.init_options())
     state = init(jax.random.key(problem.seed))
     jaxpr = jax.make_jaxpr(training.step)(state, training.batch)
     facts["operations"][name], facts["megabytes"][name] = count(jaxpr.jaxpr)
     step = jax.jit(training.step, donate_argnums=0).lower(state, training.batch)
     runs[f"step {name}"] = _train(step.compile(compiler.compiler_options()), state, training.batch)
-  for number in options["members"]:
+  for number in options["models"]:
     runs[f"models {number}"] = many_models(number, options)
   facts["device"] = jax.devices()[0].device_kind
   return Session(facts, runs)
@@ -76,8 +76,8 @@ def _train(compiled: Any, state: PyTree, *rest: PyTree) -> Run:
 def count(jaxpr: Any) -> tuple[float, float]:
   """Returns the operations of convolutions and matrix products, and the MB of their operands.
 
-  Each operand is counted once, read or written, as it must at least be; what stands between the
-  products (batch norm, activations, the optimiser) could be fused into them.
+  Each operand is counted once, the least that must be read or written. Everything between the
+  products (batch norm, activations, the optimiser) could be fused into them, and is not counted.
   """
   operations, moved = 0.0, 0.0
   for equation in _equations(jaxpr):
@@ -90,7 +90,7 @@ def count(jaxpr: Any) -> tuple[float, float]:
       inner = np.prod([left.shape[axis] for axis in contracted])
     else:
       spec = equation.params["dimension_numbers"].rhs_spec
-      # A kernel's shape but its outputs; of an image spread out with zeros few rows count.
+      # All axes of the kernel but the outputs; an image that is dilated with zeros counts once.
       inner = np.prod([right.shape[axis] for axis in spec[1:]])
       inner /= np.prod(equation.params["lhs_dilation"])
     operations += 2.0 * out.size * inner
@@ -106,7 +106,7 @@ def _equations(jaxpr: Any) -> Iterator[Any]:
 
 
 def many_models(number: int, options: dict[str, Any]) -> Run:
-  """Returns a run of training steps of the Dynamic Memory Fusion recipe, of so many models."""
+  """Returns a run of training steps of several models of a recipe, by the strategy 'auto'."""
   config = parse.parse(["", f"--config={options['config']}"])[0]
   model = recipe_model.make_model(config, 2)
   losses = recipe_losses.make_losses(recipe_losses.read(config), 2)
@@ -124,8 +124,8 @@ def many_models(number: int, options: dict[str, Any]) -> Run:
 
   strategy = model_axis.choose("auto", number, jax.default_backend(), 1)
   keys = jax.random.split(jax.random.key(0), number)
-  states = jax.jit(jax.vmap(init), compiler_options=in_mlseg.init_options())(keys)
-  over = model_axis.over_members(step, strategy)
+  states = jax.jit(jax.vmap(init), compiler_options=compiler.init_options())(keys)
+  over = model_axis.over_models(step, strategy)
   program = jax.jit(over, donate_argnums=0).lower(states, batch)
   compiled = program.compile(compiler.compiler_options())
   return _train(compiled, states, batch)

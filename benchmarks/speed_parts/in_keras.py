@@ -1,4 +1,4 @@
-"""The reference network in Keras on TensorFlow, its step one `tf.function`."""
+"""The reference network in Keras on TensorFlow, with one `tf.function` as training step."""
 
 import os
 import time
@@ -54,7 +54,7 @@ def losses_of(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 
 def open_session(problem: Problem, options: dict[str, Any]) -> Session:
-  """Builds the network; `options['compile']` hands its functions to XLA."""
+  """Builds the network; with `options['compile']` XLA compiles its functions."""
   tf.config.threading.set_intra_op_parallelism_threads(options["threads"])
   tf.config.threading.set_inter_op_parallelism_threads(options["threads"])
   if options["device"] == "cpu":

@@ -1,4 +1,4 @@
-"""The reference network in mlseg, trained by the functions that its own runs are trained by."""
+"""The reference network in mlseg, trained by the functions with which mlseg trains its runs."""
 
 import resource
 import time
@@ -25,14 +25,14 @@ RUNS = ("train", "many", "evaluate")
 
 
 class Training(NamedTuple):
-  """The pure functions of a training.
+  """The pure functions of a training, and its data.
 
   Attributes:
     init: `init(key) -> TrainState`.
     step: `step(state, batch) -> (state, StepLog)`.
-    many: `many(state, batch, num_steps) -> (state, StepLog)`, as one program.
-    forward: `forward(variables, images) -> logits`, of all heads where there are several.
-    batch: what the steps read, always the same.
+    many: `many(state, batch, num_steps) -> (state, StepLog)`, many steps in one program.
+    forward: `forward(variables, images) -> logits`, or a tuple of the logits of several heads.
+    batch: the batch that every step reads.
   """
 
   init: Callable[[jax.Array], train_step.TrainState]
@@ -87,15 +87,15 @@ def make_training(
 
 
 def open_session(problem: Problem, options: dict[str, Any]) -> Session:
-  """Builds and compiles what `options['runs']` names, by default all of `RUNS`."""
+  """Builds the network and compiles the runs that `options['runs']` names, by default all."""
   keys = ("dtype", "remat", "losses", "num_microbatches")
   training = make_training(problem, **{key: options[key] for key in keys if key in options})
   return session_of(training, problem.seed, options)
 
 
 def session_of(training: Training, seed: int, options: dict[str, Any]) -> Session:
-  """Compiles what `options['runs']` names of a training, by default all of `RUNS`."""
-  init = jax.jit(training.init, compiler_options=init_options())
+  """Compiles the runs of a training that `options['runs']` names, by default all of `RUNS`."""
+  init = jax.jit(training.init, compiler_options=compiler.init_options())
   state = init(jax.random.key(seed))
   params = sum(leaf.size for leaf in jax.tree.leaves(state.variables["params"]))
   batch, count = training.batch, jax.ShapeDtypeStruct((), jnp.int32)
@@ -129,11 +129,11 @@ def session_of(training: Training, seed: int, options: dict[str, Any]) -> Sessio
     return float(sum(part.sum() for part in jax.tree.leaves(logits)))
 
   def resident(steps: int) -> dict[str, int]:
-    """Returns the most bytes that the process has had in memory, and on a GPU's."""
+    """Returns the peak memory of the process in bytes, and that of the GPU if there is one."""
     del steps
     sizes = {"resident": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
     stats = jax.devices()[0].memory_stats()
-    return sizes | {"device": stats["peak_bytes_in_use"]} if stats else sizes  # a CPU has none
+    return sizes | {"device": stats["peak_bytes_in_use"]} if stats else sizes  # None on a CPU
 
   runs = {"train": train, "many": many, "evaluate": evaluate}
   runs = {name: run for name, run in runs.items() if name in compiled}
@@ -149,18 +149,13 @@ def session_of(training: Training, seed: int, options: dict[str, Any]) -> Sessio
   return Session(facts, {**runs, "resident": resident})
 
 
-def init_options() -> dict[str, Any]:
-  """Returns XLA options for initial values, which on a CPU otherwise compile longer than a step."""
-  return {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
-
-
 def _total(state: train_step.TrainState, log: train_step.StepLog) -> float:
   jax.block_until_ready(state)
   return float(sum(log.losses.values()))
 
 
 def _memory(compiled: jax.stages.Compiled) -> dict[str, int]:
-  """Returns what XLA plans to use, in bytes; nothing where the platform does not say."""
+  """Returns the memory that XLA plans, in bytes by kind; {} if the platform does not report it."""
   analysis = compiled.memory_analysis()
   names = ("argument", "output", "temp", "alias")
   sizes = {name: getattr(analysis, f"{name}_size_in_bytes", None) for name in names}

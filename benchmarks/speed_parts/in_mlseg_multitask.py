@@ -1,4 +1,4 @@
-"""The multi-task network in mlseg, from its recipe, trained as its own runs are."""
+"""The multi-task network in mlseg, trained by the functions with which mlseg trains its recipe."""
 
 import pathlib
 from typing import Any
@@ -26,7 +26,7 @@ DIAGNOSIS = "classification_weighted_cross_entropy"
 
 
 def recipe(problem: Problem) -> ConfigDict:
-  """Returns the recipe with the sizes of a problem; the reference's are its own."""
+  """Returns the recipe with the sizes of a problem; those of the reference are the recipe's."""
   config, _ = parse.parse(["", f"--config={RECIPE}"])
   config.data.image_size = problem.size
   config.batch_size = problem.batch
@@ -35,7 +35,7 @@ def recipe(problem: Problem) -> ConfigDict:
 
 
 def make_training(problem: Problem) -> Training:
-  """Returns the training of the recipe, without its augmentation and its pretrained weights."""
+  """Returns the training of the recipe, without augmentation and pretrained weights."""
   config = recipe(problem)
   model = recipe_model.make_model(config, problem.num_classes, problems.NUM_LABELS)
   class_weights = {DIAGNOSIS: jnp.array(problems.LABEL_WEIGHTS, jnp.float32)}
@@ -43,9 +43,8 @@ def make_training(problem: Problem) -> Training:
     recipe_losses.read(config), problem.num_classes, problems.NUM_LABELS, class_weights
   )
   loss_fn = objective.make_loss_fn(model, losses, problem.num_classes)
-  optimizer = recipe_optimizer.make_optimizer(
-    config, config.num_epochs
-  )  # of a rate that is constant
+  # The learning rate is constant, so the number of steps does not matter.
+  optimizer = recipe_optimizer.make_optimizer(config, config.num_epochs)
   method = recipe_weighting.make_weighting(config, 1)
   step = train_step.make_step(loss_fn, optimizer, method, config.weighting.gram_at)
   many = train_step.make_run(step, lambda batch, key, number: batch)
@@ -65,5 +64,5 @@ def make_training(problem: Problem) -> Training:
 
 
 def open_session(problem: Problem, options: dict[str, Any]) -> Session:
-  """Builds and compiles; the options are those of `in_mlseg.session_of`."""
+  """Builds and compiles the network; the options are those of `in_mlseg.session_of`."""
   return in_mlseg.session_of(make_training(problem), problem.seed, options)

@@ -1,4 +1,4 @@
-"""Several models of the reference network, trained by one of the strategies of `mlseg.seeds`."""
+"""Several models of the reference network, trained by a strategy of `mlseg.devices.model_axis`."""
 
 import time
 from typing import Any
@@ -14,31 +14,31 @@ from speed_parts.worker import Session
 
 
 def open_session(problem: Problem, options: dict[str, Any]) -> Session:
-  """Builds `options['members']` models; the runs are of steps of all of them.
+  """Builds `options['models']` models; a run trains all of them.
 
-  `options['strategy']` is one of mlseg's, or 'python' for a loop over a compiled step of one model;
-  with `options['devices']` of more than 1 the models are spread over so many.
+  `options['strategy']` is one of `model_axis.STRATEGIES`, or 'python' for a Python loop over a
+  compiled step of one model. The models are spread over `options['devices']` devices.
   """
-  members, devices = options["members"], options["devices"]
+  count, devices = options["models"], options["devices"]
   if devices > 1 and options["device"] == "cpu":
     jax.config.update("jax_num_cpu_devices", devices)  # before the first array
   training = in_mlseg.make_training(problem, vectorized=options["strategy"] == "vmap")
-  keys = jax.random.split(jax.random.key(problem.seed), members)
+  keys = jax.random.split(jax.random.key(problem.seed), count)
   mesh = sharding.make_mesh(sharding.Layout(devices, 1, 1)) if devices > 1 else None
   where = sharding.by_member(mesh) if mesh else None
   init = jax.jit(
-    jax.vmap(training.init), out_shardings=where, compiler_options=in_mlseg.init_options()
+    jax.vmap(training.init), out_shardings=where, compiler_options=compiler.init_options()
   )
   states = init(keys)
   batch = jax.device_put(training.batch, sharding.everywhere(mesh) if mesh else None)
   is_python = options["strategy"] == "python"
   started = time.process_time()
   if is_python:
-    held = [jax.tree.map(lambda x, n=n: x[n], states) for n in range(members)]
+    held = [jax.tree.map(lambda x, n=n: x[n], states) for n in range(count)]
     program = jax.jit(training.step, donate_argnums=0).lower(held[0], batch)
   else:
     held = [states]
-    over = model_axis.over_members(
+    over = model_axis.over_models(
       lambda state, shared: training.many(state, *shared), options["strategy"], mesh
     )
     shared = (batch, jax.ShapeDtypeStruct((), jnp.int32))

@@ -1,4 +1,4 @@
-"""The reference network in PyTorch, channels last, eager or through `torch.compile`."""
+"""The reference network in PyTorch, with channels last, eager or compiled by `torch.compile`."""
 
 import time
 from collections.abc import Callable
@@ -82,15 +82,15 @@ def session_of(
   total: Callable[..., Tensor],
   options: dict[str, Any],
 ) -> Session:
-  """Trains a network, on the GPU if that is the device.
+  """Returns the runs of a network, on the CPU or the GPU as `options['device']` says.
 
   Args:
     network: maps images [B, C, H, W] to logits, or to a tuple of them.
     images: [B, H, W, C].
-    truth: what the losses read beside the logits.
+    truth: the arguments of the losses beside the logits.
     total: `total(logits, *truth)`, the weighted sum of the losses.
-    options: 'compile': whether the network goes through `torch.compile`; 'channels_last': whether
-      channels are the innermost axis in memory, the default.
+    options: 'compile': whether `torch.compile` compiles the network; 'channels_last': whether
+      channels are the innermost axis in memory, as they are by default.
   """
   torch.set_num_threads(options["threads"])
   device = "cuda" if options["device"] == "gpu" else "cpu"
@@ -117,7 +117,7 @@ def session_of(
       loss = loss_fn()
       loss.backward()
       optimizer.step()
-    return loss.item()  # waits for the device, for the update queued before it too
+    return loss.item()  # waits for the device, and thus for all updates
 
   def evaluate(steps: int) -> float:
     network.eval()

@@ -12,14 +12,14 @@ from speed_parts.problem import NORM_EPSILON, NORM_MOMENTUM, Problem, make_data
 from speed_parts.torchvision_models import torchvision_models
 from speed_parts.worker import Session
 
-# ImageNet's, of images in [0, 1].
+# ImageNet's mean and standard deviation, for images in [0, 1].
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-ENDS = (1, 3, 6, 13, 18)  # the layers that give features, at strides 2 to 32
+ENDS = (1, 3, 6, 13, 18)  # indices of the layers whose outputs are features, at strides 2 to 32
 
 
 class Level(nn.Module):
-  """A level of the decoder, twice the size of what it gets."""
+  """A level of the decoder, which doubles the height and width of its input."""
 
   def __init__(self, before: int, filters: int, skip: int):
     super().__init__()
@@ -28,11 +28,11 @@ class Level(nn.Module):
     for channels in (filters + skip, filters):
       layers.append(nn.Conv2d(channels, filters, 3, padding=1, bias=False))
       layers.append(nn.BatchNorm2d(filters, eps=NORM_EPSILON, momentum=1 - NORM_MOMENTUM))
-      layers.append(nn.ReLU(inplace=True))  # as torchvision has it in the encoder
+      layers.append(nn.ReLU(inplace=True))  # as in torchvision's encoder
     self.merge = nn.Sequential(*layers)
 
   def forward(self, coarse: Tensor, skip: Tensor | None) -> Tensor:
-    """Returns features of twice the size; `skip` has this size already."""
+    """Returns features of twice the size of `coarse`, which is the size of `skip`."""
     activations = self.up(coarse)
     if skip is not None:
       activations = torch.cat([activations, skip], dim=1)
@@ -56,12 +56,12 @@ class MultiTaskUNet(nn.Module):
     self.register_buffer("std", torch.tensor(STD).reshape(1, 3, 1, 1))
 
   def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the scores of pixels and of images; a grey image stands for three channels."""
+    """Returns the scores of pixels and of images; a grey image is repeated to three channels."""
     activations = (images - self.mean) / self.std
     features: list[Tensor | None] = []
-    for place, layer in enumerate(self.encoder):
+    for index, layer in enumerate(self.encoder):
       activations = layer(activations)
-      if place in ENDS:
+      if index in ENDS:
         features.append(activations)
     pooled = activations.mean((2, 3))
     skips = [*reversed(features[:-1]), None]
@@ -74,7 +74,7 @@ class MultiTaskUNet(nn.Module):
 def losses_of(outputs: tuple[Tensor, Tensor], masks: Tensor, labels: Tensor) -> Tensor:
   """Returns the cross-entropies [2] of the pixels and, weighted by class, of the images.
 
-  The mean is over images, as in Keras and mlseg; PyTorch's own divides by the sum of the weights.
+  The mean is over images, as in Keras and mlseg; PyTorch's would divide by the sum of the weights.
   """
   logits, class_logits = outputs
   weights = class_logits.new_tensor(problems.LABEL_WEIGHTS)

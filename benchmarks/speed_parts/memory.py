@@ -1,4 +1,4 @@
-"""What a training step takes: bytes, compilation, and the time until the first step is done."""
+"""The part 'memory': bytes and compile time of a training step, and the time to the first step."""
 
 from typing import Any
 
@@ -14,13 +14,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
   "float32, 2 micro-batches": {"num_microbatches": 2},
   "float32, 4 micro-batches": {"num_microbatches": 4},
 }
-
-
 SMALL = ("bfloat16, rematerialised", "float32, 2 micro-batches")
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-  """Returns a row for each variant, each in a process of its own."""
+  """Returns a row for each variant, each measured in its own process."""
   problem = problems.TOY if settings.small else problems.REFERENCE
   variants = {name: VARIANTS[name] for name in (SMALL if settings.small else VARIANTS)}
   plans = {
@@ -44,7 +42,7 @@ def measure(settings: Settings) -> dict[str, Any]:
 
 
 def make_row(name: str, worker: Worker, images: int, seconds: list[float]) -> dict[str, Any]:
-  """Returns the row of a variant, from what its worker says and the seconds of its steps."""
+  """Returns the row of a variant, from the facts of its worker and the seconds of its steps."""
   _, middle, _ = workers.quartiles(seconds)
   return {
     "variant": name,

@@ -1,4 +1,4 @@
-"""Joint training of masks and diagnoses on a MobileNetV2, in mlseg and in PyTorch, side by side."""
+"""The part 'multitask': training masks and diagnoses on a MobileNetV2, in mlseg and in PyTorch."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ FRAMEWORKS: Frameworks = {
   "mlseg": ("mlseg", "in_mlseg_multitask", {"runs": ["many", "evaluate"]}),
   "PyTorch, eager": ("torch", "in_torch_multitask", EAGER),
   "PyTorch, compiled": ("torch", "in_torch_multitask", COMPILED),
-  # Which of the two layouts is faster depends on how a library does depthwise convolutions.
+  # Which layout is faster depends on the library's implementation of depthwise convolutions.
   "PyTorch, eager, channels first": ("torch", "in_torch_multitask", EAGER | FIRST),
   "PyTorch, compiled, channels first": ("torch", "in_torch_multitask", COMPILED | FIRST),
   "PyTorch, eager, huge pages": ("torch", "in_torch_multitask", EAGER | HUGE),
@@ -22,10 +22,10 @@ FRAMEWORKS: Frameworks = {
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-  """Returns the rows of the frameworks that can be imported, and why others cannot.
+  """Returns the rows of the frameworks that can be imported, and the reasons why others cannot.
 
   Raises:
-    ValueError: the frameworks do not have the same number of parameters, or one does not learn.
+    ValueError: a framework has another number of parameters, or its loss does not fall.
   """
   problem = problems.TOY if settings.small else problems.REFERENCE
   measured = frameworks.compare(settings, FRAMEWORKS, problem, problems.num_params(problem))

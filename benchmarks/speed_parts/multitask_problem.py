@@ -1,9 +1,9 @@
-"""What the multi-task networks train: `configs/multitask_busi.py` in numbers; needs numpy alone.
+"""The multi-task network as numbers, and its data, as in `configs/multitask_busi.py`.
 
-MobileNetV2, whose features a U-Net's decoder and a head of classes read. The decoder goes up in
-five levels: a 2×2 transposed convolution with a bias, the encoder's features of that size beside
-it, and twice 3×3 convolution, batch norm and ReLU; a 1×1 convolution is last. The head is the mean
-of the last features, a dense layer with ReLU, and a dense layer.
+The network is MobileNetV2 with a U-Net's decoder and a classification head. The decoder has five
+levels: a 2×2 transposed convolution with a bias, whose result is concatenated with the encoder's
+features of that size, and twice 3×3 convolution, batch norm and ReLU. A 1×1 convolution is last.
+The head takes the mean of the last features, then a dense layer with ReLU, and a dense layer.
 
 A problem's depth is the number of halvings in the encoder, and its filters are those of the
 decoder's finest level, which double from level to level.
@@ -19,7 +19,7 @@ NUM_LABELS = 2  # benign and malignant
 # 'balanced': n / (2 n_c), of the 437 benign and 210 malignant cases.
 LABEL_WEIGHTS = (647 / (2 * 437), 647 / (2 * 210))
 LOSS_WEIGHTS = {"cross_entropy": 5.0, "classification_weighted_cross_entropy": 1.0}
-# MobileNetV2 of width 1 without its classifier: Keras and torchvision say the same.
+# Of MobileNetV2 of width 1 without its classifier, in Keras and torchvision alike.
 ENCODER_PARAMS = 2_223_872
 ENCODER_FILTERS = (1280, 96, 32, 24, 16)  # of its features, coarsest first
 
@@ -33,15 +33,15 @@ def decoder_filters(problem: Problem) -> tuple[int, ...]:
 
 
 def make_labels(problem: Problem) -> np.ndarray:
-  """Returns diagnoses [B], int32: a third is malignant, as of the data set."""
+  """Returns diagnoses [B], int32; a third is malignant, as in BUSI."""
   return (np.arange(problem.batch) % 3 == 0).astype(np.int32)
 
 
 def num_params(problem: Problem) -> int:
-  """Returns how many numbers are trained."""
+  """Returns the number of parameters."""
   filters = decoder_filters(problem)
   coarse = (ENCODER_FILTERS[0], *filters)
-  skips = (*ENCODER_FILTERS[1:], 0)  # beside the finest level stands nothing
+  skips = (*ENCODER_FILTERS[1:], 0)  # the finest level has no skip
 
   def level(before: int, after: int, skip: int) -> int:
     """Counts the transposed convolution, and two convolutions with scale and shift each."""

@@ -1,9 +1,9 @@
-"""What all frameworks train: a network as numbers, and pictures; needs numpy alone.
+"""The network that all frameworks train, as numbers, and its data; imports numpy alone.
 
-The reference is the U-Net that the speed of frameworks is compared on: on each level of encoder and
-decoder two times 3×3 convolution, batch norm and ReLU; down by 2×2 max pooling, up by a 2×2
+The reference is a U-Net. Each level of encoder and decoder has two times 3×3 convolution, batch
+norm and ReLU. Between levels are 2×2 max pooling in the encoder, and in the decoder a 2×2
 transposed convolution, whose result is concatenated with the encoder's. A convolution has a bias
-unless batch norm follows, which would cancel it; with those biases too the network has 1,943,778
+unless batch norm follows, which would cancel it; with these biases the network would have 1,943,778
 parameters.
 """
 
@@ -22,9 +22,9 @@ LOSSES = ("cross_entropy", "soft_iou", "soft_dice")
 class Problem(NamedTuple):
   """A network and its input."""
 
-  depth: int = 4  # how many times the picture is halved
-  filters: int = 16  # of the first level
-  size: int = 128  # side of a picture
+  depth: int = 4  # how many times the image is halved
+  filters: int = 16  # channels of the first level
+  size: int = 128  # side of an image, pixels
   batch: int = 16
   num_classes: int = 2
   seed: int = 0
@@ -35,12 +35,12 @@ TOY = Problem(depth=1, filters=4, size=16, batch=4)  # compiles in seconds
 
 
 def level_sizes(problem: Problem) -> list[int]:
-  """Returns the filters of all levels."""
+  """Returns the channels of all levels."""
   return [problem.filters << level for level in range(problem.depth + 1)]
 
 
 def num_params(problem: Problem) -> int:
-  """Returns how many numbers are trained."""
+  """Returns the number of parameters."""
   sizes = level_sizes(problem)
 
   def block(before: int, after: int) -> int:

@@ -1,4 +1,4 @@
-"""Training speed with one number of the reference varied at a time."""
+"""The part 'scaling': training speed while one number of the reference is varied."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ VALUES: dict[str, tuple[int, ...]] = {
   "losses": (1, 2, 3, 4, 6, 8),
 }
 SMALL: dict[str, tuple[int, ...]] = {"batch": (2,), "losses": (8,)}
-# The first K are trained under.
+# A network with K losses is trained under the first K of these.
 LOSSES = (
   "cross_entropy",
   "soft_iou",
@@ -55,7 +55,7 @@ def measure(settings: Settings) -> dict[str, Any]:
 
 
 def plan(problem: Problem, varied: str, value: int) -> tuple[str, str, Problem, dict[str, Any]]:
-  """Returns what is opened for one value."""
+  """Returns the worker to open for one value."""
   changed = problem if varied == "losses" else problem._replace(**{varied: value})
   losses = LOSSES[: value if varied == "losses" else 3]
   return "mlseg", "in_mlseg", changed, {"runs": ["train"], "losses": losses}

@@ -1,4 +1,4 @@
-"""Strategies for several models, beside a Python loop over one compiled step."""
+"""The part 'seeds': strategies for several models, beside a Python loop over one compiled step."""
 
 import contextlib
 from typing import Any
@@ -10,7 +10,7 @@ from speed_parts import workers
 from speed_parts.workers import Cell, Settings
 
 BASELINE = "a Python loop over one step"
-# By name in the table: the strategy and the devices that the models are spread over.
+# By name in the table: the strategy, and the number of devices that the models are spread over.
 STRATEGIES: dict[str, tuple[str, int]] = {
   BASELINE: ("python", 1),
   "vmap": ("vmap", 1),
@@ -18,8 +18,8 @@ STRATEGIES: dict[str, tuple[str, int]] = {
   "loop, written out in one program": ("loop", 1),
   "map over two devices": ("map", 2),
 }
-LARGEST_LOOP = 4  # models that are written out: XLA's time grows with them
-SIZES = ((2, 2), (4, 2), (8, 2), (2, 16), (4, 16))  # models, batch
+LARGEST_LOOP = 4  # most models of an unrolled loop, whose compile time grows with them
+SIZES = ((2, 2), (4, 2), (8, 2), (2, 16), (4, 16))  # number of models, batch size
 
 
 def measure(settings: Settings) -> dict[str, Any]:
@@ -30,12 +30,12 @@ def measure(settings: Settings) -> dict[str, Any]:
   """
   problem = problems.TOY if settings.small else problems.REFERENCE
   rows, raw = [], {}
-  for members, batch in ((2, 2),) if settings.small else SIZES:
+  for count, batch in ((2, 2),) if settings.small else SIZES:
     with contextlib.ExitStack() as stack:
       changed = problem._replace(batch=batch)
       plans = {
-        name: ("mlseg", "in_seeds", changed, {**options, "members": members})
-        for name, options in strategies(settings, members).items()
+        name: ("mlseg", "in_seeds", changed, {**options, "models": count})
+        for name, options in strategies(settings, count).items()
       }
       opened = stack.enter_context(workers.opened(settings, plans))
       if opened.failed:
@@ -49,24 +49,24 @@ def measure(settings: Settings) -> dict[str, Any]:
       rows.append(
         {
           "strategy": name,
-          "members": members,
+          "models": count,
           "batch": batch,
           "ratio": workers.quartiles([its / loop for its, loop in pairs]),
-          "milliseconds": 1e3 * workers.quartiles(of_name["seconds"])[1] / members,
+          "milliseconds": 1e3 * workers.quartiles(of_name["seconds"])[1] / count,
           "compile_cpu_seconds": facts[name]["compile_cpu_seconds"],
         }
       )
-      raw[f"{name}, {members} models, batch {batch}"] = of_name
+      raw[f"{name}, {count} models, batch {batch}"] = of_name
   return {"problem": problem._asdict(), "rows": rows, "rounds": raw}
 
 
-def strategies(settings: Settings, members: int) -> dict[str, dict[str, Any]]:
+def strategies(settings: Settings, count: int) -> dict[str, dict[str, Any]]:
   """Returns the options of each strategy that is measured for a number of models."""
   chosen = {}
   for name, (strategy, devices) in STRATEGIES.items():
     if devices > 1 and settings.device != "cpu":
-      continue  # a CPU can be any number of devices; GPUs are as many as there are
-    if strategy == "loop" and members > LARGEST_LOOP:
+      continue  # a CPU can be split into any number of devices, GPUs cannot
+    if strategy == "loop" and count > LARGEST_LOOP:
       continue
     if settings.small and name not in (BASELINE, "vmap", "map over two devices"):
       continue
@@ -75,7 +75,7 @@ def strategies(settings: Settings, members: int) -> dict[str, dict[str, Any]]:
 
 
 def check(losses: list[list[float]]) -> None:
-  """Checks that all strategies begin with the same models, which differ from each other."""
+  """Checks that all strategies start with the same models, and that these models differ."""
   first = np.array(losses[0])
   if not all(np.allclose(first, of_one, rtol=1e-4) for of_one in losses):
     raise ValueError(f"the strategies do not give the same first losses: {losses}")

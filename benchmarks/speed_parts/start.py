@@ -1,4 +1,4 @@
-"""From the start of the main command to its first logged step, cold and with compiled programs."""
+"""The part 'start': time from the start of the main command to its first logged step."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ LIMIT = 300  # seconds
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-  """Returns rows without and with an earlier run's compiled programs."""
+  """Returns a row without compiled programs in the cache, and one with those of an earlier run."""
   config = "smoke" if settings.small else "dmf_busi"
   times: dict[str, list[float]] = {"cold": [], "compiled earlier": []}
   for _ in range(1 if settings.small else 3):
@@ -34,7 +34,7 @@ def seconds_to_first_line(settings: Settings, config: str, cache: str) -> float:
   """Starts the main command, waits for the first line of its metrics, and kills it.
 
   Raises:
-    RuntimeError: it ended before, or took too long.
+    RuntimeError: the command ended before its first line, or took too long.
   """
   with tempfile.TemporaryDirectory() as folder:
     metrics = pathlib.Path(folder) / "run" / "metrics.jsonl"

@@ -1,4 +1,4 @@
-"""Several seeds in one command, beside as many commands of one seed: time from start to table."""
+"""The part 'sweep': the time of several seeds in one command, beside one command for each seed."""
 
 import subprocess
 import tempfile
@@ -13,7 +13,7 @@ STRATEGIES = {"one command": "auto", "one command, loop": "loop"}
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-  """Returns a row for each way; all begin without compiled programs and keep their own."""
+  """Returns a row for each way; each begins with an empty cache of compiled programs."""
   config, seeds, epochs = ("smoke", 2, 1) if settings.small else ("dmf_busi", 8, 2)
   flags = [f"--config=configs/{config}.py", f"--config.num_epochs={epochs}"]
   strategies = {"one command": "auto"} if settings.small else STRATEGIES
@@ -40,7 +40,7 @@ def run(settings: Settings, options: list[str], cache: str) -> float:
   """Runs the main command to its end and returns the seconds that it took.
 
   Raises:
-    RuntimeError: it failed.
+    RuntimeError: the command failed.
   """
   with tempfile.TemporaryDirectory() as folder:
     command = [settings.pythons["mlseg"], "-m", "mlseg.main", f"--workdir={folder}/run", *options]

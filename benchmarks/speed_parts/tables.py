@@ -1,4 +1,4 @@
-"""From the numbers in the JSON file to Markdown; looks at nothing else."""
+"""Turns the numbers of the JSON file into a page of Markdown."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +29,7 @@ def span(ratio: list[float] | None) -> str:
 
 
 def of(name: str, show: Callable[[Any], str] = str) -> Callable[[Row], str]:
-  """Returns what shows an entry of a row; '' where the row has none."""
+  """Returns a function that formats an entry of a row; '' if the row has none."""
   return lambda row: "" if row.get(name) is None else show(row[name])
 
 
@@ -69,7 +69,7 @@ COLUMNS: dict[str, list[Column]] = {
   ],
   "seeds": [
     ("strategy", of("strategy")),
-    ("models", of("members")),
+    ("models", of("models")),
     ("batch", of("batch")),
     ("time per model and step", of("ratio", span)),
     ("ms", of("milliseconds", number)),
@@ -112,21 +112,21 @@ NOTES = {
   "frameworks": "Blocks of steps of all frameworks alternate in random order. Median and best of"
   " the blocks; ratios are taken within a round: median and quartiles, above 1 mlseg is faster."
   " On a CPU, mlseg has huge pages for its memory, as its command gives them to itself; the others"
-  " are shown as they come, and with the same settings.",
+  " are measured with their default settings, and with these.",
   "multitask": "The recipe `configs/multitask_busi.py` beside the same network, losses and"
   " optimiser in PyTorch on torchvision's MobileNetV2, without augmentation; measured as the table"
-  " of frameworks. PyTorch has channels last where nothing else is said.",
-  "memory": "Arguments and temporaries as XLA plans them;"
-  " of the process its largest resident size.",
+  " of frameworks. PyTorch has channels last unless the row says otherwise.",
+  "memory": "Arguments and temporaries are planned by XLA; that of the process is its peak resident"
+  " size.",
   "scaling": "Each row varies one number of the reference; the configurations alternate as above.",
   "seeds": "Relative to a Python loop over one compiled step, beside it in the same round: median"
   " and quartiles, below 1 is faster than the loop.",
   "floor": "The floor is the larger of arithmetic at the speed of a large matrix product and of"
   " reading and writing the operands of each convolution once at the speed of a copy.",
-  "start": "From the start of the process to the first line of its metrics, median.",
+  "start": "Time from the start of the process to the first line of its metrics, median.",
   "sweep": "Wall time from the start of a process to its end, compilation, evaluation and figures"
-  " included. Each way begins without compiled programs; commands of one seed after the first find"
-  " those of the first.",
+  " included. Each way begins without compiled programs; with one command for each seed, the"
+  " commands after the first find the programs of the first.",
 }
 RUNS = ("run", {"train": "Training step", "evaluate": "Evaluation"})
 SPLITS = {"frameworks": RUNS, "multitask": RUNS}

@@ -1,11 +1,12 @@
-"""A process that holds one framework: it builds, says so, and then runs what it is told to.
+"""A process that holds one framework, and runs its training steps on request.
 
     python -m speed_parts.worker
 
-The parent writes one JSON object a line and reads one for each. First
-`{"module": NAME, "problem": {...}, "options": {...}}`: the module's `open_session` builds, and the
-answer holds its facts. Then `{"run": NAME, "steps": n}`: the answer holds the seconds of n steps
-and what the run returned. Between two lines the process waits in a read and uses no core.
+The parent writes one JSON object per line and reads one answer for each. The first is
+`{"module": NAME, "problem": {...}, "options": {...}}`: the module's `open_session` builds the
+network, and the answer holds its facts. The others are `{"run": NAME, "steps": n}`: the answer
+holds the seconds of n steps and the value that the run returned. Between two requests the process
+waits for input and uses no core.
 """
 
 import importlib
@@ -20,12 +21,12 @@ from speed_parts.problem import Problem
 
 
 class Session(NamedTuple):
-  """What a framework's `open_session(problem, options)` returns.
+  """The result of a framework's `open_session(problem, options)`.
 
   Attributes:
-    facts: of its versions, its parameters, its compilation; JSON.
-    runs: by name, a function of n that runs n steps, waits for the device, and returns a number,
-      the last loss, or another JSON value that describes the run.
+    facts: versions, number of parameters, compile times; JSON values.
+    runs: functions by name; each runs n steps, waits for the device, and returns the last loss or
+      another JSON value that describes the run.
   """
 
   facts: dict[str, Any]
@@ -33,9 +34,9 @@ class Session(NamedTuple):
 
 
 def main() -> None:
-  """Answers until the input ends."""
+  """Answers requests until the input ends."""
   answers = os.fdopen(os.dup(1), "w")
-  os.dup2(2, 1)  # whatever a library prints is not an answer
+  os.dup2(2, 1)  # the output of libraries goes to stderr, away from the answers
   runs: dict[str, Callable[[int], Any]] = {}
   for line in sys.stdin:
     request = json.loads(line)
@@ -54,5 +55,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  # Under the name that the frameworks' modules import, there is one Session.
+  # Imported under its name, so that this module and those of the frameworks share one Session.
   importlib.import_module("speed_parts.worker").main()

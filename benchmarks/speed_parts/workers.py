@@ -1,4 +1,4 @@
-"""The parent's side: starting workers, and timing them one after the other in random order."""
+"""Starts worker processes, and times their runs in turn and in random order."""
 
 import contextlib
 import fcntl
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 from mlseg.devices.runtime import TUNABLES
 from speed_parts.problem import Problem
 
-HOLD_SECONDS = 50  # after which others may have the machine, between two rounds
+HOLD_SECONDS = 50  # after which the lock is released for others between two rounds
 Item = TypeVar("Item")
 BENCHMARKS = pathlib.Path(__file__).resolve().parent.parent
 
@@ -28,21 +28,21 @@ class Settings(NamedTuple):
 
   device: str  # 'cpu' or 'gpu'
   threads: int
-  small: bool
+  small: bool  # whether toy sizes are measured
   rounds: int
-  block_seconds: float  # that one block of steps should take
-  lock: str  # file; '' for none
-  pythons: dict[str, str]  # the interpreter of 'mlseg', 'torch' and 'tensorflow'
-  frameworks: tuple[str, ...] = ()  # which of the frameworks; none: all
+  block_seconds: float  # time that one block of steps should take
+  lock: str  # file to lock; '' for none
+  pythons: dict[str, str]  # the interpreters of 'mlseg', 'torch' and 'tensorflow'
+  frameworks: tuple[str, ...] = ()  # names of the frameworks to measure; (): all
 
 
 class WorkerError(RuntimeError):
-  """A worker ended before it answered; the text is the last that it said."""
+  """A worker ended before it answered; the message is the last line of its output."""
 
 
 @contextlib.contextmanager
 def machine(settings: Settings, alone: bool) -> Iterator[None]:
-  """Holds the machine's lock where there is one: alone for timings, with others for the rest."""
+  """Holds the machine's lock if there is one: exclusively for timings, shared for the rest."""
   if not settings.lock:
     yield
     return
@@ -52,7 +52,7 @@ def machine(settings: Settings, alone: bool) -> Iterator[None]:
 
 
 def in_turns(settings: Settings, items: Sequence[Item], alone: bool = True) -> Iterator[Item]:
-  """Yields items under the machine's lock, which goes round when it was held for long."""
+  """Yields items while the machine's lock is held, and releases it between items after a while."""
   left = list(items)
   while left:
     with machine(settings, alone):
@@ -70,26 +70,26 @@ def environment(settings: Settings, **extra: str) -> dict[str, str]:
     ),
     "JAX_PLATFORMS": "cpu" if settings.device == "cpu" else "",
     "OMP_NUM_THREADS": str(settings.threads),
-    # Intel's OpenMP keeps idle threads spinning for 200 ms, in which another worker is timed; GNU's
-    # stops by itself within about a millisecond.
+    # Intel's OpenMP keeps idle threads spinning for 200 ms, while another worker is already timed;
+    # GNU's threads stop within about a millisecond.
     "KMP_BLOCKTIME": "1",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     "TF_CPP_MIN_LOG_LEVEL": "2",
-    # At toy size what counts is that everything compiles, and soon.
+    # At toy size nothing but a short compilation matters.
     **({"XLA_FLAGS": "--xla_backend_optimization_level=0"} if settings.small else {}),
     **extra,
   }
 
 
 class Worker:
-  """A process with one framework, built; a context manager that ends it."""
+  """A process with a framework whose network is built; as a context manager it ends the process."""
 
   def __init__(
     self, settings: Settings, python: str, module: str, problem: Problem, options: dict[str, Any]
   ):
     self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
-    # As `mlseg.main` starts itself again on a CPU; others where a row says so.
+    # On a CPU `mlseg.main` restarts itself with these settings; other rows state them if they do.
     options = dict(options)
     huge_pages = options.pop("huge_pages", python == "mlseg") and settings.device == "cpu"
     self._process = subprocess.Popen(
@@ -111,7 +111,7 @@ class Worker:
     self.runs: list[str] = answer["runs"]
 
   def run(self, name: str, steps: int) -> dict[str, Any]:
-    """Returns `seconds` and `value` of a run of n steps."""
+    """Returns `seconds` and `value` of a run of several steps."""
     return self._ask({"run": name, "steps": steps})
 
   def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -140,19 +140,19 @@ class Worker:
 
 
 class Opened(NamedTuple):
-  """Workers by name, and why others could not be opened."""
+  """The workers by name, and the reasons why others could not be opened."""
 
   workers: dict[str, Worker]
   failed: dict[str, str]
 
 
-# By name: which interpreter, module, problem and options.
+# By name: interpreter, module, problem and options of a worker.
 Plans = Mapping[str, tuple[str, str, Problem, dict[str, Any]]]
 
 
 @contextlib.contextmanager
 def opened(settings: Settings, plans: Plans, alone: bool = False) -> Iterator[Opened]:
-  """Opens workers one after another, alone on the machine if their building is timed."""
+  """Opens workers one after another; `alone` if nothing else may run while they compile."""
 
   def build(name: str) -> Worker | WorkerError:
     try:
@@ -161,7 +161,7 @@ def opened(settings: Settings, plans: Plans, alone: bool = False) -> Iterator[Op
       return error
 
   with contextlib.ExitStack() as stack:
-    if settings.small:  # nobody looks at the times of building, so two are built at once
+    if settings.small:  # compile times do not matter, so two workers are built at once
       with ThreadPoolExecutor(2) as pool:
         built = dict(zip(plans, pool.map(build, plans), strict=True))
     else:
@@ -173,7 +173,7 @@ def opened(settings: Settings, plans: Plans, alone: bool = False) -> Iterator[Op
 
 
 class Cell(NamedTuple):
-  """What is timed: one run of one worker."""
+  """One timing: a run of a worker."""
 
   name: str
   worker: Worker
@@ -181,10 +181,10 @@ class Cell(NamedTuple):
 
 
 def time_cells(settings: Settings, cells: list[Cell]) -> dict[str, dict[str, Any]]:
-  """Returns by cell the number of steps in a block, and the seconds per step in each round.
+  """Returns the steps in a block and the seconds per step in each round, by the name of the cell.
 
-  In every round each cell runs one block, in a new order, while the others wait; so a slow moment
-  of the machine does not meet one of them alone, and ratios within a round are sound.
+  In every round each cell runs one block, in a new random order, while the others wait. So a slow
+  moment of the machine affects all of them, and the ratios within a round are meaningful.
   """
   steps = {}
   for cell in in_turns(settings, cells):
@@ -203,7 +203,7 @@ def time_cells(settings: Settings, cells: list[Cell]) -> dict[str, dict[str, Any
 
 
 def describe_machine(settings: Settings) -> dict[str, Any]:
-  """Returns what the numbers were measured on."""
+  """Returns device, threads and versions of the measurement."""
   code = "import jax, sys; print(jax.devices()[0].device_kind, jax.__version__, sep='|')"
   python = settings.pythons["mlseg"]
   command = subprocess.run(

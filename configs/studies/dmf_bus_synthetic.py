@@ -1,9 +1,9 @@
-"""Dynamic Memory Fusion on BUS synthetic: table 3 of the paper, and what it leaves open.
+"""Dynamic Memory Fusion on BUS synthetic: table 3 of the paper, and further weightings.
 
     python -m mlseg.sweep --study=configs/studies/dmf_bus_synthetic.py --config.data.root=DIR
 
-The same cells as of `dmf_busi.py`. The data are not part of the project: the recipe says where they
-are; no score is known yet.
+The cells are those of `dmf_busi.py`. The data are not part of the project; the recipe names their
+source. No score has been measured.
 
 Reference: Golnari & Diba, arXiv 2410.19745.
 """
@@ -15,7 +15,7 @@ _BUSI = runpy.run_path(str(pathlib.Path(__file__).with_name("dmf_busi.py")))
 
 
 def get_study() -> dict:
-  """Returns what is trained, and how it is tabulated."""
+  """Returns the grid of cells, and how their scores are tabulated."""
   own = {
     "name": "dmf_bus_synthetic",
     "config": "../dmf_bus_synthetic.py",

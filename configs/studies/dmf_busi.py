@@ -1,13 +1,13 @@
-"""Dynamic Memory Fusion on BUSI: table 1 of the paper, on two splits, and what it leaves open.
+"""Dynamic Memory Fusion on BUSI: table 1 of the paper on two splits, and further weightings.
 
     python -m mlseg.sweep --study=configs/studies/dmf_busi.py
     python -m mlseg.sweep --study=configs/studies/dmf_busi.py --config.num_seeds=3   # on a CPU
 
-The thirteen rows of the paper (its base losses have gradients here, so `fixed` is equal weights of
-soft losses); other adaptive weightings, of values and of gradients; and the authors' demo, whose
-IoU and Dice losses are counted on arg-maxed masks and have no gradient. On two CPU cores a model
-takes four to ten minutes, and all cells with three seeds ten hours or more; `docs/dmf_study.md` has
-what came out at a smaller size.
+The rows are the thirteen of the paper, with soft base losses that have gradients (`fixed` has equal
+weights); eight other weightings, by loss values or by gradients; and the authors' demo, whose IoU
+and Dice losses are computed on arg-maxed masks and have no gradient. On two CPU cores a model takes
+four to ten minutes, and all cells with three seeds take ten hours or more. The results at a smaller
+size are in `docs/dmf_study.md`.
 
 Reference: Golnari & Diba, arXiv 2410.19745, table 1.
 """
@@ -25,11 +25,11 @@ OTHERS = (
   "random_weighting", "famo", "gradnorm", "upgrad",
 )  # fmt: skip
 DEMO = ("fixed", "variance+none", "mad+none", "bayesian+none")
-PER_EPOCH = ("dynamic_weight_average",)  # as it is published
+PER_EPOCH = ("dynamic_weight_average",)  # as in its publication
 
 
 def get_study() -> dict:
-  """Returns what is trained, and how it is tabulated."""
+  """Returns the grid of cells, and how their scores are tabulated."""
   methods = {name: {"variant": name} for name in PAPER}
   for name in OTHERS:
     methods[name] = {

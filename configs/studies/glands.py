@@ -2,8 +2,10 @@
 
     python -m mlseg.sweep --study=configs/studies/glands.py --config.data.root=DIR
 
-Its eleven rows, and Dynamic Memory Fusion, DWA, UPGrad and variances learned by Adam on all four
-losses, on the published division, whose patients recur, and on one that keeps patients on one side.
+The methods are its eleven rows, and on all four losses Dynamic Memory Fusion, DWA, UPGrad, and
+variances learned by Adam. The splits are the published division, in which patients recur, and one
+that keeps each patient in one part. The results at a smaller size are in
+`docs/uncertainty_study.md`.
 """
 
 LABELS = {
@@ -24,11 +26,11 @@ OTHERS = {
   "DWA": "dynamic_weight_average",
   "UPGrad": "upgrad",
 }
-PER_EPOCH = ("dynamic_weight_average",)  # as it is published
+PER_EPOCH = ("dynamic_weight_average",)  # as in its publication
 
 
 def get_study() -> dict:
-  """Returns what is trained, and how it is tabulated."""
+  """Returns the grid of cells, and how their scores are tabulated."""
   methods: dict = {label: {"variant": variant} for label, variant in LABELS.items()}
   for label, name in OTHERS.items():
     methods[f"c+s+t+g, {label}"] = {

@@ -1,15 +1,17 @@
-"""Figure 2 of BenTaieb & Hamarneh: how two weights share what there is.
+"""Figure 2 of BenTaieb & Hamarneh: scores over the ratio of two weights, λ and 1 - λ.
 
     python -m mlseg.sweep --study=configs/studies/glands_sweep.py --config.data.root=DIR
 
-λ of the class and 1 - λ of the segments; and of the topology and the geometry, beside the segments.
+In the first rows λ weighs the class and 1 - λ the segmentation. In the others λ weighs the topology
+and 1 - λ the geometry, beside a segmentation loss of weight 1. The results at a smaller size are in
+`docs/uncertainty_study.md`.
 """
 
 SHARES = tuple(n / 10 for n in range(1, 10))
 
 
 def get_study() -> dict:
-  """Returns what is trained, and how it is tabulated."""
+  """Returns the grid of cells, and how their scores are tabulated."""
   rows = {}
   for share in SHARES:
     rest = round(1 - share, 1)

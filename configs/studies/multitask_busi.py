@@ -1,12 +1,14 @@
-r"""Multi-task U-Net on BUSI: against its parts, other networks, ratios, and weightings that adapt.
+r"""Multi-task U-Net on BUSI, compared with single tasks, other networks, ratios and weightings.
 
     python -m mlseg.sweep --study=configs/studies/multitask_busi.py
     python -m mlseg.sweep --study=configs/studies/multitask_busi.py --cells='mobilenet_v2/*'
 
-Cross-validation, each seed a fold, whose paired t-test is that over seeds:
+A cross-validation trains one fold per seed, and its paired t-test is the one over seeds:
 
     python -m mlseg.sweep --study=configs/studies/multitask_busi.py \
         --config.data.num_folds=5 --config.num_seeds=5
+
+The results at a smaller size are in `docs/multitask_study.md`.
 """
 
 RATIOS = ((1, 1), (2, 1), (10, 1), (1, 2), (1, 5), (1, 10))
@@ -19,7 +21,7 @@ REFERENCE = "joint, 5:1"
 
 
 def get_study() -> dict:
-  """Returns what is trained, and how it is tabulated."""
+  """Returns the grid of cells, and how their scores are tabulated."""
   return {
     "name": "multitask_busi",
     "config": "../multitask_busi.py",
@@ -36,7 +38,7 @@ def get_study() -> dict:
 
 
 def methods() -> dict:
-  """Returns the rows: settings by label."""
+  """Returns the settings of each row, by its label."""
   joint, parts = "joint+mobilenet_v2", ("segmentation", "classification")
   rows: dict = {REFERENCE: {"variant": joint}}
   rows |= {f"{part} alone": {"variant": f"{part}+mobilenet_v2"} for part in parts}
@@ -52,7 +54,7 @@ def methods() -> dict:
     weights = (float(first), float(second))
     rows[f"joint, {first}:{second}"] = {"variant": joint, "weighting.fixed": weights}
   for label, name in ADAPTIVE.items():
-    per_epoch = name == "dynamic_weight_average"  # as it is published
+    per_epoch = name == "dynamic_weight_average"  # as in its publication
     rows[f"joint, {label}"] = {
       "variant": joint, "weighting.name": name, "weighting.per_epoch": per_epoch
     }  # fmt: skip

@@ -1,6 +1,8 @@
-"""The study of `multitask_busi.py` on other pictures.
+"""The study of `multitask_busi.py` on prostate biopsies (PANDA).
 
-python -m mlseg.sweep --study=configs/studies/multitask_panda.py --config.data.root=DIR
+    python -m mlseg.sweep --study=configs/studies/multitask_panda.py --config.data.root=DIR
+
+No score has been measured.
 """
 
 import pathlib
@@ -10,7 +12,7 @@ _BASE = runpy.run_path(str(pathlib.Path(__file__).with_name("multitask_busi.py")
 
 
 def get_study() -> dict:
-  """Returns what is trained, and how it is tabulated."""
+  """Returns the grid of cells, and how their scores are tabulated."""
   study = _BASE["get_study"]()
   study |= {"name": "multitask_panda", "config": "../multitask_panda.py"}
   return study

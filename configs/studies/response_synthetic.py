@@ -1,11 +1,12 @@
-"""Several losses against one on the generated cohort, with its signal and without.
+"""Several losses against one on the generated cohort, with its labels and with shuffled ones.
 
     python -m mlseg.data.response_cohort --backgrounds=CT --out=cohort
     python -m mlseg.sweep --study=configs/studies/response_synthetic.py --config.data.root=cohort
 
-The outcome's loss alone, all five losses under several weightings, and all but one; in a
-five-fold cross-validation, of which each seed tests a fold. With labels that are shuffled in five
-ways two of the rows show what chance gives.
+The methods are the outcome's loss alone, all five losses under several weightings, and all losses
+but one. Each seed tests one fold of a five-fold cross-validation. Two of the methods are also
+trained on labels that are shuffled in five ways, which shows the scores of chance. The results are
+in `docs/response_study.md`.
 """
 
 WEIGHTINGS = {
@@ -21,7 +22,7 @@ LABELS = {"planted": "manifest.csv", "shuffled": "shuffled.csv"} | {
 
 
 def get_study() -> dict:
-  """Returns what is trained, and how it is tabulated."""
+  """Returns the grid of cells, and how their scores are tabulated."""
   methods: dict = {"classification": {"variant": "classification"}}
   methods |= {label: {"variant": "all", **own} for label, own in WEIGHTINGS.items()}
   for term in WITHOUT:

@@ -1,11 +1,11 @@
-r"""Takes from a study's folder what is committed here, and scores its models on training pictures.
+r"""Copies a study's tables and figures here, and scores its models on their training images.
 
     python -m mlseg.report runs/dmf_busi-HASH --out=report
     python docs/dmf_study/collect.py --study_dir=runs/dmf_busi-HASH --report=report \
         --cells='random/*'
 
-The score on pictures that a model was trained on belongs in no table of results; it is here to say
-how far a published number could come from there. One row per cell and seed, in `training.csv`.
+Scores on training images are no results. They are in `training.csv`, a row per cell and seed, to
+show whether a published number could be such a score.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from mlseg.models import Outputs
 from mlseg.prediction import trained
 from mlseg.recipe import data as recipe_data
 from mlseg.training.evaluation import make_evaluate
+from mlseg.workdir import run_folder, split_file
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -44,9 +45,11 @@ SETTING = (
 def main() -> None:
   """Writes the files beside this one."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument("--study_dir", required=True, type=pathlib.Path, help="of mlseg.sweep")
-  parser.add_argument("--cells", default="*", help="which cells are scored on their training part")
-  parser.add_argument("--report", required=True, type=pathlib.Path, help="of mlseg.report")
+  parser.add_argument("--study_dir", required=True, type=pathlib.Path, help="folder of mlseg.sweep")
+  parser.add_argument(
+    "--cells", default="*", help="pattern of the cells that are scored on their training images"
+  )
+  parser.add_argument("--report", required=True, type=pathlib.Path, help="folder of mlseg.report")
   options = parser.parse_args()
   shutil.rmtree(HERE / "figures", ignore_errors=True)
   (HERE / "figures").mkdir()
@@ -67,13 +70,13 @@ def main() -> None:
 
 
 def score_training(workdir: pathlib.Path) -> dict[int, dict[str, float]]:
-  """Returns by seed the scores of a run's models on the pictures that they were trained on."""
+  """Returns by seed the scores of a run's models on the images that they were trained on."""
   run = trained.load(workdir)
   cases = recipe_data.load_cases(run.data)
-  if cases.fingerprint != json.loads((workdir / "config.json").read_text())["data"]:
+  if cases.fingerprint != run_folder.read(workdir).data:
     raise SystemExit(f"{workdir}: was trained on other data")
-  split = json.loads((workdir / "split.json").read_text())["seeds"]
-  place = {name: n for n, name in enumerate(cases.ids)}
+  split = split_file.read(workdir)
+  index_of = {name: n for n, name in enumerate(cases.ids)}
 
   def predict(variables: dict, images: jax.Array) -> Outputs:
     return run.model.apply(variables, pipeline.to_float(images), False)[0]
@@ -81,7 +84,7 @@ def score_training(workdir: pathlib.Path) -> dict[int, dict[str, float]]:
   test = jax.jit(make_evaluate(predict, len(cases.class_names), run.config.batch_size))
   scores = {}
   for n, seed in enumerate(run.seeds):
-    index = np.array([place[name] for name in split[str(seed)]["train"]])
+    index = np.array([index_of[name] for name in split.parts[seed]["train"]])
     variables = jax.tree.map(lambda leaf, n=n: leaf[n], run.variables)
     table = summarize(np.asarray(test(variables, cases.images[index], cases.masks[index]).counts))
     scores[seed] = {name: table[name] for name in SCORES}

@@ -1,4 +1,4 @@
-"""The numbers that `docs/dmf_study.md` speaks of, from the committed rows."""
+"""The numbers in `docs/dmf_study.md`, from the committed rows."""
 
 import statistics
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ class Spread(NamedTuple):
 
 
 class Study(Scores):
-  """The rows of the study, and what can be asked of them.
+  """The rows of the study, with the numbers that its page needs.
 
   Args:
     study: of `study.json`.
@@ -28,7 +28,7 @@ class Study(Scores):
     comparisons: of `comparisons.csv`.
     training: of `training.csv`.
     setting: of `setting.json`.
-    at_full_size: Dice of the recipe's own row, as its head has it.
+    at_full_size: Dice of the recipe at full size, as its docstring gives it.
   """
 
   def __init__(
@@ -46,7 +46,7 @@ class Study(Scores):
     self._dice, self._comparisons, self._training = dice, comparisons, training
 
   def paper(self, split: str) -> list[str]:
-    """Returns the rows of the paper's table that are complete on a split."""
+    """Returns the methods of the paper's table that are complete on a split."""
     return [method for method in self.published if method in self.methods(split=split)]
 
   def spread(self, split: str, methods: Iterable[str], metric: str) -> Spread:
@@ -83,7 +83,7 @@ class Study(Scores):
     return float(result.statistic), float(result.pvalue)
 
   def leaks(self, split: str, methods: Sequence[str]) -> dict[str, float]:
-    """Returns how many test cases have a near-duplicate in training, and the Dice of both kinds.
+    """Returns the share of test cases with a near-duplicate in training, and Dice with and without.
 
     'low' and 'high' are the 95 % interval of the difference, by Welch's t over cases.
     """
@@ -103,7 +103,7 @@ class Study(Scores):
     }
 
   def on_training(self, split: str, methods: Iterable[str], metric: str) -> float:
-    """Returns the mean score on the pictures that the models were trained on."""
+    """Returns the mean score on the images that the models were trained on."""
     own = set(methods)
     return statistics.fmean(
       float(row[metric]) for row in self._training if row["split"] == split and row["method"] in own
@@ -111,7 +111,7 @@ class Study(Scores):
 
 
 def percent(value: float, digits: int = 1) -> str:
-  """Returns a share in percent, without the sign.
+  """Returns a share in percent, without the percent sign.
 
   Example:
     >>> percent(0.6283)

@@ -3,7 +3,7 @@
     python docs/dmf_study/make.py           # writes them
     python docs/dmf_study/make.py --check   # exit code 1 where one of them differs
 
-`collect.py` brings the rows here from a study's folder.
+`collect.py` copies the rows from a study's folder.
 """
 
 import ast
@@ -28,7 +28,7 @@ START, END = "<!-- table of docs/dmf_study/make.py -->\n", "<!-- end of the tabl
 
 
 def make() -> dict[pathlib.Path, str]:
-  """Returns by path the text of each file that is made."""
+  """Returns the text of each file by its path."""
   description = json.loads((HERE / "study.json").read_text())
   rows, dice, training = (
     files.read_csv(HERE / f"{name}.csv") for name in ("rows", "dice", "training")
@@ -54,7 +54,7 @@ def make() -> dict[pathlib.Path, str]:
 
 
 def _at_full_size() -> list[str]:
-  """Returns the scores in the head of the recipe, mean ± standard deviation in percent."""
+  """Returns the scores in the recipe's docstring, mean ± standard deviation in percent."""
   recipe = ast.parse((pages.ROOT / "configs" / "dmf_busi.py").read_text())
   return re.findall(r"^- Dice.*: (.*) %$", ast.get_docstring(recipe) or "", re.MULTILINE)
 

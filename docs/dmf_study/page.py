@@ -3,7 +3,7 @@
 from findings import DEMO, Study, percent
 from pages import recipe, sweep_command, wrapped
 
-from mlseg.report.tables import Cell, Table, to_markdown
+from mlseg.report.tables import Table, TableCell, to_markdown
 
 _POOLED = "dice_with_background_pooled"
 _PAPERS_BEST = "variance+class_balanced_dice"
@@ -163,13 +163,13 @@ def _table(study: Study, methods: list[str], *, with_tests: bool) -> Table:
   rows = []
   for method in methods:
     cells = [
-      Cell(study.score(method, metric, split=split), method == top)
+      TableCell(study.score(method, metric, split=split), method == top)
       for (split, metric), top in zip(columns, best, strict=True)
     ]
     if with_tests:
-      cells.insert(1, Cell(_against_fixed(study, method)))
+      cells.insert(1, TableCell(_against_fixed(study, method)))
     theirs = study.published.get(method, {}).get("dice")
-    rows.append((Cell(method), *cells, Cell(f"{theirs['mean']:.1f}" if theirs else "")))
+    rows.append((TableCell(method), *cells, TableCell(f"{theirs['mean']:.1f}" if theirs else "")))
   return Table("", tuple(header), tuple(rows))
 
 

@@ -1,10 +1,10 @@
-r"""Takes from the folders of studies what is committed here.
+r"""Copies the tables of studies here, and computes the ratios of weights.
 
     python docs/multitask_study/collect.py --study=busi:runs/multitask_busi-HASH \
         --study=lgg:runs/multitask_lgg-HASH
 
-Beside the study's own tables, `weights.csv` has by cell and seed how many times as much as the
-diagnosis the masks counted, in the mean of the first and of the last epoch.
+`weights.csv` has, by cell and seed, the weight of the loss of masks over that of the diagnosis: the
+mean ratio in the first and in the last epoch.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def weights(folder: pathlib.Path) -> list[dict]:
-  """Returns a row per cell and seed of networks that are trained under both losses."""
+  """Returns a row per cell and seed of the networks that are trained under both losses."""
   return [
     {**labels, "seed": seed, **values}
     for labels, run in pages.complete(folder)

@@ -17,18 +17,20 @@ import page  # beside this file
 import pages  # in the folder above
 from findings import Study
 
+from mlseg import files
+
 
 def make() -> dict[pathlib.Path, str]:
-  """Returns by path the text of each file that is made."""
+  """Returns the text of each file by its path."""
   made: dict[pathlib.Path, str] = {}
   studies = {}
   for folder in (HERE / name for name in page.TITLES if (HERE / name).is_dir()):
     description = json.loads((folder / "study.json").read_text())
-    files, tests = pages.comparisons(folder, description)
+    compared, tests = pages.comparisons(folder, description)
     rows, weights = (files.read_csv(folder / f"{n}.csv") for n in ("rows", "weights"))
     setting = json.loads((folder / pages.SETTING).read_text())
     studies[folder.name] = Study(description, rows, tests, setting, weights)
-    made |= files
+    made |= compared
   return made | {HERE.parent / "multitask_study.md": page.text(studies)}
 
 

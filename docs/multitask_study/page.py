@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from findings import Study
 from pages import recipe, sweep_command, wrapped
 
-from mlseg.report.tables import Cell, Table, to_markdown
+from mlseg.report.tables import Table, TableCell, to_markdown
 
 _DICE, _ACCURACY = "dice", "classification_accuracy"
 _COLUMNS = (("Dice", _DICE), ("accuracy", _ACCURACY), ("AUC", "roc_auc"))
@@ -135,10 +135,10 @@ def _table(study: Study) -> Table:
     header += [word, f"Δ {word}"] if name != "roc_auc" else [word]
   rows = []
   for method in study.methods():
-    cells = [Cell(method)]
+    cells = [TableCell(method)]
     for _, name in _COLUMNS:
-      cells.append(Cell(study.score(method, name), method == study.best(name)))
+      cells.append(TableCell(study.score(method, name), method == study.best(name)))
       if name != "roc_auc":
-        cells.append(Cell(study.difference(method, name)))
+        cells.append(TableCell(study.difference(method, name)))
     rows.append(tuple(cells))
   return Table("", tuple(header), tuple(rows))

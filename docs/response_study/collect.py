@@ -1,10 +1,10 @@
-r"""Takes from the folder of the study what is committed here, and draws it.
+r"""Copies the tables of the study here, and draws the figures.
 
     python docs/response_study/collect.py --study=runs/response_synthetic-HASH
 
 `answers.csv` has by cell, part (test or validation), seed and patient the label and the probability
-of the outcome; `covariates.csv` what else is known of the patients; `epochs.csv` by cell and seed
-the epoch that was kept, and how many there were.
+of the outcome; `covariates.csv` has the covariates of the patients; `epochs.csv` has, by cell and
+seed, the epoch that was kept and the last epoch.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from mlseg import files
 from mlseg.files import to_csv
 from mlseg.report import drawing, patients
 from mlseg.report.outcome import figures as outcome_figures
-from mlseg.workdir import patients as patient_files
+from mlseg.workdir import patients_file
 
 SETTING = (
   "num_seeds", "num_epochs", "patience", "batch_size", "data.num_folds", "data.image_size",
@@ -95,9 +95,9 @@ def figures(cells: list[tuple[dict[str, str], pathlib.Path]]) -> None:
     files.write_file(HERE / "figures" / "roc.png", roc.png)
     wanted = {"labels": findings.PLANTED, "method": findings.SHOWN[-1]}
     run = next(path for labels, path in cells if labels == wanted)
-    found = patient_files.read(run / "patients.npz")
-    for number, place in enumerate(patients.chosen(found, 2), start=1):
-      figure = patients.figure(findings.SHOWN[-1], found, place)
+    found = patients_file.read(run)
+    for number, index in enumerate(patients.chosen(found, 2), start=1):
+      figure = patients.figure(findings.SHOWN[-1], found, index)
       files.write_file(HERE / "figures" / f"patient_{number}.png", drawing.to_png(figure))
 
 

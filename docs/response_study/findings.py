@@ -1,4 +1,4 @@
-"""The numbers that `docs/response_study.md` speaks of, from the committed rows."""
+"""The numbers in `docs/response_study.md`, from the committed rows."""
 
 import functools
 import json
@@ -22,7 +22,7 @@ SHOWN = (SINGLE, "all, equal", "all, DWA")  # in figures
 
 
 class Study(Scores):
-  """The rows of the study, and what can be asked of them.
+  """The rows of the study, with the numbers that its page needs.
 
   Args:
     study: of `study.json`.
@@ -47,7 +47,7 @@ class Study(Scores):
     self.outcomes = functools.cache(self._outcomes)
 
   def _outcomes(self, labels: str) -> dict[str, Any]:
-    """Returns what `mlseg.outcomes.summarize` does of all methods, the single loss first."""
+    """Returns the numbers of all methods, the single loss first."""
     names = self.methods(labels=labels)
     return outcome_numbers.summarize({name: self._run(labels, name) for name in names})
 
@@ -66,7 +66,7 @@ class Study(Scores):
     return RunRows(parts["test"], parts["validation"], None, known)
 
   def shuffles(self) -> list[str]:
-    """Returns the ways in which labels are shuffled."""
+    """Returns the names of the cells with shuffled labels."""
     return [n for n in dict.fromkeys(row["labels"] for row in self._rows) if n.startswith(SHUFFLED)]
 
   def by_chance(self, method: str) -> dict[str, Any]:
@@ -87,17 +87,17 @@ class Study(Scores):
     return metrics.paired_tests(first, second).p_t
 
   def num_validating(self) -> int:
-    """Returns how many patients choose a fold's epoch."""
+    """Returns how many validation patients a fold has."""
     return max(Counter(
       row["seed"] for row in self._answers
       if (row["labels"], row["method"], row["part"]) == (PLANTED, SINGLE, "validation")
     ).values())  # fmt: skip
 
   def by_epoch_kept(self, first: int) -> dict[bool, list[tuple[str, float]]]:
-    """Returns method and test AUC of the models under several losses, by whether kept early.
+    """Returns method and test AUC of models under several losses, by whether their epoch is early.
 
     Args:
-      first: an epoch up to this one is early.
+      first: epochs up to this one are early.
     """
     found: dict[bool, list[tuple[str, float]]] = {True: [], False: []}
     for row in self._epochs:

@@ -11,7 +11,7 @@ from pages import recipe, sweep_command, wrapped
 
 from mlseg.report import names
 from mlseg.report.study import p_text
-from mlseg.report.tables import Cell, Table, to_markdown
+from mlseg.report.tables import Table, TableCell, to_markdown
 
 Numbers = Mapping[str, Any]
 _EARLY = 5  # epochs
@@ -180,7 +180,7 @@ def _table(study: Study) -> Table:
         p_text(str(study.p_over_folds(name))) if compared else "", _interval(one["f1"]),
         f"{one['sensitivity']:.3f}", f"{one['brier']:.3f}", p_text(str(one["p_permutation"])),
       )  # fmt: skip
-      rows.append(tuple(map(Cell, cells)))
+      rows.append(tuple(map(TableCell, cells)))
   return Table(f"Outcome: {POSITIVE}", header, tuple(rows))
 
 

@@ -1,10 +1,10 @@
-r"""Takes from the folders of the two studies what is committed here, and draws it.
+r"""Copies the tables of the two studies here, and draws the figures.
 
     python docs/uncertainty_study/collect.py --study=runs/glands-HASH --sweep=runs/glands_sweep-HASH
 
-Beside the studies' own tables, `weights.csv` has by cell, seed, epoch and loss the mean weight and
-the mean loss, of the cells whose weights change; `diverged.csv` by cell, seed and loss the greatest
-weight and the least value, of the cells that diverged, and the epoch in which they did.
+`weights.csv` has, by cell, seed, epoch and loss, the mean weight and the mean value of the loss, of
+cells whose weights change. `diverged.csv` has, by cell, seed and loss of the cells that diverged,
+the largest weight, the smallest value and the last finite epoch.
 """
 
 import argparse
@@ -87,8 +87,8 @@ def by_epoch(records: list[dict]) -> list[dict]:
   return [
     {"seed": seed, "epoch": epoch, "loss": loss}
     | {
-      name: statistics.fmean(pair[place] for pair in pairs)
-      for place, name in enumerate(("weight", "value"))
+      name: statistics.fmean(pair[n] for pair in pairs)
+      for n, name in enumerate(("weight", "value"))
     }
     for (seed, epoch, loss), pairs in found.items()
   ]

@@ -1,4 +1,4 @@
-"""The numbers that `docs/uncertainty_study.md` speaks of, from the committed rows."""
+"""The numbers in `docs/uncertainty_study.md`, from the committed rows."""
 
 import re
 import statistics
@@ -22,20 +22,20 @@ SCORES = (
 )
 SPLITS = ("published", "patients")
 ALL = "c+s+t+g"
-# Rows with learned variances: the paper's, and one that learns them otherwise.
+# Methods that learn variances: those of the paper, and one with another optimiser.
 LEARNED = tuple(f"{terms}, uncertainty" for terms in ("c+s", "c+s+t", ALL))
 BY_ADAM = f"{ALL}, uncertainty by Adam"
 _SHARE = re.compile(r"(?P<rest>s \+ )?(?P<share>[\d.]+) (?P<first>[ct]) \+ [\d.]+ (?P<second>[sg])")
 
 
 class Study(Scores):
-  """The rows of both studies, and what can be asked of them.
+  """The rows of both studies, with the numbers that the page needs.
 
   Args:
     study: of `study.json`.
     sweep: of `sweep.csv`.
     diverged: of `diverged.csv`.
-    *others: as `Scores` has them.
+    *others: the other arguments of `Scores`.
   """
 
   def __init__(self, study: dict, sweep: Sequence[Row], diverged: Sequence[Row], *others: Any):

@@ -21,7 +21,7 @@ from mlseg import files
 
 
 def make() -> dict[pathlib.Path, str]:
-  """Returns by path the text of each file that is made."""
+  """Returns the text of each file by its path."""
   description = json.loads((HERE / "study.json").read_text())
   made, tests = pages.comparisons(HERE, description)
   rows, weights, sweep, diverged = (

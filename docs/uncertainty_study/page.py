@@ -6,7 +6,7 @@ import statistics
 from findings import ALL, BY_ADAM, LEARNED, SCORES, SPLITS, WORDS, Study
 from pages import recipe, sweep_command, wrapped
 
-from mlseg.report.tables import Cell, Table, to_markdown
+from mlseg.report.tables import Table, TableCell, to_markdown
 
 _TESTED = (("class accuracy", "classification_accuracy"), ("Dice", "dice"))
 _UNCERTAINTY = f"{ALL}, uncertainty"
@@ -196,13 +196,13 @@ def _table(study: Study) -> Table:
   }
   rows = []
   for method in study.methods():
-    cells = [Cell(method)]
+    cells = [TableCell(method)]
     for (_, name, factor), key in zip(SCORES, keys, strict=True):
       for split in SPLITS:
         words = study.score(method, name, factor, split=split)
         theirs = study.published.get(method, {}).get(key)
         if split == "published" and theirs:
           words += f" ({theirs['mean']:g})"
-        cells.append(Cell(words, best[name, split] == method))
+        cells.append(TableCell(words, best[name, split] == method))
     rows.append(tuple(cells))
   return Table("", tuple(header), tuple(rows))

@@ -1,1 +1,1 @@
-"""Data sets: tfds builders, preprocessing, splits, and batches inside the compiled program."""
+"""Data sets in memory, their splits, and the batches and augmentation of the compiled program."""

@@ -1,4 +1,4 @@
-"""Random flips, affine and elastic maps, and intensity changes, inside the compiled step."""
+"""Augmentation inside the compiled step: flips, affine and elastic maps, intensity changes."""
 
 import functools
 import math
@@ -11,8 +11,8 @@ from mlseg.data import padding, warping
 from mlseg.data.pipeline import to_float
 from mlseg.errors import UserError
 
-# Accelerators round the factors of a product to about 10 bits unless told otherwise: too few for
-# the place of a pixel.
+# By default, accelerators round the factors of a matrix product to about 10 bits, which is too few
+# for the coordinates of pixels.
 EXACT = jax.lax.Precision.HIGHEST
 
 
@@ -33,23 +33,23 @@ def augment(
   patch: int = 0,
   slices: int = 1,
 ) -> tuple[jax.Array, jax.Array]:
-  """Returns each image and its mask under one random map, and the image under a random intensity.
+  """Returns each image and its mask under one random map, and the image with a random intensity.
 
-  The image is sampled bilinearly, the mask at the nearest pixel; outside lies 0, the background.
-  What is off costs nothing.
+  The image is sampled bilinearly, the mask at the nearest pixel. Values outside of the image are 0,
+  the background. An augmentation that is off costs nothing.
 
-  With patches, each is cut from a random place within the borders of its picture, and mapped around
-  its middle; what it then reads beyond these borders is the picture and its mask, mirrored.
+  A patch is cut at a random position within the borders of its picture, and mapped around its
+  middle. Where it reads beyond the borders of the picture, picture and mask are mirrored.
 
-  Slices of a volume lie one below the other in one picture; they share their map, and each is
-  mapped by itself. One that is 0 throughout is absent: it stays 0, and its mask as it is.
+  The slices of a volume lie one below the other in one picture. They share one map, but each is
+  mapped within itself. A slice that is 0 everywhere is absent: it stays 0, and its mask unchanged.
 
-  The elastic map moves every pixel by two fields: white noise under a Gaussian. That of Simard,
-  Steinkraus & Platt 2003 with their α and σ is about `elastic` = α / (2 √(3π) σ), with the same σ;
-  here noise is drawn on a grid with a node every σ, which gives the same smooth fields for less.
+  The elastic map displaces every pixel by two fields of white noise smoothed by a Gaussian. The map
+  of Simard, Steinkraus & Platt 2003 with their α and σ is about `elastic` = α / (2 √(3π) σ) with
+  the same σ. Here the noise is drawn on a grid with a node every σ, which costs less.
 
   Args:
-    key: one use of it.
+    key: used only here.
     images: [B, H, W, I] uint8.
     masks: [B, H, W], classes.
     flip_horizontal: probability of a left-right flip.
@@ -62,11 +62,11 @@ def augment(
     brightness: largest shift of the intensity.
     contrast: largest relative change of the distance to the image's mean, at most 1.
     patch: side of the patches; 0: whole images.
-    slices: S, of a volume, whose pictures are S times as high as one; 1 with patches.
+    slices: S, the number of slices in a picture; 1 with patches.
 
   Returns:
-    [B, H, W, I] float32 in [0, 1], and [B, H, W] in the dtype of the masks; H and W are those of
-    the patches.
+    [B, H, W, I] float32 in [0, 1], and [B, H, W] in the dtype of the masks; with patches, H and W
+    are the side of a patch.
 
   Raises:
     UserError: a value is out of its range.
@@ -87,15 +87,16 @@ def augment(
   if not patch:
     images, masks = turn(images, masks)
   shape = (count, patch, patch) if patch else (count, height, width)
-  places = _places(key, shape, rotation, shear, scale, elastic, elastic_sigma)
+  coordinates = _coordinates(key, shape, rotation, shear, scale, elastic, elastic_sigma)
   if patch:
     sides = jnp.stack(padding.sizes(masks))
     corner = _corners(jax.random.fold_in(key, 8), sides, patch)[..., None, None]
-    places = _mirrored(corner + (_grid(shape) if places is None else places), sides)
-  if places is None:
+    inner = _grid(shape) if coordinates is None else coordinates
+    coordinates = _mirrored(corner + inner, sides)
+  if coordinates is None:
     images = to_float(images)
   else:
-    images, masks = warping.sample(images, masks, *jnp.repeat(places, slices, axis=1))
+    images, masks = warping.sample(images, masks, *jnp.repeat(coordinates, slices, axis=1))
     images = images / 255.0
   if patch:
     images, masks = turn(images, masks)
@@ -107,7 +108,7 @@ def augment(
   return images.reshape(whole[0]), masks.reshape(whole[1])
 
 
-def _places(
+def _coordinates(
   key: jax.Array,
   shape: tuple[int, int, int],
   rotation: float,
@@ -116,14 +117,14 @@ def _places(
   elastic: float,
   elastic_sigma: float,
 ) -> jax.Array | None:
-  """Returns [2, B, H, W], where each pixel comes from under random maps; None: where it is."""
-  places = None
+  """Returns the source coordinates [2, B, H, W] of pixels under random maps; None: unchanged."""
+  coordinates = None
   if rotation or shear or scale:
-    places = _affine(_random_matrix(key, shape[0], rotation, shear, scale), shape)
+    coordinates = _affine(_random_matrix(key, shape[0], rotation, shear, scale), shape)
   if elastic:
     moved = elastic * _smooth_fields(jax.random.fold_in(key, 7), shape, elastic_sigma)
-    places = moved + (_grid(shape) if places is None else places)
-  return places
+    coordinates = moved + (_grid(shape) if coordinates is None else coordinates)
+  return coordinates
 
 
 def flip(
@@ -133,14 +134,14 @@ def flip(
   flip_vertical: float,
   slices: int = 1,
 ) -> tuple[jax.Array, ...]:
-  """Returns arrays of one batch, those of some examples flipped: the ones that `augment` flips.
+  """Returns arrays of one batch with the same examples flipped that `augment` flips under a key.
 
   Args:
-    key: that of `augment`, whose own use of it this is.
+    key: that of `augment`.
     arrays: [B, H, W, ...] each.
     flip_horizontal: probability of a left-right flip.
     flip_vertical: probability of an up-down flip.
-    slices: how many examples in turn share a flip.
+    slices: the number of consecutive examples that share a flip.
   """
   keys = _keys(key)
   for index, axis, chance in ((0, 2, flip_horizontal), (1, 1, flip_vertical)):
@@ -155,7 +156,7 @@ def flip(
 
 
 def _keys(key: jax.Array) -> jax.Array:
-  """Returns those of two flips, angle, slant, size, contrast and brightness."""
+  """Returns the keys of two flips, angle, slant, size, contrast and brightness."""
   return jax.random.split(key, 7)
 
 
@@ -166,7 +167,7 @@ def _uniform(key: jax.Array, count: int, largest: float) -> jax.Array:
 def _intensity(
   key: jax.Array, images: jax.Array, contrast: float, brightness: float, slices: int
 ) -> jax.Array:
-  """Returns images under a random contrast and brightness, which as many as are slices share."""
+  """Returns images with a random contrast and brightness, shared by the slices of a volume."""
   count = len(images) // slices
   factors, shifts = (
     jnp.repeat(_uniform(_keys(key)[index], count, largest), slices)[:, None, None, None]
@@ -189,7 +190,7 @@ def _check(**limits: tuple[float, float]) -> None:
 def _random_matrix(
   key: jax.Array, count: int, rotation: float, shear: float, scale: float
 ) -> jax.Array:
-  """Returns the inverse matrices of random maps."""
+  """Returns the inverse matrices [B, 2, 2] of random affine maps."""
   angle, slant, size = (
     _uniform(_keys(key)[index], count, largest)
     for index, largest in ((2, rotation), (3, shear), (4, scale))
@@ -198,9 +199,10 @@ def _random_matrix(
 
 
 def _inverse_matrix(angle: jax.Array, slant: jax.Array, size: jax.Array) -> jax.Array:
-  """Returns [B, 2, 2]: from a place in the result, (row, column) off the centre, to its source.
+  """Returns the matrices [B, 2, 2] from coordinates in the result to those in the source.
 
-  The map itself is: scale, then shear columns by rows, then rotate.
+  Coordinates are (row, column) relative to the centre. The map from source to result scales, then
+  shears columns by rows, then rotates.
   """
   cos, sin = jnp.cos(angle), jnp.sin(angle)
   one, zero = jnp.ones_like(angle), jnp.zeros_like(angle)
@@ -210,12 +212,12 @@ def _inverse_matrix(angle: jax.Array, slant: jax.Array, size: jax.Array) -> jax.
 
 
 def _grid(shape: tuple[int, ...]) -> jax.Array:
-  """Returns the rows and the columns [2, B, H, W] of the pixels of masks."""
+  """Returns the rows and the columns [2, B, H, W] of pixels."""
   return jnp.stack([jax.lax.broadcasted_iota(jnp.float32, shape, axis) for axis in (1, 2)])
 
 
 def _affine(matrix: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-  """Returns [2, B, H, W], where each pixel of a result comes from by matrices [B, 2, 2]."""
+  """Returns the source coordinates [2, B, H, W] of pixels under matrices [B, 2, 2]."""
   centre = [(side - 1) / 2 for side in shape[1:]]
   rows, columns = (line - middle for line, middle in zip(_grid(shape), centre, strict=True))
   parts = matrix[..., None, None]
@@ -225,33 +227,33 @@ def _affine(matrix: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 
 def _corners(key: jax.Array, sides: jax.Array, patch: int) -> jax.Array:
-  """Returns [2, B], where patches begin in pictures with these heights and widths [2, B].
+  """Returns random corners [2, B] of patches in pictures with heights and widths [2, B].
 
-  One that is larger than its picture has it in its middle.
+  A patch that is larger than its picture has the picture in its middle.
   """
   room = sides - patch
   drawn = jnp.floor(jax.random.uniform(key, sides.shape) * (jnp.maximum(room, 0) + 1))
   return drawn + jnp.minimum(room, 0) // 2
 
 
-def _mirrored(places: jax.Array, sides: jax.Array) -> jax.Array:
-  """Returns places [2, B, H, W] within pictures, mirrored at the middle of their last pixels."""
+def _mirrored(coordinates: jax.Array, sides: jax.Array) -> jax.Array:
+  """Returns coordinates [2, B, H, W] mirrored at the middle of the outermost pixels of pictures."""
   last = (sides - 1).astype(jnp.float32)[..., None, None]
   period = jnp.maximum(2 * last, 1)
-  along = jnp.mod(places, period)
+  along = jnp.mod(coordinates, period)
   return jnp.minimum(along, period - along).clip(0, last)
 
 
 def _smooth_fields(key: jax.Array, shape: tuple[int, ...], sigma: float) -> jax.Array:
-  """Returns two fields [2, B, H, W] of mean 0 and variance 1, smooth over about sigma pixels."""
+  """Returns two random fields [2, B, H, W] of mean 0 and variance 1, smooth over sigma pixels."""
   down, along = (_bumps(size, sigma) for size in shape[1:])
   noise = jax.random.normal(key, (2, shape[0], down.shape[1], along.shape[1]))
   return jnp.einsum("hi,...ij,wj->...hw", down, noise, along, precision=EXACT)
 
 
 def _bumps(size: int, sigma: float) -> np.ndarray:
-  """Returns [size, nodes], a Gaussian around each node of a line; a pixel's squares sum to 1."""
-  count = math.ceil(size / sigma) + 8  # four more at each end
+  """Returns [size, nodes], a Gaussian around each node; the squares at each pixel sum to 1."""
+  count = math.ceil(size / sigma) + 8  # four more nodes at each end
   nodes = (size - 1) / 2 + sigma * (np.arange(count) - (count - 1) / 2)
   bumps = np.exp(-0.5 * ((np.arange(size)[:, None] - nodes) / sigma) ** 2)
   return (bumps / np.sqrt(np.square(bumps).sum(1, keepdims=True))).astype(np.float32)

@@ -1,101 +1,86 @@
-"""Pictures of any origin as the arrays of a data set, resized one by one as they come."""
+"""The examples of a source as arrays in memory, each resized and filtered as it is read."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from mlseg.data import padding, preprocessing
-from mlseg.data.datasets import folder, sources
+from mlseg.data.datasets.sources import Example, Source
 from mlseg.data.splits import grouped
 from mlseg.errors import UserError
-from mlseg.io.pictures.dataset_files import to_colour, to_grey
+from mlseg.io.pictures.picture import to_colour, to_grey
 
-HASHED_SIZE = 128  # all sources are hashed at it, so that they agree on what is a duplicate
-
-
-def of_rows(
-  rows: list[dict[str, Any]], size: int, filtering: dict[str, Any]
-) -> dict[str, np.ndarray]:
-  """Returns the arrays of the cases that a builder gave."""
-  pictures = (
-    {
-      "image": row["image"][..., 0] if row["image"].shape[-1] == 1 else row["image"],
-      "mask": (row["mask"][..., 0] > 0).astype(np.uint8),
-    }
-    for row in rows
-  )
-  labels = np.array([row["label"] for row in rows], np.int32)
-  return arrays_of(preprocess(pictures, size, filtering, 1), labels, [row["id"] for row in rows])
+HASHED_SIZE = 128  # size at which all pictures are hashed, so that hashes are comparable
 
 
-def preprocess(
-  pictures: Iterable[dict[str, Any]], size: int, filtering: dict[str, Any], channels: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """Returns images [N, size, size, channels], masks [N, size, size] and hashes [N, bits].
+def arrays_of(source: Source, size: int, filtering: dict[str, Any]) -> dict[str, np.ndarray]:
+  """Returns the arrays of a source by the names of the fields of `cases.Cases`.
 
-  Without a size (0) pictures keep their own, in arrays of the largest; see `padding.stack`.
+  Args:
+    source: whose pictures are read one by one, so that no two originals are in memory at once.
+    size: side of the pictures, pixels; 0: they keep their size, in arrays of the largest one (see
+      `padding.stack`).
+    filtering: the arguments of `preprocessing.bilateral_filter`.
+
+  Raises:
+    UserError: the source has no examples, or one cannot be read.
   """
-  images, masks, hashes = [], [], []
-  for picture in pictures:
-    grey = to_grey(picture["image"])
+  examples, hashes = [], []
+  for example in source.read(size) if source.crops else source.read():
+    grey = to_grey(example.image)
     hashes.append(grouped.perceptual_hash(preprocessing.resize_image(grey, HASHED_SIZE)))
-    image = grey if channels == 1 else to_colour(picture["image"])
-    mask = picture["mask"]
-    if size:
-      image, mask = preprocessing.resize_image(image, size), preprocessing.resize_mask(mask, size)
-    images.append(preprocessing.bilateral_filter(image, **filtering))
-    masks.append(mask)
-  if not images:
+    image = grey if source.channels == 1 else to_colour(example.image)
+    resized = _resized(example._replace(image=image), 0 if source.crops else size)
+    filtered = preprocessing.bilateral_filter(resized.image, **filtering)
+    examples.append(resized._replace(image=filtered))
+  if not examples:
     raise UserError("the data folder has no pictures of the kind that config.data asks for")
-  stacked, stacked_masks = padding.stack(images, masks)
-  return stacked.reshape(*stacked_masks.shape, channels), stacked_masks, np.stack(hashes)
-
-
-def arrays_of(
-  preprocessed: tuple[np.ndarray, np.ndarray, np.ndarray], labels: np.ndarray, ids: list[str]
-) -> dict[str, np.ndarray]:
-  """Returns the arrays of a data set by the names of the fields of `cases.Cases`."""
-  images, masks, hashes = preprocessed
+  images, masks = padding.stack([e.image for e in examples], [e.mask for e in examples])
   return {
-    "images": images, "masks": masks, "labels": labels, "hashes": hashes, "ids": np.array(ids)
-  }  # fmt: skip
+    "images": images.reshape(*masks.shape, source.channels),
+    "masks": masks,
+    "labels": np.array([source.label_names.index(e.label) for e in examples], np.int32),
+    "hashes": np.stack(hashes),
+    "ids": np.array([e.id for e in examples]),
+    **dict(_known(examples)),
+  }
 
 
-def of_source(
-  source: sources.Source, size: int, filtering: dict[str, Any]
-) -> dict[str, np.ndarray]:
-  """Returns the arrays of a source, each picture forgotten when it is resized."""
-  ids: list[str] = []
-  labels: list[int] = []
-  patients: list[str] = []
-  parts: list[str] = []
-  objects: list[np.ndarray] = []
+def _resized(example: Example, size: int) -> Example:
+  """Returns an example with its picture, mask and objects [size, size]; as it is for size 0."""
+  if not size:
+    return example
+  objects = example.objects
+  return example._replace(
+    image=preprocessing.resize_image(example.image, size),
+    mask=preprocessing.resize_mask(example.mask, size),
+    objects=None if objects is None else preprocessing.resize_mask(objects, size),
+  )
 
-  def pictures() -> Iterator[dict[str, Any]]:
-    for picture in source.read():
-      ids.append(picture.id)
-      labels.append(source.label_names.index(picture.label))
-      # A case without a patient is one of its own.
-      patients.append(picture.patient or f"\0{picture.id}")
-      parts.append(picture.part)
-      if picture.objects is not None:
-        own = picture.objects
-        objects.append(preprocessing.resize_mask(own, size) if size else own)
-      yield {"image": picture.image, "mask": picture.mask}
 
-  preprocessed = preprocess(pictures(), size, filtering, source.channels)
-  arrays = arrays_of(preprocessed, np.array(labels, np.int32), ids)
-  if any(not patient.startswith("\0") for patient in patients):
-    arrays["patients"] = folder.numbers(patients)[0]
-  if any(parts):
-    arrays["is_test"] = np.array([part == "test" for part in parts])
+def _known(examples: Sequence[Example]) -> Iterator[tuple[str, np.ndarray]]:
+  """Yields the names and arrays of what is known only in some data sets."""
+  if any(example.patient for example in examples):
+    # A case without a patient is treated as a patient of its own.
+    patients = [example.patient or f"\0{example.id}" for example in examples]
+    yield "patients", np.unique(patients, return_inverse=True)[1].astype(np.int32)
+  if any(example.part for example in examples):
+    yield "is_test", np.array([example.part == "test" for example in examples])
+  objects = [example.objects for example in examples if example.objects is not None]
   if objects:
-    arrays["objects"] = padding.stack_objects(objects)
-  return arrays
+    yield "objects", padding.stack_objects(objects)
+  if examples[0].covariates:
+    yield "covariates", np.array([example.covariates for example in examples], np.float32)
 
 
 def present(labels: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
-  """Returns labels [N] int32 as places among the names that occur, and those names."""
-  values, places = np.unique(labels, return_inverse=True)
-  return places.astype(np.int32), tuple(names[value] for value in values)
+  """Returns labels [N] int32 as indices among the names that occur, and those names.
+
+  Example:
+    >>> indices, names = present(np.array([2, 0, 2]), ("benign", "normal", "malignant"))
+    >>> indices.tolist(), names
+    ([1, 0, 1], ('benign', 'malignant'))
+  """
+  values, indices = np.unique(labels, return_inverse=True)
+  return indices.astype(np.int32), tuple(names[value] for value in values)

@@ -1,15 +1,17 @@
-"""Pictures of different sizes in one array: mirrored beyond their borders, and marked in masks."""
+"""Pictures of different sizes in one array: pictures are mirrored beyond their borders."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-IGNORED = 255  # in masks: beyond the border of the picture
+IGNORED = 255  # class in a mask beyond the border of its picture
 
 
 def stack(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> list[np.ndarray]:
-  """Returns images [N, H, W, ...] and masks [N, H, W] of the largest height and width.
+  """Returns images [N, H, W, ...] and masks [N, H, W], H and W the largest height and width.
+
+  Beyond the border of a picture, the image is mirrored, and the mask is `IGNORED`.
 
   Args:
     images: N of [h, w, ...].
@@ -25,7 +27,7 @@ def stack(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> list[np.
 
 
 def stack_objects(numbers: Sequence[np.ndarray]) -> np.ndarray:
-  """Returns the numbers of objects, N of [h, w], as `stack` does masks; 0 beyond the borders."""
+  """Returns numbers of objects [N, H, W] from N of [h, w]; 0 beyond the borders."""
   return _stack(numbers, constant_values=0)
 
 
@@ -40,12 +42,12 @@ def _stack(arrays: Sequence[np.ndarray], **how: Any) -> np.ndarray:
 
 
 def sizes(masks: Any) -> tuple[Any, Any]:
-  """Returns heights and widths [N] of pictures whose masks [N, H, W] come from `stack`."""
+  """Returns the heights and the widths [N] of pictures from their masks [N, H, W] of `stack`."""
   return (masks[:, :, 0] != IGNORED).sum(1), (masks[:, 0] != IGNORED).sum(1)
 
 
 def own_parts(arrays: np.ndarray, masks: np.ndarray) -> list[np.ndarray]:
-  """Returns of arrays [N, H, W, ...] the parts within the borders of their pictures."""
+  """Returns arrays [N, H, W, ...] cropped to their pictures: N of [h, w, ...]."""
   return [
     array[:height, :width] for array, height, width in zip(arrays, *sizes(masks), strict=True)
   ]

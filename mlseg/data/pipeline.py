@@ -1,4 +1,4 @@
-"""Batches inside the compiled program, pure functions of the step: so a run resumes exactly."""
+"""Batches as pure functions of the step, inside the compiled program, so a run resumes exactly."""
 
 import jax
 import jax.numpy as jnp
@@ -11,26 +11,25 @@ def to_float(images: jax.Array | np.ndarray) -> jax.Array:
 
 
 def batch_indices(cases: jax.Array, key: jax.Array, step: jax.Array, batch_size: int) -> jax.Array:
-  """Returns which cases make up the batch of a step.
+  """Returns the cases of the batch of a step.
 
-  Every epoch is a permutation of its own of the cases; what is left of it after the last full
-  batch is not used.
+  Every epoch has its own permutation of the cases. Cases after its last full batch are not used.
 
   Args:
     cases: [n] int32, the cases to draw from; n >= batch_size.
-    key: of the run.
-    step: [] int32, from 0.
+    key: the same for all steps.
+    step: [] int32, counted from 0.
     batch_size: B.
 
   Returns:
     [B] int32.
   """
   steps_per_epoch = cases.shape[0] // batch_size
-  epoch, place = step // steps_per_epoch, step % steps_per_epoch
+  epoch, index = step // steps_per_epoch, step % steps_per_epoch
   order = epoch_order(cases, key, epoch)
-  return jax.lax.dynamic_slice_in_dim(order, place * batch_size, batch_size)
+  return jax.lax.dynamic_slice_in_dim(order, index * batch_size, batch_size)
 
 
 def epoch_order(cases: jax.Array, key: jax.Array, epoch: jax.Array) -> jax.Array:
-  """Returns the cases [n] in the order in which an epoch takes them."""
+  """Returns the cases [n] in the order of an epoch."""
   return jax.random.permutation(jax.random.fold_in(key, epoch), cases)

@@ -1,9 +1,10 @@
-"""A lesion planted in a real CT, whose texture alone depends on a class.
+"""Lesions planted in a real CT, of which only the texture depends on the class.
 
-Its place, shape, size and mean are drawn alike for all classes. Its texture is a smooth random
-field, the standard deviation of which, in HU, is log-normal around a median per class. Two classes
-with medians m and m', and the same spread s, are told apart by it with an area under the ROC curve
-of at most Φ(|ln(m / m')| / (s √2)): 0.90 with the numbers here.
+The position, shape, size and mean of a lesion are drawn in the same way for all classes. Its
+texture is a smooth random field, whose standard deviation in HU is log-normal around a median per
+class. For two classes with medians m and m' and the same spread s, the standard deviation separates
+the classes with an area under the ROC curve of at most Φ(|ln(m / m')| / (s √2)): 0.90 with the
+numbers here.
 """
 
 from typing import NamedTuple
@@ -15,41 +16,43 @@ from mlseg.io.volumes import Volume, crop_to
 from mlseg.io.volumes.sampling import Box
 
 MEDIANS = {"non_responder": 28.0, "responder": 12.0}  # of the standard deviation of texture, HU
-SPREAD = 0.47  # standard deviation of its logarithm
+SPREAD = 0.47  # standard deviation of the logarithm of that standard deviation
 CORRELATION = 2.0  # mm at which the field's correlation has fallen to 1 / e
-EXTENT = (120.0, 56.0, 56.0)  # mm along slices, rows and columns of a picture, where there is that
-LEAST_EXTENT = 40.0  # mm between the outermost voxels of a background, so that any lesion fits
+EXTENT = (120.0, 56.0, 56.0)  # largest extent of an image along slices, rows and columns, mm
+LEAST_EXTENT = 40.0  # of a background along each axis, mm, so that any lesion fits
 RADIUS, RADIUS_SPREAD, AXIS_SPREAD = 9.0, 0.3, 0.15  # mm; of the logarithms of size and radii
 RADII = (5.0, 15.0)  # mm, to which they are clipped
-BUMPS = 0.2  # most that the surface is off the ellipsoid, as a part of the radius
+BUMPS = 0.2  # largest distance of surface and ellipsoid, as a share of the radius
 MEAN, MEAN_SPREAD = 45.0, 12.0  # HU, of soft tissue
-BODY = (-950, 200)  # HU between those of the air around a patient and of bone
-LEAST_VOXELS = 20  # of a lesion; fewer have no texture
-TRIES = 200  # lesions and their places that are tried
-_WAVES = 6  # of which the bumps are made
+BODY = (-950, 200)  # HU, between the air around a patient and bone
+LEAST_VOXELS = 20  # of a lesion; fewer show no texture
+TRIES = 200  # number of lesions and positions that are tried
+_WAVES = 6  # number of waves that make up the bumps
 
 
 class Background(NamedTuple):
-  """A CT to plant lesions in."""
+  """A CT in which lesions are planted."""
 
   name: str
   volume: Volume  # Hounsfield units
-  tumour: np.ndarray  # [Z, Y, X] bool: a true one; all False where none is known
+  tumour: np.ndarray  # [Z, Y, X] bool, the true tumour; all False where it is not known
 
 
 class Planted(NamedTuple):
-  """A picture with its lesion, and what was drawn for it."""
+  """An image with a planted lesion."""
 
   image: Volume  # int16, Hounsfield units
-  mask: Volume  # uint8, 1 where there is nothing but the lesion
+  mask: Volume  # uint8, 1 where a voxel is lesion only
   heterogeneity: float  # standard deviation of the texture within the mask, HU
 
 
 class _Shape(NamedTuple):
-  to_sphere: np.ndarray  # [3, 3]: mm to parts of the radii
-  waves: np.ndarray  # [3, K], per unit of direction
+  """An ellipsoid with bumps."""
+
+  to_sphere: np.ndarray  # [3, 3], from offsets in mm to shares of the radii
+  waves: np.ndarray  # [3, K], frequencies of the waves over unit directions
   phases: np.ndarray  # [K]
-  reach: float  # mm from the centre, beyond which nothing is
+  reach: float  # largest distance of the surface from the centre, mm
 
 
 def check(background: Background) -> None:
@@ -64,18 +67,18 @@ def check(background: Background) -> None:
 
 
 def make_patient(rng: np.random.Generator, backgrounds: list[Background], label: str) -> Planted:
-  """Returns a random part of a background with a lesion of a class in it.
+  """Returns a random crop of a background with a planted lesion of a class.
 
-  Whatever the class, the same numbers are drawn: with two generators in the same state, two classes
-  give pictures that differ in nothing but how strong the lesion's texture is.
+  The same random numbers are drawn for every class. So with generators in the same state, two
+  classes give images that differ only in the strength of the lesion's texture.
 
   Args:
-    rng: of all that is drawn.
-    backgrounds: one of which is drawn; each passes `check`.
+    rng: generator of all random numbers.
+    backgrounds: one is drawn; each passes `check`.
     label: class of the patient, one of `MEDIANS`.
 
   Raises:
-    UserError: there is no background or no such class, or no place for the lesion is found.
+    UserError: there is no background or no such class, or no position for the lesion is found.
   """
   if label not in MEDIANS:
     raise unknown("class", label, MEDIANS)
@@ -86,9 +89,9 @@ def make_patient(rng: np.random.Generator, backgrounds: list[Background], label:
   image, parts = _draw_lesion(rng, background)
   inside = parts == 1
   texture = random_field(rng, inside.shape, image.spacing, CORRELATION)
-  # The mask leaves out the blended edge, which beside lung is rougher than any texture. Moments are
-  # those within it, so that a small lesion is not less heterogeneous by chance, nor the mean of a
-  # heterogeneous one further off.
+  # The mask leaves out the blended edge, which is rougher beside lung than any texture. The texture
+  # is normalised within the mask, so that a small lesion is not less heterogeneous by chance, and
+  # the mean of a heterogeneous lesion does not deviate more.
   texture = (texture - texture[inside].mean()) / texture[inside].std()
   values = (1 - parts) * image.values + parts * (mean + heterogeneity * texture)
   values = np.rint(values).clip(-1024, 3071).astype(np.int16)
@@ -105,15 +108,15 @@ def random_field(
 ) -> np.ndarray:
   """Returns a Gaussian field of mean 0 and variance 1, correlated by exp(-(d / correlation)²).
 
-  It is white noise, the spectrum of which is multiplied by the root of that of the correlation:
-  exact on any grid, which a sampled kernel is not where voxels are as large as it. Opposite ends
-  of an axis are neighbours.
+  The spectrum of white noise is multiplied by the square root of the spectrum of the correlation.
+  This is exact on any grid, while a sampled kernel is not where voxels are as large as the kernel.
+  The field is periodic along each axis.
 
   Args:
-    rng: of the noise.
+    rng: generator of the noise.
     shape: of the grid.
     spacing: of its axes, mm.
-    correlation: mm at which the correlation has fallen to 1 / e, well below the size of the grid.
+    correlation: distance in mm at which the correlation is 1 / e, well below the size of the grid.
 
   Returns:
     float64 of that shape.
@@ -135,10 +138,12 @@ def random_field(
 
 
 def _draw_lesion(rng: np.random.Generator, background: Background) -> tuple[Volume, np.ndarray]:
-  """Returns a part of a background, and which parts [Z, Y, X] of its voxels a lesion is."""
+  """Returns a crop of a background, and the share [Z, Y, X] of a lesion in each of its voxels."""
   for _ in range(TRIES):
     image, tumour = _draw_crop(rng, background)
-    shape = _draw_shape(rng)  # anew with every place, as a large one may fit beside no tumour
+    shape = _draw_shape(
+      rng
+    )  # drawn again each time, as a large one may fit nowhere beside a tumour
     reach = shape.reach / _steps(image)
     centre = rng.uniform(reach, np.array(image.values.shape) - 1 - reach)
     near = tuple(
@@ -148,22 +153,22 @@ def _draw_lesion(rng: np.random.Generator, background: Background) -> tuple[Volu
     depths = np.full(image.values.shape, -np.inf)
     points = image.world(np.moveaxis(np.mgrid[near], 0, -1))
     depths[near] = _depths(shape, points - image.world(centre))
-    # An edge as wide as the finest voxel: with one of a slice's thickness, the uppermost and the
-    # lowest slice of a lesion would be more background than texture.
+    # The edge is as wide as the smallest side of a voxel. If it were as wide as a slice is thick,
+    # the first and the last slice of a lesion would be more background than texture.
     parts = np.clip(depths / min(image.spacing) + 0.5, 0, 1)
-    # A lesion never lies on a true tumour, which is neither of its texture nor in its mask.
+    # A lesion never overlaps a true tumour, which has another texture and is not in the mask.
     if (parts == 1).sum() < LEAST_VOXELS or tumour[parts > 0].any():
       continue
     if BODY[0] < np.median(image.values[parts > 0]) < BODY[1]:
       return image, parts
   raise UserError(
-    f"background {background.name}: no place in lung or soft tissue, off its tumour and of"
-    f" {LEAST_VOXELS} voxels, was found for a lesion in {TRIES} tries"
+    f"background {background.name}: no position in lung or soft tissue, away from its tumour and"
+    f" with {LEAST_VOXELS} voxels, was found for a lesion in {TRIES} tries"
   )
 
 
 def _draw_crop(rng: np.random.Generator, background: Background) -> tuple[Volume, np.ndarray]:
-  """Returns a part of a background and of its tumour's mask, mirrored or not."""
+  """Returns a random crop of a background and of its tumour's mask, mirrored or not."""
   volume = background.volume
   available = np.array(volume.values.shape)
   sizes = np.minimum(np.rint(EXTENT / _steps(volume)).astype(int), available)
@@ -171,13 +176,13 @@ def _draw_crop(rng: np.random.Generator, background: Background) -> tuple[Volume
   box = Box(_three(low), _three(low + sizes))
   image = crop_to(volume, box)
   tumour = crop_to(volume._replace(values=background.tumour), box).values
-  if rng.random() < 0.5:  # left and right, as another patient could be; not back and front
+  if rng.random() < 0.5:  # left and right are exchanged, back and front are not
     return image._replace(values=image.values[..., ::-1]), tumour[..., ::-1]
   return image, tumour
 
 
 def _steps(volume: Volume) -> np.ndarray:
-  """Returns the mm between planes of voxels: the spacing, or less where a gantry was tilted."""
+  """Returns the distances in mm of planes of voxels: the spacing, or less with a tilted gantry."""
   return 1 / np.linalg.norm(np.linalg.inv(volume.affine[:3, :3]), axis=1)
 
 
@@ -187,7 +192,7 @@ def _three(numbers: np.ndarray) -> tuple[int, int, int]:
 
 
 def _draw_shape(rng: np.random.Generator) -> _Shape:
-  """Returns an ellipsoid of any size and direction, with bumps."""
+  """Returns a random ellipsoid with bumps."""
   size = RADIUS * np.exp(RADIUS_SPREAD * rng.normal())
   radii = np.clip(size * np.exp(AXIS_SPREAD * rng.normal(size=3)), *RADII)
   axes = np.linalg.qr(rng.normal(size=(3, 3)))[0]
@@ -196,15 +201,17 @@ def _draw_shape(rng: np.random.Generator) -> _Shape:
 
 
 def _depths(shape: _Shape, offsets: np.ndarray) -> np.ndarray:
-  """Returns how far below the surface points lie, on the ray from the centre; outside negative.
+  """Returns the depths in mm of points below the surface; outside they are negative.
+
+  The depth is measured along the ray from the centre.
 
   Args:
     shape: of the lesion.
-    offsets: [..., 3] from its centre, mm.
+    offsets: [..., 3] from the centre of the lesion, mm.
   """
   lengths = np.linalg.norm(offsets, axis=-1)
   rays = offsets / np.maximum(lengths, 1e-9)[..., None]
-  # No ray is shorter than this bound but that of the centre itself, which has no direction.
+  # The bound applies only to the centre itself, which has no direction.
   per_mm = np.maximum(np.linalg.norm(rays @ shape.to_sphere, axis=-1), 1 / RADII[1])
   sums = np.cos(rays @ shape.waves + shape.phases).sum(-1)
   return (1 + BUMPS * np.tanh(sums / np.sqrt(_WAVES))) / per_mm - lengths

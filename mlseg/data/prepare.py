@@ -2,8 +2,8 @@
 
     python -m mlseg.data.prepare --dataset=busi --root=DIR --out=DIR [--config=size128]
 
-`--dataset` is busi, busc, bus_synthetic, glas, isic_2018, lgg, panda or siim_acr; `--config` is one
-of its builder's configs, the first without it. The embedded default data set was made by this
+`--dataset` is busi, busc, bus_synthetic, glas, isic_2018, lgg, panda or siim_acr. `--config` is one
+of the configs of its tfds builder; the default is the first. The embedded data set was made by this
 command. The same originals give the same pictures on every machine, and the same bytes under the
 same versions of Pillow, OpenCV and array-record.
 """
@@ -14,79 +14,16 @@ import pathlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import tensorflow_datasets as tfds
 from absl import flags
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
-from mlseg.data.datasets import (
-  bus_synthetic,
-  busc,
-  busi,
-  glas,
-  isic_2018,
-  lgg,
-  paired,
-  panda,
-  siim_acr,
-  sources,
-)
+from mlseg.data.datasets.registry import DATASETS
 from mlseg.errors import UserError, unknown
 
-
-class Dataset(NamedTuple):
-  """A data set with a builder, whose pictures are read from what it wrote."""
-
-  builder: type[tfds.core.GeneratorBasedBuilder]
-  find_cases: Callable[[pathlib.Path], paired.Cases]  # per label and case the picture and its masks
-  labels: tuple[str, ...]  # of the cases to train on: splits of the builder, where they are there
-  download: str  # what the original folder is, in words
-
-
-DATASETS = {
-  "busi": Dataset(busi.Busi, busi.find_cases, busi.LABELS[:2], f"original {busi.FOLDER}"),
-  "busc": Dataset(busc.Busc, busc.find_cases, busc.LABELS, "unpacked download of BUSC"),
-  "bus_synthetic": Dataset(
-    bus_synthetic.BusSynthetic,
-    bus_synthetic.find_cases,
-    bus_synthetic.LABELS,
-    "unpacked download of BUS synthetic",
-  ),
-}
-
-
-class SourceDataset(NamedTuple):
-  """A data set with a builder, whose pictures are read from the originals, one by one."""
-
-  builder: type[tfds.core.GeneratorBasedBuilder]
-  open: Callable[[pathlib.Path, Any], sources.Source]  # of a folder and options
-  options: Callable[[], Any]  # the defaults; with arguments, others
-  download: str  # what the original folder is, in words
-
-
-SOURCES = {
-  "glas": SourceDataset(glas.Glas, glas.open_source, glas.Options, f"folder {glas.FOLDER}"),
-  "isic_2018": SourceDataset(
-    isic_2018.Isic2018, isic_2018.open_source, isic_2018.Options, "folders of ISIC 2018"
-  ),
-  "lgg": SourceDataset(lgg.Lgg, lgg.open_source, lgg.Options, f"folder {lgg.FOLDER} of TCGA-LGG"),
-  "panda": SourceDataset(
-    panda.Panda,
-    panda.open_source,
-    panda.Options,
-    f"folder with {', '.join(panda.FOLDERS)} and {panda.TABLE}",
-  ),
-  "siim_acr": SourceDataset(
-    siim_acr.SiimAcr,
-    siim_acr.open_source,
-    siim_acr.Options,
-    f"folder with {siim_acr.FOLDER} and {siim_acr.TABLE}",
-  ),
-}
-BUILDERS: dict[str, Dataset | SourceDataset] = {**DATASETS, **SOURCES}
+BUILDERS = {name: dataset.builder for name, dataset in DATASETS.items() if dataset.builder}
 
 
 def prepare(
@@ -94,20 +31,20 @@ def prepare(
 ) -> pathlib.Path:
   """Builds a data set and returns the folder of its files.
 
-  It is written beside its place under a temporary name, and renamed when it is whole.
+  The files are written to a temporary folder, which is renamed when it is complete.
 
   Args:
     dataset: one of `BUILDERS`.
     root: the original folder.
-    out: where data sets are; the result is `out/DATASET/CONFIG/VERSION`.
-    config: of the builder; None: its first.
+    out: folder of the results; this one is `out/DATASET/CONFIG/VERSION`.
+    config: name of one of the builder's configs; None: the first.
 
   Raises:
-    UserError: an unknown name, or something wrong with the originals.
+    UserError: an unknown name, or a fault in the originals.
   """
   if dataset not in BUILDERS:
     raise unknown("dataset", dataset, BUILDERS)
-  builder_class = BUILDERS[dataset].builder
+  builder_class = BUILDERS[dataset]
   config = config or next(iter(builder_class.builder_configs))
   if config not in builder_class.builder_configs:
     raise unknown("config", config, builder_class.builder_configs)
@@ -122,7 +59,7 @@ def prepare(
     builder = builder_class(data_dir=temporary, config=config, file_format="array_record")
     options = tfds.download.DownloadConfig(manual_dir=root)
     tfds.disable_progress_bar()
-    with contextlib.redirect_stdout(None):  # it speaks of a download, where there is none
+    with contextlib.redirect_stdout(None):  # tfds prints messages about a download
       builder.download_and_prepare(download_config=options)
     version = f"{dataset}/{config}/{builder.version}"
     for path in (temporary / version).glob("*.array_record-*"):
@@ -138,7 +75,7 @@ def prepare(
 
 
 def _make_reproducible(path: pathlib.Path) -> None:
-  """Writes a file of records again, the features of each in the order of their names.
+  """Writes a file of records again, with the features of each record in the order of their names.
 
   tfds leaves that order to protobuf, which changes it from one process to the next.
   """
@@ -157,12 +94,14 @@ def main(argv: list[str]) -> int:
   values = flags.FlagValues()
   dataset = flags.DEFINE_string("dataset", "busi", "Which data set.", flag_values=values)
   root = flags.DEFINE_string("root", None, "The original folder.", flag_values=values)
-  out = flags.DEFINE_string("out", None, "Where data sets are.", flag_values=values)
-  config = flags.DEFINE_string("config", None, "Of the builder.", flag_values=values)
+  out = flags.DEFINE_string("out", None, "Folder of the results.", flag_values=values)
+  config = flags.DEFINE_string("config", None, "Config of the builder.", flag_values=values)
   try:
     values(argv)
     if not root.value or not out.value:
-      raise UserError("--root and --out are needed: the original folder, and where to write")
+      raise UserError(
+        "--root and --out are needed: the original folder, and the folder of the results"
+      )
     target = prepare(dataset.value, pathlib.Path(root.value), pathlib.Path(out.value), config.value)
   except (UserError, flags.Error) as error:
     print(f"mlseg.data.prepare: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Resizing and the bilateral filter, on the host, once per data set."""
+"""Preprocessing on the host, once per data set: resizing and the bilateral filter."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ from mlseg.errors import UserError
 
 
 def resize_image(image: np.ndarray, size: int) -> np.ndarray:
-  """Returns a picture [H, W] or [H, W, 3] as [size, size, ...], pixels as means of their areas.
+  """Returns a picture [H, W] or [H, W, 3] as [size, size, ...]; each pixel is the mean of its area.
 
   Example:
     >>> resize_image(np.array([[0, 100], [100, 200]], np.uint8), 1).tolist()
@@ -19,19 +19,19 @@ def resize_image(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
-  """Returns a mask [H, W] of classes as [size, size], each new pixel a copy of the nearest one."""
+  """Returns a mask [H, W] of classes as [size, size]; each pixel is a copy of the nearest one."""
   if mask.shape == (size, size):
     return mask
   return cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def reduce(image: np.ndarray, mask: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
-  """Returns a picture and its mask at a lower magnification, to the nearest whole pixel.
+  """Returns a picture and its mask reduced by a factor; sides are rounded to whole pixels.
 
   Args:
-    image: [H, W] or [H, W, 3], whose pixels become the means of their areas.
-    mask: [H, W], classes or numbers of objects, of which each new pixel copies the nearest.
-    factor: how many pixels of a side become one.
+    image: [H, W] or [H, W, 3]; each new pixel is the mean of its area.
+    mask: [H, W], classes or numbers of objects; each new pixel is a copy of the nearest one.
+    factor: the number of pixels along a side that become one.
 
   Example:
     >>> reduce(np.array([[0, 100], [100, 200]], np.uint8), np.eye(2, dtype=np.uint8), 2)[0].tolist()
@@ -49,14 +49,14 @@ def reduce(image: np.ndarray, mask: np.ndarray, factor: int) -> tuple[np.ndarray
 def bilateral_filter(
   image: np.ndarray, *, diameter: int, sigma_space: float, sigma_intensity: float
 ) -> np.ndarray:
-  """Returns the picture smoothed within regions and not across edges.
+  """Returns a picture smoothed within regions, but not across edges.
 
   Each pixel becomes the mean of its neighbours, weighted by a Gaussian of their distance times a
   Gaussian of their difference in intensity.
 
   Args:
-    image: [H, W] or RGB [H, W, 3] uint8; of colours, the sum of the channels' differences counts.
-    diameter: of the neighbourhood, pixels; 0 for no filter.
+    image: [H, W] or RGB [H, W, 3] uint8; the difference of colours is summed over the channels.
+    diameter: of the neighbourhood, pixels; 0: no filter.
     sigma_space: of the distance, pixels.
     sigma_intensity: of the difference, grey values of 0 to 255.
 

@@ -1,19 +1,19 @@
-"""Writes a cohort with a planted signal, the stand-in for patients whose response is predicted.
+"""Writes a generated cohort with a known signal, in place of patients with a known response.
 
     python -m mlseg.data.response_cohort --backgrounds=DIR --out=DIR [--patients=120] [--seed=0]
         [--label_noise=0.1]
 
-`--backgrounds` is a folder of CT volumes in Hounsfield units (*.nii, *.nii.gz). A mask beside one
-(*_mask for *_image or *) marks a true tumour. Each patient is a part of one of them with a lesion
-from `planted_lesion`, whose texture, and neither its size nor its mean, tells the class: with an
-area under the ROC curve of at most A = 0.90. A share p of labels is flipped, which leaves 0.5 +
-(A - 0.5) (1 - 2 p) = 0.82.
+`--backgrounds` is a folder of CT volumes in Hounsfield units (*.nii, *.nii.gz). A mask named *_mask
+beside a volume *_image or * marks a true tumour. Each patient is a crop of one volume with a lesion
+from `planted_lesion`. Its texture, and neither its size nor its mean, predicts the class, with an
+area under the ROC curve of at most A = 0.90. A share p of labels is flipped, which leaves
+0.5 + (A - 0.5) (1 - 2 p) = 0.82.
 
-The folder OUT then has images/, masks/, and manifest.csv, which `manifest.read` reads; shuffled.csv
-has the labels of other patients instead: a cohort without a signal. So have shuffled_2.csv to
-shuffled_5.csv, each shuffled anew, because a single one may agree with the texture by chance. For
-checks truth.csv has the true class, the texture's standard deviation in HU, and whether the label
-was flipped. The same seed gives the same voxels.
+The folder OUT gets images/, masks/ and manifest.csv, which `manifest.read` reads. In shuffled.csv
+the labels are shuffled over the patients: a cohort without a signal. shuffled_2.csv to
+shuffled_5.csv are further shuffles, because a single one may agree with the texture by chance. For
+checks, truth.csv has the true class, the standard deviation of the texture in HU, and whether the
+label was flipped. The same seed gives the same voxels.
 """
 
 import csv
@@ -38,8 +38,8 @@ SHUFFLED = ("shuffled.csv", *(f"shuffled_{number}.csv" for number in range(2, 6)
 _SUFFIXES = (".nii.gz", ".nii")
 
 
-class Options(NamedTuple):
-  """What the cohort is to be."""
+class CohortPlan(NamedTuple):
+  """The options of a cohort."""
 
   patients: int = 120
   seed: int = 0
@@ -47,21 +47,21 @@ class Options(NamedTuple):
 
 
 class Labels(NamedTuple):
-  """Of each patient."""
+  """The true and given labels of the patients."""
 
   true_classes: list[str]  # of the texture
-  labels: list[str]  # what the manifest says
-  shuffled: list[list[str]]  # the same labels, of other patients; for each of `SHUFFLED`
+  labels: list[str]  # of the manifest
+  shuffled: list[list[str]]  # for each file of `SHUFFLED`, the same labels shuffled
 
 
 def read_backgrounds(folder: pathlib.Path) -> list[Background]:
   """Returns the volumes of a folder in the order of their names, with their tumours.
 
   Raises:
-    UserError: there is none, one cannot be read or is too small, or a mask is on another grid.
+    UserError: there are none; a volume cannot be read or is too small; or a mask has another grid.
   """
   if not folder.is_dir():
-    raise UserError(f"--backgrounds must be a folder, and {folder} is none")
+    raise UserError(f"--backgrounds must be a folder, not {folder}")
   paths = {_stem(path): path for path in sorted(folder.iterdir()) if _stem(path)}
   images = {stem: path for stem, path in paths.items() if not stem.endswith("_mask")}
   if not images:
@@ -81,7 +81,7 @@ def read_backgrounds(folder: pathlib.Path) -> list[Background]:
 
 
 def _stem(path: pathlib.Path) -> str:
-  """Returns a file's name without the ending, '' where it is no volume."""
+  """Returns the name of a volume's file without its suffix; '' for other files."""
   name = path.name.lower()
   if path.is_file() and not name.startswith("."):
     for suffix in _SUFFIXES:
@@ -91,17 +91,17 @@ def _stem(path: pathlib.Path) -> str:
 
 
 def _generator(seed: int, *key: int) -> np.random.Generator:
-  """Returns a stream of random numbers of a seed, independent of those with another key."""
+  """Returns a generator for a seed and a key, independent of those with other keys."""
   return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
-def draw_labels(options: Options) -> Labels:
-  """Returns true classes, half of the patients each, and the labels that the manifests give.
+def draw_labels(options: CohortPlan) -> Labels:
+  """Returns the true classes, each of half the patients, and the labels of the manifests.
 
-  The noise does not change the true classes.
+  The label noise does not change the true classes.
 
   Raises:
-    UserError: a number is out of its range, or all labels are the same.
+    UserError: an option is out of its range, or all labels are the same.
   """
   require(options.patients >= 4, "--patients must be at least 4", options.patients)
   require(options.seed >= 0, "--seed must not be negative", options.seed)
@@ -120,23 +120,22 @@ def draw_labels(options: Options) -> Labels:
   return Labels(true_classes, labels, shuffled)
 
 
-def write(backgrounds: pathlib.Path, out: pathlib.Path, options: Options) -> None:
+def write(backgrounds: pathlib.Path, out: pathlib.Path, options: CohortPlan) -> None:
   """Writes a cohort.
 
-  It is written beside its place under a temporary name, and renamed when it is whole.
+  The files are written to a temporary folder, which is renamed when it is complete.
 
   Args:
     backgrounds: folder of the CT volumes.
     out: folder of the cohort, new or empty.
-    options: what it is to be.
+    options: of the cohort.
 
   Raises:
-    UserError: wrong options, something wrong with the backgrounds, or a folder that cannot be
-      written.
+    UserError: an option or a background is wrong, or the folder cannot be written.
   """
   labels = draw_labels(options)
   if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-    raise UserError(f"--out must be a new or empty folder, and {out} is none")
+    raise UserError(f"--out must be a new or empty folder, not {out}")
   found = read_backgrounds(backgrounds)
   out = out.resolve()
   try:
@@ -162,7 +161,7 @@ def _write_files(
   manifest, truth = [], []
   for number, (true, label) in enumerate(zip(labels.true_classes, labels.labels, strict=True), 1):
     patient = f"P{number:0{digits}d}"
-    # A generator of each patient's own: no picture depends on what was drawn for another.
+    # Each patient has a separate generator, so that no image depends on other patients.
     made = planted_lesion.make_patient(_generator(seed, 1, number), backgrounds, true)
     files = [f"{name}/{patient}.nii.gz" for name in ("images", "masks")]
     for file, volume in zip(files, (made.image, made.mask), strict=True):
@@ -194,7 +193,7 @@ def _write_table(path: pathlib.Path, header: list[str], rows: list[list]) -> Non
 
 def main(argv: list[str]) -> int:
   """Runs a command line; returns the exit code."""
-  values, defaults = flags.FlagValues(), Options()
+  values, defaults = flags.FlagValues(), CohortPlan()
   backgrounds = flags.DEFINE_string(
     "backgrounds", None, "Folder of CT volumes.", flag_values=values
   )
@@ -206,10 +205,12 @@ def main(argv: list[str]) -> int:
   )
   try:
     if more := values(argv)[1:]:
-      raise UserError(f"unknown argument {more[0]!r}: all begin with --")
+      raise UserError(f"unknown argument {more[0]!r}: all arguments begin with --")
     if not backgrounds.value or not out.value:
-      raise UserError("--backgrounds and --out are needed: the CT volumes, and where to write")
-    options = Options(patients.value, seed.value, noise.value)
+      raise UserError(
+        "--backgrounds and --out are needed: the CT volumes and the folder of the cohort"
+      )
+    options = CohortPlan(patients.value, seed.value, noise.value)
     write(pathlib.Path(backgrounds.value), pathlib.Path(out.value), options)
   except (UserError, flags.Error) as error:
     print(f"mlseg.data.response_cohort: {error}", file=sys.stderr)

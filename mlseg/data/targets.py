@@ -1,4 +1,4 @@
-"""How rough a lesion is: statistics of its grey levels, and classes of them from the data."""
+"""Training targets computed from masks before training: textures, distances, numbered objects."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,27 +8,28 @@ from scipy import ndimage
 from mlseg.data import padding
 from mlseg.errors import unknown
 
-_BINS = 32  # of the 256 grey levels
+_BINS = 32  # of the histogram of the 256 grey levels
+_EIGHT_NEIGHBOURS = np.ones((3, 3), int)
 
 
 def statistics(
   images: np.ndarray, masks: np.ndarray, name: str = "deviation", slices: int = 1
 ) -> np.ndarray:
-  """Returns a statistic of the grey levels of each picture within its lesion, [N] float32.
+  """Returns a statistic of the grey levels within the lesion of each picture, [N] float32.
 
   - 'deviation': their standard deviation;
   - 'entropy': -Σ p log2 p of their histogram in 32 bins, in bits;
-  - 'contrast': the mean squared difference of neighbours in rows and columns, as of a
+  - 'contrast': the mean squared difference of neighbours in rows and columns, the contrast of the
     co-occurrence matrix.
 
-  Pixels at the edge of a lesion in its slice are left out, for they are partly of what surrounds
-  it; but not where nothing else is left. Of a picture without a lesion it is 0.
+  Pixels at the edge of the lesion in a slice are left out, because they partly show its
+  surroundings; but where nothing else is left, they count. A picture without a lesion has 0.
 
   Args:
-    images: [N, S H, W, 1] uint8, slices one below the other.
-    masks: [N, S H, W], nonzero and not 255 within a lesion.
-    name: of the statistic.
-    slices: S.
+    images: [N, S H, W, 1] uint8, the slices one below the other.
+    masks: [N, S H, W], neither 0 nor 255 within a lesion.
+    name: one of `STATISTICS`.
+    slices: S, the number of slices.
 
   Raises:
     UserError: an unknown name.
@@ -53,9 +54,9 @@ def statistics(
 
 
 def edges(values: np.ndarray, num_classes: int) -> np.ndarray:
-  """Returns [num_classes - 1] float32, the values that part a sample into classes of equal size.
+  """Returns [num_classes - 1] float32, the quantiles that divide values into classes of equal size.
 
-  A value's class is the number of edges that it reaches.
+  The class of a value is the number of edges that are not larger than it.
 
   Example:
     >>> edges(np.array([1.0, 2.0, 3.0, 4.0]), 2).tolist()
@@ -81,7 +82,7 @@ def _contrast(grey: np.ndarray, inside: np.ndarray) -> float:
 
 
 def _pairs(inside: np.ndarray, axis: int) -> np.ndarray:
-  """Returns which neighbours along an axis both lie inside."""
+  """Returns for each pair of neighbours along an axis whether both lie inside."""
   first, second = np.moveaxis(inside, axis, 0)[:-1], np.moveaxis(inside, axis, 0)[1:]
   return np.moveaxis(first & second, 0, axis)
 
@@ -96,20 +97,22 @@ STATISTICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 def signed_distances(
   masks: np.ndarray, num_classes: int, spacing: Sequence[float] | None = None
 ) -> np.ndarray:
-  """Returns each class's signed distance: to its region outside, one pixel less to the rest inside.
+  """Returns the signed distance maps of each class.
 
-  In pixels the same as `mlseg.losses.signed_distances`, which computes it inside a program.
+  Outside of the region of a class, the value is the distance to it. Inside, it is minus the
+  distance to the rest of the image, plus one pixel. In pixels, the maps are the same as those of
+  `mlseg.losses.signed_distances`, which is computed inside a compiled program.
 
   Source: Kervadec et al., Boundary loss for highly unbalanced segmentation, MIDL 2019.
 
   Args:
     masks: [N, H, W], classes.
     num_classes: C.
-    spacing: lengths of a pixel, (row, column); None: 1 and 1. Inside, the shorter one is taken off.
+    spacing: height and width of a pixel; None: 1 and 1. The "one pixel" is the smaller of them.
 
   Returns:
-    [N, H, W, C] float32, in the unit of the spacing; 0 everywhere for a class that an image has
-    not got, or has alone.
+    [N, H, W, C] float32, in the unit of the spacing; 0 everywhere for a class that an image does
+    not have, or that fills the image.
 
   Example:
     >>> signed_distances(np.array([[[0, 1, 1, 1, 0]]]), 2)[0, 0, :, 1].tolist()
@@ -127,20 +130,19 @@ def signed_distances(
   return maps
 
 
-_EIGHT_NEIGHBOURS = np.ones((3, 3), int)
-
-
 def number_objects(
   masks: np.ndarray, max_objects: int, known: np.ndarray | None = None
 ) -> np.ndarray:
-  """Returns the number of the object at each pixel: connected pixels of one class, 8 neighbours.
+  """Returns the number of the object at each pixel.
 
-  Objects are numbered from the largest on; those beyond `max_objects` are 0, the background.
+  An object is a connected region of one class, with 8 neighbours per pixel. Objects are numbered
+  from the largest on, from 1. Those beyond `max_objects` become 0, the background.
 
   Args:
     masks: [N, H, W] integer, classes, 0 the background.
     max_objects: at most 255.
-    known: [N, H, W] integer, the numbers of objects that need not be found; 0 outside of them.
+    known: [N, H, W] integer, the true objects by number, and 0 outside of them; None: they are
+      found in the masks.
 
   Returns:
     [N, H, W] uint8.

@@ -1,20 +1,20 @@
-"""The job of several processes that this process is part of, by its environment variables.
+"""Finds the job of several processes that this process belongs to, from its environment variables.
 
-A process is told of its job by the variables of a Slurm step, or by these:
+A job is described by the variables of a Slurm step, or by these:
 
-    JAX_COORDINATOR_ADDRESS   host:port of process 0; the port is free there, the same for all
-    JAX_NUM_PROCESSES         how many there are
-    JAX_PROCESS_ID            which this is, from 0; or JOB_COMPLETION_INDEX, as Kubernetes sets it
+    JAX_COORDINATOR_ADDRESS   host:port of process 0, the same for all; the port must be free there
+    JAX_NUM_PROCESSES         number of processes
+    JAX_PROCESS_ID            number of this process, from 0; Kubernetes sets JOB_COMPLETION_INDEX
 
-and may be told of
-    JAX_COORDINATOR_PORT      the port of process 0 under Slurm, instead of one made of the job's id
-    JAX_LOCAL_DEVICE_IDS      the GPUs of this process: "0,1"
+Optional are
+    JAX_COORDINATOR_PORT      port of process 0 under Slurm; by default it follows from the job's id
+    JAX_LOCAL_DEVICE_IDS      GPUs of this process, such as "0,1"
     JAX_NUM_CPU_DEVICES       CPU devices of this process, for rehearsals; JAX reads this one itself
 
-JAX has a guess of its own for Slurm and Kubernetes. It is not used: under Slurm it counts the tasks
-of the job rather than of the step, gives each process one GPU by its number on the node whatever
-Slurm bound to it (jax issues 16788, 23452, 28194), and drops what follows the bracket in a host
-like `n[1-2]-ib`; under Kubernetes it needs a client library and the right to read pods.
+JAX's own detection of Slurm and Kubernetes is not used. Under Slurm it counts the tasks of the job
+instead of those of the step, gives each process the one GPU of its number on the node whatever
+Slurm bound to it (jax issues 16788, 23452, 28194), and drops the text after the bracket in a host
+name like `n[1-2]-ib`. Under Kubernetes it needs a client library and permission to read pods.
 """
 
 import re
@@ -25,13 +25,13 @@ from mlseg.errors import require
 
 
 class Job(NamedTuple):
-  """What a process has to know of the job that it is part of.
+  """The job that a process belongs to.
 
   Attributes:
-    address: host:port where process 0 listens.
-    num_processes: at least 2.
-    process_id: of this process, from 0.
-    device_ids: its GPUs among those that it sees; None: all.
+    address: host:port at which process 0 listens.
+    num_processes: number of processes, at least 2.
+    process_id: number of this process, from 0.
+    device_ids: indices of its GPUs among those visible to it; None: all.
   """
 
   address: str
@@ -41,10 +41,10 @@ class Job(NamedTuple):
 
 
 def find_job(environ: Mapping[str, str]) -> Job | None:
-  """Returns the job that the environment describes; None where this process is alone.
+  """Returns the job that the environment describes, or None if this process runs alone.
 
   Raises:
-    UserError: a variable is missing, is no number, or contradicts another.
+    UserError: a variable is missing, is not a number, or contradicts another.
 
   Example:
     >>> find_job({"JAX_COORDINATOR_ADDRESS": "node1:8476", "JAX_NUM_PROCESSES": "2",
@@ -55,12 +55,12 @@ def find_job(environ: Mapping[str, str]) -> Job | None:
   """
   if "JAX_NUM_PROCESSES" in environ or "JAX_PROCESS_ID" in environ:
     return _explicit_job(environ)
-  # Not SLURM_NTASKS, by which JAX goes: that one counts for the whole job, and is there in a batch
-  # script too, which runs once.
+  # SLURM_NTASKS, which JAX reads, counts the tasks of the whole job, and is also set in a batch
+  # script, which runs once.
   if "SLURM_STEP_ID" in environ and number(environ, "SLURM_STEP_NUM_TASKS", 1, 1) > 1:
     return _slurm_job(environ)
   if "JAX_COORDINATOR_ADDRESS" in environ:
-    return _explicit_job(environ)  # incomplete, which it says
+    return _explicit_job(environ)  # raises, since the description is incomplete
   return None
 
 
@@ -85,7 +85,7 @@ def _slurm_job(environ: Mapping[str, str]) -> Job:
   if "JAX_COORDINATOR_ADDRESS" in environ:
     address = _address(environ)
   else:
-    # Above the ports that Linux hands out by itself; jobs and steps that share a node differ.
+    # Above the ports that Linux assigns by itself; different for jobs and steps that share a node.
     job, step = number(environ, "SLURM_JOB_ID", 0), number(environ, "SLURM_STEP_ID", 0)
     port = number(environ, "JAX_COORDINATOR_PORT", 1, 61440 + (job + 64 * step) % 4096)
     address = f"{_first_host(environ.get('SLURM_STEP_NODELIST', ''))}:{port}"
@@ -107,10 +107,10 @@ def _first_host(nodes: str) -> str:
 
 
 def _slurm_share(environ: Mapping[str, str]) -> tuple[int, ...] | None:
-  """Returns a task's share of the GPUs of its node, where all tasks of the node see all of them.
+  """Returns a task's share of its node's GPUs if all tasks of the node see all of them, else None.
 
-  JAX would give task i of a node GPU i and no other, and so fails or wastes GPUs where a node has
-  one task, or where Slurm itself gives each task its own GPUs.
+  JAX would give task i of a node only GPU i. That wastes GPUs on a node with one task, and fails if
+  Slurm itself gives each task its own GPUs.
   """
   visible = [name for name in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
   tasks = _tasks_of_node(environ)
@@ -124,7 +124,7 @@ def _slurm_share(environ: Mapping[str, str]) -> tuple[int, ...] | None:
 
 
 def _tasks_of_node(environ: Mapping[str, str]) -> int:
-  """Returns the number of tasks on this node, from a list such as "4(x2),3": 4, 4 and 3."""
+  """Returns the number of tasks on this node, from a list such as "4(x2),3" for 4, 4 and 3."""
   counts: list[int] = []
   for part in environ.get("SLURM_STEP_TASKS_PER_NODE", "1").split(","):
     count, _, times = part.partition("(x")
@@ -133,10 +133,16 @@ def _tasks_of_node(environ: Mapping[str, str]) -> int:
 
 
 def number(environ: Mapping[str, str], name: str, least: int, default: int | None = None) -> int:
-  """Returns the number in a variable.
+  """Returns the number in an environment variable.
+
+  Args:
+    environ: the environment.
+    name: name of the variable.
+    least: the smallest number allowed.
+    default: the number if the variable is not set; None: it must be set.
 
   Raises:
-    UserError: it is no number, is too small, or is missing and has no default.
+    UserError: the value is not a number, is too small, or is missing and has no default.
   """
   text = environ.get(name)
   if text is None and default is not None:
@@ -165,6 +171,6 @@ def _device_ids(environ: Mapping[str, str]) -> tuple[int, ...] | None:
 
 
 def on_tpu(environ: Mapping[str, str]) -> bool:
-  """Returns whether JAX found TPU chips when it was imported; it notes that in this variable."""
+  """Returns whether JAX found TPU chips, which it records in a variable when it is imported."""
   wanted = environ.get("JAX_PLATFORMS", "tpu").split(",")
   return environ.get("TPU_ML_PLATFORM") == "JAX" and "tpu" in wanted

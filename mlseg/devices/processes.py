@@ -1,10 +1,10 @@
-"""Several processes that train one model: how they start, end, and fail together.
+"""Starts and ends a job of several processes that train together, and reports their failures.
 
-What a process knows of its job it has from `cluster.find_job`, or on a TPU from JAX. Two variables
-set how long processes wait for each other:
+`cluster.find_job` describes the job, or JAX on a TPU. Two environment variables set how long the
+processes wait for each other:
 
-    MLSEG_START_SECONDS       at the start; 300
-    MLSEG_HEARTBEAT_SECONDS   for a sign of life later on; 60
+    MLSEG_START_SECONDS       until all have started; 300 by default
+    MLSEG_HEARTBEAT_SECONDS   for a heartbeat afterwards; 60 by default
 """
 
 import atexit
@@ -21,17 +21,17 @@ import jax
 from mlseg.devices import cluster
 from mlseg.errors import UserError
 
-EXIT_LOST = 75  # EX_TEMPFAIL of sysexits.h: the same command again is the right thing to do
+EXIT_LOST = 75  # EX_TEMPFAIL of sysexits.h: the same command may succeed later
 
 _AGAIN = "start the same job again, it goes on from its last checkpoint"
-_SIGNS_OF_LOSS = (  # in the messages of gloo, NCCL, gRPC and JAX's coordination service
+_SIGNS_OF_LOSS = (  # texts in the messages of gloo, NCCL, gRPC and JAX's coordination service
   "gloo", "nccl", "connection reset", "connection closed", "broken pipe", "socket closed",
   "heartbeat", "unhealthy", "coordination service", "coordinationservice", "barrier",
 )  # fmt: skip
-_SHUTDOWN_SECONDS = 3600  # process 0 may write tables and figures while the others are done
+_SHUTDOWN_SECONDS = 3600  # the others wait this long while process 0 writes tables and figures
 _GRACE_SECONDS = 2.0
 
-# Prints the last line that it was given once its input ends, which is also when this process dies.
+# Prints the last line that it received when its input ends, as it does when this process dies.
 _WITNESS = """
 trap '' INT TERM HUP
 last=
@@ -39,20 +39,20 @@ while read -r line; do last=$line; done
 [ -z "$last" ] || echo "$last" >&2
 """
 _witness: subprocess.Popen[str] | None = None
-_process = 0, 1  # which this is, of how many
+_process = 0, 1  # number of this process, number of processes
 
 
 class LostError(Exception):
-  """Another process of the job is not there."""
+  """Another process of the job cannot be reached."""
 
 
 def start() -> None:
-  """Joins the job that the environment describes; does nothing where this process is alone.
+  """Joins the job that the environment describes; does nothing if this process runs alone.
 
-  To be called before JAX looks at its devices.
+  It must be called before JAX initialises its devices.
 
   Raises:
-    UserError: the environment contradicts itself, or this process cannot take its place.
+    UserError: the environment contradicts itself, or this process cannot join the job.
     LostError: process 0 cannot be reached.
   """
   global _process
@@ -61,15 +61,15 @@ def start() -> None:
     return
   heartbeat = cluster.number(os.environ, "MLSEG_HEARTBEAT_SECONDS", 1, 60)
   seconds = cluster.number(os.environ, "MLSEG_START_SECONDS", 1, 300)
-  # JAX's preemption service would take SIGTERM away from the training loop, which saves and stops.
+  # JAX's preemption service would catch SIGTERM, on which the training loop saves and stops.
   jax.config.update("jax_enable_preemption_service", False)
-  _call_witness()
+  _start_witness()
   if job is not None:
     _process = job.process_id, job.num_processes
   # JAX ends a process that waits too long from C++, with a stack trace and without an exception.
   _tell_witness(
-    f"{_who()} waited {seconds} s in vain for all processes of the job to start: see what the"
-    " others say; MLSEG_START_SECONDS sets the time"
+    f"{_name()} waited {seconds} s in vain for all processes of the job to start: see the messages"
+    " of the others; MLSEG_START_SECONDS sets the time"
   )
   try:
     if job is not None:
@@ -81,7 +81,7 @@ def start() -> None:
   if job is None:
     _process = jax.process_index(), jax.process_count()
   _tell_witness(
-    f"{_who()} was killed, or JAX ended it because another process of the job was lost; {_AGAIN}"
+    f"{_name()} was killed, or JAX ended it because another process of the job was lost; {_AGAIN}"
   )
   _end_the_job_on_errors()
 
@@ -93,20 +93,20 @@ def _initialize(job: cluster.Job | None, heartbeat: int, seconds: int) -> None:
       job and job.num_processes,
       job and job.process_id,
       job and job.device_ids,
-      cluster_detection_method="deactivate" if job else None,  # on a TPU JAX knows
+      cluster_detection_method="deactivate" if job else None,  # on a TPU, JAX detects the job
       initialization_timeout=seconds,
       heartbeat_timeout_seconds=heartbeat,
       shutdown_timeout_seconds=_SHUTDOWN_SECONDS,
     )
   except (jax.errors.JaxRuntimeError, RuntimeError, ValueError) as error:
     where = f"at {job.address}" if job else "of this TPU"
-    raise UserError(f"{_who()} could not join the job {where}: {_one_line(error)}") from error
+    raise UserError(f"{_name()} could not join the job {where}: {_one_line(error)}") from error
 
 
 def _meet(job: cluster.Job, seconds: int) -> None:
-  """Checks that process 0 can listen; has the others wait until it does.
+  """Checks that process 0 can listen at its port, or waits until it does.
 
-  JAX itself would crash on a port that is taken, and be killed by its own clock after a long wait.
+  JAX itself would crash on a port that is in use, and would abort after a long wait.
   """
   if job.process_id:
     _wait_for_port(job.address, seconds)
@@ -115,9 +115,9 @@ def _meet(job: cluster.Job, seconds: int) -> None:
   try:
     socket.create_server(("", port)).close()
   except OSError as error:
-    reason = os.strerror(error.errno or 0)  # error.strerror goes on about the address
+    reason = os.strerror(error.errno or 0)  # error.strerror repeats the address
     raise UserError(
-      f"{_who()} cannot listen at port {port} ({reason}): give all processes another one in"
+      f"{_name()} cannot listen at port {port} ({reason}): give all processes another one in"
       " JAX_COORDINATOR_ADDRESS, or in JAX_COORDINATOR_PORT under Slurm"
     ) from error
 
@@ -133,36 +133,36 @@ def _wait_for_port(address: str, seconds: int) -> None:
     except (OSError, UnicodeError) as error:
       if time.monotonic() > end:
         raise LostError(
-          f"{_who()} could not reach process 0 at {address} within {seconds} s ({error}): is it"
+          f"{_name()} could not reach process 0 at {address} within {seconds} s ({error}): is it"
           " running, and is the port open? MLSEG_START_SECONDS sets the time"
         ) from error
     time.sleep(0.2)
 
 
 def describe_loss(error: BaseException) -> str | None:
-  """Returns one line for a person if an error means that another process is gone, else None."""
+  """Returns a one-line message if an error means that another process is lost, else None."""
   if isinstance(error, LostError):
     return str(error)
-  # Some of JAX's paths from the runtime to Python turn its errors into a ValueError.
+  # JAX turns some errors of its runtime into a ValueError.
   if _process[1] == 1 or not isinstance(error, RuntimeError | ValueError):
     return None
   text = _one_line(error)
   if not any(sign in text.lower() for sign in _SIGNS_OF_LOSS):
     return None
-  return f"{_who()} lost another process of the job ({text}); {_AGAIN}"
+  return f"{_name()} lost another process of the job ({text}); {_AGAIN}"
 
 
 def shutdown() -> None:
-  """Ends the job in peace, once all processes are done; does nothing where this one is alone."""
+  """Ends the job when all processes are done; does nothing if this process runs alone."""
   if jax.distributed.is_initialized():
     jax.distributed.shutdown()
   _dismiss_witness()
 
 
 def leave(code: int) -> NoReturn:
-  """Ends this process with an error, and with it the job.
+  """Ends this process with an exit code that is an error, and thereby the job.
 
-  An ordinary exit would wait until the other processes are done, and they would wait for this one.
+  An ordinary exit would wait for the other processes, while they wait for this one.
   """
   _dismiss_witness()
   if not jax.distributed.is_initialized():
@@ -170,14 +170,14 @@ def leave(code: int) -> NoReturn:
   sys.stdout.flush()
   sys.stderr.flush()
   if _process[0] == 0:
-    # Without process 0 JAX ends the others at once, from C++. Where all of them meet the same
-    # error, each should have said so.
+    # When process 0 ends, JAX ends the others at once, from C++. If all of them have the same
+    # error, this leaves them time to print it.
     time.sleep(_GRACE_SECONDS)
   os._exit(code)
 
 
 def _end_the_job_on_errors() -> None:
-  """Has an unexpected error end the job, rather than leave the others waiting for this process."""
+  """Makes an unexpected error end the job, so that the others do not wait for this process."""
   show = sys.excepthook
 
   def hook(
@@ -192,11 +192,11 @@ def _end_the_job_on_errors() -> None:
   sys.excepthook = hook
 
 
-def _call_witness() -> None:
-  """Starts a shell that outlives this process by a moment.
+def _start_witness() -> None:
+  """Starts a shell that outlives this process for a moment and prints why it ended.
 
-  Where a process is lost, JAX ends the others from C++, and no Python code of theirs can say in
-  plain words what happened; nor can that of a process that was killed.
+  If one process is lost, JAX ends the others from C++, so their Python code cannot print a message;
+  neither can that of a process that was killed.
   """
   global _witness
   _witness = subprocess.Popen(["sh", "-c", _WITNESS], stdin=subprocess.PIPE, text=True)
@@ -204,7 +204,7 @@ def _call_witness() -> None:
 
 
 def _tell_witness(line: str) -> None:
-  """Gives the witness what to print if this process ends without a word."""
+  """Sends the witness the line to print if this process ends without a message."""
   if _witness is not None and _witness.stdin is not None:
     _witness.stdin.write(f"mlseg: {line}\n" if line else "\n")
     _witness.stdin.flush()
@@ -219,7 +219,7 @@ def _dismiss_witness() -> None:
     _witness = None
 
 
-def _who() -> str:
+def _name() -> str:
   return f"process {_process[0]} of {_process[1]}"
 
 

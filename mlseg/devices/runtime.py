@@ -1,4 +1,4 @@
-"""What JAX is told before it looks at its devices: where programs are kept, what CPUs count for."""
+"""Settings made before JAX starts: memory allocator, compilation cache, number of CPU devices."""
 
 import contextlib
 import hashlib
@@ -10,9 +10,9 @@ from collections.abc import MutableMapping, Sequence
 
 from mlseg.errors import UserError
 
-# Huge pages, and memory that is kept for the next step: the arrays of a step are otherwise mapped
-# and cleared anew each time. In one comparison on two cores, 1.2 times the speed of training. One
-# arena, for what other threads allocate in theirs is given back whatever the thresholds are.
+# Use huge pages, and keep freed memory for the next step, whose arrays would otherwise be mapped
+# and cleared again. In one comparison on two cores, training was 1.2 times as fast. There is one
+# arena, since the arenas of other threads return memory whatever the thresholds are.
 TUNABLES = ":".join(
   [
     "glibc.malloc.hugetlb=1",
@@ -21,19 +21,18 @@ TUNABLES = ":".join(
     f"glibc.malloc.trim_threshold={2**34}",
   ]
 )
-# Shorter compilations are not worth a file.
-_LEAST_SECONDS = 0.2
+_LEAST_SECONDS = 0.2  # programs that compile faster are not cached
 
 
 def use_huge_pages(argv: Sequence[str], environ: MutableMapping[str, str]) -> None:
-  """Starts this very command again with other settings of the memory allocator, once.
+  """Replaces this process by the same command with other settings of the memory allocator, once.
 
-  The GNU C library reads them when a process starts. Nothing happens under another library, or
-  where `$GLIBC_TUNABLES` is set already, be it to nothing.
+  The GNU C library reads these settings when a process starts. Nothing happens under another C
+  library, or if `$GLIBC_TUNABLES` is set, even to an empty value.
 
   Args:
-    argv: of this process, the interpreter first.
-    environ: of this process.
+    argv: the command line of this process, the interpreter first.
+    environ: the environment of this process.
   """
   if platform.libc_ver()[0] != "glibc" or "GLIBC_TUNABLES" in environ:
     return
@@ -43,10 +42,11 @@ def use_huge_pages(argv: Sequence[str], environ: MutableMapping[str, str]) -> No
 
 
 def keep_compiled_programs() -> None:
-  """Has JAX keep what it compiles, for the next run of the same program.
+  """Makes JAX cache compiled programs for later runs.
 
-  In `$JAX_COMPILATION_CACHE_DIR`, or below `$MLSEG_CACHE`, or below `~/.cache/mlseg`; a folder for
-  each kind of CPU, since programs for one may not run on another. Empty: nothing is kept.
+  The cache is in `$JAX_COMPILATION_CACHE_DIR` if that is set (an empty value: no cache), else below
+  `$MLSEG_CACHE`, else below `~/.cache/mlseg`. There each kind of CPU has its own folder, since a
+  program for one may not run on another.
   """
   if os.environ.get("JAX_COMPILATION_CACHE_DIR") is not None:
     return  # JAX reads it itself
@@ -57,13 +57,13 @@ def keep_compiled_programs() -> None:
   try:
     folder.mkdir(parents=True, exist_ok=True)
   except OSError:
-    return  # a read-only home: everything works, and compiles anew
+    return  # in a read-only home everything works without the cache
   jax.config.update("jax_compilation_cache_dir", str(folder))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
 
 
 def _cpu_kind() -> str:
-  """Returns a name that is the same for CPUs with the same instructions."""
+  """Returns a name that is the same for CPUs of the same model and instruction set."""
   try:
     lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
   except OSError:
@@ -73,17 +73,17 @@ def _cpu_kind() -> str:
 
 
 def share_cpu(strategy: str, num_models: int) -> None:
-  """Has the CPU taken for as many devices as there are cores, where models are spread over them.
+  """Makes JAX split the CPU into one device per core, if several models are to be spread over them.
 
-  Nothing changes where there is one model, where models are trained in another way, or where
-  `$JAX_NUM_CPU_DEVICES` says how many there are. Accelerators are not concerned.
+  Nothing changes for a single model, for a strategy other than 'auto' and 'map', or if
+  `$JAX_NUM_CPU_DEVICES` is set. Accelerators are not affected.
 
   Args:
     strategy: `config.seeds.strategy`.
-    num_models: that are trained.
+    num_models: number of models to train.
 
   Raises:
-    UserError: `$JAX_NUM_CPU_DEVICES` is not a number of devices.
+    UserError: `$JAX_NUM_CPU_DEVICES` is not a positive integer.
   """
   import jax
 
@@ -95,6 +95,6 @@ def share_cpu(strategy: str, num_models: int) -> None:
   cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
   if strategy not in ("auto", "map") or min(cores, num_models) == 1:
     return
-  # Where JAX has started, the devices are what they are.
+  # Once JAX has started, the number of devices cannot change.
   with contextlib.suppress(RuntimeError):
     jax.config.update("jax_num_cpu_devices", min(cores, num_models))

@@ -1,11 +1,11 @@
-"""Where arrays lie: one mesh of devices with the axes 'seed', 'data' and 'model'.
+"""The mesh of devices with the axes 'seed', 'data' and 'model', and how arrays lie on it.
 
-- 'seed': each device trains its own models, and they need nothing of each other;
-- 'data': each device sees its part of a batch, and statistics are those of the whole batch;
-- 'model': as 'data', and each device keeps its part of parameters and optimiser only.
+- 'seed': the models are split; each device trains its own ones, without communication;
+- 'data': the batch is split; statistics are still those of the whole batch;
+- 'model': the batch is split as along 'data', and so are parameters and the optimiser's state.
 
-Programs are compiled under `jax.set_mesh(mesh)`; there is no other code for several devices or
-several processes.
+Programs are compiled under `jax.set_mesh(mesh)`; the code is the same for one device, several
+devices and several processes.
 """
 
 from typing import Any, NamedTuple
@@ -20,12 +20,12 @@ from mlseg.errors import UserError, require
 PyTree = Any
 AXES = ("seed", "data", "model")
 _BATCH = PartitionSpec(("data", "model"))
-# Below this many entries an array is cheaper to keep whole than to gather at every use.
+# An array with fewer entries is cheaper to keep whole than to gather at every use.
 _SMALLEST_SPLIT = 2**12
 
 
 class Layout(NamedTuple):
-  """How many devices there are along each axis of the mesh."""
+  """The number of devices along each axis of the mesh."""
 
   seed: int
   data: int
@@ -34,24 +34,24 @@ class Layout(NamedTuple):
 
 def plan(
   num_devices: int,
-  num_members: int,
+  num_models: int,
   batch_size: int,
   *,
   seed: int = 0,
   data: int = 0,
   model: int = 1,
 ) -> Layout:
-  """Returns the layout that a config asks for; 0 stands for what fits best.
+  """Returns the layout that a config asks for; a 0 is replaced by the best number that fits.
 
-  Models side by side need no communication, so devices go to the seeds first, then to the batch.
+  Models side by side need no communication, so devices go to the 'seed' axis first, then to 'data'.
 
   Args:
-    num_devices: of all processes.
-    num_members: models that train at the same time.
-    batch_size: examples that go through a network at once.
-    seed: devices along 'seed', or 0.
-    data: along 'data', or 0.
-    model: along 'model'.
+    num_devices: number of devices of all processes.
+    num_models: number of models that train at the same time.
+    batch_size: number of examples that go through a network at once.
+    seed: number of devices along 'seed', or 0.
+    data: number of devices along 'data', or 0.
+    model: number of devices along 'model'.
 
   Raises:
     UserError: the numbers are not positive, do not divide the batch, or exceed the devices.
@@ -63,8 +63,8 @@ def plan(
   for name, value in (("seed", seed), ("data", data)):
     require(value >= 0, f"config.mesh.{name} must not be negative", value)
   require(model >= 1, "config.mesh.model must be at least 1", model)
-  most = max(1, min(num_members, num_devices // (model * max(data, 1))))
-  seed = seed or -(-num_members // -(-num_members // most))  # as many rounds, on fewest devices
+  most = max(1, min(num_models, num_devices // (model * max(data, 1))))
+  seed = seed or -(-num_models // -(-num_models // most))  # fewest devices for as many rounds
   room = num_devices // (seed * model)
   fitting = [n for n in range(1, room + 1) if batch_size % (n * model) == 0]
   data = data or max(fitting, default=1)
@@ -82,10 +82,10 @@ def plan(
 
 
 def make_mesh(layout: Layout) -> Mesh:
-  """Returns the mesh of the first devices, as many as the layout asks for.
+  """Returns the mesh of the first devices, as many as the layout has.
 
   Raises:
-    UserError: a process would have no device in the mesh.
+    UserError: a process has no device in the mesh.
   """
   size = layout.seed * layout.data * layout.model
   devices = jax.devices()[:size]
@@ -99,24 +99,28 @@ def make_mesh(layout: Layout) -> Mesh:
 
 
 def everywhere(mesh: Mesh | AbstractMesh) -> NamedSharding:
-  """Returns the sharding of what every device holds whole."""
+  """Returns the sharding of arrays of which every device holds the whole."""
   return NamedSharding(mesh, PartitionSpec())
 
 
 def by_member(mesh: Mesh) -> NamedSharding:
-  """Returns the sharding of arrays [members, ...]."""
+  """Returns the sharding of arrays [models, ...] along 'seed'."""
   return NamedSharding(mesh, PartitionSpec("seed"))
 
 
 def state_shardings(shapes: PyTree, mesh: Mesh) -> PyTree:
-  """Returns where the leaves [members, ...] of a state lie.
+  """Returns the shardings of the leaves [models, ...] of a state.
 
-  Members lie along 'seed'. Of a large array the longest dimension that divides is split along
-  'model' as well: parameters and optimiser in parts, as in fully sharded data parallelism.
+  Models are split along 'seed'. A large array is also split along 'model', in its longest dimension
+  that is divisible, so that parameters and optimiser state are held in parts as in fully sharded
+  data parallelism.
 
   Args:
     shapes: arrays, or their shapes and types.
-    mesh: from `make_mesh`.
+    mesh: the mesh, from `make_mesh`.
+
+  Returns:
+    A NamedSharding for each leaf.
   """
   parts = mesh.shape["model"]
 
@@ -132,12 +136,12 @@ def state_shardings(shapes: PyTree, mesh: Mesh) -> PyTree:
 
 
 def split_batch(batch: PyTree) -> PyTree:
-  """Returns arrays [B, ...] split over the devices of the mesh; outside a mesh as they are."""
+  """Returns arrays [B, ...] split along 'data' and 'model'; without a mesh they are unchanged."""
   return _constrain(batch, _BATCH)
 
 
 def gather(tree: PyTree) -> PyTree:
-  """Returns arrays whole on every device of 'data' and 'model'; outside a mesh as they are."""
+  """Returns arrays whole on every device of 'data' and 'model'; without a mesh unchanged."""
   return _constrain(tree, PartitionSpec())
 
 
@@ -149,7 +153,7 @@ def _constrain(tree: PyTree, spec: PartitionSpec) -> PyTree:
 
 
 def place(tree: PyTree, sharding: NamedSharding) -> PyTree:
-  """Returns host arrays on the devices; every process has the whole of them and gives its part."""
+  """Returns host arrays, which every process holds whole, as device arrays with a sharding."""
 
   def put(leaf: Any) -> jax.Array:
     array = np.asarray(leaf)
@@ -159,9 +163,9 @@ def place(tree: PyTree, sharding: NamedSharding) -> PyTree:
 
 
 def fits(compiled: jax.stages.Compiled, mesh: Mesh) -> bool:
-  """Returns whether a program fits into the memory of a device, where that is known.
+  """Returns whether a program fits into the memory of a device; True if its size is unknown.
 
-  A tenth is left for what else is there: the data, copies of the state, the library's own.
+  A tenth of the memory is left for the data, copies of the state, and the library itself.
   """
   device = next(d for d in mesh.devices.flat if d.process_index == jax.process_index())
   limit = (device.memory_stats() or {}).get("bytes_limit")
@@ -173,18 +177,18 @@ def fits(compiled: jax.stages.Compiled, mesh: Mesh) -> bool:
 
 
 def is_main() -> bool:
-  """Returns whether this is the process that writes files and speaks."""
+  """Returns whether this is the process that writes files and prints messages."""
   return jax.process_index() == 0
 
 
 def largest(value: int) -> int:
-  """Returns the largest of the numbers that the processes give; all must ask at the same place."""
+  """Returns the largest of the processes' numbers; all processes must make the same call."""
   if jax.process_count() == 1:
     return value
   return int(np.max(multihost_utils.process_allgather(np.int32(value))))
 
 
 def wait_for_all(name: str) -> None:
-  """Waits until every process has come here."""
+  """Waits until every process has called this function."""
   if jax.process_count() > 1:
     multihost_utils.sync_global_devices(name)

@@ -1,1 +1,4 @@
-"""TODO."""
+"""Reading and writing images: pictures (two axes) and volumes (three axes).
+
+No other package imports tifffile, pydicom or nibabel.
+"""

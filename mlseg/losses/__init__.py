@@ -1,14 +1,14 @@
-"""Losses of segmentation: logits and masks in, one float32 value per image out.
+"""Losses of segmentation, from logits and masks to one float32 value per image.
 
-Every loss is `f(logits [B, H, W, C], masks [B, H, W, C], *, ..., valid=None) -> [B]`: computed in
-float32 (float64 where the logits are), finite with finite gradients for every mask and every logit
-but NaN. `valid` [B, H, W] marks the pixels that count; an image without any has the loss 0.
-`reduce` turns the values of a batch into one number, `deep_supervision` takes a loss to several
-resolutions, and `one_hot_masks` makes masks of labels. The losses of embeddings [B, D] are
-`supervised_contrastive` and `triplet_hard`.
+Every loss is `f(logits [B, H, W, C], masks [B, H, W, C], *, ..., valid=None) -> [B]`. It is
+computed in float32 (float64 where the logits are), and it is finite with finite gradients for every
+mask and every logit but NaN. `valid` [B, H, W] marks the pixels that count; the loss of an image
+without any is 0. `reduce` averages the values of a batch, `deep_supervision` applies a loss at
+several resolutions, and `one_hot_masks` turns label maps into masks. `supervised_contrastive` and
+`triplet_hard` are losses of embeddings [B, D].
 
-Compounds such as Dice + cross-entropy need no loss of their own: they are a loss vector under
-`mlseg.weighting.fixed`, or any other weighting.
+A compound such as Dice + cross-entropy is not a loss here: combine the two losses by
+`mlseg.weighting.fixed`, or by any other weighting.
 """
 
 from mlseg.losses.balanced_overlap import class_balanced_dice, generalized_dice

@@ -1,4 +1,4 @@
-"""Overlap losses in which small classes weigh more."""
+"""Overlap losses in which small classes have larger weights."""
 
 from typing import Literal
 
@@ -17,12 +17,12 @@ def class_balanced_dice(
   smooth: float = 1e-5,
   valid: jax.Array | None = None,
 ) -> jax.Array:
-  """Returns one minus the class-balanced Dice: 1 - sum_c w_c Dice_c, small classes weighing more.
+  """Returns one minus the class-balanced Dice: 1 - sum_c w_c Dice_c, with larger w_c if c is small.
 
-  With r_c = N_c / N the part of an image that class c covers, w_c is proportional to 1 - r_c
-  ('paper') or to 1 / (r_c + 1e-6) ('inverse', the authors' demo), and sums to 1.
+  Let r_c = N_c / N be the share of an image that class c covers. The weights w_c sum to 1, and are
+  proportional to 1 - r_c ('paper') or to 1 / (r_c + 1e-6) ('inverse', as in the authors' demo).
 
-  Source: Golnari & Diba 2026, eqs. 21-25, with soft counts; r_c is taken from each image's mask.
+  Source: Golnari & Diba 2026, eqs. 21-25, with soft counts; r_c comes from the mask of each image.
 
   Args:
     logits: [B, H, W, C], any floating dtype.
@@ -35,7 +35,7 @@ def class_balanced_dice(
     [B], in [0, 1].
 
   Raises:
-    ValueError: where the shapes do not belong together, class_weights is unknown, or smooth is not
+    ValueError: where the shapes do not fit together, class_weights is unknown, or smooth is not
       positive.
 
   Example:
@@ -66,9 +66,9 @@ def generalized_dice(
 ) -> jax.Array:
   """Returns the generalized Dice loss: 1 - 2 sum_c w_c TP_c / sum_c w_c (2 TP_c + FP_c + FN_c).
 
-  w_c is 1 / N_c^2 ('square'), 1 / N_c ('simple') or 1 ('uniform'), with N_c the true pixels of
-  class c in the image. A class without any takes the largest weight of the others, as in NiftyNet
-  and MONAI; where no class has a pixel (labels, not classes), all weights are 1.
+  w_c is 1 / N_c^2 ('square'), 1 / N_c ('simple') or 1 ('uniform'), with N_c the number of true
+  pixels of class c in the image. A class without any gets the largest weight of the others, as in
+  NiftyNet and MONAI. Where no class has a pixel, which can be so with 'sigmoid', all weights are 1.
 
   Source: Sudre et al., Generalised Dice overlap as a deep learning loss function for highly
     unbalanced segmentations, DLMIA 2017, eq. of GDL_v; 'simple' and 'uniform' as in MONAI.
@@ -77,7 +77,7 @@ def generalized_dice(
     logits: [B, H, W, C], any floating dtype.
     masks: [B, H, W, C], one-hot; with 'sigmoid' any zeros and ones.
     class_weights: 'square', 'simple' or 'uniform'.
-    smooth: added to numerator and denominator, pixels of the class that weighs most.
+    smooth: added to numerator and denominator, in pixels of the class with the largest weight.
     activation: 'softmax' or 'sigmoid'.
     include_background: whether class 0 counts.
     valid: [B, H, W], nonzero where a pixel counts; None: all count.
@@ -86,7 +86,7 @@ def generalized_dice(
     [B], in [0, 1].
 
   Raises:
-    ValueError: where the shapes do not belong together, smooth is not positive, or an option is
+    ValueError: where the shapes do not fit together, smooth is not positive, or an option is
       unknown.
 
   Example:

@@ -27,9 +27,9 @@ def boundary(
   """Returns the boundary loss: the mean over classes of (1/N) sum_i phi_ic p_ic.
 
   phi is the signed distance to the true boundary, negative inside, so that the sum approximates the
-  integral over the space between the boundaries. It goes below 0, and is blind to classes that
-  an image has not got: add a loss of regions, such as `generalized_dice`, and let the weight
-  of this one grow.
+  integral over the region between the two boundaries. The loss can be negative, and ignores classes
+  that are not in an image. So combine it with a loss of regions, such as `generalized_dice`, and
+  let its weight grow during training.
 
   Source: Kervadec et al., Boundary loss for highly unbalanced segmentation, MIDL 2019, with the
     authors' distance maps (0 on the outermost pixels of a region).
@@ -37,8 +37,8 @@ def boundary(
   Args:
     logits: [B, H, W, C], any floating dtype.
     masks: [B, H, W, C], one-hot; with 'sigmoid' any zeros and ones.
-    distances: [B, H, W, C], phi, any real dtype, from data preparation; None: computed here from
-      the masks, for which `valid` marks the pixels that belong to no class.
+    distances: [B, H, W, C], phi, any real dtype, computed before training; None: computed here from
+      the masks; pixels that are not valid then belong to no class.
     activation: 'softmax' or 'sigmoid'.
     include_background: whether class 0 is part of the mean.
     valid: [B, H, W], nonzero where a pixel counts; None: all count.
@@ -47,7 +47,7 @@ def boundary(
     [B], in pixels (or the unit of the distances); negative where the prediction is good.
 
   Raises:
-    ValueError: where the shapes do not belong together, or an option is unknown.
+    ValueError: where the shapes do not fit together, or an option is unknown.
 
   Example:
     >>> import jax.numpy as jnp
@@ -79,9 +79,9 @@ def hausdorff_distance_transform(
 ) -> jax.Array:
   """Returns the Hausdorff loss: the mean over classes of (1/N) sum_i (p - g)^2 (d_p^a + d_g^a).
 
-  d_p and d_g are the distances to the boundary of the prediction, cut at 1/2, and of the truth.
-  They are constants of the derivative, and computed in the same program. The loss grows with the
-  area of the image: give it a small weight, or let the weighting find one.
+  d_p and d_g are the distances to the boundary of the prediction, thresholded at 1/2, and of the
+  truth. They are constants of the derivative, and are computed in the same program. The loss grows
+  with the area of the image, so it needs a small weight, or a weighting that adapts.
 
   Source: Karimi & Salcudean, Reducing the Hausdorff distance in medical image segmentation with
     convolutional neural networks, IEEE TMI 39 (2020), the loss from distance transforms with
@@ -97,11 +97,11 @@ def hausdorff_distance_transform(
       None: all count.
 
   Returns:
-    [B], in pixels to the power alpha. A class that is nowhere or everywhere, in the truth or in the
-    prediction, has no boundary there, and that distance is 0.
+    [B], in pixels to the power alpha. A class without pixels, or with all of them, has no boundary,
+    and the distance to it is 0.
 
   Raises:
-    ValueError: where the shapes do not belong together, alpha is not positive, or an option is
+    ValueError: where the shapes do not fit together, alpha is not positive, or an option is
       unknown.
 
   Example:

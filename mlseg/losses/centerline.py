@@ -1,4 +1,4 @@
-"""The centre lines of soft regions, and the overlap that counts on them."""
+"""clDice: the overlap of regions with the centre lines of the others, which are soft skeletons."""
 
 import functools
 
@@ -22,9 +22,10 @@ def cl_dice(
 ) -> jax.Array:
   """Returns one minus the centre-line Dice: 1 - mean over classes of 2 P S / (P + S).
 
-  P = (sum S_p g + s) / (sum S_p + s) is the part of the prediction's skeleton that lies in the true
-  region, S = (sum S_g p + s) / (sum S_g + s) the part of the true skeleton that is found. It keeps
-  thin connections; the paper adds the Dice loss to it, which a weighting of the two does here.
+  P = (sum S_p g + s) / (sum S_p + s) is the share of the prediction's skeleton that lies in the
+  true region, and S = (sum S_g p + s) / (sum S_g + s) the share of the true skeleton that is found.
+  The loss keeps thin connections. The paper adds the Dice loss to it; here, a weighting combines
+  the two.
 
   Source: Shit et al., clDice - a novel topology-preserving loss function for tubular structure
     segmentation, CVPR 2021, eqs. 1-2 and alg. 1-2.
@@ -32,7 +33,7 @@ def cl_dice(
   Args:
     logits: [B, H, W, C], any floating dtype.
     masks: [B, H, W, C], one-hot; with 'sigmoid' any zeros and ones.
-    iterations: of the skeletonisation, at least the largest radius of a structure in pixels.
+    iterations: steps of the skeletonisation, at least the largest radius of a structure in pixels.
     smooth: s, pixels.
     activation: 'softmax' or 'sigmoid'.
     include_background: whether class 0 is part of the mean.
@@ -42,7 +43,7 @@ def cl_dice(
     [B], in [0, 1].
 
   Raises:
-    ValueError: where the shapes do not belong together, iterations is negative, smooth is not
+    ValueError: where the shapes do not fit together, iterations is negative, smooth is not
       positive, or an option is unknown.
 
   Example:
@@ -64,13 +65,13 @@ def cl_dice(
 
 
 def soft_skeleton(regions: jax.Array, iterations: int, valid: jax.Array | None = None) -> jax.Array:
-  """Returns the skeleton of soft regions: what each erosion keeps that opening it would lose.
+  """Returns the skeleton of soft regions: the pixels of each erosion that an opening removes.
 
   Args:
     regions: [B, H, W, C], in [0, 1].
-    iterations: erosions.
-    valid: [B, H, W], nonzero where a pixel counts; the others are as if beyond the border. None:
-      all count.
+    iterations: the number of erosions.
+    valid: [B, H, W], nonzero where a pixel counts; the others are treated like pixels beyond the
+      border. None: all count.
 
   Returns:
     [B, H, W, C], in [0, 1].
@@ -85,7 +86,7 @@ def soft_skeleton(regions: jax.Array, iterations: int, valid: jax.Array | None =
   return _skeleton(regions, counts, iterations)
 
 
-@functools.partial(jax.jit, static_argnums=2)  # so that a call outside of a program is fast
+@functools.partial(jax.jit, static_argnums=2)  # so that a call outside of jit is fast
 def _skeleton(regions: jax.Array, counts: jax.Array | None, iterations: int) -> jax.Array:
   def step(carry: tuple[jax.Array, jax.Array], _: None) -> tuple[tuple[jax.Array, jax.Array], None]:
     regions, skeleton = carry
@@ -98,7 +99,7 @@ def _skeleton(regions: jax.Array, counts: jax.Array | None, iterations: int) -> 
 
 
 def _erode(x: jax.Array, counts: jax.Array | None) -> jax.Array:
-  """Returns the minimum over a pixel and its four neighbours; beyond the border nothing is lost."""
+  """Returns the minimum over a pixel and its four neighbours; pixels beyond the border are 1."""
   x = x if counts is None else jnp.where(counts, x, 1)
   smallest = x
   for axis in (1, 2):
@@ -108,7 +109,7 @@ def _erode(x: jax.Array, counts: jax.Array | None) -> jax.Array:
 
 
 def _dilate(x: jax.Array, counts: jax.Array | None) -> jax.Array:
-  """Returns the maximum over the 3×3 neighbourhood; beyond the border nothing is won."""
+  """Returns the maximum over the 3×3 neighbourhood; pixels beyond the border are 0."""
   x = x if counts is None else jnp.where(counts, x, 0)
   for axis in (1, 2):
     before, after = _beside(x, axis, 0.0)

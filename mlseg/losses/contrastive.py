@@ -1,7 +1,7 @@
-"""Losses on embeddings: examples of one class together, of different classes apart.
+"""Losses of embeddings: examples of one class should be close, those of different classes distant.
 
-Here the values are one per anchor. An anchor without a partner has no loss; its value is 0, and
-`has_partner` tells it, for `reduce`.
+There is one value per anchor. An anchor without another example of its class has the value 0, and
+should not count in a mean: give `has_partner` to `reduce`.
 """
 
 import math
@@ -24,28 +24,28 @@ def supervised_contrastive(
 
   L_i = -(1/|P_i|) sum_(p in P_i) log(e^(z_i z_p / t) / (sum_(a in P_i) e^(z_i z_a / t) + N_i)),
   with z the embeddings at unit length, P_i the other examples of the anchor's class and N_i the sum
-  of w_ia e^(z_i z_a / t) over the examples a of other classes. Plainly w = 1. Hard negatives are
-  mined (`num_hard_negatives` = k: the k most similar ones count, the others do not), or weighted
-  (`hardness` = b: w_ia is e^(b z_i z_a) over its mean), or both.
+  of w_ia e^(z_i z_a / t) over the examples a of other classes. By default w = 1. Hard negatives can
+  be mined (`num_hard_negatives` = k: only the k most similar ones count), or weighted (`hardness` =
+  b: w_ia is e^(b z_i z_a) divided by its mean), or both.
 
   Source: Khosla et al., Supervised contrastive learning, NeurIPS 2020, eq. 2 (L_out); weights:
     Robinson et al., Contrastive learning with hard negative samples, ICLR 2021, without its
-    correction for false negatives, of which labels leave none.
+    correction for false negatives, since with labels there are none.
 
   Args:
-    embeddings: [B, D], any floating dtype, any length; several views of an example are several
-      rows with one label.
+    embeddings: [B, D], any floating dtype, any length; several views of one example are several
+      rows with the same label.
     labels: [B], integers.
     temperature: t.
     num_hard_negatives: k; 0: all negatives count.
-    hardness: b; 0: all that count, count the same.
+    hardness: b; 0: all negatives that count have the same weight.
     valid: [B], nonzero where an example counts, as anchor and as partner; None: all count.
 
   Returns:
     [B], float32, in nats; 0 for an anchor that has no other example of its class.
 
   Raises:
-    ValueError: where the shapes do not belong together, temperature is not positive, or
+    ValueError: where the shapes do not fit together, temperature is not positive, or
       num_hard_negatives or hardness is negative.
 
   Example:
@@ -83,27 +83,28 @@ def triplet_hard(
 ) -> jax.Array:
   """Returns the triplet loss of each anchor: max(0, margin + max_p d(a, p) - min_n d(a, n)).
 
-  d is the Euclidean distance, the maximum is over the other examples of the anchor's class, the
-  minimum over those of other classes: the hardest of both, 'hard'. With 'semihard' the negative is
-  the nearest of those further away than the positive, where there is one. A margin of None makes it
-  soft: log(1 + e^(d(a, p) - d(a, n))).
+  d is the Euclidean distance. The maximum is over the other examples of the anchor's class, and the
+  minimum over the examples of other classes, so both are the hardest ones ('hard'). With 'semihard'
+  the negative is the nearest of those that are further away than the positive, where there is one.
+  With a margin of None the loss is log(1 + e^(d(a, p) - d(a, n))), a soft margin.
 
   Source: Hermans, Beyer & Leibe, In defense of the triplet loss, 2017, eq. 5 (batch hard) and its
-    soft margin; semi-hard: Schroff et al., FaceNet, CVPR 2015, for the hardest positive.
+    soft margin; semi-hard negatives: Schroff et al., FaceNet, CVPR 2015, here for the hardest
+    positive.
 
   Args:
-    embeddings: [B, D], any floating dtype; bring them to unit length where the margin should mean
-      the same throughout training.
+    embeddings: [B, D], any floating dtype; normalise them if the margin should keep its meaning
+      throughout training.
     labels: [B], integers.
     margin: in the unit of the embeddings, or None.
     mining: 'hard' or 'semihard'.
     valid: [B], nonzero where an example counts, as anchor and as partner; None: all count.
 
   Returns:
-    [B], float32; 0 for an anchor without another example of its class, or without one of others.
+    [B], float32; 0 for an anchor without another example of its class, or without one of another.
 
   Raises:
-    ValueError: where the shapes do not belong together, margin is negative, or mining is unknown.
+    ValueError: where the shapes do not fit together, margin is negative, or mining is unknown.
 
   Example:
     >>> import jax.numpy as jnp
@@ -128,7 +129,7 @@ def triplet_hard(
 
 
 def has_partner(labels: jax.Array, valid: jax.Array | None = None) -> jax.Array:
-  """Returns which examples have another one of their class: the anchors that have a loss.
+  """Returns which examples have another one of their class, so that they have a loss as anchors.
 
   Args:
     labels: [B], integers.
@@ -146,7 +147,7 @@ def has_partner(labels: jax.Array, valid: jax.Array | None = None) -> jax.Array:
 
 
 def _same_class(labels: jax.Array, valid: jax.Array | None) -> jax.Array:
-  """Returns [B, B]: two different examples, both of which count, of one class."""
+  """Returns [B, B], true for two different examples of one class that both count."""
   same = (labels[:, None] == labels[None, :]) & ~jnp.eye(labels.shape[0], dtype=bool)
   return (
     same if valid is None else same & (valid.astype(bool)[:, None] & valid.astype(bool)[None, :])
@@ -154,7 +155,7 @@ def _same_class(labels: jax.Array, valid: jax.Array | None) -> jax.Array:
 
 
 def _pairs(embeddings, labels, valid) -> tuple[jax.Array, jax.Array]:
-  """Returns [B, B] twice: pairs of one class, and pairs of two classes."""
+  """Returns two arrays [B, B]: the pairs of one class, and the pairs of two classes."""
   if embeddings.ndim != 2:
     raise ValueError(f"embeddings: must be [B, D], got {embeddings.shape}")
   if labels.shape != embeddings.shape[:1]:
@@ -182,7 +183,7 @@ def _hard_weights(similarity, negative, num_hard_negatives, hardness) -> jax.Arr
 
 
 def _masked_logsumexp(values: jax.Array, counted: jax.Array) -> jax.Array:
-  """Returns the logarithm of the sum of e^v over what counts, 0 where nothing does."""
+  """Returns the logarithm of the sum of e^v over the values that count, 0 where none does."""
   largest = jax.lax.stop_gradient(jnp.where(counted, values, -jnp.inf).max(axis=-1, keepdims=True))
   largest = jnp.where(counted.any(axis=-1, keepdims=True), largest, 0)
   total = jnp.where(counted, jnp.exp(jnp.where(counted, values - largest, 0)), 0).sum(axis=-1)
@@ -190,7 +191,7 @@ def _masked_logsumexp(values: jax.Array, counted: jax.Array) -> jax.Array:
 
 
 def _nearest(distances: jax.Array, among: jax.Array) -> jax.Array:
-  """Returns the smallest distance among some, 0 where there are none."""
+  """Returns the smallest of the distances in `among`, 0 where there are none."""
   smallest = jnp.where(among, distances, jnp.inf).min(axis=-1)
   return jnp.where(among.any(axis=-1), smallest, 0)
 
@@ -200,14 +201,14 @@ def _wide(embeddings: jax.Array) -> jax.Array:
 
 
 def _unit(embeddings: jax.Array) -> jax.Array:
-  """Returns the embeddings at length 1, and 0 with finite derivatives where they are 0."""
+  """Returns the embeddings scaled to length 1; zeros stay zeros, with finite derivatives."""
   wide = _wide(embeddings)
   squared = (wide**2).sum(axis=-1, keepdims=True)
   return wide * jax.lax.rsqrt(jnp.maximum(squared, 1e-24))
 
 
 def _similarities(unit: jax.Array) -> jax.Array:
-  # Accelerators round the factors of a product to about 10 bits unless told otherwise.
+  # By default, accelerators round the factors of a product to about 10 bits.
   return jnp.matmul(unit, unit.T, precision=jax.lax.Precision.HIGHEST)
 
 

@@ -1,4 +1,4 @@
-"""Losses that sum the logarithms of probabilities over pixels."""
+"""Cross-entropies: losses that average logarithms of probabilities over pixels."""
 
 import math
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def cross_entropy(
     [B], in nats per pixel.
 
   Raises:
-    ValueError: where the shapes do not belong together.
+    ValueError: where the shapes do not fit together.
 
   Example:
     >>> import jax.numpy as jnp
@@ -63,7 +63,7 @@ def focal(
     [B], in nats per pixel.
 
   Raises:
-    ValueError: where the shapes do not belong together, gamma or an alpha is negative or not
+    ValueError: where the shapes do not fit together, gamma or an alpha is negative or not
       finite, or the number of alphas is not C.
 
   Example:
@@ -91,22 +91,22 @@ def binary_cross_entropy(
 ) -> jax.Array:
   """Returns the mean over labels of -(1/N) sum_i (w g_i log s_i + (1 - g_i) log(1 - s_i)).
 
-  s is the sigmoid of a label's logit. One channel makes it the binary cross-entropy; several make
-  it the multi-label one, in which a pixel may have any number of labels.
+  s is the sigmoid of a label's logit. With one channel this is the binary cross-entropy; with
+  several it is the multi-label one, where a pixel can have any number of labels.
 
-  Source: BenTaieb & Hamarneh 2017, eq. 6 without its uncertainty (a sum over labels there).
+  Source: BenTaieb & Hamarneh 2017, eq. 6 without its uncertainty (there, a sum over labels).
 
   Args:
     logits: [B, H, W, C], any floating dtype; C >= 1.
     masks: [B, H, W, C], zeros and ones.
-    positive_weight: w, of the pixels that have a label, one number or one per label.
+    positive_weight: w, the weight of pixels that have the label, one number or one per label.
     valid: [B, H, W], nonzero where a pixel counts; None: all count.
 
   Returns:
     [B], in nats per pixel and label.
 
   Raises:
-    ValueError: where the shapes do not belong together, a weight is negative or not finite, or
+    ValueError: where the shapes do not fit together, a weight is negative or not finite, or
       the number of weights is not C.
 
   Example:
@@ -131,22 +131,21 @@ def weighted_cross_entropy(
 ) -> jax.Array:
   """Returns the cross-entropy with a weight per class: -(1/N) sum_i sum_c w_c g_ic log p_ic.
 
-  For weights that make up for the sizes of the classes in a data set, see
-  `balanced_class_weights`. The sum is over N, as in Keras; PyTorch divides by the sum of the
-  weights instead.
+  `balanced_class_weights` gives weights that make up for the sizes of the classes in a data set.
+  The sum is divided by N, as in Keras; PyTorch divides by the sum of the weights.
 
   Args:
     logits: [B, H, W, C], any floating dtype.
     masks: [B, H, W, C], one-hot.
-    class_weights: w, one number per class, or one for all; an array [C] may be traced, so its
-      values are not checked.
+    class_weights: w, one number per class, or one for all. The values of an array [C] are not
+      checked, since it may be traced.
     valid: [B, H, W], nonzero where a pixel counts; None: all count.
 
   Returns:
     [B], in nats per pixel.
 
   Raises:
-    ValueError: where the shapes do not belong together, a weight is negative or not finite, or
+    ValueError: where the shapes do not fit together, a weight is negative or not finite, or
       the number of weights is not C.
 
   Example:
@@ -177,7 +176,7 @@ def balanced_class_weights(counts: Sequence[float]) -> tuple[float, ...]:
     C weights whose mean over the examples is 1.
 
   Raises:
-    ValueError: where a count is not positive: a class that is never seen has no weight.
+    ValueError: where a count is not positive, since the weight would be infinite.
 
   Example:
     >>> balanced_class_weights([300, 100])
@@ -190,11 +189,11 @@ def balanced_class_weights(counts: Sequence[float]) -> tuple[float, ...]:
 
 
 def per_class(name: str, value: float | Sequence[float], num_classes: int) -> list[float]:
-  """Returns an option that is one number or one per class as one per class.
+  """Returns one number per class, from an option that is one number or one per class.
 
   Args:
-    name: of the option, for the error.
-    value: what was given.
+    name: of the option, for the error message.
+    value: of the option.
     num_classes: C.
 
   Raises:

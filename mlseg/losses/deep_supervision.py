@@ -1,4 +1,4 @@
-"""One loss at several resolutions."""
+"""Deep supervision: one loss at several resolutions."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,23 +13,23 @@ def deep_supervision(
 ) -> Callable[..., jax.Array]:
   """Returns a loss of logits at several resolutions: sum_s w_s L(x_s, g_s).
 
-  The masks g_s, and which pixels count, are the full ones at the pixels nearest to the centres of
-  the coarse ones.
+  The masks g_s, and the pixels that count, are those of the full resolution at the pixels nearest
+  to the centres of the coarse pixels.
 
   Source: Lee et al., Deeply-supervised nets, AISTATS 2015; default weights: 2^-s over their sum, as
     in nnU-Net (which leaves out the coarsest).
 
   Args:
-    loss: f(logits [B, H, W, C], masks [B, H, W, C], *, valid) -> [B], any of this package.
-    weights: w, one per resolution, the finest first; none: 2^-s over their sum.
+    loss: f(logits [B, H, W, C], masks [B, H, W, C], *, valid) -> [B], any loss of this package.
+    weights: w, one per resolution, the finest first; (): 2^-s divided by their sum.
 
   Returns:
     f(logits, masks, *, valid=None) -> [B], where logits is a sequence of [B, H_s, W_s, C] and
     masks are [B, H, W, C].
 
   Raises:
-    ValueError: where a weight is negative or not finite; when called: where their number is not
-      that of the resolutions, or there is none.
+    ValueError: where a weight is negative or not finite; when the result is called: where there are
+      no logits, or their number is not that of the weights.
 
   Example:
     >>> import jax.numpy as jnp
@@ -68,6 +68,6 @@ def _nearest(array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
   for axis in (1, 2):
     fine, coarse = array.shape[axis], shape[axis]
     if fine != coarse:
-      places = ((np.arange(coarse) + 0.5) * fine / coarse).astype(np.int32)
-      array = jnp.take(array, jnp.asarray(places), axis=axis)
+      indices = ((np.arange(coarse) + 0.5) * fine / coarse).astype(np.int32)
+      array = jnp.take(array, jnp.asarray(indices), axis=axis)
   return array

@@ -1,10 +1,11 @@
-"""The five losses of Mask R-CNN, each a value per image that is finite whatever is in the image.
+"""The five losses of Mask R-CNN, one value per image, finite for an image without objects too.
 
-All are called alike, `f(detections, objects, instances, *, ...) -> [B]`, with what is described in
-`mlseg.models.detections`: `detections` is what the network gives, `objects` has the true boxes
-[B, G, 4], classes [B, G] and present [B, G]. Boxes are constants: no gradient goes to where they
-are. Where the papers draw anchors and regions at random, here stands the expected value (see
-`matching.expected_weights`); their means over a batch are means over an image.
+All have the same arguments, `f(detections, objects, instances, *, ...) -> [B]`, which
+`mlseg.models.mask_rcnn.detections` describes: `detections` are the outputs of the network, and
+`objects` has the true boxes [B, G, 4], classes [B, G] and present [B, G]. Boxes are constants: no
+gradient goes to their positions. The papers draw anchors and regions at random; here the loss is
+the expected value over the draws (see `matching.expected_weights`). Means over a batch in the
+papers are means over an image here.
 
 Sources: Ren et al., "Faster R-CNN", NeurIPS 2015, eq. 1; He et al., "Mask R-CNN", ICCV 2017,
 section 3; constants as in torchvision.
@@ -20,7 +21,7 @@ from mlseg.losses import matching
 from mlseg.losses.matching import Matches
 from mlseg.losses.probabilities import finite_logits, log_probabilities
 
-_BETA = 1 / 9  # where the loss of a delta turns from a square into a line
+_BETA = 1 / 9  # where the loss of a delta changes from quadratic to linear
 _ANCHOR_SCALES = (1.0, 1.0, 1.0, 1.0)  # of the network's deltas
 _REGION_SCALES = (10.0, 10.0, 5.0, 5.0)
 
@@ -35,21 +36,22 @@ def rpn_objectness(
   high: float = 0.7,
   low: float = 0.3,
 ) -> jax.Array:
-  """Returns the binary cross-entropy of anchors: is there an object?
+  """Returns the binary cross-entropy of anchors: does an anchor have an object or not?
 
-    E[mean of -log p(anchor) where it is to find an object, of -log(1 - p) where it is not]
+    E[mean of -log p(anchor) over positive anchors and of -log(1 - p) over negative ones]
 
   Args:
-    detections: of which `anchors` is read.
-    objects: the true ones.
+    detections: the outputs of the network; reads `anchors`.
+    objects: the true objects.
     instances: not read.
-    num_sampled: anchors that the mean is over.
-    positive_share: of them, at most.
-    high: IoU from which an anchor is to find an object; each object's best anchors are, too.
-    low: IoU below which it is to find nothing.
+    num_sampled: the number of anchors in the mean.
+    positive_share: the largest share of positive anchors among them.
+    high: the IoU with an object from which an anchor is positive; the anchors with the highest IoU
+      of each object are positive, too.
+    low: the IoU below which an anchor is negative.
 
   Returns:
-    [B] float32. No objects: of negative anchors alone.
+    [B] float32. Without objects: the mean over negative anchors alone.
 
   Example:
     >>> from types import SimpleNamespace as Record
@@ -79,23 +81,23 @@ def rpn_box(
   high: float = 0.7,
   low: float = 0.3,
 ) -> jax.Array:
-  """Returns the distance of positive anchors' deltas from those that lead to their objects.
+  """Returns the distance of the deltas of positive anchors from those that lead to their objects.
 
     E[(1/n) sum_{positive} sum_{4 deltas} smoothL1(delta - delta*)],  n anchors drawn
 
   with smoothL1(x) = x²/(2β) where |x| < β = 1/9, |x| - β/2 elsewhere.
 
   Args:
-    detections: of which `anchors` is read.
-    objects: the true ones.
+    detections: the outputs of the network; reads `anchors`.
+    objects: the true objects.
     instances: not read.
-    num_sampled: anchors that the mean is over, negative ones (which have no delta) included.
-    positive_share: of them, at most.
+    num_sampled: the number of anchors in the mean; negative ones, which have no delta, count in it.
+    positive_share: the largest share of positive anchors among them.
     high: as in `rpn_objectness`.
     low: as in `rpn_objectness`.
 
   Returns:
-    [B] float32. No objects: 0.
+    [B] float32. Without objects: 0.
 
   Example:
     >>> from types import SimpleNamespace as Record
@@ -126,20 +128,20 @@ def roi_class(
   positive_share: float = 0.25,
   threshold: float = 0.5,
 ) -> jax.Array:
-  """Returns the cross-entropy of regions: which class does it show, or the background?
+  """Returns the cross-entropy of regions: which class does a region show, or the background?
 
-    E[mean of -log p_c(region)],  c the class of its object, 0 where it is to find none
+    E[mean of -log p_c(region)],  c the class of its object, 0 (the background) if it is negative
 
   Args:
-    detections: of which `regions` is read.
-    objects: the true ones.
+    detections: the outputs of the network; reads `regions`.
+    objects: the true objects.
     instances: not read.
-    num_sampled: regions that the mean is over.
-    positive_share: of them, at most.
-    threshold: IoU from which a region is to find an object.
+    num_sampled: the number of regions in the mean.
+    positive_share: the largest share of positive regions among them.
+    threshold: the IoU with an object from which a region is positive.
 
   Returns:
-    [B] float32. No objects: of the background alone.
+    [B] float32. Without objects: the mean over regions of the background.
 
   Example:
     >>> from types import SimpleNamespace as Record
@@ -173,22 +175,22 @@ def roi_box(
   positive_share: float = 0.25,
   threshold: float = 0.5,
 ) -> jax.Array:
-  """Returns the distance of positive regions' deltas from those that lead to their objects.
+  """Returns the distance of the deltas of positive regions from those that lead to their objects.
 
     E[(1/n) sum_{positive} sum_{4 deltas} smoothL1(delta_c - delta*)],  n regions drawn
 
-  of the deltas of the object's class c, with smoothL1 as in `rpn_box`.
+  with the deltas of the object's class c, and smoothL1 as in `rpn_box`.
 
   Args:
-    detections: of which `regions` is read.
-    objects: the true ones.
+    detections: the outputs of the network; reads `regions`.
+    objects: the true objects.
     instances: not read.
-    num_sampled: regions that the mean is over, negative ones (which have no delta) included.
-    positive_share: of them, at most.
-    threshold: IoU from which a region is to find an object.
+    num_sampled: the number of regions in the mean; negative ones, which have no delta, count in it.
+    positive_share: the largest share of positive regions among them.
+    threshold: the IoU with an object from which a region is positive.
 
   Returns:
-    [B] float32. No objects: 0.
+    [B] float32. Without objects: 0.
 
   Example:
     >>> from types import SimpleNamespace as Record
@@ -221,17 +223,17 @@ def roi_mask(
     (1/P) sum_{positive} (1/M²) sum_{cells} BCE(p_c(cell), t(cell))
 
   with c the class of the region's object and t the share of the cell that the object covers. The
-  masks of other classes have no part in it.
+  masks of other classes are not part of it.
 
   Args:
-    detections: of which `masks` is read. The papers draw the regions at random; the network has
-      chosen those that overlap an object most.
-    objects: the true ones.
-    instances: [B, H, W] integer, g + 1 at the pixels of the object in place g.
-    threshold: IoU from which a region is to show an object.
+    detections: the outputs of the network; reads `masks`. The papers draw these regions at random;
+      here the network has chosen those that overlap an object most.
+    objects: the true objects.
+    instances: [B, H, W] integer, g + 1 at the pixels of the object with index g.
+    threshold: the IoU with an object from which a region is positive.
 
   Returns:
-    [B] float32. No objects: 0.
+    [B] float32. Without objects: 0.
 
   Example:
     >>> from types import SimpleNamespace as Record
@@ -276,7 +278,7 @@ def _match_regions(boxes, valid, true, present, threshold: float) -> Matches:
 
 
 def _of_class(values: jax.Array, classes: jax.Array) -> jax.Array:
-  """Returns values [..., C] at one class each, 0 where it is -1; classes broadcasts to [...]."""
+  """Returns [...], of values [..., C] that of one class each; 0 where the class is -1."""
   own = classes[..., None] == jnp.arange(values.shape[-1])
   return jnp.where(own, values, 0).sum(axis=-1)
 

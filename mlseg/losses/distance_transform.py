@@ -1,14 +1,14 @@
-"""The exact Euclidean distance transform, inside a compiled program."""
+"""The exact Euclidean distance transform under jit."""
 
 import jax
 import jax.numpy as jnp
 
 
 def distance_to(region: jax.Array) -> jax.Array:
-  """Returns how far each pixel is from the nearest pixel of a region: min_q |p - q|.
+  """Returns the distance of each pixel from the nearest pixel of a region: min_q |p - q|.
 
-  Exact, in two passes: the distance along the columns, then for each row the lower envelope
-  min_k (j - k)^2 + d_k^2, at W comparisons per pixel.
+  It is exact, and takes two passes: first the distance along the columns, then for each row the
+  lower envelope min_k (j - k)^2 + d_k^2, with W comparisons per pixel.
 
   Source: Saito & Toriwaki, Pattern Recognition 27 (1994), the separable form.
 
@@ -27,7 +27,7 @@ def distance_to(region: jax.Array) -> jax.Array:
   return jnp.where(any_pixel, jnp.sqrt(_squared_distances(region)), 0)
 
 
-@jax.jit  # so that a call outside of a program does not compile the loop anew
+@jax.jit  # so that a call outside of jit does not compile the loop again
 def _squared_distances(region: jax.Array) -> jax.Array:
   height, width = region.shape[-2:]
   far = height + width  # its square is still exact in float32
@@ -41,20 +41,21 @@ def _squared_distances(region: jax.Array) -> jax.Array:
     column = jax.lax.dynamic_slice_in_dim(along, k, 1, axis=-1)
     return jnp.minimum(squared, column + (columns - k.astype(float)) ** 2)
 
-  # A loop, because one minimum over [..., H, W, W] may be held in memory as a whole.
+  # A loop, because a minimum over [..., H, W, W] might be stored in memory as a whole.
   return jax.lax.fori_loop(0, width, include, along)
 
 
 def signed_distances(masks: jax.Array, valid: jax.Array | None = None) -> jax.Array:
-  """Returns each class's signed distance: to its region outside, one less to the rest inside.
+  """Returns the signed distance to the boundary of each class, negative inside its region.
 
-  So it is 0 on the outermost pixels of the region, negative further in, positive outside, as in
-  Kervadec et al.; 0 everywhere for a class that has no pixel, or all of them.
+  Outside the region it is the distance to the region; inside it is 1 minus the distance to the
+  other pixels. So it is 0 on the outermost pixels of the region, as in Kervadec et al. It is 0
+  everywhere for a class without pixels, or with all of them.
 
   Args:
     masks: [B, H, W, C], zeros and ones.
-    valid: [B, H, W], nonzero where a pixel counts; the others belong neither to a class nor to the
-      rest. None: all count.
+    valid: [B, H, W], nonzero where a pixel counts; the others are neither inside nor outside of a
+      class. None: all count.
 
   Returns:
     [B, H, W, C], pixels.
@@ -70,14 +71,14 @@ def signed_distances(masks: jax.Array, valid: jax.Array | None = None) -> jax.Ar
 
 
 def boundary_distances(masks: jax.Array, valid: jax.Array | None = None) -> jax.Array:
-  """Returns how far each pixel is from the other side of a class's boundary, at least 1.
+  """Returns the distance of each pixel from the other side of a class's boundary, at least 1.
 
   Args:
     masks: [B, H, W, C], zeros and ones.
     valid: as for `signed_distances`.
 
   Returns:
-    [B, H, W, C], pixels; 0 everywhere for a class that has no pixel, or all of them.
+    [B, H, W, C], pixels; 0 everywhere for a class without pixels, or with all of them.
 
   Example:
     >>> import jax.numpy as jnp
@@ -90,7 +91,7 @@ def boundary_distances(masks: jax.Array, valid: jax.Array | None = None) -> jax.
 
 
 def regions(masks: jax.Array, valid: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-  """Returns the valid pixels in each class and those outside of it, [B, C, H, W] bool each.
+  """Returns the valid pixels inside and outside of each class, two arrays [B, C, H, W] bool.
 
   Args:
     masks: [B, H, W, C]; a pixel is in the class where its value is above 1/2.

@@ -1,7 +1,7 @@
-"""Overlap losses of arg-maxed masks, which have no gradient: what a published demo trains with.
+"""Overlap losses of the most likely classes (argmax), whose gradient is 0, as in a published demo.
 
-Beside a loss that has one, such as the cross-entropy, their values can decide weights, and nothing
-else. They are here to measure what that does; to train, take `soft_dice` and `soft_iou`.
+Beside a loss with a gradient, such as the cross-entropy, they can only change the weights. They are
+here to reproduce the demo; to train with Dice or IoU, use `soft_dice` and `soft_iou`.
 """
 
 import jax
@@ -22,8 +22,8 @@ def hard_dice(
 ) -> jax.Array:
   """Returns one minus the mean Dice of the most likely classes; its gradient is zero.
 
-  1 - (1/C) sum_c 2 TP_c / (2 TP_c + FP_c + FN_c), a pixel counting for the class of its largest
-  logit.
+  1 - (1/C) sum_c 2 TP_c / (2 TP_c + FP_c + FN_c), where a pixel counts for the class of its
+  largest logit.
 
   Source: Golnari & Diba 2026, eq. 18, with counts as in the authors' demo.
 
@@ -38,7 +38,7 @@ def hard_dice(
     [B], in [0, 1].
 
   Raises:
-    ValueError: where the shapes do not belong together, or smooth is not positive.
+    ValueError: where the shapes do not fit together, or smooth is not positive.
 
   Example:
     >>> masks = jnp.ones([1, 2, 2, 1]) * jnp.array([0.0, 1.0])
@@ -59,7 +59,8 @@ def hard_iou(
 ) -> jax.Array:
   """Returns one minus the mean IoU of the most likely classes; its gradient is zero.
 
-  1 - (1/C) sum_c TP_c / (TP_c + FP_c + FN_c), a pixel counting for the class of its largest logit.
+  1 - (1/C) sum_c TP_c / (TP_c + FP_c + FN_c), where a pixel counts for the class of its largest
+  logit.
 
   Source: Golnari & Diba 2026, eq. 17, with counts as in the authors' demo.
 
@@ -74,7 +75,7 @@ def hard_iou(
     [B], in [0, 1].
 
   Raises:
-    ValueError: where the shapes do not belong together, or smooth is not positive.
+    ValueError: where the shapes do not fit together, or smooth is not positive.
 
   Example:
     >>> masks = jnp.ones([1, 2, 2, 1]) * jnp.array([0.0, 1.0])

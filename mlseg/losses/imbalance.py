@@ -1,7 +1,7 @@
-"""Cross-entropies whose class weights follow the distribution of the classes, or of their losses.
+"""Cross-entropies with class weights from the sizes of the classes, or from their losses.
 
-Where no counts are given, the weights are taken from each image's own mask, at every step anew, and
-are constants of the derivative.
+Where no counts are given, the weights come from the mask of each image, at every step. They are
+constants of the derivative.
 """
 
 import math
@@ -20,12 +20,13 @@ def dynamic_weighted_cross_entropy(
 ) -> jax.Array:
   """Returns the cross-entropy, weighted by the inverse size of each class: sum w l / sum w.
 
-  With l_i the cross-entropy of pixel i and w_i = N / N_c for its true class c, of which the image
-  has N_c pixels. So every class that the image has counts the same, however small it is.
+  l_i is the cross-entropy of pixel i, and w_i = N / N_c for its true class c, of which the image
+  has N_c pixels. So every class in the image counts the same, however small it is.
 
   Source: the dynamic weighted cross-entropy (DWCE) of Lu et al., Dynamic weighted cross entropy for
-    semantic segmentation with extremely imbalanced data, AIAM 2019, as those who use it give it:
-    weights from the inverse class frequency of what is at hand. The original was not at hand.
+    semantic segmentation with extremely imbalanced data, AIAM 2019, as described by those who cite
+    it: weights from the inverse class frequencies of the images. The paper itself was not
+    available.
 
   Args:
     logits: [B, H, W, C], any floating dtype.
@@ -36,7 +37,7 @@ def dynamic_weighted_cross_entropy(
     [B], in nats.
 
   Raises:
-    ValueError: where the shapes do not belong together.
+    ValueError: where the shapes do not fit together.
 
   Example:
     >>> import jax.numpy as jnp
@@ -60,18 +61,18 @@ def dynamically_weighted_balanced(
 ) -> jax.Array:
   """Returns the DWB loss: (1/N) sum_i sum_c (-w_c^(1-p_ic) g_ic log p_ic + r p_ic (1 - p_ic)).
 
-  w_c = log(max_j n_j / n_c) + 1, so that rare classes weigh more, the more the worse their pixels
-  are predicted; the second term, a part of the Brier score, calibrates the confidence.
+  w_c = log(max_j n_j / n_c) + 1, so that rare classes have larger weights, above all for pixels
+  that are predicted badly. The second term, a part of the Brier score, calibrates the confidence.
 
   Source: Fernando & Tsokos, Dynamically weighted balanced loss: class imbalanced learning and
     confidence calibration of deep neural networks, IEEE TNNLS 33 (2022).
-  Differs: the formula is printed without brackets; the second term is read as a penalty, the sign
+  Differs: the formula is printed without brackets; here the second term has the sign of a penalty,
     with which the loss is bounded and 0 for a perfect prediction.
 
   Args:
     logits: [B, H, W, C], any floating dtype.
     masks: [B, H, W, C], one-hot.
-    class_counts: n, the size of each class in the training set; none: in each image.
+    class_counts: n, the size of each class in the training set; (): that in each image.
     regularization: r, the factor of the second term.
     valid: [B, H, W], nonzero where a pixel counts; None: all count.
 
@@ -79,7 +80,7 @@ def dynamically_weighted_balanced(
     [B], in nats per pixel where r = 0.
 
   Raises:
-    ValueError: where the shapes do not belong together, there are not C positive counts, or
+    ValueError: where the shapes do not fit together, there are not C positive counts, or
       regularization is negative or not finite.
 
   Example:
@@ -111,15 +112,16 @@ def ordered_weighted_cross_entropy(
   alpha: float = 0.5,
   valid: jax.Array | None = None,
 ) -> jax.Array:
-  """Returns the mean cross-entropies of the classes, the worst weighing most: sum_k w_k L_(k).
+  """Returns an ordered average of the mean cross-entropies of classes: sum_k w_k L_(k).
 
-  L_(1) >= L_(2) >= ... are the mean losses of the m classes that an image has, in order, and
-  w_k = (k/m)^alpha - ((k-1)/m)^alpha an ordered weighted average (OWA) with the basic quantifier
-  r^alpha: 1 gives the plain mean over classes, towards 0 only the worst class counts.
+  L_(1) >= L_(2) >= ... are the mean losses of the m classes in an image, in falling order. The
+  weights w_k = (k/m)^alpha - ((k-1)/m)^alpha make it an ordered weighted average (OWA) with the
+  basic quantifier r^alpha: with alpha = 1 it is the plain mean over classes, and towards 0 only the
+  worst class counts.
 
   Source: after Maldonado et al., OWAdapt: an adaptive loss function for deep learning using OWA
-    operators, Knowledge-Based Systems 280 (2023); quantifiers of Yager, 1988. Of its quantifiers
-    the basic one is here, and the order is taken anew for each image and step.
+    operators, Knowledge-Based Systems 280 (2023); quantifiers of Yager, 1988. Here it has only the
+    basic quantifier, and the classes are sorted for each image and step.
 
   Args:
     logits: [B, H, W, C], any floating dtype.
@@ -131,7 +133,7 @@ def ordered_weighted_cross_entropy(
     [B], in nats.
 
   Raises:
-    ValueError: where the shapes do not belong together, or alpha is not in (0, 1].
+    ValueError: where the shapes do not fit together, or alpha is not in (0, 1].
 
   Example:
     >>> import jax.numpy as jnp
@@ -153,7 +155,7 @@ def ordered_weighted_cross_entropy(
 
 
 def _losses_by_class(logits, masks, valid) -> tuple[jax.Array, jax.Array]:
-  """Returns the mean cross-entropy of each class's pixels, 0 where it has none, and if it has."""
+  """Returns the mean cross-entropy over the pixels of each class, and whether there are any."""
   log_p = log_probabilities(logits)
   g = masks.astype(log_p.dtype)
   sizes = pixel_sum(g, valid)

@@ -1,4 +1,4 @@
-"""Lovász extensions of the Jaccard loss: its convex surrogates, from sorted errors."""
+"""Lovász extensions of the Jaccard loss: convex surrogates of it, computed from sorted errors."""
 
 from typing import Literal
 
@@ -18,8 +18,8 @@ def lovasz_softmax(
 ) -> jax.Array:
   """Returns the Lovász-softmax loss: the mean over classes of sum_i m_(i) J'(m)_(i).
 
-  m_i = |g_ic - p_ic| are the errors of class c in descending order, and J'(m) the differences of
-  the Jaccard losses 1 - IoU that result from getting the first i of them wrong.
+  m_i = |g_ic - p_ic| are the errors of class c in falling order. J'(m) are the differences of the
+  Jaccard losses 1 - IoU that result if the first i pixels in this order are wrong.
 
   Source: Berman, Triki & Blaschko, The Lovász-softmax loss, CVPR 2018, with J' by alg. 1; per
     image.
@@ -27,14 +27,14 @@ def lovasz_softmax(
   Args:
     logits: [B, H, W, C], any floating dtype.
     masks: [B, H, W, C], one-hot.
-    classes: 'present': the mean is over the classes that an image has; 'all': over all.
+    classes: 'present': the mean is over the classes in the image; 'all': over all.
     valid: [B, H, W], nonzero where a pixel counts; None: all count.
 
   Returns:
     [B], in [0, 1].
 
   Raises:
-    ValueError: where the shapes do not belong together, or classes is unknown.
+    ValueError: where the shapes do not fit together, or classes is unknown.
 
   Example:
     >>> import jax.numpy as jnp
@@ -59,8 +59,8 @@ def lovasz_hinge(
 ) -> jax.Array:
   """Returns the Lovász hinge: the mean over labels of sum_i max(m_(i), 0) J'(m)_(i).
 
-  m_i = 1 - x_i (2 g_i - 1) are the hinge errors of a label's logits x in descending order; J' as in
-  `lovasz_softmax`. An image without the label pays for its largest error alone.
+  m_i = 1 - x_i (2 g_i - 1) are the hinge errors of a label's logits x in falling order; J' is as in
+  `lovasz_softmax`. In an image without the label only the largest error counts.
 
   Source: Berman, Triki & Blaschko, The Lovász-softmax loss, CVPR 2018; Yu & Blaschko, ICML 2015;
     per image.
@@ -74,7 +74,7 @@ def lovasz_hinge(
     [B], not negative.
 
   Raises:
-    ValueError: where the shapes do not belong together.
+    ValueError: where the shapes do not fit together.
 
   Example:
     >>> import jax.numpy as jnp
@@ -97,7 +97,8 @@ def _counts(valid: jax.Array | None, g: jax.Array) -> jax.Array:
 def _lovasz(errors: jax.Array, g: jax.Array, counts: jax.Array) -> jax.Array:
   """Returns the Lovász extension of the Jaccard loss at errors >= 0, [B, C].
 
-  Pixels that do not count are sorted behind all others, and change neither intersection nor union.
+  Pixels that do not count are sorted behind all others, where they change neither intersection nor
+  union.
   """
   channels_last = (errors.shape[0], -1, errors.shape[-1])
   counts = jnp.broadcast_to(counts, errors.shape).reshape(channels_last)

@@ -1,4 +1,4 @@
-"""From label maps to the masks that losses read."""
+"""One-hot masks, as the losses read them, from label maps."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Which object an anchor or a region is to find, and how much each then counts.
+"""Matching of anchors and regions to true objects, and the weight of each in a loss.
 
 Sources: Ren et al., "Faster R-CNN", NeurIPS 2015, section 3.1.2; torchvision's `Matcher`.
 """
@@ -11,11 +11,11 @@ from jax import lax
 
 
 class Matches(NamedTuple):
-  """What each of N boxes of one image is to find."""
+  """The targets of the N boxes of one image; a box neither positive nor negative does not count."""
 
-  objects: jax.Array  # [N] int32, the place of the object that it overlaps most
-  positive: jax.Array  # [N] bool, it is to find that object
-  negative: jax.Array  # [N] bool, it is to find nothing; neither: it does not count
+  objects: jax.Array  # [N] int32, the index of the object with the highest IoU
+  positive: jax.Array  # [N] bool, that object is the target of the box
+  negative: jax.Array  # [N] bool, the target of the box is the background
 
 
 def intersection_over_union(boxes: jax.Array, others: jax.Array) -> jax.Array:
@@ -53,19 +53,21 @@ def match(
   *,
   keep_best: bool = False,
 ) -> Matches:
-  """Returns what each box is to find: the object with which it has the highest IoU, or nothing.
+  """Returns the target of each box: the object with which it has the highest IoU, or background.
 
-  It is positive from an IoU of `high` on, negative below `low`, and does not count between them.
+  A box is positive if its highest IoU is at least `high`, and negative below `low`. In between it
+  does not count.
 
   Args:
     boxes: [N, 4].
-    valid: [N], nonzero where there is a box; others do not count.
+    valid: [N], nonzero where there is a box; the others do not count.
     objects: [G, 4], the boxes of the objects.
     present: [G] bool.
     high: as above.
     low: as above, at most high.
-    keep_best: whether the boxes that an object overlaps most are positive, however little that is;
-      each then finds its own object, which may be another, as in torchvision.
+    keep_best: whether the boxes with the highest IoU of each object are positive, however low it
+      is. The target of such a box is still the object with which it has the highest IoU itself,
+      which may be another one, as in torchvision.
 
   Example:
     >>> boxes = jnp.array([[0.0, 0.0, 4.0, 4.0], [8.0, 8.0, 9.0, 9.0]])
@@ -88,9 +90,9 @@ def match(
 def expected_weights(matches: Matches, num_sampled: int, positive_share: float) -> jax.Array:
   """Returns the weights of the expected mean over a random sample of boxes.
 
-  The papers draw at most S boxes of an image, among them at most S f positive ones: with P positive
-  and N negative boxes p = min(P, floor(S f)) and n = min(N, S - p). A loss is the mean over those
-  drawn, of which the expected value needs no random number:
+  The papers draw at most S boxes of an image, at most S f of them positive. With P positive and N
+  negative boxes, p = min(P, floor(S f)) and n = min(N, S - p) are drawn. The loss is the mean over
+  the boxes drawn. Its expected value can be computed without drawing:
 
     E = sum_i w_i loss_i,  w_i = p / (P (p + n)) where positive, n / (N (p + n)) where negative
 
@@ -124,7 +126,8 @@ def encode(boxes: jax.Array, objects: jax.Array, scales: tuple[float, ...]) -> j
 
   Args:
     boxes: [..., 4] (top, left, bottom, right).
-    objects: [..., 4]; where one of the two has no extent, the deltas are finite, and no more.
+    objects: [..., 4]; where a box or an object has no extent, the deltas are finite but have no
+      meaning.
     scales: [4], factors of the deltas.
 
   Returns:
@@ -142,10 +145,10 @@ def encode(boxes: jax.Array, objects: jax.Array, scales: tuple[float, ...]) -> j
 
 
 def covered_shares(inside: jax.Array, boxes: jax.Array, size: int) -> jax.Array:
-  """Returns which share of each cell of a box the pixels of an object cover.
+  """Returns the share of each cell of a box that the pixels of an object cover.
 
-  The box is divided into size × size cells. The share is exact: pixels are squares, of which a cell
-  may hold parts. (torchvision interpolates at some points of a cell, as ROIAlign does.)
+  The box is divided into size × size cells. The share is exact: pixels are squares, and a cell may
+  contain parts of them. (torchvision interpolates at some points of a cell, as ROIAlign does.)
 
   Args:
     inside: [K, H, W] float, 1 at the pixels of the object, 0 elsewhere.

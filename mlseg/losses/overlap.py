@@ -1,8 +1,9 @@
-"""Losses on the overlap of soft regions: counts per image and class, then the ratio, then the mean.
+"""Losses of the overlap of soft regions: means over classes of ratios of soft counts per image.
 
-A smoothing term in the numerator and the denominator (1e-5, as MONAI and nnU-Net have it) makes the
+A smoothing term in the numerator and the denominator (1e-5, as in MONAI and nnU-Net) makes the
 overlap of two empty regions 1, and keeps the gradient finite there. With `activation='sigmoid'` the
-channels are labels of which a pixel may have several; without the background, class 0 is left out.
+channels are labels, of which a pixel can have several. With `include_background=False` class 0 is
+left out.
 """
 
 import math
@@ -38,7 +39,7 @@ def soft_iou(
     [B], in [0, 1].
 
   Raises:
-    ValueError: where the shapes do not belong together, smooth is not positive, or an option is
+    ValueError: where the shapes do not fit together, smooth is not positive, or an option is
       unknown.
 
   Example:
@@ -77,7 +78,7 @@ def soft_dice(
     [B], in [0, 1].
 
   Raises:
-    ValueError: where the shapes do not belong together, smooth is not positive, or an option is
+    ValueError: where the shapes do not fit together, smooth is not positive, or an option is
       unknown.
 
   Example:
@@ -119,7 +120,7 @@ def tversky(
     [B], in [0, 1].
 
   Raises:
-    ValueError: where the shapes do not belong together, alpha or beta is negative or not finite,
+    ValueError: where the shapes do not fit together, alpha or beta is negative or not finite,
       smooth is not positive, or an option is unknown.
 
   Example:
@@ -149,8 +150,8 @@ def focal_tversky(
   A gamma above 1 raises the share of classes that are almost right, such as small lesions.
 
   Source: Abraham & Khan, A novel focal Tversky loss function with improved attention U-Net for
-    lesion segmentation, ISBI 2019, with their defaults (where alpha is for false
-    negatives; here it is for false positives, as in `tversky`). Their sum over classes is a mean
+    lesion segmentation, ISBI 2019, with their defaults. Their alpha is the weight of false
+    negatives; here it is that of false positives, as in `tversky`. Their sum over classes is a mean
     here.
 
   Args:
@@ -168,7 +169,7 @@ def focal_tversky(
     [B], in [0, 1].
 
   Raises:
-    ValueError: where the shapes do not belong together, alpha or beta is negative or not finite,
+    ValueError: where the shapes do not fit together, alpha or beta is negative or not finite,
       gamma or smooth is not positive, or an option is unknown.
 
   Example:

@@ -1,4 +1,4 @@
-"""Soft counts per image and class, and ratios of them: what every overlap loss rests on."""
+"""Soft counts per image and class, and ratios of them, on which every overlap loss is built."""
 
 import math
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from mlseg.losses.reduction import pixel_sum
 
 
 class SoftCounts(NamedTuple):
-  """Sums over the pixels of each image: what true and false positives and negatives follow from."""
+  """Sums over the pixels of each image, which give true and false positives and negatives."""
 
   overlap: jax.Array  # [B, C], sum of p g: true positives
   predicted: jax.Array  # [B, C], sum of p: true and false positives
@@ -30,14 +30,14 @@ def soft_counts(
     logits: [B, H, W, C], any floating dtype.
     masks: [B, H, W, C].
     valid: [B, H, W], nonzero where a pixel counts; None: all count.
-    activation: what turns logits into probabilities.
+    activation: 'softmax' or 'sigmoid', from logits to probabilities.
     include_background: whether class 0 is counted.
 
   Returns:
     Counts, [B, C] or [B, C - 1] each.
 
   Raises:
-    ValueError: where the shapes do not belong together, or an option is unknown.
+    ValueError: where the shapes do not fit together, or an option is unknown.
 
   Example:
     >>> import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""From logits to probabilities, the same way in every loss, so that XLA computes them once."""
+"""From logits to probabilities. All losses use these functions, so that XLA computes them once."""
 
 from typing import Literal
 
@@ -7,14 +7,14 @@ import jax.numpy as jnp
 
 Activation = Literal["softmax", "sigmoid"]
 
-# Differences of logits must not overflow: float32 ends at 3.4e38.
+# So that differences of logits do not overflow: the largest float32 is 3.4e38.
 _LARGEST_LOGIT = 1e30
 
 
 def check_shapes(
   logits: jax.Array, masks: jax.Array, valid: jax.Array | None, activation: str = "softmax"
 ) -> None:
-  """Refuses arguments that would broadcast to a wrong loss in silence.
+  """Raises where shapes do not fit, which could otherwise broadcast to a wrong loss.
 
   Args:
     logits: [B, H, W, C].
@@ -23,7 +23,7 @@ def check_shapes(
     activation: 'softmax', for which C is at least 2, or 'sigmoid'.
 
   Raises:
-    ValueError: where a shape is not that one, or the activation is unknown.
+    ValueError: where a shape is another one, or the activation is unknown.
 
   Example:
     >>> import jax.numpy as jnp
@@ -65,7 +65,7 @@ def probabilities(logits: jax.Array, activation: Activation = "softmax") -> jax.
 
   Args:
     logits: [..., C], any floating dtype.
-    activation: 'softmax': each pixel has one class; 'sigmoid': any number of them.
+    activation: 'softmax', if each pixel has one class; 'sigmoid', if it may have any number.
 
   Returns:
     [..., C] in [0, 1], float32 (float64 where the logits are).

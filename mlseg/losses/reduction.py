@@ -1,4 +1,4 @@
-"""The one place where pixels and examples are summed and averaged, with those that do not count."""
+"""Sums and means over the pixels and the examples that count. All losses use these functions."""
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +50,7 @@ def pixel_count(values: jax.Array, valid: jax.Array | None = None) -> jax.Array:
   """Returns how many pixels of each image are valid.
 
   Args:
-    values: [B, H, W, ...], for its shape and dtype.
+    values: [B, H, W, ...], of which only shape and dtype are used.
     valid: [B, H, W], nonzero where a pixel counts; None: all count.
 
   Returns:

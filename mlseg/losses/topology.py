@@ -1,7 +1,7 @@
-"""Losses on label vectors: which labels may meet in a pixel, and where they may change.
+"""Losses of label vectors, where some labels contain or exclude each other.
 
-A table of containments and exclusions says which vectors of R labels are valid; there are at most
-2^R of them, so the normaliser over the valid ones is exact.
+A table of containments and exclusions tells which vectors of R labels are valid. There are at most
+2^R, so the normaliser over the valid ones can be computed exactly.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def label_vectors(
     num_labels: R, at most 12.
     containment: pairs (inner, outer): a pixel with label inner has label outer too.
     exclusion: pairs of labels that no pixel has both.
-    need_label: whether a pixel must have a label; else none is valid too.
+    need_label: whether a pixel must have a label; if not, the vector without labels is valid too.
 
   Returns:
     [V, R] int64, zeros and ones, in the order of binary numbers with label 0 first.
@@ -72,26 +72,27 @@ def topology(
 ) -> jax.Array:
   """Returns the topology loss: -(1/N) sum_p log P_t(S_p), P_t(S) = V(S) prod_r exp(f_r)^(S^r) / Z.
 
-  Z sums over the valid label vectors, so probability goes to them alone, and the network learns
-  which labels exclude each other or lie in each other. With every pair excluded and a label needed
-  it is the cross-entropy under softmax; with an empty table, R sigmoid cross-entropies added up.
+  Z sums over the valid label vectors, so only these have a probability, and the network learns
+  which labels exclude or contain each other. If every pair is excluded and a label is needed, the
+  loss is the cross-entropy under softmax. With an empty table it is the sum of R sigmoid
+  cross-entropies.
 
-  Source: BenTaieb & Hamarneh 2017, eqs. 7-8 (a sum over pixels there), without its uncertainty.
+  Source: BenTaieb & Hamarneh 2017, eqs. 7-8 (there, a sum over pixels), without its uncertainty.
 
   Args:
     logits: [B, H, W, R], f, any floating dtype.
-    masks: [B, H, W, R], zeros and ones: which labels a pixel has.
+    masks: [B, H, W, R], zeros and ones: the labels of a pixel.
     containment: pairs (inner, outer): a pixel with label inner has label outer too.
     exclusion: pairs of labels that no pixel has both.
     need_label: whether a pixel must have a label.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count. A pixel whose true labels the
-      table forbids does not count either: its loss would be infinite.
+    valid: [B, H, W], nonzero where a pixel counts; None: all count. A pixel whose true labels are
+      not valid by the table does not count either, since its loss would be infinite.
 
   Returns:
     [B], in nats per pixel.
 
   Raises:
-    ValueError: where the shapes do not belong together, or as `label_vectors` says.
+    ValueError: where the shapes do not fit together, or as `label_vectors` says.
 
   Example:
     >>> import jax.numpy as jnp
@@ -121,11 +122,11 @@ def geometry(
 ) -> jax.Array:
   """Returns the geometry loss: (1/N) sum_p sum_r sum_q S_p^r |log P_t(S_p^r) / P_t(S_q^r)| B_pq.
 
-  q runs over the four neighbours of p, and B_pq is 1 where p and q have the same true labels, so
-  that probabilities change at true boundaries only. P_t(S_p^r) is the probability that p has label
-  r: the sum over the valid label vectors with it, see `topology`.
+  q runs over the four neighbours of p, and B_pq is 1 where p and q have the same true labels. So
+  the loss is lowest if probabilities change at true boundaries only. P_t(S_p^r) is the probability
+  that p has label r: the sum over the valid label vectors with this label, see `topology`.
 
-  Source: BenTaieb & Hamarneh 2017, eq. 9 (a sum over pixels there), without its uncertainty.
+  Source: BenTaieb & Hamarneh 2017, eq. 9 (there, a sum over pixels), without its uncertainty.
 
   Args:
     logits: [B, H, W, R], any floating dtype.
@@ -133,13 +134,13 @@ def geometry(
     containment: pairs (inner, outer): a pixel with label inner has label outer too.
     exclusion: pairs of labels that no pixel has both.
     need_label: whether a pixel must have a label.
-    valid: [B, H, W], nonzero where a pixel counts, as p and as q; None: all count.
+    valid: [B, H, W], nonzero where a pixel counts, both as p and as q; None: all count.
 
   Returns:
     [B], in nats per pixel; 0 where the probabilities are constant within regions.
 
   Raises:
-    ValueError: where the shapes do not belong together, or as `label_vectors` says.
+    ValueError: where the shapes do not fit together, or as `label_vectors` says.
 
   Example:
     >>> import jax.numpy as jnp
@@ -167,13 +168,13 @@ def geometry(
 
 def _vector_scores(scores: jax.Array, vectors: np.ndarray) -> jax.Array:
   """Returns the score of each valid vector, the sum over its labels, [B, H, W, V]."""
-  # Accelerators round the factors of a product to about 10 bits unless told otherwise.
+  # By default, accelerators round the factors of a product to about 10 bits.
   exact = jax.lax.Precision.HIGHEST
   return jnp.matmul(scores, jnp.asarray(vectors.T, scores.dtype), precision=exact)
 
 
 def _neighbours(array: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
-  """Returns all pairs of neighbours along an axis: the former ones and the latter ones."""
+  """Returns all pairs of neighbours along an axis: the first of each pair, and the second."""
   size = array.shape[axis]
   first = jax.lax.slice_in_dim(array, 0, size - 1, axis=axis)
   return first, jax.lax.slice_in_dim(array, 1, size, axis=axis)

@@ -1,8 +1,9 @@
-"""Metrics of segmentation, of objects and of classification, and the statistics of their values.
+"""Metrics of segmentation, of objects and of classification, and statistics of their values.
 
-Overlap: `confusion_counts` under jit, then ratios of the counts. Surfaces and objects: on the host,
-in several processes. Classification: from labels and probabilities. `mlseg.metrics.statistics`
-has intervals and tests. The page of this package says formula, range and value on empty masks.
+Metrics of overlap are ratios of counts, which `confusion_counts` computes under jit. Metrics of
+surfaces and objects are computed on the host, in several processes. Metrics of classification take
+labels and probabilities. `mlseg.metrics.statistics` has confidence intervals and tests.
+`docs/reference/metrics.md` lists formulas, ranges, pitfalls and values on empty masks.
 """
 
 from mlseg.metrics.calibration import calibration_curve, wilson_interval
@@ -43,6 +44,7 @@ from mlseg.metrics.overlap import (
   false_negative_rate,
   false_positive_rate,
   foreground_dice,
+  foreground_dice_per_case,
   iou,
   negative_predictive_value,
   precision,
@@ -100,6 +102,7 @@ __all__ = [
   "false_negative_rate",
   "false_positive_rate",
   "foreground_dice",
+  "foreground_dice_per_case",
   "format_mean_and_deviation",
   "hausdorff",
   "hausdorff95",

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from scipy import special
 
-_NUMBERS_AT_A_TIME = 2**22  # resampled cases held in memory, 32 MiB of them
+_NUMBERS_AT_A_TIME = 2**22  # resampled cases in memory at once, 32 MiB
 METHODS = ("basic", "bca", "percentile")
 
 
@@ -30,42 +30,43 @@ def bootstrap_interval(
   method: Literal["percentile", "bca", "basic"] = "percentile",
   seed: int = 0,
 ) -> Interval:
-  """Returns the interval of a statistic under resampling of the cases, or of the patients.
+  """Returns the bootstrap interval of a statistic, by resampling cases or patients.
 
-  With q_p the p-quantile of the statistic over resamples, t its value on the data and
-  alpha = 1 - level, the ends are:
+  Let q_p be the p-quantile of the statistic over resamples, t its value on the data and
+  alpha = 1 - level. The ends of the interval are:
 
   - 'percentile': q_(alpha / 2) and q_(1 - alpha / 2);
   - 'basic': 2 t - q_(1 - alpha / 2) and 2 t - q_(alpha / 2);
   - 'bca': quantiles corrected for bias and skewness, the latter from the jackknife.
 
-  Cases may be resampled by themselves only where they are independent, as with one image per
-  patient. Where a patient has several (slices, lesions, visits), they resemble each other, and an
-  interval by case is too narrow: with m cases each and correlation r, by sqrt(1 + (m - 1) r).
-  Then `groups` names the patient of each case: patients are drawn with replacement, and from each
-  drawn patient as many of its cases as it has, with replacement. That second stage counts the
-  variance within patients once more, so the interval errs on the wide side where r is small;
-  with resample_within=False each drawn patient brings its cases as they are, which keeps the
-  variance of a mean right for any r (Davison & Hinkley 1997, section 3.8).
+  Cases can be resampled one by one only where they are independent, as with one image per patient.
+  Where a patient has several cases (slices, lesions, visits), they resemble each other, and an
+  interval over cases is too narrow by the factor sqrt(1 + (m - 1) r), for m cases per patient with
+  correlation r. For such data, `groups` names the patient of each case. Then patients are drawn
+  with replacement, and from each drawn patient as many of its cases as it has, with replacement.
+  The second stage counts the variance within patients twice, so the interval is too wide where r is
+  small. With resample_within=False each drawn patient contributes its cases as they are, which
+  gives the right variance of a mean for any r (Davison & Hinkley 1997, section 3.8).
 
   Source: Efron & Tibshirani 1993, An introduction to the bootstrap, chapters 13 and 14.
 
   Args:
-    data: an array [N, ...], or a tuple of such that are resampled together; N >= 1 cases.
-    statistic: from the array, or the arrays as so many arguments, to a number.
+    data: an array [N, ...], or a tuple of arrays that are resampled together; N >= 1 cases.
+    statistic: a function of the array, or of the arrays as positional arguments, that returns a
+      number.
     groups: [N], the patient of each case, of any sortable type; None: cases are independent.
     resample_within: whether the cases of a drawn patient are resampled too.
     level: the confidence, in (0, 1).
     num_resamples: at least 1.
     method: 'percentile', 'bca' or 'basic'. The jackknife of 'bca' leaves out one case at a time,
-      or one patient where groups are given; where that is not finite, it does not count.
-    seed: of the resampling; the same gives the same interval.
+      or one patient where groups are given; values that are not finite do not count.
+    seed: of the resampling; equal seeds give equal intervals.
 
   Returns:
-    The statistic on the data, the ends of the interval, and how many resamples were dropped since
-    the statistic was nan on them, such as an AUC where all cases drawn are of one class. The ends
-    are nan where the statistic on the data is, where every resample was dropped, and for 'bca'
-    where all resamples lie on one side of the estimate.
+    The statistic on the data, the ends of the interval, and the number of resamples that were
+    dropped because the statistic was nan on them, such as an AUC where all drawn cases are of one
+    class. The ends are nan where the statistic on the data is nan, where every resample was
+    dropped, and for 'bca' where all resamples lie on one side of the estimate.
 
   Raises:
     ValueError: where N is 0, arrays or groups differ in N, level is not in (0, 1), num_resamples
@@ -82,10 +83,10 @@ def bootstrap_interval(
   arrays = _check_data(data)
   _check_options(level, num_resamples, method)
   rng, num_cases = np.random.default_rng(seed), len(arrays[0])
-  members = None if groups is None else _members(groups, num_cases)
+  cases_of = None if groups is None else _cases_by_patient(groups, num_cases)
   estimate = float(statistic(*arrays))
-  if members is not None:
-    samples = _patients_drawn(members, num_resamples, resample_within, rng)
+  if cases_of is not None:
+    samples = _patients_drawn(cases_of, num_resamples, resample_within, rng)
     values = _values(arrays, statistic, samples, num_resamples)
   elif statistic is np.mean and len(arrays) == 1 and arrays[0].ndim == 1:
     blocks = _cases_drawn(num_cases, num_resamples, rng)
@@ -100,7 +101,7 @@ def bootstrap_interval(
     return Interval(estimate, float("nan"), float("nan"), num_dropped)
   levels = np.array([(1 - level) / 2, (1 + level) / 2])
   if method == "bca":
-    left_out = _jackknife(arrays, statistic, members)
+    left_out = _jackknife(arrays, statistic, cases_of)
     levels = _corrected_levels(levels, estimate, counted, left_out)
   low, high = (_quantile(counted, level) for level in levels)
   if method == "basic":
@@ -109,13 +110,13 @@ def bootstrap_interval(
 
 
 def _cases_drawn(num_cases: int, num_resamples: int, rng: np.random.Generator) -> Iterator:
-  """Yields [R, N] cases in as few blocks as memory allows; the stream is that of one block."""
+  """Yields blocks [R, N] of drawn cases, as large as memory allows; R does not change the draws."""
   size = max(1, _NUMBERS_AT_A_TIME // num_cases)
   for start in range(0, num_resamples, size):
     yield rng.integers(0, num_cases, [min(size, num_resamples - start), num_cases])
 
 
-def _members(groups, num_cases: int) -> list[np.ndarray]:
+def _cases_by_patient(groups, num_cases: int) -> list[np.ndarray]:
   """Returns the cases of each patient."""
   groups = np.asarray(groups)
   if groups.shape != (num_cases,):
@@ -125,14 +126,14 @@ def _members(groups, num_cases: int) -> list[np.ndarray]:
   return np.split(np.argsort(patients, kind="stable"), ends)
 
 
-def _patients_drawn(members, num_resamples, resample_within, rng) -> Iterator[np.ndarray]:
+def _patients_drawn(cases_of, num_resamples, resample_within, rng) -> Iterator[np.ndarray]:
   """Yields the cases of each resample; their number varies where patients differ in size."""
-  order, sizes = np.concatenate(members), np.array([len(cases) for cases in members])
+  order, sizes = np.concatenate(cases_of), np.array([len(cases) for cases in cases_of])
   starts = np.cumsum(sizes) - sizes
   for _ in range(num_resamples):
-    drawn = rng.integers(0, len(members), len(members))
+    drawn = rng.integers(0, len(cases_of), len(cases_of))
     if not resample_within:
-      yield np.concatenate([members[patient] for patient in drawn])
+      yield np.concatenate([cases_of[patient] for patient in drawn])
       continue
     patient_of_case = np.repeat(drawn, sizes[drawn])
     yield order[starts[patient_of_case] + rng.integers(0, sizes[patient_of_case])]
@@ -143,10 +144,10 @@ def _values(arrays, statistic, samples, num_samples: int) -> np.ndarray:
   return np.fromiter(values, np.float64, num_samples)
 
 
-def _jackknife(arrays, statistic, members: list[np.ndarray] | None) -> np.ndarray:
-  """Returns the finite ones of the statistics without each case, or without each patient."""
+def _jackknife(arrays, statistic, cases_of: list[np.ndarray] | None) -> np.ndarray:
+  """Returns the finite values of the statistic without each case, or without each patient."""
   cases = np.arange(len(arrays[0]))
-  dropped = [cases[[case]] for case in cases] if members is None else members
+  dropped = [cases[[case]] for case in cases] if cases_of is None else cases_of
   if len(dropped) < 2:
     return np.zeros(0)
   values = _values(arrays, statistic, (np.delete(cases, out) for out in dropped), len(dropped))

@@ -1,6 +1,6 @@
-"""Whether probabilities mean what they say: how often what has probability p is true.
+"""Calibration curves: how often cases with a predicted probability p are positive.
 
-One number for the same is `expected_calibration_error`, in `classification_probabilities`.
+`expected_calibration_error` in `classification_probabilities` summarises the same in one number.
 """
 
 from typing import NamedTuple
@@ -26,8 +26,8 @@ class CalibrationCurve(NamedTuple):
 def wilson_interval(successes, totals, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
   """Returns Wilson's interval of a share k / n.
 
-  Its ends are (k + z² / 2 ± z sqrt(k (n - k) / n + z² / 4)) / (n + z²): the shares from which k is
-  no more than z standard errors away. It holds for few cases too, and never leaves [0, 1].
+  Its ends are (k + z² / 2 ± z sqrt(k (n - k) / n + z² / 4)) / (n + z²). It contains the shares from
+  which k / n is at most z standard errors away. It holds for few cases too, and is within [0, 1].
 
   Source: Wilson 1927, Probable inference, the law of succession, and statistical inference.
 
@@ -54,17 +54,18 @@ def wilson_interval(successes, totals, *, level: float = 0.95) -> tuple[np.ndarr
   z = float(special.ndtri((1 + level) / 2))
   middle, half = k + z**2 / 2, z * np.sqrt(k * (n - k) / np.maximum(n, 1) + z**2 / 4)
   low, high = (middle - half) / (n + z**2), (middle + half) / (n + z**2)
-  return np.where(k == 0, 0.0, low), np.where(k == n, 1.0, high)  # which rounding would miss
+  return np.where(k == 0, 0.0, low), np.where(k == n, 1.0, high)  # without rounding errors
 
 
 def calibration_curve(
   labels, probabilities, *, num_bins: int = 10, level: float = 0.95
 ) -> CalibrationCurve:
-  """Returns how often cases of about the same probability are positive, bin by bin.
+  """Returns the share of positive cases in each bin of predicted probability.
 
-  Bins are (a, b], with edges at multiples of 1 / num_bins; the first holds 0 too. On a calibrated
-  model the observed share of a bin is, but for chance, the mean probability in it. Intervals are
-  those of `wilson_interval`: they take cases for independent, and a bin for all of one probability.
+  Bins are (a, b], with edges at multiples of 1 / num_bins; the first also contains 0. For a
+  calibrated model, the observed share of a bin is the mean probability in it, up to chance. The
+  intervals are those of `wilson_interval`, which assume that cases are independent, and that all
+  cases of a bin have the same probability.
 
   Source: Murphy & Winkler 1977, Reliability of subjective probability forecasts.
 
@@ -75,7 +76,7 @@ def calibration_curve(
     level: the confidence of the intervals, in (0, 1).
 
   Returns:
-    The bins, the empty ones too.
+    The bins, including empty ones.
 
   Raises:
     ValueError: where N is 0, labels and probabilities are not both [N], a label is not 0 or 1, a

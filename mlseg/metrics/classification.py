@@ -1,8 +1,8 @@
 """Metrics of predicted classes of whole cases, on the host: accuracy, precision, recall, F1.
 
-Labels and predictions are [N] integer classes. Ratios are those of `mlseg.metrics.overlap`, on
-counts of cases rather than of pixels. What scores tell is in `classification_scores`, what
-probabilities tell in `classification_probabilities`.
+Labels and predictions are [N] integer classes. Ratios are those of `mlseg.metrics.overlap`, of
+counts of cases instead of pixels. Metrics of scores are in `classification_scores`, and metrics of
+probabilities in `classification_probabilities`.
 """
 
 from typing import Any, Literal, get_args
@@ -16,7 +16,7 @@ Averaged = Any  # a float, or float64 [C] where average is 'none'
 
 
 def classification_confusion(labels, predictions, *, num_classes: int | None = None) -> np.ndarray:
-  """Counts the cases of each true class that are called each class.
+  """Counts the cases of each true class that are predicted as each class.
 
   Args:
     labels: [N], integer true class of each case; N >= 1.
@@ -45,7 +45,7 @@ def classification_confusion(labels, predictions, *, num_classes: int | None = N
 
 
 def classification_accuracy(labels, predictions) -> float:
-  """Returns the part of the cases that are right: #(predictions == labels) / N.
+  """Returns the share of cases that are predicted right: #(predictions == labels) / N.
 
   Args:
     labels: [N], integer true class of each case; N >= 1.
@@ -66,7 +66,7 @@ def classification_accuracy(labels, predictions) -> float:
 
 
 def balanced_accuracy(labels, predictions) -> float:
-  """Returns the recall averaged over the classes that are true of a case: mean_c tp_c / n_c.
+  """Returns the mean recall over the classes that occur in the labels: mean_c tp_c / n_c.
 
   Source: Brodersen et al. 2010, The balanced accuracy and its posterior distribution.
 
@@ -92,7 +92,7 @@ def balanced_accuracy(labels, predictions) -> float:
 def classification_precision(
   labels, predictions, *, average: Average = "macro", num_classes: int | None = None
 ) -> Averaged:
-  """Returns the precision (positive predictive value) of each class or over them: tp / (tp + fp).
+  """Returns the precision (positive predictive value), per class or averaged: tp / (tp + fp).
 
   Args:
     labels: [N], integer true class of each case; N >= 1.
@@ -101,8 +101,8 @@ def classification_precision(
     num_classes: C; None: one more than the largest class in labels and predictions.
 
   Returns:
-    A float in [0, 1], or [C] where average is 'none'. A class never predicted: 0 where some case
-    has it, else 1 (scikit-learn: 0), which only 'none' shows.
+    A float in [0, 1], or [C] where average is 'none'. The value of a class that is never predicted
+    is 0 if a case has it, else 1 (scikit-learn: 0); the latter is only seen with 'none'.
 
   Raises:
     ValueError: as `classification_confusion`, or where average is unknown.
@@ -117,11 +117,11 @@ def classification_precision(
 def classification_recall(
   labels, predictions, *, average: Average = "macro", num_classes: int | None = None
 ) -> Averaged:
-  """Returns the recall (sensitivity) of each class or over them: tp / (tp + fn).
+  """Returns the recall (sensitivity), per class or averaged: tp / (tp + fn).
 
-  The macro average also counts classes that are only predicted, with 0, as that of scikit-learn
-  does; `balanced_accuracy` leaves them out. In a task of two classes, the recall of class 1 is the
-  sensitivity and that of class 0 the specificity.
+  The macro average also counts classes that are only predicted, with the value 0, as in
+  scikit-learn; `balanced_accuracy` leaves them out. In a task of two classes, the recall of class 1
+  is the sensitivity, and that of class 0 the specificity.
 
   Args:
     labels: [N], integer true class of each case; N >= 1.
@@ -130,8 +130,8 @@ def classification_recall(
     num_classes: C; None: one more than the largest class in labels and predictions.
 
   Returns:
-    A float in [0, 1], or [C] where average is 'none'. A class that no case has: 0 where it is
-    predicted, else 1 (scikit-learn: 0), which only 'none' shows.
+    A float in [0, 1], or [C] where average is 'none'. The value of a class that no case has is 0 if
+    it is predicted, else 1 (scikit-learn: 0); the latter is only seen with 'none'.
 
   Raises:
     ValueError: as `classification_confusion`, or where average is unknown.
@@ -146,14 +146,14 @@ def classification_recall(
 def classification_f1(
   labels, predictions, *, average: Average = "macro", num_classes: int | None = None
 ) -> Averaged:
-  """Returns the F1 score of each class or over them: 2 tp / (2 tp + fp + fn).
+  """Returns the F1 score, per class or averaged: 2 tp / (2 tp + fp + fn).
 
-  Over classes, `average` gives:
+  The choices of `average`:
 
-  - 'macro': the mean over the classes that are true or predicted of some case;
-  - 'weighted': the mean over classes, each weighing as many as there are cases of it;
-  - 'micro': the F1 of the counts summed over classes, which here equals the accuracy;
-  - 'none': each class by itself; element 1 is what scikit-learn calls 'binary'.
+  - 'macro': the mean over the classes that occur in the labels or the predictions;
+  - 'weighted': the mean over classes, weighted by the number of cases of each;
+  - 'micro': the F1 of the counts summed over classes, which equals the accuracy here;
+  - 'none': the values of all classes; element 1 is called 'binary' in scikit-learn.
 
   Args:
     labels: [N], integer true class of each case; N >= 1.
@@ -162,8 +162,8 @@ def classification_f1(
     num_classes: C; None: one more than the largest class in labels and predictions.
 
   Returns:
-    A float in [0, 1], or [C] where average is 'none'. A class that is neither true nor predicted
-    of any case: 1 (scikit-learn: 0), which only 'none' shows.
+    A float in [0, 1], or [C] where average is 'none'. The value of a class that occurs neither in
+    the labels nor in the predictions is 1 (scikit-learn: 0); it is only seen with 'none'.
 
   Raises:
     ValueError: as `classification_confusion`, or where average is unknown.
@@ -194,13 +194,13 @@ def average_classes(
   """Averages the values of classes.
 
   Args:
-    values: [C], one value a class.
+    values: [C], one value per class.
     average: 'macro', 'weighted' or 'none'.
-    counted: [C], bool, the classes that an average counts.
-    num_true: [C], cases of each class: the weights of 'weighted'.
+    counted: [C], bool, the classes that count in an average.
+    num_true: [C], the cases of each class: the weights of 'weighted'.
 
   Returns:
-    A float; nan where no class counts. Where average is 'none': the values.
+    A float, nan where no class counts; or the values, where average is 'none'.
 
   Example:
     >>> average_classes(np.array([1, 0.5, 0]), "macro", np.array([True, True, False]), np.ones(3))
@@ -224,7 +224,7 @@ def check_classes(name: str, classes, num_classes: int | None = None) -> np.ndar
   """Returns classes [N] as int64.
 
   Args:
-    name: how an error calls them.
+    name: of the argument, for the error message.
     classes: [N], integers (or bools); N >= 1.
     num_classes: C; None: no upper limit.
 

@@ -1,7 +1,7 @@
 """Metrics of probabilities of whole cases, on the host: calibration, and a summary of all metrics.
 
 Labels are [N] integer classes. Probabilities are [N], of class 1 in a task of two classes, or
-[N, C], one a class, and then sum to 1 over classes.
+[N, C], of each class; then they sum to 1 over classes.
 """
 
 from typing import Literal
@@ -32,13 +32,13 @@ def expected_calibration_error(
   num_bins: int = 15,
   bins: Literal["equal_width", "equal_mass"] = "equal_width",
 ) -> float:
-  """Returns how far confidence is from accuracy: sum_b n_b / N |accuracy_b - confidence_b|.
+  """Returns the mean gap of confidence and accuracy: sum_b n_b / N |accuracy_b - confidence_b|.
 
-  The confidence of a case is the probability of its most probable class (of several: the first),
-  and it is right where that is the true one. Bins are (a, b]. With 'equal_width' their edges are
-  at multiples of 1 / num_bins; with 'equal_mass' they are at the confidences of rank
-  ceil(k N / num_bins), so that equal confidences are never parted and the order of cases does not
-  matter.
+  The confidence of a case is the probability of its most probable class (the first one, of equal
+  ones), and the case is right if that class is the true one. Bins are (a, b]. With 'equal_width'
+  their edges are at multiples of 1 / num_bins. With 'equal_mass' they are at the confidences of
+  rank ceil(k N / num_bins), so that equal confidences are in one bin and the order of cases does
+  not matter.
 
   Source: Guo et al. 2017, eq. 3; for 'equal_mass': Nixon et al. 2019, Measuring calibration in
   deep learning.
@@ -50,7 +50,7 @@ def expected_calibration_error(
     bins: 'equal_width' or 'equal_mass'.
 
   Returns:
-    A float in [0, 1]; an empty bin adds nothing.
+    A float in [0, 1]; empty bins do not count.
 
   Raises:
     ValueError: where N is 0, shapes do not fit, a probability is not finite or not in [0, 1], or
@@ -82,9 +82,10 @@ def expected_calibration_error(
 def brier(labels, probabilities) -> float:
   """Returns the Brier score, the mean squared error of probabilities; less is better.
 
-  For two classes, given as [N] or [N, 2]: mean (p - y)^2 with p the probability of class 1, in
-  [0, 1]. For more, [N, C]: mean sum_c (p_c - y_c)^2, in [0, 2]. The sum over two columns would be
-  twice the former; that it is not is the convention of scikit-learn (scale_by_half='auto').
+  For two classes, given as [N] or [N, 2], it is the mean of (p - y)^2 with p the probability of
+  class 1, in [0, 1]. For more classes, [N, C], it is the mean of sum_c (p_c - y_c)^2, in [0, 2].
+  For two columns that sum would be twice as large; dividing it by 2 is the convention of
+  scikit-learn (scale_by_half='auto').
 
   Source: Brier 1950, Verification of forecasts expressed in terms of probability.
 
@@ -111,19 +112,19 @@ def brier(labels, probabilities) -> float:
 
 
 def summarize_classification(labels, probabilities) -> dict[str, float]:
-  """Returns every metric of classes, scores and probabilities, by the name of its function.
+  """Returns all metrics of classes, scores and probabilities, by the names of their functions.
 
   With probabilities [N], precision, recall, F1, AUC, average precision and the sensitivity at
   specificity 0.9 are those of class 1. With [N, C] they are macro averages, and the last three
-  also come as `m_pooled`, the micro average; micro averages of the first three would all be the
-  accuracy. The predicted class is the most probable one, of several the first.
+  also have a micro average, `m_pooled`; the micro averages of the first three would be the
+  accuracy. The predicted class is the most probable one, and the first one of equal ones.
 
   Args:
     labels: [N], integer true class of each case; N >= 1.
     probabilities: [N], of class 1, or [N, C].
 
   Returns:
-    From name to value; nan where a metric is undefined, as each says.
+    A dict from name to value; nan where a metric is undefined, as documented there.
 
   Raises:
     ValueError: as `expected_calibration_error`.

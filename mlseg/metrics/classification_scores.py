@@ -1,8 +1,8 @@
-"""Metrics of scores of whole cases, on the host: how well they rank a class above the rest.
+"""Metrics of scores of whole cases, on the host: how well scores rank a class above the rest.
 
-Labels are [N] integer classes. Scores are [N], the score of class 1 in a task of two classes, or
-[N, C], one a class; [N, C] is judged one class against the rest. [N, 2] is so too, and hence
-counts class 0 as much as class 1.
+Labels are [N] integer classes. Scores are [N], of class 1 in a task of two classes, or [N, C], of
+each class. With [N, C], each class is compared with the rest; so with [N, 2], class 0 counts as
+much as class 1.
 """
 
 from collections.abc import Callable
@@ -22,24 +22,24 @@ from mlseg.metrics.classification import (
 def roc_auc(labels, scores, *, average: Average = "macro") -> Averaged:
   """Returns the area under the ROC curve: P(s+ > s-) + P(s+ = s-) / 2, from ranks.
 
-  Here s+ and s- are the scores of a case of the class and of one of the rest. Over classes,
-  `average` gives:
+  Here s+ is the score of a case of the class, and s- that of a case of the rest. The choices of
+  `average`:
 
   - 'macro': the mean over the classes for which it is defined;
-  - 'weighted': the same, each class weighing as many as there are cases of it;
+  - 'weighted': the same, weighted by the number of cases of each class;
   - 'micro': the area over all N C pairs of a case and a class, pooled;
-  - 'none': each class by itself.
+  - 'none': the values of all classes.
 
   Source: Hanley & McNeil 1982, The meaning and use of the area under a ROC curve.
 
   Args:
     labels: [N], integer true class of each case; N >= 1.
     scores: [N] or [N, C], finite; any increasing scale.
-    average: one of those above; without effect on [N].
+    average: one of those above; has no effect on [N].
 
   Returns:
-    A float in [0, 1], or [C] where average is 'none'. A class that no or every case has: nan, and
-    an average leaves it out; nan where none is left.
+    A float in [0, 1], or [C] where average is 'none'. The value of a class that no case or every
+    case has is nan; averages leave it out, and are nan where no class is left.
 
   Raises:
     ValueError: where N is 0, shapes do not fit, a score is not finite, a label is not in
@@ -57,8 +57,8 @@ def roc_auc(labels, scores, *, average: Average = "macro") -> Averaged:
 def average_precision(labels, scores, *, average: Average = "macro") -> Averaged:
   """Returns the average precision: sum_k (R_k - R_k-1) P_k over falling thresholds, as steps.
 
-  P_k and R_k are precision and recall where all cases that score at least the k-th largest of the
-  distinct scores are called positive. There is no interpolation.
+  P_k and R_k are precision and recall if the cases that score at least the k-th largest of the
+  distinct scores are predicted positive. There is no interpolation.
 
   Args:
     labels: [N], integer true class of each case; N >= 1.
@@ -66,9 +66,9 @@ def average_precision(labels, scores, *, average: Average = "macro") -> Averaged
     average: over classes, as for `roc_auc`.
 
   Returns:
-    A float in [0, 1], or [C] where average is 'none'. Where scores carry nothing it is the part
-    of the cases that are of the class. A class that no case has: nan (scikit-learn: 0), and an
-    average leaves it out; nan where none is left. A class that every case has: 1.
+    A float in [0, 1], or [C] where average is 'none'. For equal scores it is the share of cases of
+    the class. The value of a class that no case has is nan (scikit-learn: 0); averages leave it
+    out, and are nan where no class is left. The value of a class that every case has is 1.
 
   Raises:
     ValueError: as `roc_auc`.
@@ -85,8 +85,9 @@ def sensitivity_at_specificity(
 ) -> Averaged:
   """Returns the largest sensitivity of a threshold with at least the given specificity.
 
-  A case is called positive where its score is at least the threshold. Thresholds are the scores,
-  and one above them all, whose sensitivity is 0 and specificity 1; there is no interpolation.
+  A case is predicted positive where its score is at least the threshold. The thresholds are the
+  scores, and one above all of them, with sensitivity 0 and specificity 1. There is no
+  interpolation.
 
   Args:
     labels: [N], integer true class of each case; N >= 1.
@@ -95,8 +96,8 @@ def sensitivity_at_specificity(
     average: over classes, as for `roc_auc`.
 
   Returns:
-    A float in [0, 1], or [C] where average is 'none'. A class that no or every case has: nan, and
-    an average leaves it out; nan where none is left.
+    A float in [0, 1], or [C] where average is 'none'. The value of a class that no case or every
+    case has is nan; averages leave it out, and are nan where no class is left.
 
   Raises:
     ValueError: as `roc_auc`, or where specificity is not in [0, 1].
@@ -118,7 +119,7 @@ def sensitivity_at_specificity(
 
 
 def _one_vs_rest(metric: Callable, labels, scores, average: Average) -> Averaged:
-  """Applies metric(positive [M] bool, scores [M]) to each class or to all pairs pooled."""
+  """Applies metric(positive [M] bool, scores [M]) to each class, or to all pairs pooled."""
   check_average(average)
   labels, scores = check_scores(labels, scores)
   if scores.ndim == 1:
@@ -135,7 +136,7 @@ def _auc(positive: np.ndarray, scores: np.ndarray) -> float:
   num_pairs = num_positive * (len(positive) - num_positive)
   if num_pairs == 0:
     return float("nan")
-  ranks = stats.rankdata(scores)  # ties share their mean rank, which counts each as half
+  ranks = stats.rankdata(scores)  # ties have their mean rank, which counts each as half
   return float((ranks[positive].sum() - num_positive * (num_positive + 1) / 2) / num_pairs)
 
 
@@ -144,7 +145,7 @@ def positives_above(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarra
 
   Args:
     positive: [N] bool.
-    scores: [N]; the T distinct ones are the thresholds, at or above which a case counts.
+    scores: [N]; the T distinct ones are the thresholds; a case counts from its score on.
 
   Returns:
     Two arrays [T], int64, cases.

@@ -1,4 +1,4 @@
-"""Exact counts of pixels under jit: what the ratios of `overlap` are taken of."""
+"""Exact counts of pixels under jit, from which the ratios of `overlap` are computed."""
 
 import jax
 import jax.numpy as jnp

@@ -1,8 +1,8 @@
 """The variance of an AUC, and the difference of two on the same cases, by DeLong's method.
 
-With V10 [m] the part of the n negative cases that each positive one outscores (a tie counts half)
-and V01 [n] the part of the m positive cases that outscore each negative one, the AUC is the mean
-of either, and its variance S10 / m + S01 / n, with S10 and S01 their sample variances.
+Let V10 [m] be the share of the n negative cases that score below each positive one (a tie counts
+half), and V01 [n] the share of the m positive cases that score above each negative one. The AUC is
+the mean of either, and its variance is S10 / m + S01 / n, with S10 and S01 their sample variances.
 
 Sources: DeLong, DeLong & Clarke-Pearson 1988; from mid-ranks: Sun & Xu 2014, theorem 1.
 """
@@ -30,10 +30,10 @@ class AucComparison(NamedTuple):
 def delong_interval(labels, scores, *, level: float = 0.95, logit: bool = False) -> Interval:
   """Returns the AUC and its normal interval: A ± z sqrt(V), clipped to [0, 1].
 
-  On the logit scale it is logit A ± z sqrt(V) / (A (1 - A)), taken back: never outside [0, 1], and
-  closer to its level where A is near 1 or cases are few.
+  On the logit scale the interval is logit A ± z sqrt(V) / (A (1 - A)), transformed back. It is
+  always within [0, 1], and closer to its level where A is near 1 or cases are few.
 
-  It holds for independent cases, not for several of a patient: `bootstrap_interval` with groups.
+  It assumes independent cases. For several cases per patient use `bootstrap_interval` with groups.
 
   Args:
     labels: [N], 0 or 1; N >= 1.
@@ -42,9 +42,9 @@ def delong_interval(labels, scores, *, level: float = 0.95, logit: bool = False)
     logit: whether the interval is taken on the logit scale.
 
   Returns:
-    The AUC and the ends of its interval. One class only: all nan. One case of a class: ends nan,
-    since its variance is unknown. Where V = 0, the ends are the AUC itself; so under perfect
-    separation the interval is [1, 1], which says nothing of what other cases would show.
+    The AUC and the ends of its interval. With one class only, all are nan. With one case of a
+    class, the ends are nan, since the variance is unknown. Where V = 0, the ends are the AUC
+    itself; so under perfect separation the interval is [1, 1], which is too narrow.
 
   Raises:
     ValueError: where N is 0, labels and scores are not both [N], a label is not 0 or 1, a score is
@@ -69,17 +69,17 @@ def delong_interval(labels, scores, *, level: float = 0.95, logit: bool = False)
 def delong_test(labels, scores_a, scores_b) -> AucComparison:
   """Tests whether two scores of the same cases have the same AUC: z = (A_a - A_b) / sqrt(V).
 
-  V is the variance of the difference, their covariance within it.
+  V is the variance of the difference, which includes their covariance.
 
   Args:
     labels: [N], 0 or 1; N >= 1.
     scores_a: [N], finite.
-    scores_b: [N], finite; the scale may be another.
+    scores_b: [N], finite; may have another scale.
 
   Returns:
-    The AUCs, their difference, its standard error, z and the two-sided p. One class only: all
-    nan. One case of a class: standard error, z and p nan. Where V = 0: z = 0 and p = 1 if the AUCs
-    are equal, else z infinite and p = 0, which means little.
+    The AUCs, their difference, its standard error, z and the two-sided p. With one class only, all
+    are nan. With one case of a class, standard error, z and p are nan. Where V = 0, z = 0 and p = 1
+    if the AUCs are equal; else z is infinite and p = 0, which should not be trusted.
 
   Raises:
     ValueError: where N is 0, labels and scores are not all [N], a label is not 0 or 1, or a score
@@ -106,10 +106,10 @@ def delong_test(labels, scores_a, scores_b) -> AucComparison:
 
 
 def _placements(labels, scores, name: str = "scores") -> tuple[np.ndarray, np.ndarray]:
-  """Returns how many negatives each positive outscores, and how many positives each negative.
+  """Returns for each positive case the negatives below it, for each negative the positives above.
 
-  These are n V10 [m] and m V01 [n]. As multiples of 1 / 2 they are exact, so that a variance that
-  is 0 comes out as 0.
+  These are n V10 [m] and m V01 [n]. As multiples of 1 / 2 they are exact, so that a variance of 0
+  is computed as 0.
   """
   labels, scores = check_scores(labels, scores, name)
   if scores.ndim != 1:
@@ -121,7 +121,7 @@ def _placements(labels, scores, name: str = "scores") -> tuple[np.ndarray, np.nd
 
 
 def _mean_and_variance(of_positive: np.ndarray, of_negative: np.ndarray) -> tuple[float, float]:
-  """Returns AUC and variance from placements, or those of a difference from their differences."""
+  """Returns AUC and variance from placements, or from differences those of a difference."""
   m, n = len(of_positive), len(of_negative)
   if m == 0 or n == 0:
     return float("nan"), float("nan")

@@ -1,8 +1,8 @@
 """Average precision of boxes, as the COCO challenge defines it, on the host.
 
-Source: Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014, with the challenge's
-program: 101 points of recall, greedy matching by score. Sizes of objects are not told apart, and
-there is no limit to the boxes of an image.
+Source: Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014, and the challenge's
+program: 101 points of recall, greedy matching by score. There are no separate values by the size of
+objects, and no limit to the number of boxes in an image.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _RECALLS = np.linspace(0, 1, 101)
 
 
 class ImageBoxes(NamedTuple):
-  """The boxes (top, left, bottom, right) that were found in an image, and the true ones."""
+  """The predicted boxes (top, left, bottom, right) of an image, and the true ones."""
 
   boxes: np.ndarray  # [n, 4]
   classes: np.ndarray  # [n] integer
@@ -29,22 +29,22 @@ def box_average_precision(
 ) -> dict[int, np.ndarray]:
   """Returns the average precision of each class at each threshold.
 
-  All boxes of a class are taken by falling score (of equals the earlier image's first); each finds
-  the true box of its image with the highest IoU that is still free, if that is at least the
-  threshold. Precision at a recall is the best that is reached at that recall or a higher one, 0 at
-  recalls never reached; the mean is over the recalls 0, 0.01, ..., 1.
+  The boxes of a class are matched in the order of falling score (of equal scores, the earlier image
+  first). Each is matched with the true box of its image that has the highest IoU of those still
+  unmatched, if that IoU is at least the threshold. The precision at a recall is the highest one at
+  that recall or above, and 0 at recalls that are not reached. The average is over the recalls 0,
+  0.01, ..., 1.
 
   Args:
-    images: one record for each.
+    images: one record per image.
     iou_thresholds: T of them.
 
   Returns:
-    From class to [T] float64, in [0, 1], for each class that has a true box. Others are left out:
-    boxes found of them count nowhere.
+    A dict from class to [T] float64, in [0, 1], for each class with a true box. Predicted boxes of
+    other classes do not count.
 
   Raises:
-    ValueError: where shapes break these rules, a score is not finite, or a threshold is not in
-      (0, 1].
+    ValueError: where shapes do not fit, a score is not finite, or a threshold is not in (0, 1].
 
   Example:
     >>> boxes = np.array([[0.0, 0.0, 4.0, 4.0], [8.0, 8.0, 9.0, 9.0]])  # the second is wrong
@@ -56,7 +56,7 @@ def box_average_precision(
   thresholds = np.asarray(iou_thresholds, np.float64)
   if not ((thresholds > 0) & (thresholds <= 1)).all():
     raise ValueError(f"iou_thresholds: must be in (0, 1], got {tuple(iou_thresholds)}")
-  checked = [_checked(place, image) for place, image in enumerate(images)]
+  checked = [_checked(index, image) for index, image in enumerate(images)]
   true = [image.true_classes for image in checked]
   classes = np.unique(np.concatenate(true)) if true else np.zeros(0, int)
   return {int(c): _of_class(checked, c, thresholds) for c in classes}
@@ -66,14 +66,14 @@ def summarize_boxes(images: Sequence[ImageBoxes]) -> dict[str, float]:
   """Returns the means over classes of the average precision of boxes.
 
   Args:
-    images: one record for each.
+    images: one record per image.
 
   Returns:
-    `box_ap`: the mean over IoU thresholds 0.50, 0.55, ..., 0.95; `box_ap50` and `box_ap75`: at one.
-    No true box in any image: nan.
+    A dict with `box_ap`, the mean over the IoU thresholds 0.50, 0.55, ..., 0.95, and with
+    `box_ap50` and `box_ap75`, at one threshold. They are nan where no image has a true box.
 
   Raises:
-    ValueError: where shapes break the rules, or a score is not finite.
+    ValueError: where shapes do not fit, or a score is not finite.
 
   Example:
     >>> boxes, one = np.array([[0.0, 0.0, 4.0, 4.0]]), np.array([1])
@@ -85,11 +85,11 @@ def summarize_boxes(images: Sequence[ImageBoxes]) -> dict[str, float]:
   if not per_class:
     return dict.fromkeys(("box_ap", "box_ap50", "box_ap75"), float("nan"))
   values = np.mean(per_class, axis=0)
-  at = {threshold: float(values[place]) for place, threshold in enumerate(IOU_THRESHOLDS)}
+  at = {threshold: float(values[index]) for index, threshold in enumerate(IOU_THRESHOLDS)}
   return {"box_ap": float(values.mean()), "box_ap50": at[0.5], "box_ap75": at[0.75]}
 
 
-def _checked(place: int, image: ImageBoxes) -> ImageBoxes:
+def _checked(index: int, image: ImageBoxes) -> ImageBoxes:
   """Returns the record with arrays of the right shapes and types."""
   boxes, true_boxes = (np.asarray(b, np.float64) for b in (image.boxes, image.true_boxes))
   scores = np.asarray(image.scores, np.float64)
@@ -97,9 +97,9 @@ def _checked(place: int, image: ImageBoxes) -> ImageBoxes:
   shapes = (boxes.shape, classes.shape, scores.shape, true_boxes.shape, true_classes.shape)
   num, num_true = len(boxes), len(true_boxes)
   if shapes != ((num, 4), (num,), (num,), (num_true, 4), (num_true,)):
-    raise ValueError(f"images[{place}]: shapes must be [n, 4], [n], [n], [m, 4], [m], got {shapes}")
+    raise ValueError(f"images[{index}]: shapes must be [n, 4], [n], [n], [m, 4], [m], got {shapes}")
   if not np.isfinite(scores).all():
-    raise ValueError(f"images[{place}]: scores must be finite, got {scores.tolist()}")
+    raise ValueError(f"images[{index}]: scores must be finite, got {scores.tolist()}")
   return ImageBoxes(boxes, classes, scores, true_boxes, true_classes)
 
 
@@ -128,7 +128,7 @@ def _overlaps(boxes: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 
 def _matched(overlaps: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-  """Returns which boxes, best first, find a true one that is free: [n, T]."""
+  """Returns [n, T]: which boxes, in the order of falling score, are matched with a true one."""
   num, num_true = overlaps.shape
   hits = np.zeros([num, len(thresholds)], bool)
   if not num_true:
@@ -137,16 +137,16 @@ def _matched(overlaps: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     free = np.ones(num_true, bool)
     for row in range(num):
       candidates = np.where(free, overlaps[row], -1)
-      best = num_true - 1 - candidates[::-1].argmax()  # of equals the last, as the program does
+      best = num_true - 1 - candidates[::-1].argmax()  # the last of equal ones, as in the program
       if candidates[best] >= min(threshold, 1 - 1e-10):
         hits[row, column], free[best] = True, False
   return hits
 
 
 def _mean_precision(hits: np.ndarray, num_true: int) -> float:
-  """Returns the mean over the recalls, of boxes [n] by falling score."""
+  """Returns the mean precision over the recalls, for hits [n] in the order of falling score."""
   found = np.cumsum(hits)
   precision = found / np.arange(1, len(hits) + 1)
   best = np.maximum.accumulate(precision[::-1])[::-1]
-  places = np.searchsorted(found / num_true, _RECALLS, side="left")
-  return float(np.append(best, 0)[places].mean())
+  indices = np.searchsorted(found / num_true, _RECALLS, side="left")
+  return float(np.append(best, 0)[indices].mean())

@@ -1,4 +1,4 @@
-"""From the mask of a class to single objects: holes filled, specks gone, bridges cut."""
+"""Single objects from the mask of a class: small ones removed, holes filled, bridges cut."""
 
 import numpy as np
 from scipy import ndimage
@@ -15,18 +15,18 @@ def split_objects(
   fill_holes: bool = True,
   connectivity: int = 8,
 ) -> np.ndarray:
-  """Returns the objects of a predicted mask; where two touch over a thin bridge, both.
+  """Returns the objects of a predicted mask; two that are connected by a thin bridge are separated.
 
-  Parts that lie deeper than `neck` are the markers of a watershed on the distance to the outside:
-  what is connected by a bridge of up to about 2 × neck pixels is cut there. An object that is
-  nowhere that deep is one.
+  The parts that are further than `neck` from the outside are the markers of a watershed on the
+  distance to the outside. So a bridge of up to about 2 × neck pixels is cut. An object that has no
+  such part stays one object.
 
   Args:
     mask: [H, W], nonzero inside objects.
-    neck: pixels; 0: nothing is cut.
-    min_size: pixels; objects with fewer are left out, before and after cutting.
-    fill_holes: whether holes become part of what encloses them.
-    connectivity: 8, where pixels that touch at a corner are connected, or 4.
+    neck: in pixels; 0: nothing is cut.
+    min_size: in pixels; smaller objects are left out, before and after cutting.
+    fill_holes: whether holes become part of the object around them.
+    connectivity: 8, if pixels that touch at a corner are connected, or 4.
 
   Returns:
     [H, W] int32, ids 1, 2, ..., 0 elsewhere.
@@ -49,7 +49,7 @@ def split_objects(
     whole = label_objects(inside, connectivity=connectivity)
   if not neck or not inside.any():
     return whole
-  # Beyond the border of the picture lies what is not known, which is not an outside to be near to.
+  # Pixels beyond the border of the image are unknown, so they do not count as outside of an object.
   depth = ndimage.distance_transform_edt(np.pad(inside, 1, mode="edge"))[1:-1, 1:-1]
   markers = label_objects(depth > neck, connectivity=connectivity)
   shallow = np.setdiff1d(whole[inside], whole[markers > 0])
@@ -62,7 +62,7 @@ def split_objects(
 
 
 def _large(objects: np.ndarray, min_size: int) -> np.ndarray:
-  """Returns objects [H, W] of at least a size, numbered anew."""
+  """Returns the objects [H, W] of at least a size, renumbered."""
   keep = np.bincount(objects.ravel()) >= max(min_size, 1)
   keep[0] = False
   return np.where(keep, np.cumsum(keep), 0).astype(np.int32)[objects]

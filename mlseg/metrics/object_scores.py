@@ -12,7 +12,7 @@ from mlseg.metrics import process_pool
 from mlseg.metrics.objects import ObjectMatches, ObjectRecords, match_objects
 from mlseg.metrics.surface_cases import pair_cases
 
-_SERIAL_BELOW = 20_000_000  # pixels that take about the time of starting processes
+_SERIAL_BELOW = 20_000_000  # pixels, whose matching takes about as long as starting processes
 
 
 def object_f1(matches: ObjectMatches) -> float:
@@ -22,7 +22,7 @@ def object_f1(matches: ObjectMatches) -> float:
     matches: of one image or `pooled_objects`.
 
   Returns:
-    In [0, 1]. No object in both images: 1; in one of them alone: 0.
+    In [0, 1]. No object in either image: 1; in one of them only: 0.
 
   Example:
     >>> prediction, mask = np.array([[5, 5, 0, 0, 0]]), np.array([[1, 1, 1, 0, 2]])
@@ -34,7 +34,7 @@ def object_f1(matches: ObjectMatches) -> float:
 
 
 def object_dice(matches: ObjectMatches) -> float:
-  """Returns the Dice of objects with their partners, large objects weighing more.
+  """Returns the mean Dice of objects with their partners, weighted by area.
 
     1/2 [sum_i |G_i| / sum |G| Dice(G_i, partner) + sum_j |S_j| / sum |S| Dice(S_j, partner)]
 
@@ -44,7 +44,7 @@ def object_dice(matches: ObjectMatches) -> float:
     matches: of one image or `pooled_objects`.
 
   Returns:
-    In [0, 1]. No object in both images: 1; in one of them alone: 0.
+    In [0, 1]. No object in either image: 1; in one of them only: 0.
 
   Example:
     >>> prediction, mask = np.array([[5, 5, 0, 0, 0]]), np.array([[1, 1, 1, 0, 2]])
@@ -55,17 +55,18 @@ def object_dice(matches: ObjectMatches) -> float:
 
 
 def object_hausdorff(matches: ObjectMatches) -> float:
-  """Returns the Hausdorff distance of objects to their partners, large objects weighing more.
+  """Returns the mean Hausdorff distance of objects to their partners, weighted by area.
 
     1/2 [sum_i |G_i| / sum |G| H(G_i, partner) + sum_j |S_j| / sum |S| H(S_j, partner)]
 
-  with G_i the true and S_j the predicted objects; without partner, H to the nearest object.
+  with G_i the true and S_j the predicted objects; for an object without partner, H is that to the
+  nearest object.
 
   Args:
     matches: of one image or `pooled_objects`.
 
   Returns:
-    In units of spacing, >= 0. No object in both images: 0; in one of them alone: `missing` of
+    In units of spacing, >= 0. No object in either image: 0; in one of them only: `missing` of
     `match_objects`.
 
   Example:
@@ -77,13 +78,14 @@ def object_hausdorff(matches: ObjectMatches) -> float:
 
 
 def pooled_objects(matches: Sequence[ObjectMatches]) -> ObjectMatches:
-  """Joins the records of several images, so that a metric of the result is their pooled value.
+  """Joins the records of several images; a metric of the result is their pooled value.
 
   Args:
-    matches: one for each image.
+    matches: one per image.
 
   Returns:
-    Records of all objects, and the sums of the counts. No image: as of one without objects.
+    The records of all objects, and the sums of the counts. No image: as for an image without
+    objects.
 
   Example:
     >>> one = match_objects(np.array([[5, 5, 0, 0, 0]]), np.array([[1, 1, 1, 0, 2]]))
@@ -109,15 +111,15 @@ def per_case_objects(
   num_processes: int | None = None,
   progress: process_pool.Progress | None = None,
 ) -> list[ObjectMatches]:
-  """Matches the objects of each image: `match_objects` over many, in several processes.
+  """Matches the objects of many images: `match_objects`, in several processes.
 
   Args:
-    predictions: N label maps [H, W] of predicted objects, as one array or one by one.
+    predictions: N label maps [H, W] of predicted objects, one array or a sequence of arrays.
     masks: N label maps of true objects, each with the shape of its prediction.
-    spacing: [2], or [N, 2] with one for each image; None: 1.
-    missing: Hausdorff distance where the other image has no object; None: each image's diagonal.
-    num_processes: see `pool.run`, also for what it asks of scripts; None: one for each usable CPU,
-      but this process alone for small work.
+    spacing: [2], or [N, 2] with one per image; None: 1.
+    missing: the Hausdorff distance where the other image has no object; None: the image's diagonal.
+    num_processes: as in `process_pool.run`, with the same conditions on scripts; None: one per
+      usable CPU, or only this process for few pixels.
     progress: called as progress(number of images done, N).
 
   Returns:
@@ -138,16 +140,17 @@ def per_case_objects(
 
 
 def summarize_objects(matches: Sequence[ObjectMatches]) -> dict[str, float]:
-  """Returns every object metric as the mean over images, and from the objects of all together.
+  """Returns all object metrics, each as the mean over images, and pooled over all objects.
 
-  The names are object_f1, object_dice and object_hausdorff; with `_pooled`, from all objects.
+  The names are object_f1, object_dice and object_hausdorff for the means over images, and the same
+  with `_pooled`.
 
   Args:
-    matches: one for each image, at least one.
+    matches: one per image, at least one.
 
   Returns:
-    From name to value: object_hausdorff in units of spacing, the others in [0, 1]. Images without
-    objects: as each metric says.
+    A dict from name to value: object_hausdorff in units of spacing, the others in [0, 1]. For
+    images without objects see each metric.
 
   Raises:
     ValueError: where there is no image.
@@ -174,7 +177,7 @@ def _joined(records: list[ObjectRecords]) -> ObjectRecords:
 
 
 def _mean_both_ways(matches: ObjectMatches, values, both_empty: float) -> float:
-  """Returns the mean over the images of their means by area; of one where the other is empty."""
+  """Returns the mean of both sides' means weighted by area; of one side if the other is empty."""
   sides = [side for side in (matches.true, matches.predicted) if side.areas.size]
   means = [np.average(values(side), weights=side.areas) for side in sides]
   return float(np.mean(means)) if means else both_empty

@@ -1,11 +1,12 @@
-"""True and predicted objects of an image, matched as the gland segmentation challenge does.
+"""True and predicted objects of an image, matched as in the gland segmentation challenge.
 
-An object is the set of pixels with one id in a label map; 0 is no object. Its partner in the other
-image is the object that overlaps it most (of equals, the one with the smallest id).
+An object is the set of pixels with one id in a label map; the id 0 means no object. The partner of
+an object in the other image is the object with the largest overlap (of equal ones, that with the
+smallest id).
 
 Source: Sirinukunwattana et al. 2017, Medical Image Analysis 35, arXiv 1603.00275, section on
-evaluation. Programs in circulation deviate from it: an object is found where more than, not at
-least, half of it is covered, and the background can be the partner that overlaps most.
+evaluation. Published programs deviate from it: an object counts as found if more than, not at
+least, half of it is covered, and the background can be the partner with the largest overlap.
 """
 
 import functools
@@ -21,11 +22,11 @@ _NEIGHBOURS = {4: 1, 8: 2}
 
 
 class ObjectRecords(NamedTuple):
-  """What is measured of each object of an image, or of several images."""
+  """The measures of each object of an image, or of several images."""
 
   areas: np.ndarray  # [n] float64, in squared units of spacing
-  dice: np.ndarray  # [n] float64, with the partner; 0 without
-  hausdorff: np.ndarray  # [n] float64, from the partner, else from the nearest object
+  dice: np.ndarray  # [n] float64, with the partner; 0 without one
+  hausdorff: np.ndarray  # [n] float64, to the partner; without one, to the nearest object
 
 
 class ObjectMatches(NamedTuple):
@@ -34,7 +35,7 @@ class ObjectMatches(NamedTuple):
   true: ObjectRecords
   predicted: ObjectRecords
   tp: int  # true objects that are found
-  fp: int  # predicted objects that find none
+  fp: int  # predicted objects that match none
   fn: int  # true objects that are not found
 
 
@@ -43,8 +44,8 @@ def label_objects(mask: np.ndarray, *, connectivity: int = 8, min_size: int = 0)
 
   Args:
     mask: [H, W], nonzero inside objects.
-    connectivity: 8, where pixels that touch at a corner are connected, or 4.
-    min_size: pixels; regions with fewer are left out.
+    connectivity: 8, if pixels that touch at a corner are connected, or 4.
+    min_size: in pixels; smaller regions are left out.
 
   Returns:
     [H, W] int32, ids 1, 2, ... in the order of the objects' first pixels, 0 elsewhere. Empty mask:
@@ -83,10 +84,10 @@ def match_objects(
     Dice(G, S) = 2 |G n S| / (|G| + |S|)
     H(G, S) = max(max_{x in G} min_{y in S} |x - y|, max_{y in S} min_{x in G} |x - y|)
 
-  H goes over all pixels of the objects, not over their boundaries alone. An object without partner
-  has Dice 0 and the smallest H of all objects of the other image. A true object is found where a
-  predicted one, whose partner it is, covers at least half of it. It is found once: of several that
-  cover half, the others are false positives.
+  H is over all pixels of the objects, not only over their boundaries. An object without partner has
+  Dice 0, and the smallest H to any object of the other image. A true object is found if a predicted
+  object, whose partner it is, covers at least half of it. It is found once: if several predicted
+  objects cover half of it, the others are false positives.
 
   Args:
     prediction: [H, W], integer id of the predicted object at each pixel; 0: none.
@@ -97,10 +98,10 @@ def match_objects(
       `surface_distances` (the challenge's program gives infinity).
 
   Returns:
-    Records of T true and P predicted objects, in the order of their ids, and three counts.
+    The records of T true and P predicted objects, in the order of their ids, and three counts.
 
   Raises:
-    ValueError: where shapes, dtypes, spacing or missing break these rules.
+    ValueError: where shapes, dtypes, spacing or missing are not as above.
 
   Example:
     >>> prediction, mask = np.array([[5, 5, 0, 0, 0]]), np.array([[1, 1, 1, 0, 2]])
@@ -178,7 +179,7 @@ def _num_found(true: _Objects, of_predicted: tuple[np.ndarray, np.ndarray]) -> i
 def _records(
   own: _Objects, other: _Objects, partners_overlaps, distance, missing: float, lengths
 ) -> ObjectRecords:
-  """Returns what is measured of the own objects; distance(own number, other number) is H."""
+  """Returns the records of the own objects; distance(own number, other number) is H."""
   partners, overlaps = partners_overlaps
   partner_areas = np.append(other.areas, 0)[partners]  # -1, no partner, takes the last
   hausdorff = np.full(len(own.areas), missing, np.float64)

@@ -2,7 +2,7 @@
 
 Counts are [..., 4]: true positives, false positives, false negatives, true negatives. A ratio whose
 denominator is 0 is 1 where prediction and truth agree (no false positive or negative), else 0. So
-where truth has no pixel of a class, a prediction without one scores 1 and any other 0.
+where the truth has no pixel of a class, a prediction without one scores 1 and any other scores 0.
 """
 
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 Array = Any  # numpy in, numpy (float64) out; jax in, jax (float32) out
 
@@ -87,7 +88,7 @@ def recall(counts: Array) -> Array:
 
 
 def specificity(counts: Array) -> Array:
-  """Returns the specificity (true negative rate): tn / (tn + fp), the recall of what is outside.
+  """Returns the specificity (true negative rate): tn / (tn + fp), the recall of the outside.
 
   Args:
     counts: [..., 4], pixels.
@@ -137,7 +138,7 @@ def false_negative_rate(counts: Array) -> Array:
 
 
 def negative_predictive_value(counts: Array) -> Array:
-  """Returns the negative predictive value: tn / (tn + fn), the precision of what is outside.
+  """Returns the negative predictive value: tn / (tn + fn), the precision of the outside.
 
   Args:
     counts: [..., 4], pixels.
@@ -156,7 +157,8 @@ def negative_predictive_value(counts: Array) -> Array:
 def f1(counts: Array) -> Array:
   """Returns the harmonic mean of precision and recall: 2 P R / (P + R).
 
-  On the counts of one class this is the Dice coefficient. Means over classes differ: `summarize`.
+  For the counts of one class this is the Dice coefficient. For means over classes it is not: see
+  `summarize`.
 
   Args:
     counts: [..., 4], pixels.
@@ -172,7 +174,7 @@ def f1(counts: Array) -> Array:
 
 
 def accuracy(counts: Array) -> Array:
-  """Returns the part of the pixels that are right about the class: (tp + tn) / (tp + fp + fn + tn).
+  """Returns the share of pixels that are right about the class: (tp + tn) / (tp + fp + fn + tn).
 
   Args:
     counts: [..., 4], pixels.
@@ -191,15 +193,15 @@ def accuracy(counts: Array) -> Array:
 def class_balanced_dice(
   counts: Array, class_weights: Literal["paper", "inverse"] = "paper"
 ) -> Array:
-  """Returns the Dice averaged over classes, small classes weighing more: sum_c w_c Dice_c.
+  """Returns the mean Dice over classes, with larger weights for small ones: sum_c w_c Dice_c.
 
-  With r_c = N_c / N the part of the pixels that class c covers in truth, w_c is proportional to
-  1 - r_c ('paper') or to 1 / (r_c + 1e-6) ('inverse', the authors' demo), and sums to 1.
+  Let r_c = N_c / N be the share of pixels of class c in the truth. The weights w_c sum to 1, and
+  are proportional to 1 - r_c ('paper') or to 1 / (r_c + 1e-6) ('inverse', as in the authors' demo).
 
   Source: Golnari & Diba 2026, eqs. 21-24.
 
   Args:
-    counts: [..., C, 4], pixels; C >= 2 with all classes, the background included.
+    counts: [..., C, 4], pixels; of all C >= 2 classes, including the background.
     class_weights: 'paper' or 'inverse'.
 
   Returns:
@@ -221,8 +223,33 @@ def class_balanced_dice(
   return (weights * dice(counts)).sum(axis=-1) / weights.sum(axis=-1)
 
 
+def foreground_dice_per_case(dice_per_class: ArrayLike) -> np.ndarray:
+  """Returns the Dice of each case: the mean over its foreground classes, on the host.
+
+  A class whose Dice is NaN or infinite is left out of the mean. `dice` gives no such value, but a
+  table that was written elsewhere may have some.
+
+  Args:
+    dice_per_class: [..., C], C >= 2; class 0 is the background.
+
+  Returns:
+    [...], float64; NaN where no foreground class has a finite Dice. Empty masks count as in `dice`.
+
+  Example:
+    >>> foreground_dice_per_case(np.array([[0.9, 0.5, 0.75], [0.9, 0.5, np.nan]])).tolist()
+    [0.625, 0.5]
+  """
+  values = np.asarray(dice_per_class, np.float64)[..., 1:]
+  known = np.isfinite(values)
+  number = known.sum(axis=-1)
+  mean = np.where(known, values, 0).sum(axis=-1) / np.maximum(number, 1)
+  return np.where(number > 0, mean, np.nan)
+
+
 def foreground_dice(counts: jax.Array, valid: jax.Array | None = None) -> jax.Array:
-  """Returns the Dice of the foreground classes, averaged over classes and cases, under jit.
+  """Returns the mean over cases of the mean Dice over foreground classes, under jit.
+
+  It is the mean of `foreground_dice_per_case`, since counts give every class a finite Dice.
 
   Args:
     counts: [N, C, 4], pixels; class 0 is the background.

@@ -27,7 +27,7 @@ class PairedTests(NamedTuple):
 def paired_tests(
   a: Any, b: Any, *, level: float = 0.95, nan: Literal["refuse", "omit"] = "refuse"
 ) -> PairedTests:
-  """Tests whether two runs differ on the same cases, and says by how much.
+  """Tests whether two runs differ on the same cases, and computes effect sizes.
 
   With differences d = a - b, their mean m and sample standard deviation s over N cases:
 
@@ -38,8 +38,8 @@ def paired_tests(
   - d_z = m / s; Hedges' g = J d_z with J = Γ(f / 2) / (sqrt(f / 2) Γ((f - 1) / 2)), f = N - 1;
   - the matched-pairs rank-biserial correlation (W+ - W-) / (W+ + W-) of the rank sums.
 
-  Cases must be independent: of several images of a patient, give the mean. Of several seeds, give
-  the mean over seeds of each case.
+  Cases must be independent: if a patient has several images, give their mean. If a run has several
+  seeds, give the mean over seeds for each case.
 
   Sources: Wilcoxon 1945; Lakens 2013 (d_z); Hedges 1981; Kerby 2014 (rank-biserial).
 
@@ -47,15 +47,16 @@ def paired_tests(
     a: [N], the metric of each case under the first run; N >= 2.
     b: [N], the same cases in the same order under the second run.
     level: the confidence of the interval, in (0, 1).
-    nan: what a case does that is not finite in either: 'refuse' raises, 'omit' leaves it out.
+    nan: for a case whose value is not finite in a or b, 'refuse' raises and 'omit' leaves it out.
 
   Returns:
-    The tests. All differences 0: both p 1, all effects 0. All differences equal and not 0: t and
-    d_z infinite, p_t 0. Two cases: g nan, for J does not exist.
+    The tests. If all differences are 0, both p are 1 and all effects 0. If all differences are
+    equal and not 0, t and d_z are infinite and p_t is 0. With two cases g is nan, since J does not
+    exist.
 
   Raises:
     ValueError: where a and b are not both [N], fewer than 2 cases are left, a value is not finite
-      and nan is 'refuse', or level or nan are wrong.
+      and nan is 'refuse', or level or nan has another value.
 
   Example:
     >>> result = paired_tests([0.9, 0.8, 0.7, 0.8], [0.8, 0.5, 0.6, 0.9])

@@ -1,4 +1,4 @@
-"""One function over many tasks in several processes, for metrics that run on the host."""
+"""Runs a function over many tasks in several processes, for metrics that run on the host."""
 
 import concurrent.futures
 import ctypes
@@ -14,8 +14,8 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 Progress = Callable[[int, int], Any]
 
-_CHUNKS_PER_PROCESS = 8  # enough that no process waits long for the last one
-_LARGEST_CHUNK = 32  # so that progress is seen to move
+_CHUNKS_PER_PROCESS = 8  # so that no process waits long for the last one
+_LARGEST_CHUNK = 32  # so that progress is reported often
 _stopped: Any = None  # in a process of the pool: whether the caller no longer wants results
 
 
@@ -30,17 +30,17 @@ def run(
   """Returns [function(task) for task in tasks], computed in several processes.
 
   The processes are spawned, because a fork of a process in which JAX runs threads can deadlock. A
-  spawned process imports the script that was started, so a script that calls this must do so under
+  spawned process imports the script that was started. So a script that calls this must do so under
   `if __name__ == "__main__":`, and `function` must be importable: no lambda, no local function.
-  Ctrl-C reaches the caller alone; as with any other exception, each process ends after the task it
-  is at, and the exception goes on.
+  Ctrl-C reaches only the caller. As with any other exception, each process ends after its current
+  task, and the exception is raised.
 
   Args:
     function: takes one task; deterministic, so that the results do not depend on num_processes.
-    tasks: picklable, as their results are.
-    num_processes: at least 1, which computes in this process; None: one for each usable CPU.
-    serial_below: with fewer tasks than this, num_processes=None computes in this process, since to
-      start others takes about a second.
+    tasks: must be picklable, and their results too.
+    num_processes: at least 1; with 1, this process computes. None: one per usable CPU.
+    serial_below: if there are fewer tasks than this, num_processes=None computes in this process,
+      since it takes about a second to start others.
     progress: called in this process as progress(number of tasks done, number of tasks).
 
   Returns:
@@ -67,7 +67,7 @@ def run(
 
 
 def usable_cpus() -> int:
-  """Returns how many CPUs this process may use, which a job's limits can make fewer than exist.
+  """Returns the number of CPUs this process may use, which the limits of a job can restrict.
 
   Example:
     >>> usable_cpus() >= 1

@@ -1,6 +1,7 @@
-"""What tables say beside a mean, on the host: deviations, comparisons of runs, corrections.
+"""Statistics for tables, on the host: deviations, comparisons of runs, corrected p-values.
 
-Intervals (`bootstrap`, `delong`) and tests of two runs (`paired`) are named here too.
+Intervals (of `bootstrap` and `delong`) and tests of two runs (of `paired`) can be imported from
+here too.
 """
 
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ __all__ = [
 
 
 class Comparison(NamedTuple):
-  """Two runs by name, their tests, and p-values adjusted over all comparisons made together."""
+  """Two runs by name, their tests, and p-values adjusted for all comparisons of one call."""
 
   first: str
   second: str
@@ -45,10 +46,11 @@ def mean_and_deviation(values: Any) -> tuple[float, float]:
   """Returns mean and sample standard deviation: sqrt(sum_s (x_s - mean)^2 / (S - 1)).
 
   Args:
-    values: [S], one number a seed; S >= 1.
+    values: [S], one number per seed; S >= 1.
 
   Returns:
-    The two; the deviation of one value is nan. A value that is not finite makes both so or nan.
+    Mean and deviation; the deviation of one value is nan. If a value is not finite, neither is
+    finite.
 
   Raises:
     ValueError: where values is not [S] or S is 0.
@@ -64,14 +66,14 @@ def mean_and_deviation(values: Any) -> tuple[float, float]:
 
 
 def format_mean_and_deviation(values: Any, *, decimals: int = 1) -> str:
-  """Returns mean and sample standard deviation as tables have them, 'mean ± deviation'.
+  """Returns mean and sample standard deviation as text for a table, 'mean ± deviation'.
 
   Args:
-    values: [S], one number a seed; S >= 1.
+    values: [S], one number per seed; S >= 1.
     decimals: digits after the point, at least 0.
 
   Returns:
-    The text; of one value the mean alone.
+    The text; for one value the mean only.
 
   Raises:
     ValueError: where values is not [S], S is 0, or decimals is negative.
@@ -90,9 +92,9 @@ def format_mean_and_deviation(values: Any, *, decimals: int = 1) -> str:
 def holm(p_values: Any) -> np.ndarray:
   """Returns p-values adjusted for their number: max_{j <= i} min(1, (K - j + 1) p_(j)).
 
-  p_(1) <= ... <= p_(K) are the sorted p-values. Those at most alpha after adjustment are the ones
-  that Holm's step-down procedure rejects, with at most the chance alpha of any false rejection,
-  however the tests depend on each other.
+  p_(1) <= ... <= p_(K) are the sorted p-values. Holm's step-down procedure rejects those that are
+  at most alpha after adjustment. The chance of any false rejection is then at most alpha, however
+  the tests depend on each other.
 
   Source: Holm 1979, A simple sequentially rejective multiple test procedure.
 
@@ -129,21 +131,21 @@ def compare(
   level: float = 0.95,
   nan: Literal["refuse", "omit"] = "refuse",
 ) -> list[Comparison]:
-  """Tests all pairs of runs on the same cases, or each against a reference, p-values adjusted.
+  """Tests all pairs of runs on the same cases, or each against a reference; adjusts the p-values.
 
   Args:
     runs: from name to [N], the metric of each case, cases in the same order; at least two runs.
-    reference: the run that each of the others is compared with; None: all pairs.
+    reference: the run with which each of the others is compared; None: all pairs.
     level: the confidence of the intervals, which are not adjusted, in (0, 1).
-    nan: as for `paired_tests`; 'omit' leaves a case out of those pairs in which it is not finite.
+    nan: as in `paired_tests`; 'omit' leaves a case out of the pairs in which it is not finite.
 
   Returns:
-    A comparison a pair, in the order of runs; with a reference it is the second of each. Holm's
-    adjustment is over all of them, for the t-test and for Wilcoxon's each.
+    One comparison per pair, in the order of runs; a reference is the second of each pair. Holm's
+    adjustment is over all pairs, separately for the t-test and for Wilcoxon's.
 
   Raises:
-    ValueError: where there are fewer than two runs, reference is none of them, or as
-      `paired_tests`, whose message then names the runs.
+    ValueError: where there are fewer than two runs, reference is none of them, or as in
+      `paired_tests`, with the names of the runs in the message.
 
   Example:
     >>> runs = {"fixed": [0.5, 0.6, 0.4, 0.3], "dmf": [0.7, 0.8, 0.7, 0.5]}
@@ -182,8 +184,7 @@ def cliffs_delta(a: Any, b: Any) -> float:
     b: [N], finite; N >= 1.
 
   Returns:
-    A float in [-1, 1]; 0 where all values are equal. It is 2 A - 1 with A the AUC that a has
-    against b.
+    A float in [-1, 1]; 0 where all values are equal. It is 2 A - 1, with A the AUC of a against b.
 
   Raises:
     ValueError: where a is not [M] or b not [N], either is empty, or a value is not finite.

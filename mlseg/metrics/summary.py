@@ -1,4 +1,4 @@
-"""From the counts of all cases to the numbers of a table, on the host."""
+"""The numbers of a table from the counts of all cases, on the host."""
 
 from collections.abc import Callable
 
@@ -33,15 +33,15 @@ _PER_CLASS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def per_case(counts: np.ndarray) -> dict[str, np.ndarray]:
-  """Returns every metric of every case and class: the rows of a table of cases.
+  """Returns all metrics of every case and class, for a table of cases.
 
-  The class-balanced Dice is missing, since it belongs to no class.
+  The class-balanced Dice is not among them, since it has no value per class.
 
   Args:
     counts: [N, C, 4], pixels: tp, fp, fn, tn.
 
   Returns:
-    From the metric's name to [N, C], in [0, 1].
+    A dict from the name of a metric to [N, C], in [0, 1].
 
   Example:
     >>> per_case(np.array([[[6, 1, 1, 2], [2, 1, 1, 6]]]))["iou"].tolist()
@@ -52,7 +52,7 @@ def per_case(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def summarize(counts: np.ndarray) -> dict[str, float]:
-  """Returns every metric under each convention that tables use.
+  """Returns all metrics under each convention that is used in tables.
 
   For a metric `m`, with class 0 as the background:
 
@@ -61,17 +61,16 @@ def summarize(counts: np.ndarray) -> dict[str, float]:
   - `m_pooled`: from counts summed over cases, mean over the foreground classes;
   - `m_with_background_pooled`: from counts summed over cases, mean over all classes.
 
-  `f1` is the harmonic mean of precision and recall after their mean over classes, as the authors of
-  Dynamic Memory Fusion have it; with one foreground class it equals the Dice there. The
-  class-balanced Dice weighs all classes, so it comes only as `class_balanced_dice` and
-  `class_balanced_dice_pooled`.
-  Empty masks: as each metric says.
+  `f1` is the harmonic mean of precision and recall after these are averaged over classes, as in
+  Dynamic Memory Fusion; with one foreground class it equals the Dice. The class-balanced Dice is a
+  mean over all classes, so there are only `class_balanced_dice` and `class_balanced_dice_pooled`.
+  For empty masks see each metric.
 
   Args:
     counts: [N, C, 4], pixels: tp, fp, fn, tn; N >= 1 cases, C >= 2 classes.
 
   Returns:
-    From name to value, in [0, 1].
+    A dict from name to value, in [0, 1].
 
   Raises:
     ValueError: where counts has another shape or no case.

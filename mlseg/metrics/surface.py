@@ -1,7 +1,8 @@
-"""Distances between predicted and true surfaces, and the metrics taken from them, on the host.
+"""Distances between predicted and true surfaces, and metrics of these distances, on the host.
 
-The surface of a region is its pixels with a neighbour outside it, along an axis; beyond the image
-is outside. Distances are Euclidean, between centres of pixels, in units of `spacing`.
+The surface of a region are its pixels that have a neighbour outside of it along an axis; pixels
+beyond the image are outside. Distances are Euclidean, between the centres of pixels, in units of
+`spacing`.
 """
 
 import math
@@ -13,7 +14,7 @@ from scipy import ndimage
 
 
 class SurfaceDistances(NamedTuple):
-  """Distances of one region's surfaces, predicted and true, in units of spacing."""
+  """Distances between the predicted and the true surface of one region, in units of spacing."""
 
   to_true: np.ndarray  # [P] float64, from each point of the predicted surface to the true one
   to_prediction: np.ndarray  # [T] float64, from each point of the true surface to the predicted one
@@ -26,7 +27,7 @@ def surface_distances(
   spacing: Sequence[float] | None = None,
   missing: float | None = None,
 ) -> SurfaceDistances:
-  """Measures how far each point of one surface is from the other surface, both ways.
+  """Measures the distance of each point of one surface from the other surface, both ways.
 
     to_true = [min_t |s (p - t)| for each p], to_prediction = [min_p |s (p - t)| for each t]
 
@@ -36,15 +37,15 @@ def surface_distances(
     prediction: [H, W] or [D, H, W], nonzero in the predicted region.
     mask: the shape of prediction, nonzero in the true region.
     spacing: length of a pixel along each axis; None: 1.
-    missing: distance to a surface that does not exist; None: the diagonal of the image,
+    missing: the distance to the surface of an empty region; None: the diagonal of the image,
       sqrt(sum_axis (length * spacing)^2), which no distance exceeds, so that means stay finite.
 
   Returns:
-    Distances in the pixels' order, >= 0. One region empty: `missing` for each point of the other.
-    Both empty: no distances.
+    Distances in the order of the pixels, >= 0. If one region is empty, they are `missing` for each
+    point of the other. If both are empty, there are no distances.
 
   Raises:
-    ValueError: where shapes, spacing or missing break these rules.
+    ValueError: where shapes, spacing or missing are not as above.
 
   Example:
     >>> prediction, mask = np.array([[1, 1, 0, 0]]), np.array([[1, 0, 0, 0]])
@@ -74,9 +75,9 @@ def hausdorff(distances: SurfaceDistances, percentile: float = 100.0) -> float:
 
     max(percentile of to_true, percentile of to_prediction)
 
-  With 100 it is max(max_p min_t |p - t|, max_t min_p |p - t|). The percentile is taken in each
-  direction and interpolated, as MONAI has it; others pool both directions first (MedPy), which
-  gives another number below 100.
+  With 100 it is max(max_p min_t |p - t|, max_t min_p |p - t|). The percentile is taken for each
+  direction, and interpolated, as in MONAI. Others, such as MedPy, pool both directions first, which
+  gives another number for percentiles below 100.
 
   Source: Huttenlocher et al. 1993, IEEE TPAMI 15(9), eqs. 1-2; the percentile is their K-th ranked
   distance.
@@ -86,7 +87,7 @@ def hausdorff(distances: SurfaceDistances, percentile: float = 100.0) -> float:
     percentile: in [0, 100].
 
   Returns:
-    In units of spacing, >= 0. Both regions empty: 0; one: `missing` of `surface_distances`.
+    In units of spacing, >= 0. Both regions empty: 0; one of them: `missing` of `surface_distances`.
 
   Raises:
     ValueError: where percentile is outside [0, 100].
@@ -102,7 +103,7 @@ def hausdorff(distances: SurfaceDistances, percentile: float = 100.0) -> float:
 
 
 def hausdorff95(distances: SurfaceDistances) -> float:
-  """Returns the Hausdorff distance at the 95th percentile, which single pixels do not decide.
+  """Returns the Hausdorff distance at the 95th percentile, which ignores single stray pixels.
 
     max(95th percentile of to_true, 95th percentile of to_prediction)
 
@@ -110,7 +111,7 @@ def hausdorff95(distances: SurfaceDistances) -> float:
     distances: [P] and [T], in units of spacing.
 
   Returns:
-    In units of spacing, >= 0. Both regions empty: 0; one: `missing` of `surface_distances`.
+    In units of spacing, >= 0. Both regions empty: 0; one of them: `missing` of `surface_distances`.
 
   Example:
     >>> hausdorff95(SurfaceDistances(np.arange(101.0), np.zeros(5)))
@@ -120,12 +121,12 @@ def hausdorff95(distances: SurfaceDistances) -> float:
 
 
 def average_symmetric_surface_distance(distances: SurfaceDistances) -> float:
-  """Returns the mean of all distances, of both directions together.
+  """Returns the mean of all distances in both directions.
 
     (sum(to_true) + sum(to_prediction)) / (P + T)
 
-  So the longer surface weighs more (MONAI and the liver challenge have it so); the mean of the two
-  directed means, which some call by this name, is another number where P and T differ.
+  So the longer surface has more weight, as in MONAI and the liver challenge. The mean of the two
+  directed means, which is also called by this name, is another number where P and T differ.
 
   Source: Heimann et al. 2009, IEEE TMI 28(8), section on evaluation (ASD).
 
@@ -133,7 +134,7 @@ def average_symmetric_surface_distance(distances: SurfaceDistances) -> float:
     distances: [P] and [T], in units of spacing.
 
   Returns:
-    In units of spacing, >= 0. Both regions empty: 0; one: `missing` of `surface_distances`.
+    In units of spacing, >= 0. Both regions empty: 0; one of them: `missing` of `surface_distances`.
 
   Example:
     >>> distances = SurfaceDistances(np.array([0.0, 1.0, 2.0]), np.array([5.0]))
@@ -145,12 +146,12 @@ def average_symmetric_surface_distance(distances: SurfaceDistances) -> float:
 
 
 def normalized_surface_dice(distances: SurfaceDistances, tolerance: float) -> float:
-  """Returns the part of both surfaces that lies within a tolerance of the other one.
+  """Returns the share of both surfaces that is within a tolerance of the other one.
 
     (#{to_true <= tolerance} + #{to_prediction <= tolerance}) / (P + T)
 
-  A surface is measured by its number of pixels, as MONAI has it by default; the authors measure
-  its length or area.
+  A surface is measured by its number of pixels, as in MONAI by default; the authors measure its
+  length or area.
 
   Source: Nikolov et al. 2018, arXiv 1809.04430, "surface DSC".
 
@@ -159,7 +160,7 @@ def normalized_surface_dice(distances: SurfaceDistances, tolerance: float) -> fl
     tolerance: in units of spacing, >= 0, and below `missing` of `surface_distances`.
 
   Returns:
-    In [0, 1]. Both regions empty: 1; one: 0.
+    In [0, 1]. Both regions empty: 1; one of them: 0.
 
   Raises:
     ValueError: where tolerance is negative.
@@ -175,13 +176,13 @@ def normalized_surface_dice(distances: SurfaceDistances, tolerance: float) -> fl
 
 
 def pooled_distances(distances: Sequence[SurfaceDistances]) -> SurfaceDistances:
-  """Joins the distances of several cases, so that a metric of the result is their pooled value.
+  """Joins the distances of several cases; a metric of the result is their pooled value.
 
   Args:
-    distances: one for each case, in units of spacing.
+    distances: one per case, in units of spacing.
 
   Returns:
-    [sum of P] and [sum of T]. No case: no distances, as of two empty regions.
+    [sum of P] and [sum of T]. No case: no distances, as for two empty regions.
 
   Example:
     >>> one, two = SurfaceDistances(np.ones(2), np.ones(1)), SurfaceDistances(*np.zeros([2, 3]))
@@ -195,7 +196,7 @@ def pooled_distances(distances: Sequence[SurfaceDistances]) -> SurfaceDistances:
 def lengths_and_missing(
   shape: tuple[int, ...], spacing: Sequence[float] | None, missing: float | None
 ) -> tuple[np.ndarray, float]:
-  """Returns a pixel's length along each axis, and the distance to what does not exist.
+  """Returns the length of a pixel along each axis, and the distance to an empty region.
 
   Args:
     shape: of the image.
@@ -232,7 +233,7 @@ def _distances(points: np.ndarray, surface: np.ndarray, lengths, missing: float)
 
 
 def _percentile(points: np.ndarray, percentile: float) -> float:
-  """Returns the interpolated percentile; unlike numpy's, of infinite distances too."""
+  """Returns the interpolated percentile, also for infinite distances, unlike numpy."""
   if not points.size:
     return 0.0
   position = (points.size - 1) * percentile / 100

@@ -1,4 +1,4 @@
-"""Surface metrics of many cases, and the numbers of a table from them, on the host."""
+"""Surface metrics of many cases, and their summary for a table, on the host."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -24,11 +24,11 @@ _METRICS: dict[str, Callable[[SurfaceDistances, float], float]] = {
   ),
   "normalized_surface_dice": normalized_surface_dice,
 }
-_SERIAL_BELOW = 20_000_000  # pixels times classes that take about the time of starting processes
+_SERIAL_BELOW = 20_000_000  # pixels times classes, which take about as long as starting processes
 
 
 class SurfaceTable(NamedTuple):
-  """Surface metrics of every case and class, with the distances that they come from."""
+  """Surface metrics of every case and class, and the distances from which they are computed."""
 
   metrics: dict[str, np.ndarray]  # from name to [N, C] float64
   distances: list[list[SurfaceDistances]]  # [N][C]
@@ -46,25 +46,25 @@ def per_case_surface(
   num_processes: int | None = None,
   progress: process_pool.Progress | None = None,
 ) -> SurfaceTable:
-  """Measures the surfaces of every class in every case, the background's too.
+  """Measures the surfaces of every class, also of the background, in every case.
 
   The names are hausdorff, hausdorff95, average_symmetric_surface_distance and
   normalized_surface_dice.
 
   Args:
-    predictions: N label maps [H, W] or [D, H, W] of integer classes, as one array or one by one.
+    predictions: N label maps [H, W] or [D, H, W] of integer classes, one array or a sequence.
     masks: N label maps, each with the shape of its prediction.
     num_classes: C >= 2; a label outside 0..C-1 belongs to no class.
-    spacing: [ndim], or [N, ndim] with one for each case; None: 1.
+    spacing: [ndim], or [N, ndim] with one per case; None: 1.
     tolerance: of `normalized_surface_dice`, in units of spacing.
-    missing: distance to a surface that does not exist; None: each image's diagonal.
-    num_processes: see `pool.run`, also for what it asks of scripts; None: one for each usable CPU,
-      but this process alone for small work.
+    missing: the distance to the surface of an empty region; None: the diagonal of the image.
+    num_processes: as in `process_pool.run`, with the same conditions on scripts; None: one per
+      usable CPU, or only this process for few pixels.
     progress: called as progress(number of cases done, N).
 
   Returns:
-    Metrics of N cases and C classes, with their distances for pooling. Empty regions: as each
-    metric says.
+    The metrics of N cases and C classes, and their distances for pooling. For empty regions see
+    each metric.
 
   Raises:
     ValueError: where the numbers of cases differ, or an argument breaks its rule.
@@ -89,21 +89,21 @@ def per_case_surface(
 
 
 def summarize_surface(table: SurfaceTable) -> dict[str, float]:
-  """Returns every surface metric under each convention that tables use.
+  """Returns all surface metrics under each convention that is used in tables.
 
   For a metric `m` of `per_case_surface`, with class 0 as the background:
 
   - `m`: mean over the foreground classes, then over cases;
   - `m_with_background`: mean over all classes, then over cases;
   - `m_pooled`: from the distances of all cases together, mean over the foreground classes;
-  - `m_with_background_pooled`: from them, mean over all classes.
+  - `m_with_background_pooled`: from the same distances, mean over all classes.
 
   Args:
     table: of N >= 1 cases.
 
   Returns:
-    From name to value: distances in units of spacing, normalized_surface_dice in [0, 1]. Empty
-    regions: as each metric says.
+    A dict from name to value: distances in units of spacing, normalized_surface_dice in [0, 1]. For
+    empty regions see each metric.
 
   Raises:
     ValueError: where the table has no case.
@@ -136,7 +136,7 @@ def pair_cases(
   Args:
     predictions: N arrays.
     masks: N arrays.
-    spacing: [ndim] for all cases, [N, ndim] with one for each, or None.
+    spacing: [ndim] for all cases, [N, ndim] with one per case, or None.
 
   Raises:
     ValueError: where their numbers differ.

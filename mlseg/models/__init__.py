@@ -1,9 +1,12 @@
-"""Networks: Flax Linen inside, `init` and `apply` functions outside."""
+"""The networks, each as pure `init` and `apply` functions; Flax Linen is used only in here.
+
+`from_linen` turns a Linen module into a `Model`, which is all that the rest of mlseg sees.
+"""
 
 from mlseg.models.base import Model, Outputs, from_linen
-from mlseg.models.encoders.encoder import make_encoder
+from mlseg.models.encoders import make_encoder
 from mlseg.models.histology_fcn import HistologyFCN, class_labels, class_scores
-from mlseg.models.mask_rcnn.mask_rcnn import MaskRCNN, objects_of, predictions_of
+from mlseg.models.mask_rcnn import MaskRCNN, objects_of, predictions_of
 from mlseg.models.multitask import MultiTaskUNet
 from mlseg.models.slice_attention import SliceAttention
 from mlseg.models.tiling import tiled

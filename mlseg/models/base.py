@@ -1,4 +1,4 @@
-"""What the rest of mlseg sees of a network: its outputs, and two functions."""
+"""The interface of a network: its outputs, and the pure functions that the rest of mlseg calls."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,18 +10,19 @@ Variables = dict[str, Any]
 
 
 class Outputs(NamedTuple):
-  """What a network gives for a batch of images.
+  """The outputs of a network for a batch of images.
 
   Attributes:
     logits: [B, H, W, C], one score per pixel and class; None for a pure classifier.
     class_logits: [B, N], one score per image and class; None without a classification head.
-    features: what the network's head of classes, or its decoder, reads: [B, h, w, F].
-    detections: of a detector; see `mask_rcnn.Detections`.
-    regions: [B, H, W, R], one score per pixel and label, where a pixel may have several labels; a
-      class's score is then the sum of those of its labels. None where each class has its own.
-    attention: [B, S], how much each slice of a volume counts; they sum to 1.
-    embeddings: [B, D], of length 1, what losses of embeddings compare.
-    texture_logits: [B, T], one score per volume and class of texture.
+    features: [B, h, w, F], the encoder's last features, which the decoder and the classification
+      head read.
+    detections: the outputs of a detector; see `mask_rcnn.Detections`.
+    regions: [B, H, W, R], one score per pixel and label, for networks in which a pixel may have
+      several labels; the score of a class is then the sum over its labels. None for others.
+    attention: [B, S], the weight of each slice of a volume; the weights of a volume sum to 1.
+    embeddings: [B, D], vectors of norm 1 that losses on embeddings compare.
+    texture_logits: [B, T], one score per volume and texture class.
   """
 
   logits: Any = None
@@ -38,13 +39,13 @@ class Model(NamedTuple):
   """A network as two pure functions.
 
   Attributes:
-    init: `init(key, images) -> variables`, a dict with 'params' and, where there is any, state
-      such as 'batch_stats'.
-    apply: `apply(variables, images, train, *truth) -> (Outputs, state)`, where `state` holds the
-      new value of everything in `variables` but 'params'; in evaluation it is the old one. `truth`
-      is for networks that read it in training: a detector's objects.
-    classify: `classify(variables, features) -> [B, N]`, the head of classes alone, on the features
-      of the outputs; None for a network without.
+    init: `init(key, images) -> variables`, a dict with 'params' and the network's state, such as
+      'batch_stats', if it has any.
+    apply: `apply(variables, images, train, *truth) -> (Outputs, state)`. `state` holds the new
+      values of everything in `variables` except 'params'; in evaluation nothing in it changes.
+      `truth` is for networks that read the true objects in training, as a detector does.
+    classify: `classify(variables, features) -> [B, N]`, the classification head alone, applied to
+      `Outputs.features`; None for a network without one.
   """
 
   init: Callable[[jax.Array, jax.Array], Variables]
@@ -57,7 +58,7 @@ def from_linen(module: nn.Module, classify: Callable[..., jax.Array] | None = No
 
   Args:
     module: the network.
-    classify: its method that takes features, where it has a head of classes.
+    classify: the method of the module that applies its classification head to features, or None.
   """
 
   def init(key: jax.Array, images: jax.Array) -> Variables:

@@ -1,4 +1,4 @@
-"""Where a head of classes looks: Grad-CAM and Grad-CAM++."""
+"""Saliency maps of a classification head: Grad-CAM and Grad-CAM++."""
 
 from collections.abc import Callable
 
@@ -16,26 +16,26 @@ def saliency(
   labels: jax.Array,
   method: str = "gradcam",
 ) -> jax.Array:
-  """Returns how much each place of the features speaks for a class: L = ReLU(sum_k α_k A_k).
+  """Returns the saliency map of a class, at the size of the features: L = ReLU(sum_k α_k A_k).
 
-  With the gradient g_k = ∂y/∂A_k of the class's score y, α_k is
+  A_k is channel k of the features. With the gradient g_k = ∂y/∂A_k of the class's score y, α_k is
 
-  - 'gradcam': the mean of g_k over the places (Selvaraju et al. 2017, eq. 1 and 2);
-  - 'gradcam++': the sum over the places of w ReLU(g_k), with
+  - 'gradcam': the mean of g_k over positions (Selvaraju et al. 2017, eq. 1 and 2);
+  - 'gradcam++': the sum over positions of w ReLU(g_k), with
     w = g_k² / (2 g_k² + sum_ab A_k,ab g_k³), 0 where g_k is 0 (Chattopadhyay et al. 2018, eq. 5
-    and 19, for exp(y): its derivatives are powers of g_k).
+    and 19, for exp(y), whose derivatives are powers of g_k).
 
   Args:
-    head: `head(features) -> [B, L]`, each example by itself.
+    head: the classification head, `head(features) -> [B, L]`, which treats each example alone.
     features: A, [B, h, w, F].
-    labels: [B], whose score is explained.
+    labels: the class to explain, [B] integers.
     method: one of METHODS.
 
   Returns:
-    [B, h, w] float32, at least 0, in the units of the score; see `normalised`.
+    [B, h, w] float32, at least 0, in the units of the score; `normalised` brings it to [0, 1].
 
   Raises:
-    UserError: an unknown method.
+    UserError: the method is unknown.
 
   References: Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
   Localization", ICCV 2017; Chattopadhyay et al., "Grad-CAM++: Improved Visual Explanations for Deep
@@ -67,12 +67,15 @@ def saliency(
 
 
 def normalised(maps: jax.Array, size: tuple[int, ...], slices: int = 1) -> jax.Array:
-  """Returns maps at an image's size, the largest value of each 1; a map of zeros stays one.
+  """Returns saliency maps at the size of the image, scaled so that the largest value of each is 1.
+
+  A map of zeros stays a map of zeros.
 
   Args:
     maps: [B, h, w], at least 0.
     size: height and width of the images, pixels.
-    slices: of a volume, one below the other; each is interpolated by itself.
+    slices: number of slices of a volume, which lie one below the other; each slice is interpolated
+      alone.
 
   Returns:
     [B, height, width] float32 in [0, 1], interpolated bilinearly.

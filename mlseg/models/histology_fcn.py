@@ -1,4 +1,4 @@
-"""The fully convolutional network of BenTaieb & Hamarneh for regions and a class of tissue."""
+"""The fully convolutional network of BenTaieb & Hamarneh for tissue regions and tissue classes."""
 
 from collections.abc import Sequence
 
@@ -13,19 +13,20 @@ from mlseg.models.layers.normalisation import LINEAR, ClippedBatchNorm
 
 
 def class_labels(num_classes: int, containment: Sequence[tuple[int, int]]) -> np.ndarray:
-  """Returns [C, R] float32, R = C: which labels a pixel of each class has.
-
-  Its own, and those of every region that its own lies in.
+  """Returns which labels a pixel of each class has: its region's, and those of all around it.
 
   Args:
     num_classes: C.
-    containment: pairs (inner, outer) of classes: a pixel of region inner is one of outer too.
+    containment: pairs (inner, outer) of classes: a pixel of region inner is also one of outer.
+
+  Returns:
+    [C, R] float32 with R = C, 1 where a pixel of class c has label r, else 0.
 
   Raises:
-    ValueError: a pair is not two different classes, or regions lie in each other.
+    ValueError: a pair is not two different classes, or two regions contain each other.
 
   Example:
-    >>> class_labels(3, [(2, 1)]).tolist()  # lumen in gland, in stroma
+    >>> class_labels(3, [(2, 1)]).tolist()  # stroma, gland, and lumen inside glands
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 1.0]]
   """
   reach = np.eye(num_classes, dtype=bool)
@@ -34,7 +35,7 @@ def class_labels(num_classes: int, containment: Sequence[tuple[int, int]]) -> np
       rule = f"must be pairs of different classes below {num_classes}"
       raise ValueError(f"containment: {rule}, got {tuple(pair)}")
     reach[pair[0], pair[1]] = True
-  for _ in range(num_classes):  # what lies in a region that lies in another
+  for _ in range(num_classes):  # containment is transitive
     reach |= reach @ reach
   mutual = np.argwhere(np.triu(reach & reach.T, 1))
   if len(mutual):
@@ -43,35 +44,42 @@ def class_labels(num_classes: int, containment: Sequence[tuple[int, int]]) -> np
 
 
 def class_scores(regions: jax.Array, labels: np.ndarray) -> jax.Array:
-  """Returns the scores [..., C] of classes: the sums of the scores [..., R] of their labels.
+  """Returns the scores of the classes: for each class the sum of the scores of its labels.
 
   Their softmax is the probability of a label vector among those of the classes; see
   `mlseg.losses.topology`.
+
+  Args:
+    regions: scores of the labels, [..., R].
+    labels: the labels of each class, [C, R], from `class_labels`.
+
+  Returns:
+    [..., C].
   """
-  # Accelerators round the factors of a product to about 10 bits unless told otherwise.
+  # By default accelerators round the factors of a matrix product to about 10 bits.
   return jnp.matmul(regions, labels.T, precision=jax.lax.Precision.HIGHEST)
 
 
 class HistologyFCN(nn.Module):
-  """Maps images [B, H, W, 1 or 3] of any size to scores of regions, and of classes of the image.
+  """Maps images [B, H, W, 1 or 3] of any size to scores of tissue regions and of the tissue class.
 
-  A level of the encoder is a 3×3 convolution, ReLU and batch normalisation; 2×2 max pooling comes
-  between them, in which a last odd row or column is a window of its own: 250, 125, 63, 32, 16. A
-  level of the decoder is a 2×2 transposed convolution, cut to the size of the encoder's level,
-  whose features stand beside it, and a 3×3 convolution, ReLU and batch normalisation. The class of
-  the image is read from the encoder's last activations, the regions from the decoder's last.
+  A level of the encoder is a 3×3 convolution, ReLU and batch normalisation. Between two levels, 2×2
+  max pooling halves the size and rounds up: 250, 125, 63, 32, 16. A level of the decoder is a 2×2
+  transposed convolution, cropped to the size of the encoder's level and concatenated with its
+  features, then a 3×3 convolution, ReLU and batch normalisation. The classification head reads the
+  encoder's last activations, and the regions come from the decoder's last.
 
-  Source: BenTaieb & Hamarneh, LABELS 2017, figure 1, which leaves the number of filters open.
+  Reference: BenTaieb & Hamarneh, LABELS 2017, figure 1, which does not give the number of filters.
 
   Attributes:
-    num_classes: of the pixels, each with a region of its own; 0: no decoder.
-    num_labels: of the images; 0: no head of classes.
+    num_classes: number of pixel classes, each a region; 0: no decoder.
+    num_labels: number of image classes; 0: no classification head.
     containment: pairs of classes, as `class_labels` takes them.
-    depth: how often the size is halved.
-    filters: of the first level; doubled by each halving.
-    units: of the hidden layers of the head of classes.
+    depth: how many times the image is halved.
+    filters: channels of the first level; each halving doubles them.
+    units: sizes of the classification head's hidden layers.
     norm_momentum: share of the old value in the running statistics.
-    dtype: of the computation; parameters, statistics and scores are float32.
+    dtype: type of the computation; parameters, statistics and scores are float32.
 
   Example:
     >>> net = HistologyFCN(2, 3, filters=4)
@@ -93,7 +101,7 @@ class HistologyFCN(nn.Module):
   dtype: jnp.dtype = jnp.float32
 
   def setup(self) -> None:
-    """Makes the parts."""
+    """Makes the levels and the heads."""
     widths = [self.filters << level for level in range(self.depth + 1)]
     rest = (self.norm_momentum, self.dtype)
     self.encoder = [_Level(width, *rest) for width in widths]
@@ -106,7 +114,7 @@ class HistologyFCN(nn.Module):
       self.classification = nn.Dense(self.num_labels)
 
   def __call__(self, images: jax.Array, train: bool) -> Outputs:
-    """Returns the scores, and as features the encoder's last activations."""
+    """Returns the scores, and the encoder's last activations as features."""
     activations, skips = images.astype(self.dtype), []
     for number, level in enumerate(self.encoder):
       if number:
@@ -148,7 +156,7 @@ class _Level(nn.Module):
 
 
 def _halved(activations: jax.Array) -> jax.Array:
-  """Returns the maxima of 2×2 windows; at an odd size the last are narrower."""
+  """Returns the maxima of 2×2 windows; at an odd size the last window is one pixel wide."""
   _, height, width, _ = activations.shape
   odd = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
   return pooling.max_pool(jnp.pad(activations, odd, mode="edge"))

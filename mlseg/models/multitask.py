@@ -1,7 +1,7 @@
-"""A pretrained encoder with a U-Net's decoder, a head of classes, or both: Multi-task U-Net.
+"""The Multi-task U-Net: a pretrained encoder with a decoder, a classification head, or both.
 
-Reference: the Multi-task U-Net study, which takes VGG16 and MobileNetV2 as encoders; the decoder is
-that of Ronneberger, Fischer, Brox, MICCAI 2015, its gates those of Oktay et al., MIDL 2018.
+Reference: the Multi-task U-Net study, which takes VGG16 and MobileNetV2 as encoders. The decoder is
+that of Ronneberger, Fischer, Brox, MICCAI 2015, with the gates of Oktay et al., MIDL 2018.
 """
 
 import flax.linen as nn
@@ -13,30 +13,31 @@ from mlseg.models.encoders.encoder import Encoder
 from mlseg.models.layers import blocks, normalisation
 from mlseg.models.layers.attention import AttentionGate
 
-HALVINGS = 5  # of every encoder
+HALVINGS = 5  # how many times every encoder halves the image
 
 
 class MultiTaskUNet(nn.Module):
   """Maps images [B, H, W, 1 or 3] to one score per pixel and class, and one per image and class.
 
-  H and W are multiples of 32. The decoder goes up from the encoder's last features; a level is a
-  2×2 transposed convolution, the encoder's features of that size beside it, and 3×3 convolutions
-  with batch normalisation and ReLU. The head is fully connected on the mean of the last features.
+  H and W are multiples of 32. The decoder starts from the encoder's last features. Each of its
+  levels is a 2×2 transposed convolution, whose result is concatenated with the encoder's features
+  of the same size, followed by 3×3 convolutions with batch normalisation and ReLU. The
+  classification head is fully connected and reads the mean of the last features.
 
   Attributes:
-    encoder: from `make_encoder`.
-    num_classes: of the pixels, background included; 0: no decoder.
-    num_labels: of the images; 0: no head of classes.
-    decoder_filters: channels of the levels, coarsest first.
-    decoder_convs: 3×3 convolutions in a level.
-    skips: whether the encoder's features are read beside the coarser level.
-    attention: whether gates weigh them.
-    units: of the head's hidden layers.
+    encoder: the encoder, from `make_encoder`.
+    num_classes: number of pixel classes, background included; 0: no decoder.
+    num_labels: number of image classes; 0: no classification head.
+    decoder_filters: channels of the decoder's levels, coarsest first.
+    decoder_convs: number of 3×3 convolutions in a level of the decoder.
+    skips: whether the decoder reads the encoder's features beside its own coarser level.
+    attention: whether attention gates weigh these skips.
+    units: sizes of the classification head's hidden layers.
     norm_momentum: share of the old value in the decoder's running statistics.
-    dtype: of the computation; parameters, statistics and scores are float32.
+    dtype: type of the computation; parameters, statistics and scores are float32.
 
   Example:
-    >>> from mlseg.models.encoder import make_encoder
+    >>> from mlseg.models import make_encoder
     >>> net = MultiTaskUNet(make_encoder("mobilenet_v2", "keras", 0.35), 2, 3)
     >>> images = jax.ShapeDtypeStruct((4, 64, 64, 1), jnp.float32)
     >>> shapes, _ = jax.eval_shape(
@@ -58,7 +59,7 @@ class MultiTaskUNet(nn.Module):
   dtype: jnp.dtype = jnp.float32
 
   def setup(self) -> None:
-    """Makes the parts."""
+    """Makes the decoder and the head."""
     if self.num_classes:
       self.levels = [
         _Level(
@@ -72,7 +73,7 @@ class MultiTaskUNet(nn.Module):
       self.classification = nn.Dense(self.num_labels)
 
   def __call__(self, images: jax.Array, train: bool) -> Outputs:
-    """Returns the scores, and as features the encoder's last ones."""
+    """Returns the scores, and the encoder's last features."""
     features = self.encoder(images, train)
     logits = self._decode(features, train) if self.num_classes else None
     class_logits = self.classify(features[-1]) if self.num_labels else None
@@ -92,13 +93,13 @@ class MultiTaskUNet(nn.Module):
       self.encoder.strides, features, strict=True
     )}  # fmt: skip
     activations = features[-1]
-    for place, level in enumerate(self.levels):
-      activations = level(activations, by_halvings.get(HALVINGS - 1 - place), train)
+    for index, level in enumerate(self.levels):
+      activations = level(activations, by_halvings.get(HALVINGS - 1 - index), train)
     return self.segmentation(activations.astype(jnp.float32))
 
 
 class _Level(nn.Module):
-  """A level of the decoder, twice the size of what it gets."""
+  """A level of the decoder, which doubles the height and width of its input."""
 
   filters: int
   convs: int

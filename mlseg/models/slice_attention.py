@@ -1,8 +1,9 @@
-"""A patient's outcome from slices of a volume, gathered by attention, beside masks of the slices.
+"""A network that predicts a patient's outcome from the slices of a volume, and a mask per slice.
 
-Reference: the gated attention of Ilse, Tomczak, Welling, Attention-based deep multiple instance
-learning, ICML 2018, eq. 9, on the slices of Multi-loss learning for ovarian cancer (arXiv
-2605.14991); the projection for contrastive losses is that of Khosla et al., NeurIPS 2020.
+References: the gated attention over slices is eq. 9 of Ilse, Tomczak, Welling, "Attention-based
+deep multiple instance learning", ICML 2018; the slices are those of "Multi-loss learning for
+ovarian cancer", arXiv 2605.14991; the projection for contrastive losses is that of Khosla et al.,
+NeurIPS 2020.
 """
 
 import flax.linen as nn
@@ -14,22 +15,23 @@ from mlseg.models.multitask import MultiTaskUNet
 
 
 class SliceAttention(MultiTaskUNet):
-  """Maps volumes to scores per pixel and class, and to scores, weights and an embedding of each.
+  """Maps volumes to class scores per pixel, and to class scores and slice weights per volume.
 
-  A volume is a tall picture [S H, W]: its S slices one below the other, H and W multiples of 32. A
-  slice that is 0 throughout is absent. Features h_s are the means of the encoder's last ones over a
-  slice; weights are a_s = softmax_s(w · (tanh(V h_s) * sigmoid(U h_s))) over the slices that are
-  there, and the volume's features are Σ_s a_s h_s. Heads read these: of classes, of texture, and a
-  projection.
+  A volume is a tall image [S H, W]: its S slices one below the other, H and W multiples of 32. A
+  slice of zeros counts as absent. With h_s the mean of the encoder's last features over slice s,
+  the weights over the slices that are present are a_s = softmax_s(w · (tanh(V h_s) * sigmoid(U
+  h_s))), and the volume's features are Σ_s a_s h_s. Up to three heads read the volume's features:
+  one for its class, one for its texture, and a projection to an embedding.
 
   Attributes:
     num_slices: S.
-    attention_units: rows of V and U.
-    embedding: numbers of the projection, which has length 1, for losses of embeddings; 0: none.
-    num_textures: classes of texture; 0: no such head.
+    attention_units: number of rows of V and U.
+    embedding: length of the embedding, a vector of norm 1 that losses on embeddings compare; 0: no
+      projection.
+    num_textures: number of texture classes; 0: no texture head.
 
   Example:
-    >>> from mlseg.models.encoder import make_encoder
+    >>> from mlseg.models import make_encoder
     >>> encoder = make_encoder("mobilenet_v2", "keras", 0.35)
     >>> net = SliceAttention(encoder, 2, 2, num_slices=5, embedding=16)
     >>> volumes = jax.ShapeDtypeStruct((4, 5 * 64, 64, 1), jnp.float32)
@@ -46,7 +48,7 @@ class SliceAttention(MultiTaskUNet):
   num_textures: int = 0
 
   def setup(self) -> None:
-    """Makes the parts."""
+    """Makes the decoder, the attention and the heads."""
     super().setup()
     self.content = nn.Dense(self.attention_units)  # V
     self.gate = nn.Dense(self.attention_units)  # U
@@ -57,7 +59,7 @@ class SliceAttention(MultiTaskUNet):
       self.texture = nn.Dense(self.num_textures)
 
   def __call__(self, images: jax.Array, train: bool) -> Outputs:
-    """Returns the scores; as features the encoder's last ones, slices one below the other."""
+    """Returns the scores, and the encoder's last features with the slices one below the other."""
     batch, height, *rest = images.shape
     slices = images.reshape(batch * self.num_slices, height // self.num_slices, *rest)
     features = self.encoder(slices, train)
@@ -78,7 +80,7 @@ class SliceAttention(MultiTaskUNet):
     )
 
   def classify(self, features: jax.Array) -> jax.Array:
-    """Returns the scores [B, num_labels] of the features of the outputs."""
+    """Returns the class scores [B, num_labels] of `Outputs.features`."""
     return self._classes(self._gather(features)[0])
 
   def _gather(self, features: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -87,7 +89,7 @@ class SliceAttention(MultiTaskUNet):
     present = (by_slice != 0).any((2, 3))
     means = by_slice.mean(2)
     scores = self.score(jnp.tanh(self.content(means)) * nn.sigmoid(self.gate(means)))[..., 0]
-    # Of a volume without any slice all weights are the same, and its features 0.
+    # A volume in which every slice is absent gets equal weights, and features of 0.
     lowest = jnp.finfo(scores.dtype).min
     weights = jax.nn.softmax(jnp.where(present, scores, lowest), axis=1)
     return jnp.einsum("bs,bsf->bf", weights, means), weights
@@ -96,4 +98,5 @@ class SliceAttention(MultiTaskUNet):
     first, second = self.projection
     projected = second(nn.relu(first(pooled)))
     squared = (projected**2).sum(-1, keepdims=True)
-    return projected * jax.lax.rsqrt(jnp.maximum(squared, 1e-24))  # of 0: 0, and finite gradients
+    # The floor keeps the gradient finite at a projection of 0, whose embedding is 0.
+    return projected * jax.lax.rsqrt(jnp.maximum(squared, 1e-24))

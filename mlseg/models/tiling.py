@@ -1,4 +1,4 @@
-"""A network that was trained on patches, on pictures of any size: overlapping tiles, blended."""
+"""Applies a network that was trained on patches to images of any size, in overlapping tiles."""
 
 import math
 
@@ -8,8 +8,9 @@ import numpy as np
 
 from mlseg.models.base import Model, Outputs, Variables
 
-# Of the Gaussian that a tile counts with, as a share of its side: borders have seen less of what is
-# around them. Its floor keeps weights positive in the corners.
+# A Gaussian weighs the pixels of a tile, since those near its border have less context. SIGMA is
+# its standard deviation as a share of the tile's side; FLOOR keeps the weights positive in the
+# corners.
 SIGMA = 1 / 8
 FLOOR = 1e-3
 
@@ -18,9 +19,12 @@ def tile_starts(length: int, size: int, overlap: float) -> tuple[int, ...]:
   """Returns where tiles begin along an axis: evenly spaced, the last at the end.
 
   Args:
-    length: of the axis, at least `size`.
-    size: of a tile.
+    length: length of the axis, at least `size`, pixels.
+    size: side of a tile, pixels.
     overlap: the least share of a tile that the next one covers too, in [0, 1).
+
+  Returns:
+    The first row or column of each tile.
 
   Example:
     >>> tile_starts(10, 4, 0.5)
@@ -36,16 +40,16 @@ def tile_starts(length: int, size: int, overlap: float) -> tuple[int, ...]:
 
 
 def tiled(model: Model, size: int, overlap: float = 0.5) -> Model:
-  """Returns a network that outside training goes over larger pictures in tiles of `size`.
+  """Returns a network that, outside training, predicts larger images in tiles of `size`.
 
-  Scores of pixels are the mean of those of the tiles, weighted by a Gaussian around each tile's
-  middle, as in nnU-Net (Isensee et al., Nature Methods 18 (2021)); those of the picture's classes
-  the mean over tiles. Pictures smaller than a tile are mirrored at their lower and right borders.
-  Features are not given, where there is more than one tile.
+  The scores of a pixel are the mean over the tiles that contain it, weighted by a Gaussian around
+  each tile's middle, as in nnU-Net (Isensee et al., Nature Methods 18 (2021)). The scores of the
+  image's classes are the mean over tiles. Images smaller than a tile are mirrored at their lower
+  and right borders. Where there is more than one tile, the outputs have no features.
 
   Args:
     model: the network, trained on patches of `size`.
-    size: side of a tile.
+    size: side of a tile, pixels.
     overlap: the least share of a tile that the next one covers too, in [0, 1).
   """
 
@@ -75,37 +79,37 @@ def _over_tiles(
   """Returns the blended scores of images [B, H, W, I] of at least a tile's size."""
   height, width = images.shape[1:3]
   rows, columns = (tile_starts(length, size, overlap) for length in (height, width))
-  places = np.array([(row, column) for row in rows for column in columns], np.int32)
+  corners = np.array([(row, column) for row in rows for column in columns], np.int32)
   line = np.exp(-0.5 * (((np.arange(size) + 0.5) / size - 0.5) / SIGMA) ** 2)
   window = np.maximum(np.outer(line, line), FLOOR).astype(np.float32)
   total = np.zeros((height, width), np.float32)
-  for row, column in places:
+  for row, column in corners:
     total[row : row + size, column : column + size] += window
 
-  def of_tile(place: jax.Array) -> Outputs:
-    start = (0, place[0], place[1], 0)
+  def of_tile(corner: jax.Array) -> Outputs:
+    start = (0, corner[0], corner[1], 0)
     tile = jax.lax.dynamic_slice(images, start, (len(images), size, size, images.shape[-1]))
     outputs = model.apply(variables, tile, False)[0]
     return outputs._replace(features=None, detections=None)
 
-  def add(sums: Outputs, place: jax.Array) -> tuple[Outputs, None]:
+  def add(sums: Outputs, corner: jax.Array) -> tuple[Outputs, None]:
     def one(whole: jax.Array, scores: jax.Array) -> jax.Array:
       if scores.ndim == 2:
-        return whole + scores / len(places)
-      start = (0, place[0], place[1], 0)
+        return whole + scores / len(corners)
+      start = (0, corner[0], corner[1], 0)
       before = jax.lax.dynamic_slice(whole, start, scores.shape)
       return jax.lax.dynamic_update_slice(whole, before + scores * window[..., None], start)
 
-    return jax.tree.map(one, sums, of_tile(place)), None
+    return jax.tree.map(one, sums, of_tile(corner)), None
 
-  shapes = jax.eval_shape(of_tile, places[0])
+  shapes = jax.eval_shape(of_tile, corners[0])
   zeros = jax.tree.map(
     lambda shape: jnp.zeros(
       shape.shape if len(shape.shape) == 2 else (len(images), height, width, shape.shape[-1])
     ),
     shapes,
   )
-  sums, _ = jax.lax.scan(add, zeros, jnp.asarray(places))
+  sums, _ = jax.lax.scan(add, zeros, jnp.asarray(corners))
   return jax.tree.map(
     lambda scores: scores / total[..., None] if scores.ndim == 4 else scores, sums
   )

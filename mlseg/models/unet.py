@@ -1,6 +1,6 @@
-"""The basic U-Net of the Dynamic Memory Fusion paper, with its sizes in the hands of the config.
+"""The U-Net, whose defaults are those of the Dynamic Memory Fusion paper.
 
-Reference: Ronneberger, Fischer, Brox, "U-Net: Convolutional Networks for Biomedical Image
+References: Ronneberger, Fischer, Brox, "U-Net: Convolutional Networks for Biomedical Image
 Segmentation", MICCAI 2015; the defaults are those of Golnari & Diba, arXiv 2410.19745: one 3×3
 convolution per level, batch normalisation, ReLU and 2×2 max pooling until 8×8, then 3×3 transposed
 convolutions with skips.
@@ -22,21 +22,22 @@ class UNet(nn.Module):
   """Maps images [B, H, W, I] to logits [B, H, W, num_classes].
 
   Attributes:
-    num_classes: classes, background included.
+    num_classes: number of classes, background included.
     depth: how many times the image is halved; H and W must be multiples of 2**depth.
     filters: channels of the first level; each level doubles them.
-    convs_per_level: 3×3 convolutions per encoder level, each with normalisation and ReLU.
-    decoder_convs: the same for a decoder level, after its up-sampling and concatenation; None: one
-      fewer than in the encoder.
-    norm: 'batch', 'group' (8 channels a group), 'instance' or 'none'.
+    convs_per_level: number of 3×3 convolutions in a level of the encoder, each followed by
+      normalisation and ReLU.
+    decoder_convs: number of 3×3 convolutions in a level of the decoder, after up-sampling and
+      concatenation; None: one fewer than in the encoder.
+    norm: normalisation: 'batch', 'group' (8 channels a group), 'instance' or 'none'.
     norm_momentum: share of the old value in the running statistics of batch normalisation.
     upsampling: 'transposed3' or 'transposed2' (transposed convolution 3×3 or 2×2, stride 2), or
       'resize' (nearest neighbour, then a 3×3 convolution).
-    upsampling_norm: whether normalisation and ReLU follow the up-sampling; else it has a bias.
-    attention: whether gates weigh the skips: Attention U-Net.
-    remat: whether the activations inside a level are computed again on the way back instead of
+    upsampling_norm: whether normalisation and ReLU follow the up-sampling; if not, it has a bias.
+    attention: whether attention gates weigh the skips, as in Attention U-Net.
+    remat: whether the activations inside a level are recomputed in the backward pass instead of
       being kept: less memory for more time, with the same numbers.
-    dtype: of the computation; parameters and statistics stay float32, and so do the logits.
+    dtype: type of the computation; parameters, statistics and logits are float32.
 
   Example:
     >>> import jax, jax.numpy as jnp
@@ -74,7 +75,7 @@ class UNet(nn.Module):
     activations = features = encode(self, activations, self.filters << self.depth, train)
     for level in reversed(range(self.depth)):
       activations = decode(self, activations, skips[level], self.filters << level, train)
-    # One scale of numbers for all losses: the logits leave in float32 whatever the compute type.
+    # Losses are computed in float32, whatever the type of the activations.
     logits = blocks.Conv(self.num_classes, size=1, use_bias=True)(activations.astype(jnp.float32))
     return Outputs(logits=logits, features=features)
 

@@ -1,1 +1,1 @@
-"""Prediction with a trained run: its folder as a network, and the results for images and volumes."""
+"""Prediction with a trained run: masks and diagnoses of pictures, and outcomes of volumes."""

@@ -1,7 +1,7 @@
-"""A trained network on pictures of any size: probabilities, and how far predictions agree."""
+"""Applies a trained network to pictures: probabilities, saliency maps, and spreads of masks."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -11,25 +11,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlseg.data import pipeline, preprocessing
-from mlseg.io.pictures import dataset_files
+from mlseg.io.pictures.picture import to_colour, to_grey
 from mlseg.models import Model, gradcam
 
 PyTree = Any
-# The axes of [B, H, W, ...] along which a picture is mirrored; the first: not at all.
+# The axes of [B, H, W, ...] along which a picture is mirrored; the first is the picture itself.
 FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (1,), (1, 2))
 
 
 class Prediction(NamedTuple):
-  """What the network says of B pictures, at its own size; None: it does not say, or was not asked.
+  """The predictions for B pictures at the network's size S; None for what was not computed.
 
   Attributes:
-    probabilities: [B, S, S, C] float32, of the classes of each pixel, mean over seeds.
+    probabilities: [B, S, S, C] float32, probabilities of the classes of each pixel, averaged over
+      seeds.
     flip_spread: [B, C], `spread` over the flips of a picture.
     seed_spread: [B, C], `spread` over the seeds.
-    diagnoses: [B, L] float32, of the picture's diagnoses, mean over seeds.
-    saliency: [B, S, S] float32 in [0, 1], where the head of classes looked for the diagnosis that
-      is the most probable by the mean; mean over seeds.
-    attention: [B, slices], how much each slice of a volume counts, mean over seeds.
+    diagnoses: [B, L] float32, probabilities of the diagnoses, averaged over seeds.
+    saliency: [B, S, S] float32 in [0, 1], the saliency map of the diagnosis with the largest
+      averaged probability; the map is averaged over seeds.
+    attention: [B, slices], weights of the slices of a volume, averaged over seeds.
   """
 
   probabilities: jax.Array | None
@@ -41,44 +42,75 @@ class Prediction(NamedTuple):
 
 
 def prepare(pixels: np.ndarray, size: int, channels: int, filtering: dict[str, Any]) -> np.ndarray:
-  """Returns a picture as training saw its pictures: resized by area, then filtered.
+  """Returns a picture prepared as in training: resized by area averaging, then filtered.
 
   Args:
     pixels: [H, W] or RGB [H, W, 3], uint8.
-    size: side of the network's pictures; 0: the picture keeps its own.
+    size: side of the network's pictures; 0: the picture keeps its size.
     channels: 1: colours become grey; 3: grey becomes three equal channels.
-    filtering: the values of `preprocessing.bilateral_filter`.
+    filtering: the arguments of `preprocessing.bilateral_filter`.
 
   Returns:
     [size, size, channels] uint8, or [H, W, channels].
   """
-  pixels = dataset_files.to_grey(pixels) if channels == 1 else dataset_files.to_colour(pixels)
+  pixels = to_grey(pixels) if channels == 1 else to_colour(pixels)
   if size:
     pixels = preprocessing.resize_image(pixels, size)
   filtered = preprocessing.bilateral_filter(pixels, **filtering)
   return filtered.reshape(*pixels.shape[:2], channels)
 
 
+def stack(images: Sequence[np.ndarray], batch_size: int, step: int = 1) -> np.ndarray:
+  """Returns images as one batch of a fixed number and of few sizes, so that few programs compile.
+
+  Images are mirrored at their lower and right borders up to a common size, and the batch is filled
+  up with black images.
+
+  Args:
+    images: [H, W, channels] each, at most `batch_size`.
+    batch_size: B.
+    step: the common height and width are rounded up to multiples of this.
+
+  Returns:
+    [B, H', W', channels].
+
+  Example:
+    >>> stack([np.ones((5, 3, 1), np.uint8), np.ones((4, 4, 1), np.uint8)], 3, step=4).shape
+    (3, 8, 4, 1)
+  """
+  sides = np.max([image.shape[:2] for image in images], axis=0)
+  sides = -(-sides // step) * step
+  batch = np.stack([_mirrored(image, sides) for image in images])
+  return np.pad(batch, [(0, batch_size - len(images)), (0, 0), (0, 0), (0, 0)])
+
+
+def _mirrored(image: np.ndarray, sides: np.ndarray) -> np.ndarray:
+  """Returns an image, mirrored at its lower and right borders to reach a height and a width."""
+  missing = sides - image.shape[:2]
+  return np.pad(image, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="symmetric")
+
+
 def make_predict(
   model: Model, flips: bool, saliency: str | None = None, slices: int = 1
 ) -> Callable[[PyTree, jax.Array], Prediction]:
-  """Returns `predict(variables, images) -> Prediction`, to be compiled.
+  """Returns `predict(variables, images) -> Prediction`, a function for `jax.jit`.
 
-  The variables have a leading axis of seeds; images are [B, S, S, channels] uint8, or of any height
-  and width where the network takes them. Memory does not
-  grow with the number of seeds, but for their masks.
+  The variables have a leading axis of seeds. The images are [B, S, S, channels] uint8, or of any
+  height and width that the network takes. The seeds run one after the other, so that only their
+  masks take memory for each seed.
 
   Args:
     model: the network.
-    flips: whether mirrored pictures are predicted too, for `flip_spread`: four times the work.
-      The prediction itself is that of the picture as it is.
-    saliency: one of `gradcam.METHODS`, for a network with a head of classes.
-    slices: of a volume, one below the other in its picture, which is not to be flipped then.
+    flips: whether the mirrored pictures are predicted too, for `flip_spread`, which takes four
+      times as long. The probabilities are always those of the picture itself.
+    saliency: one of `gradcam.METHODS`, for a network with a classification head; None: no maps.
+    slices: number of slices of a volume, which lie one below the other in its picture. Such a
+      picture must not be flipped.
   """
   chosen, classify = FLIPS if flips else FLIPS[:1], model.classify
 
   def of_seed(variables: PyTree, images: jax.Array) -> tuple[PyTree, PyTree, PyTree]:
-    """Returns the probabilities of pixels [F, B, S, S, C] and of diagnoses [B, L]; attention."""
+    """Returns probabilities of pixels [F, B, S, S, C] and of diagnoses [B, L], and attention."""
     views, diagnoses, attention = [], None, None
     for axes in chosen:
       outputs = model.apply(variables, jnp.flip(images, axes), False)[0]
@@ -86,18 +118,18 @@ def make_predict(
         views.append(jnp.flip(jax.nn.softmax(outputs.logits, axis=-1), axes))
       if diagnoses is None and outputs.class_logits is not None:
         diagnoses, attention = jax.nn.softmax(outputs.class_logits, axis=-1), outputs.attention
-      if not views:  # mirrored pictures are for the masks
+      if not views:  # without masks, mirrored pictures are not needed
         break
     return jnp.stack(views) if views else None, diagnoses, attention
 
-  def look(
+  def saliency_map(
     classify: Callable[..., jax.Array], method: str, variables: PyTree, images: jax.Array,
     labels: jax.Array,
   ) -> jax.Array:  # fmt: skip
     features = model.apply(variables, images, False)[0].features
     head = functools.partial(classify, variables)
-    looked = gradcam.saliency(head, features, labels, method)
-    return gradcam.normalised(looked, images.shape[1:3], slices)
+    small = gradcam.saliency(head, features, labels, method)
+    return gradcam.normalised(small, images.shape[1:3], slices)
 
   def predict(variables: PyTree, images: jax.Array) -> Prediction:
     batch = pipeline.to_float(images)
@@ -113,20 +145,20 @@ def make_predict(
     zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape), shapes)
     totals, masks = jax.lax.scan(add, zeros, variables)
     views, diagnoses, attention = jax.tree.map(lambda total: total / num_seeds, totals)
-    looked = None
+    maps = None
     if saliency and classify is not None:
-      of_one = functools.partial(look, classify, saliency)
+      map_of = functools.partial(saliency_map, classify, saliency)
       labels = diagnoses.argmax(-1)
-      looked = jax.lax.map(lambda one: of_one(one, batch, labels), variables).mean(0)
+      maps = jax.lax.map(lambda one: map_of(one, batch, labels), variables).mean(0)
     if views is None or masks is None:
-      return Prediction(None, None, None, diagnoses, looked, attention)
+      return Prediction(None, None, None, diagnoses, maps, attention)
     num_classes = views.shape[-1]
     return Prediction(
       probabilities=views[0],
       flip_spread=spread(views.argmax(-1), num_classes) if flips else None,
       seed_spread=spread(masks, num_classes) if num_seeds > 1 else None,
       diagnoses=diagnoses,
-      saliency=looked,
+      saliency=maps,
       attention=attention,
     )
 
@@ -136,10 +168,11 @@ def make_predict(
 def spread(masks: jax.Array, num_classes: int) -> jax.Array:
   """Returns how far masks of the same picture disagree: 1 - the mean Dice of all pairs.
 
-  0: all are the same; 1: no two of them overlap. Two masks without the class agree on it.
+  It is 0 if all masks are the same, and 1 if no two of them overlap. The Dice of two masks without
+  the class is 1.
 
   Args:
-    masks: [M, B, H, W] integers, the index of a class; M > 1.
+    masks: [M, B, H, W] integers, class indices; M > 1.
     num_classes: C.
 
   Returns:
@@ -164,21 +197,22 @@ def spread(masks: jax.Array, num_classes: int) -> jax.Array:
 
 
 def restore(probabilities: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the classes at the picture's size, and the probability of the class of each pixel.
+  """Returns the class of each pixel at the picture's size, and the probability of this class.
 
-  Probabilities are interpolated bilinearly, then the largest is taken; of equal ones the first.
+  Probabilities are interpolated bilinearly, then the class with the largest is taken, of equal ones
+  the first.
 
   Args:
     probabilities: [S, S, C] float32.
-    height: of the picture.
-    width: of the picture.
+    height: height of the picture, H.
+    width: width of the picture, W.
 
   Returns:
-    Classes [H, W] uint8, and probabilities [H, W] float32.
+    Class indices [H, W] uint8, and probabilities [H, W] float32.
   """
   labels = np.zeros((height, width), np.uint8)
   best = np.full((height, width), -1.0, np.float32)
-  for label in range(probabilities.shape[-1]):  # one at a time: pictures can be large
+  for label in range(probabilities.shape[-1]):  # one class at a time, since pictures can be large
     plane = np.ascontiguousarray(probabilities[..., label])
     plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
     larger = plane > best

@@ -1,4 +1,4 @@
-"""What a prediction of one picture leaves: pictures, and rows of tables."""
+"""Writes the results of one picture: masks, overlays and saliency maps, and rows of tables."""
 
 import pathlib
 from collections.abc import Iterator
@@ -10,25 +10,25 @@ from mlseg.files import write_file
 from mlseg.io.pictures import overlays
 from mlseg.io.pictures.picture import Picture
 from mlseg.prediction import inference, region_table, trained
-from mlseg.workdir.columns import PROBABILITY
+from mlseg.workdir.diagnosis_table import PROBABILITY
 
 REGIONS, DIAGNOSES = "predictions.csv", "diagnoses.csv"
-NONE = "none"  # instead of a method of saliency
+NONE = "none"  # no method of saliency
 
 
-class Place(NamedTuple):
+class Destination(NamedTuple):
   """Where the results of a picture go."""
 
-  out: pathlib.Path
-  name: str  # of its files below the folders, without '.png'
-  file: str  # what tables call the picture
+  out: pathlib.Path  # the folder of all results
+  name: str  # of the picture's files below the folders, without '.png'
+  file: str  # name of the picture in tables
 
 
 def names(run: trained.Trained, saliency: str) -> list[str]:
-  """Returns the folders and tables that predictions of a run leave.
+  """Returns the folders and tables that predictions with a run write.
 
   Args:
-    run: whose heads decide.
+    run: its heads decide.
     saliency: one of `gradcam.METHODS`, or 'none'.
   """
   found = ["masks", "overlays", REGIONS] if run.network.segments else []
@@ -51,23 +51,23 @@ def columns(table: str, run: trained.Trained) -> tuple[str, ...]:
 
 
 def write(
-  place: Place, run: trained.Trained, picture: Picture, prediction: inference.Prediction
+  destination: Destination, run: trained.Trained, picture: Picture, prediction: inference.Prediction
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-  """Writes what a picture gives and yields its rows by the name of their table."""
+  """Writes the images of a picture's results and yields its rows by the name of their table."""
   if prediction.saliency is not None:
     heat = overlays.heat_png(picture.pixels, np.asarray(prediction.saliency))
-    _write_picture(place, "saliency", heat)
+    _write_picture(destination, "saliency", heat)
   if prediction.probabilities is not None:
-    yield REGIONS, _write_regions(place, run, picture, prediction)
+    yield REGIONS, _write_regions(destination, run, picture, prediction)
   if prediction.diagnoses is not None:
-    yield DIAGNOSES, [answer(run, place.file, prediction.diagnoses)]
+    yield DIAGNOSES, [answer(run, destination.file, prediction.diagnoses)]
 
 
 def answer(run: trained.Trained, name: str, diagnoses: Any) -> dict[str, Any]:
   """Returns the row of a picture or a patient in the table of diagnoses.
 
   Args:
-    run: whose diagnoses these are.
+    run: that predicted it.
     name: in the column 'file'.
     diagnoses: [L], their probabilities.
   """
@@ -77,24 +77,24 @@ def answer(run: trained.Trained, name: str, diagnoses: Any) -> dict[str, Any]:
 
 
 def _write_regions(
-  place: Place, run: trained.Trained, picture: Picture, prediction: inference.Prediction
+  destination: Destination, run: trained.Trained, picture: Picture, prediction: inference.Prediction
 ) -> list[dict[str, Any]]:
   """Writes mask and overlay of a picture and returns its rows."""
   pixels, num_classes = picture.pixels, len(run.class_names)
   labels, best = inference.restore(np.asarray(prediction.probabilities), *pixels.shape[:2])
-  _write_picture(place, "overlays", overlays.overlay_png(pixels, labels, num_classes))
-  _write_picture(place, "masks", overlays.mask_png(labels, num_classes))
+  _write_picture(destination, "overlays", overlays.overlay_png(pixels, labels, num_classes))
+  _write_picture(destination, "masks", overlays.mask_png(labels, num_classes))
   rows = region_table.measure(labels, best, run.class_names, picture.spacing)
   spreads = {"flip_spread": prediction.flip_spread, "seed_spread": prediction.seed_spread}
   return [
-    {"file": place.file, "mask": f"masks/{place.name}.png"}
+    {"file": destination.file, "mask": f"masks/{destination.name}.png"}
     | row
     | {name: None if values is None else float(values[c]) for name, values in spreads.items()}
     for c, row in enumerate(rows, start=1)
   ]
 
 
-def _write_picture(place: Place, folder: str, content: bytes) -> None:
-  path = place.out / folder / f"{place.name}.png"
+def _write_picture(destination: Destination, folder: str, content: bytes) -> None:
+  path = destination.out / folder / f"{destination.name}.png"
   path.parent.mkdir(parents=True, exist_ok=True)
   write_file(path, content)

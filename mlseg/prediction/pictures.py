@@ -1,4 +1,4 @@
-"""The flow of `mlseg.predict`: pictures in, batch by batch, masks, overlays and a table out."""
+"""Predicts pictures batch by batch, and writes their masks, overlays and tables."""
 
 import functools
 import json
@@ -17,48 +17,51 @@ from mlseg import __version__
 from mlseg.console import Reporter
 from mlseg.devices import compiler
 from mlseg.errors import UserError
-from mlseg.files import to_json, write_file
+from mlseg.files import to_csv, to_json, write_file
 from mlseg.io.pictures import files as picture_files
 from mlseg.io.pictures.picture import Picture
-from mlseg.prediction import inference, region_table, trained
+from mlseg.prediction import inference, trained
 from mlseg.prediction import outputs as prediction_outputs
 from mlseg.prediction import volumes as predict_volumes
 
-# Of the pictures of a batch, in bytes, so that large ones do not fill the memory.
-_MAX_BATCH_BYTES = 2**28
-_NUM_THREADS = 4  # that read and write; also pictures in memory beside those of the batch
-_SIZE_STEP = 64  # of pictures that are predicted in tiles
+_MAX_BATCH_BYTES = 2**28  # a batch of larger pictures has fewer of them
+_NUM_THREADS = 4  # threads that read and write; also the most pictures read ahead of a batch
+_SIZE_STEP = 64  # sizes of pictures that are predicted in tiles are rounded up to multiples of this
 _NOTE = "predict.json"
 
 
 class Options(NamedTuple):
-  """What a command line asks for."""
+  """The options of the command line."""
 
-  workdir: pathlib.Path  # of the trained run
-  images: pathlib.Path  # a folder or one file
-  out: pathlib.Path
-  sixteen_bit: str  # see `pictures.picture.to_eight_bits`
+  workdir: pathlib.Path  # the folder of the trained run
+  images: pathlib.Path  # a folder of pictures, or one file
+  out: pathlib.Path  # the folder of the results
+  sixteen_bit: str  # see `mlseg.io.pictures.picture.to_eight_bits`
   flips: bool  # whether `flip_spread` is computed
-  saliency: str  # one of `gradcam.METHODS` or 'none', of a run that diagnoses
-  batch_size: int
+  saliency: str  # one of `gradcam.METHODS`, or 'none'; for a run that diagnoses
+  batch_size: int  # number of pictures predicted at once
 
 
 class _Job(NamedTuple):
-  """A picture that was read, and where its results go."""
+  """A picture that was read, and the name of its results."""
 
   path: pathlib.Path
-  name: str  # of its mask and overlay, below their folders, without '.png'
+  name: str  # name of its mask and overlay below their folders, without '.png'
   picture: Picture
 
 
 def predict(options: Options, reporter: Reporter) -> tuple[int, int]:
   """Predicts all pictures and writes the results.
 
+  Args:
+    options: the options of the command line.
+    reporter: prints messages and progress.
+
   Returns:
-    How many files could not be read, of how many.
+    The number of files that could not be read, and the number of all files.
 
   Raises:
-    UserError: no trained run, no pictures, or results cannot be written.
+    UserError: there is no trained run or no picture, or results cannot be written.
   """
   run = trained.load(options.workdir)
   if run.data.has_volumes:
@@ -74,13 +77,13 @@ def predict(options: Options, reporter: Reporter) -> tuple[int, int]:
   names = result_names([_relative(path, options.images) for path in paths])
   try:
     _claim(options, run)
-    _say_header(reporter, options, run, len(paths), num_others)
+    _print_header(reporter, options, run, len(paths), num_others)
     start = time.monotonic()
     tables, num_broken = _predict_all(options, run, list(zip(paths, names, strict=True)), reporter)
     seconds = (time.monotonic() - start) / len(paths)
     for name, rows in tables.items():
       columns = prediction_outputs.columns(name, run)
-      write_file(options.out / name, region_table.to_csv(rows, columns))
+      write_file(options.out / name, to_csv(rows, columns))
   except OSError as error:
     raise UserError(f"--out: {options.out} cannot be written ({error.strerror})") from error
   results = prediction_outputs.names(run, options.saliency)
@@ -90,9 +93,12 @@ def predict(options: Options, reporter: Reporter) -> tuple[int, int]:
 
 
 def result_names(paths: Sequence[str]) -> list[str]:
-  """Returns names for results, one each: without suffix, but with it where two would be the same.
+  """Returns a name for the results of each picture: without suffix, unless two would be the same.
 
-  Also the same on disks that do not tell capital letters from small ones.
+  Names that differ only in capital letters count as the same, as on some disks.
+
+  Args:
+    paths: paths of the pictures below their folder.
 
   Example:
     >>> result_names(["a.png", "b/a.png", "c.png", "C.jpg", "1.2.840.7"])
@@ -105,14 +111,14 @@ def result_names(paths: Sequence[str]) -> list[str]:
     for path in paths
   ]
   names = stems
-  while True:  # a whole name may be the stem of another: 'a.png' and 'a.png.png'
+  while True:  # a name with its suffix may be the stem of another: 'a.png' and 'a.png.png'
     times = Counter(name.casefold() for name in names)
     if max(times.values()) == 1:
       return names
     again = [
       path if times[name.casefold()] > 1 else name for path, name in zip(paths, names, strict=True)
     ]
-    if again == names:  # names that differ in capital letters only
+    if again == names:  # the paths themselves differ in capital letters only
       return names
     names = again
 
@@ -122,7 +128,7 @@ def _relative(path: pathlib.Path, source: pathlib.Path) -> str:
 
 
 def _claim(options: Options, run: trained.Trained) -> None:
-  """Makes the folder of the results, or checks that the same command made it."""
+  """Makes the folder of the results, or checks that the same command made it before."""
   note = options.out / _NOTE
   description = {
     "workdir": str(options.workdir.resolve()),
@@ -148,10 +154,10 @@ def _claim(options: Options, run: trained.Trained) -> None:
   write_file(note, to_json(description, indent=2) + "\n")
 
 
-def _say_header(
+def _print_header(
   reporter: Reporter, options: Options, run: trained.Trained, num_pictures: int, num_others: int
 ) -> None:
-  """Prints what is about to be predicted with what."""
+  """Prints the run, its classes, and the number of pictures."""
   size, seeds = run.data.input_size, len(run.seeds)
   tiles = ", in tiles" if run.data.patch_size else ""
   others = f", {_count(num_others, 'other file')} left out" if num_others else ""
@@ -174,7 +180,7 @@ def _predict_all(
   reporter: Reporter,
 ) -> tuple[dict[str, list[dict[str, Any]]], int]:
   """Returns the rows of each table and the number of files that could not be read."""
-  # Pictures that are predicted in tiles keep their size: none then depends on that of the others.
+  # Pictures that are predicted in tiles keep their size; alone in a batch, no other pads them.
   batch_size = 1 if run.data.patch_size else min(options.batch_size, len(work))
   saliency = options.saliency if prediction_outputs.has_saliency(run, options.saliency) else None
   function = inference.make_predict(run.model, options.flips, saliency)
@@ -187,7 +193,8 @@ def _predict_all(
   with ThreadPoolExecutor(_NUM_THREADS) as pool, reporter.bar("pictures", len(work), 0):
     for jobs, errors in _batches(work, options.sixteen_bit, batch_size, pool):
       for error in errors:
-        # A bar on the terminal takes sys.stderr over, to print above itself: not out of a file.
+        # A bar on a terminal replaces sys.stderr, to print above itself; if stderr is a file, the
+        # line must go there.
         print(f"mlseg: {error}", file=sys.stderr if stderr.isatty() else stderr)
       for job in jobs:
         if job.picture.note:
@@ -208,7 +215,7 @@ def _batches(
   batch_size: int,
   pool: ThreadPoolExecutor,
 ) -> Iterator[tuple[list[_Job], list[UserError]]]:
-  """Yields batches of pictures, smaller where pictures are large, and errors of their files."""
+  """Yields batches of pictures, smaller if pictures are large, with errors of unreadable files."""
 
   def read(item: tuple[pathlib.Path, str]) -> _Job | UserError:
     try:
@@ -235,10 +242,9 @@ def _batches(
 def _stack(
   run: trained.Trained, jobs: list[_Job], batch_size: int, pool: ThreadPoolExecutor
 ) -> np.ndarray:
-  """Returns [B, S, S, channels] uint8, filled up with black pictures: one program for all.
+  """Returns a batch of prepared pictures, [B, S, S, channels] uint8.
 
-  Pictures that are predicted in tiles keep their size, and are mirrored at their lower and right
-  borders up to one of few sizes: one program for each.
+  Pictures that are predicted in tiles are not resized: [B, H, W, channels].
   """
   options = run.data
 
@@ -247,17 +253,7 @@ def _stack(
     return inference.prepare(job.picture.pixels, size, run.channels, options.filtering)
 
   prepared = list(pool.map(prepare, jobs))
-  sides = np.max([image.shape[:2] for image in prepared], axis=0)
-  if options.patch_size:
-    sides = -(-sides // _SIZE_STEP) * _SIZE_STEP
-  images = np.stack([_mirrored(image, sides) for image in prepared])
-  return np.pad(images, [(0, batch_size - len(jobs)), (0, 0), (0, 0), (0, 0)])
-
-
-def _mirrored(image: np.ndarray, sides: np.ndarray) -> np.ndarray:
-  """Returns a picture up to a height and a width."""
-  missing = sides - image.shape[:2]
-  return np.pad(image, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="symmetric")
+  return inference.stack(prepared, batch_size, _SIZE_STEP if options.patch_size else 1)
 
 
 def _write_all(
@@ -267,16 +263,17 @@ def _write_all(
   prediction: inference.Prediction,
   pool: ThreadPoolExecutor,
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-  """Writes the pictures of a batch and yields rows by the name of their table."""
+  """Writes the results of a batch, and yields the names of tables with their new rows."""
 
   def write(n: int) -> list[tuple[str, list[dict[str, Any]]]]:
     job = jobs[n]
-    own = jax.tree.map(lambda array: array[n], prediction)
-    if run.data.patch_size and own.probabilities is not None:
+    single = jax.tree.map(lambda array: array[n], prediction)
+    if run.data.patch_size and single.probabilities is not None:
       height, width = job.picture.pixels.shape[:2]
-      own = own._replace(probabilities=own.probabilities[:height, :width])
-    place = prediction_outputs.Place(options.out, job.name, _relative(job.path, options.images))
-    return [*prediction_outputs.write(place, run, job.picture, own)]
+      single = single._replace(probabilities=single.probabilities[:height, :width])
+    relative = _relative(job.path, options.images)
+    destination = prediction_outputs.Destination(options.out, job.name, relative)
+    return [*prediction_outputs.write(destination, run, job.picture, single)]
 
   for tables in pool.map(write, range(len(jobs))):
     yield from tables

@@ -1,7 +1,9 @@
-"""What `predictions.csv` says of the regions in a picture: one row per foreground class."""
+"""`predictions.csv`: the predicted regions of each picture, a row per foreground class.
 
-import csv
-import io
+file,mask,width,height,class,area_pixels,area_fraction,area_mm2,components,...
+scan 1.png,masks/scan 1.png,640,480,lesion,5120,0.0166667,,1,...
+"""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +19,7 @@ COLUMNS = (
   "area_pixels",
   "area_fraction",  # of the picture
   "area_mm2",  # empty where the file does not know the size of a pixel
-  "components",  # parts that touch in none of 8 directions
+  "components",  # connected regions; diagonal neighbours are connected
   "mean_probability",  # of the class within its region; empty where there is none
   "flip_spread",  # empty where it was not asked for
   "seed_spread",  # empty for a run of one seed
@@ -31,13 +33,13 @@ def measure(
   class_names: Sequence[str],
   spacing: tuple[float, float] | None,
 ) -> list[dict[str, Any]]:
-  """Returns the measurements of each class but the first.
+  """Returns a row for each class but the first, without the columns that need the file's name.
 
   Args:
     labels: [H, W], the index of a class.
-    probabilities: [H, W], that of the class which a pixel was given.
+    probabilities: [H, W], of each pixel's predicted class.
     class_names: the background first.
-    spacing: from row to row and column to column, mm, or None.
+    spacing: of rows and of columns, mm; None: not known.
 
   Example:
     >>> labels = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0], [1, 0, 0]])
@@ -62,14 +64,3 @@ def measure(
       }
     )
   return rows
-
-
-def to_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> bytes:
-  """Returns the content of `predictions.csv`, or of another table; what is None stays empty."""
-  text = io.StringIO()
-  writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
-  writer.writeheader()
-  for row in rows:
-    writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-  # The names of files may hold bytes that are no text; they come out as they are.
-  return text.getvalue().encode("utf-8", "surrogateescape")

@@ -1,6 +1,5 @@
 """A trained run's folder as a network that can be used: its config, classes and variables."""
 
-import csv
 import hashlib
 import json
 import pathlib
@@ -14,7 +13,7 @@ from mlseg.models import Model
 from mlseg.recipe import experiment
 from mlseg.recipe.data import DataRecipe
 from mlseg.recipe.model import NetworkRecipe
-from mlseg.workdir import columns, model_file
+from mlseg.workdir import case_table, data_table, diagnosis_table, model_file
 
 PyTree = Any
 _CHANNELS = (1, 3)
@@ -44,7 +43,8 @@ def load(workdir: pathlib.Path) -> Trained:
   if not workdir.is_dir():
     raise UserError(f"workdir {workdir} does not exist")
   content = _read_config(workdir / "config.json")
-  class_names, label_names = _class_names(workdir), _label_names(workdir / "diagnoses.csv")
+  class_names = _class_names(workdir)
+  label_names = diagnosis_table.read_label_names(workdir)
   best = model_file.read(workdir)
   path = workdir / model_file.NAME
   shapes = {seed: _shapes(tree) for seed, tree in best.items()}
@@ -87,36 +87,17 @@ def _read_config(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _class_names(workdir: pathlib.Path) -> tuple[str, ...]:
-  """Returns the classes of the masks, from the columns of `data.csv` or the rows of `cases.csv`."""
-  try:
-    if (workdir / "data.csv").exists():
-      with (workdir / "data.csv").open(newline="") as file:
-        header = next(csv.reader(file), [])
-      names = [name.removeprefix("pixels_") for name in header if name.startswith("pixels_")]
-    else:
-      with (workdir / "cases.csv").open(newline="") as file:
-        names = list(dict.fromkeys(row["class"] for row in csv.DictReader(file)))
-  except (OSError, ValueError, KeyError, csv.Error) as error:
-    raise UserError(f"workdir {workdir}: neither data.csv nor cases.csv names classes") from error
+  """Returns the classes of the masks, the background first, as `data.csv` or `cases.csv` has them.
+
+  Runs of old versions have no `data.csv`.
+  """
+  if (workdir / data_table.NAME).exists():
+    names = data_table.class_names(workdir)
+  else:
+    names = case_table.class_names(case_table.read(workdir))
   if len(names) < 2:
-    raise UserError(f"workdir {workdir}: data.csv and cases.csv name no two classes")
-  return tuple(names)
-
-
-def _label_names(path: pathlib.Path) -> tuple[str, ...]:
-  """Returns the diagnoses in their order, from the columns of `diagnoses.csv`; () without it."""
-  try:
-    with path.open(newline="") as file:
-      header = next(csv.reader(file), [])
-  except FileNotFoundError:
-    return ()
-  except (OSError, ValueError, csv.Error) as error:
-    raise UserError(f"{path} names no diagnoses") from error
-  return tuple(
-    name.removeprefix(columns.PROBABILITY)
-    for name in header
-    if name.startswith(columns.PROBABILITY)
-  )
+    raise UserError(f"workdir {workdir}: data.csv and cases.csv must name two classes or more")
+  return names
 
 
 def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:

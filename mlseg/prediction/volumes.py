@@ -1,4 +1,4 @@
-"""Prediction of volumes: patients of a manifest in, answers and what they rest on out."""
+"""Predicts the patients of a manifest, and writes diagnoses, slice weights and figures."""
 
 import pathlib
 import sys
@@ -14,14 +14,15 @@ from mlseg.data import padding
 from mlseg.data.datasets import cohort, manifest
 from mlseg.devices import compiler
 from mlseg.errors import UserError
-from mlseg.files import write_file
-from mlseg.prediction import inference, region_table, trained
+from mlseg.files import to_csv, write_file
+from mlseg.prediction import inference, trained
 from mlseg.prediction import outputs as prediction_outputs
 from mlseg.report import plots
-from mlseg.workdir.patients import Patients
+from mlseg.workdir import attention_table
+from mlseg.workdir.patients_file import Patients
 
-ATTENTION = "attention.csv"
-_COLUMNS = ("file", "slice", "attention")
+ATTENTION = attention_table.NAME
+_COLUMNS = ("file", *attention_table.COLUMNS[2:])
 
 
 def predict(
@@ -35,18 +36,19 @@ def predict(
   """Predicts the patients of a manifest and writes the results.
 
   Args:
-    images: the manifest, or a folder with that of the run's recipe; outcomes need not be known.
-    out: folder of the results.
-    run: trained on volumes.
+    images: the manifest, or a folder with the manifest that the run's recipe names; outcomes need
+      not be known.
+    out: the folder of the results.
+    run: a run that was trained on volumes.
     saliency: one of `gradcam.METHODS`, or 'none'.
-    claim: makes the folder of the results, or raises a UserError where it is another's.
-    reporter: the console.
+    claim: makes the folder of the results, or raises a UserError if another command made it.
+    reporter: prints messages and progress.
 
   Returns:
-    How many patients could not be read, of how many.
+    The number of patients that could not be read, and the number of all patients.
 
   Raises:
-    UserError: there is no manifest, it is wrong, or results cannot be written.
+    UserError: the manifest is missing or wrong, or results cannot be written.
   """
   table = images / run.data.options.manifest if images.is_dir() else images
   found = manifest.read(table, with_labels=False)
@@ -72,7 +74,7 @@ def _predict_all(
   saliency: str,
   reporter: Reporter,
 ) -> int:
-  """Predicts patients one by one, so that one volume is in memory; returns how many failed."""
+  """Predicts the patients one by one, with one volume in memory; returns how many failed."""
   options = run.data.options
   shown = saliency if prediction_outputs.has_saliency(run, saliency) else None
   function = inference.make_predict(run.model, False, shown, options.slices)
@@ -90,24 +92,16 @@ def _predict_all(
       picture = np.repeat(image[None, ..., None], run.channels, axis=-1)
       prediction = jax.device_get(network(variables, picture))
       answers.append(prediction_outputs.answer(run, patient.name, prediction.diagnoses[0]))
-      attention += _rows(patient.name, prediction.attention[0])
+      rows = attention_table.slice_rows(prediction.attention[0])
+      attention += [{"file": patient.name} | row for row in rows]
       if shown:
         page = _page(run, patient, image, mask, prediction)
         plots.plot_patients(out / "patients", run.name.partition(":")[0], page, number)
       reporter.advance(number)
   columns = prediction_outputs.columns(prediction_outputs.DIAGNOSES, run)
-  write_file(out / prediction_outputs.DIAGNOSES, region_table.to_csv(answers, columns))
-  write_file(out / ATTENTION, region_table.to_csv(attention, _COLUMNS))
+  write_file(out / prediction_outputs.DIAGNOSES, to_csv(answers, columns))
+  write_file(out / ATTENTION, to_csv(attention, _COLUMNS))
   return len(found) - len(answers)
-
-
-def _rows(name: str, attention: np.ndarray) -> list[dict[str, Any]]:
-  """Returns a row per slice of a patient that is there, numbered from 1."""
-  return [
-    {"file": name, "slice": place, "attention": float(weight)}
-    for place, weight in enumerate(attention, start=1)
-    if weight > 0
-  ]
 
 
 def _page(
@@ -117,21 +111,21 @@ def _page(
   mask: np.ndarray,
   prediction: inference.Prediction,
 ) -> Patients:
-  """Returns what a figure of a patient shows."""
+  """Returns the arrays that the figure of a patient shows."""
   slices = run.data.num_slices
   diagnoses = np.asarray(prediction.diagnoses)[0]
-  called = run.label_names[int(diagnoses.argmax())]
-  own = np.zeros_like(mask)
+  predicted = run.label_names[int(diagnoses.argmax())]
+  predicted_mask = np.zeros_like(mask)
   if prediction.probabilities is not None:
-    own = np.asarray(prediction.probabilities)[0].argmax(-1).astype(np.uint8)
+    predicted_mask = np.asarray(prediction.probabilities)[0].argmax(-1).astype(np.uint8)
   absent = mask == padding.IGNORED
-  spoke = np.rint(255 * np.asarray(prediction.saliency)[0]).astype(np.uint8)
-  pixels = (image, np.where(absent, 0, mask), np.where(absent, 0, own), spoke)
+  heat = np.rint(255 * np.asarray(prediction.saliency)[0]).astype(np.uint8)
+  pixels = (image, np.where(absent, 0, mask), np.where(absent, 0, predicted_mask), heat)
   return Patients(
     np.zeros(1, int),
     np.array([patient.name]),
     np.array([patient.label or "not known"]),
-    np.array([called]),
+    np.array([predicted]),
     diagnoses.max(keepdims=True),
     np.asarray(prediction.attention),
     *(array.reshape(1, slices, -1, array.shape[1]) for array in pixels),

@@ -146,13 +146,9 @@ def load_cases(recipe: DataRecipe, wanted: Iterable[Targets] = ()) -> cases.Case
   return loaded
 
 
-def find_near_duplicates(recipe: DataRecipe, data: cases.Cases) -> list[tuple[int, int, int]]:
+def find_near_duplicates(data: cases.Cases) -> list[tuple[int, int, int]]:
   """Returns the pairs of images that a split keeps together, and in how many bits they differ."""
-  if recipe.name != cases.FOLDER:
-    return grouped.near_duplicates(data.hashes, data.duplicate_bits)
-  bits, most = recipe.options.duplicate_bits, data.hashes.shape[1]
-  require(-1 <= bits <= most, f"config.data.folder.duplicate_bits must be -1 to {most}", bits)
-  return grouped.near_duplicates(data.hashes, bits)
+  return grouped.near_duplicates(data.hashes, data.duplicate_bits)
 
 
 def make_split(

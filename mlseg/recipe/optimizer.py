@@ -1,4 +1,4 @@
-"""TODO mlseg.recipe.optimizer."""
+"""The section `config.optimizer`: from a recipe to an optax transformation."""
 
 import functools
 import math
@@ -45,14 +45,14 @@ def make_optimizer(
   require(options.learning_rate > 0, rule, options.learning_rate)
   if options.weight_decay and options.name != "adamw":
     raise UserError(f"config.optimizer.weight_decay is for 'adamw', not {options.name!r}")
-  members = [optimizers[options.name](schedules[options.schedule]())]
+  parts = [optimizers[options.name](schedules[options.schedule]())]
   if options.clip_norm:
-    members.insert(0, optax.clip_by_global_norm(options.clip_norm))
+    parts.insert(0, optax.clip_by_global_norm(options.clip_norm))
   if any(factor != 1 for factor in options.stage_rates.values()):
-    members.append(_scale_stages(dict(options.stage_rates)))
+    parts.append(_scale_stages(dict(options.stage_rates)))
   if rate_is_given:
-    members.append(_scale_by_given_rate())
-  return optax.chain(*members) if len(members) > 1 else members[0]
+    parts.append(_scale_by_given_rate())
+  return optax.chain(*parts) if len(parts) > 1 else parts[0]
 
 
 def _scale_stages(factors: dict[str, float]) -> optax.GradientTransformation:

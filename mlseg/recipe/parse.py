@@ -11,6 +11,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from mlseg.errors import UserError
+from mlseg.recipe import find
 
 HELP = """Trains a recipe.
 
@@ -23,6 +24,7 @@ def parse(argv: list[str]) -> tuple[ConfigDict, pathlib.Path]:
   Raises:
     UserError: a flag, a config file, a key or a value is not right.
   """
+  argv = find.find_in_flags(argv)
   values = flags.FlagValues()
   recipe = config_flags.DEFINE_config_file(
     "config", None, "The recipe: a file of configs/, with an optional :variant.", flag_values=values

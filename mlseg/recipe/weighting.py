@@ -1,4 +1,4 @@
-"""TODO mlseg.recipe.weighting."""
+"""The section `config.weighting`: from a recipe to the weighting of its losses."""
 
 import inspect
 from collections.abc import Callable
@@ -8,17 +8,16 @@ from ml_collections import ConfigDict
 
 from mlseg import weighting
 from mlseg.errors import require, unknown, user_errors
-from mlseg.weighting import LossWeighting, registry
+from mlseg.weighting import LossWeighting
+from mlseg.weighting.registry import METHODS
 
-# What learns the parameters of a weighting.
+# The optimisers of the weightings that are learned.
 _LEARNERS: dict[str, Callable[..., optax.GradientTransformation]] = {
   "adam": optax.adam, "sgd": optax.sgd
 }  # fmt: skip
 
-
-METHODS: dict[str, Callable[..., LossWeighting]] = {
-  name: getattr(weighting, name) for name in registry.METHODS
-}
+# Names that configs of older runs have, and the names of the same methods today.
+_FORMER_NAMES = {"config": "conflict_free"}
 
 
 def make_weighting(config: ConfigDict, steps_per_epoch: int) -> LossWeighting:
@@ -32,16 +31,16 @@ def make_weighting(config: ConfigDict, steps_per_epoch: int) -> LossWeighting:
       method = weighting.every(method, options.every)
     if options.warm_up:
       method = weighting.warm_up(method, options.warm_up)
-    members = [method]
+    parts = [method]
     if options.prior:
-      members.append(weighting.with_prior(_by_loss(config, "prior")))
+      parts.append(weighting.with_prior(_by_loss(config, "prior")))
     if options.ema:
-      members.append(weighting.ema(options.ema))
+      parts.append(weighting.ema(options.ema))
     if (options.lower, options.upper) != (0.0, 1.0):
-      members.append(weighting.bounded(options.lower, options.upper))
+      parts.append(weighting.bounded(options.lower, options.upper))
     if options.rescale != "none":
-      members.append(weighting.rescale(options.rescale))
-    whole = weighting.chain(*members) if len(members) > 1 else method
+      parts.append(weighting.rescale(options.rescale))
+    whole = weighting.chain(*parts) if len(parts) > 1 else method
   extra = config.auxiliary
   if extra.name == "none":
     return whole
@@ -54,18 +53,19 @@ def make_weighting(config: ConfigDict, steps_per_epoch: int) -> LossWeighting:
 def _method(config: ConfigDict) -> LossWeighting:
   """Returns the method that `config.weighting.name` says, with its options."""
   section = config.weighting
-  if section.name not in METHODS:
-    raise unknown("weighting", section.name, METHODS)
-  if section.name == "fixed":
+  method = _FORMER_NAMES.get(section.name, section.name)
+  if method not in METHODS:
+    raise unknown("weighting", method, METHODS)
+  if method == "fixed":
     return weighting.fixed(_by_loss(config, "fixed"))
-  options, factory = dict(section.options.get(section.name, {})), METHODS[section.name]
+  options, factory = dict(section.options.get(section.name, {})), METHODS[method]
   is_learned = "optimizer" in inspect.signature(factory).parameters
   if is_learned and "learning_rate" in options:
     name, rate = options.pop("optimizer", "adam"), options.pop("learning_rate")
-    place = f"config.weighting.options.{section.name}"
+    where = f"config.weighting.options.{section.name}"
     if name not in _LEARNERS:
-      raise unknown(f"{place}.optimizer", name, _LEARNERS)
-    require(rate > 0, f"{place}.learning_rate must be positive", rate)
+      raise unknown(f"{where}.optimizer", name, _LEARNERS)
+    require(rate > 0, f"{where}.learning_rate must be positive", rate)
     options["optimizer"] = _LEARNERS[name](rate)
   return factory(**options)
 

@@ -1,1 +1,1 @@
-"""Figures of a run, from its files alone: nothing here imports jax, but outcomes do."""
+"""Pages and figures about runs, from the files in their folders; outcomes alone need jax."""

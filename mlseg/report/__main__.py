@@ -1,10 +1,10 @@
-"""Writes a page about runs: tables, figures, predictions, and an audit of their data.
+"""Writes a page about runs: tables of scores, figures, predictions, and an audit of the data.
 
     python -m mlseg.report WORKDIR... --out=DIR
 
-A WORKDIR is a run's folder, or one that has such folders anywhere below: a sweep or a study. The
-page is DIR/index.html, one file that opens without a network; its figures are in DIR/figures, as
-PNG and SVG. The same files give the same report. A report that is there already is replaced.
+A WORKDIR is a run's folder, or a folder with runs anywhere below it, such as that of a sweep. The
+page is DIR/index.html, one file that needs no network; its figures are also in DIR/figures, as PNG
+and SVG. The same files give the same report. A report that is already in DIR is replaced.
 """
 
 import pathlib

@@ -1,4 +1,4 @@
-"""What a person should know of the data before reading scores."""
+"""The audit of the data: labels, pixels per class, sizes, splits and near-duplicates."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,56 +8,61 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from mlseg.report.drawing import Picture, line_style, picture
+from mlseg.report.drawing import ReportFigure, line_style, report_figure
 from mlseg.report.names import listed
-from mlseg.report.tables import Cell, Table
-from mlseg.workdir.run_files import DataTable, Run, Split
+from mlseg.report.tables import Table, TableCell
+from mlseg.workdir.data_table import DataTable
+from mlseg.workdir.run_files import RunFiles
+from mlseg.workdir.split_file import SavedSplit
 
-_T = TypeVar("_T", DataTable, Split)
+_T = TypeVar("_T", DataTable, SavedSplit)
 _NUM_BINS = 24  # of the distribution of sizes
 
 
 class Audit(NamedTuple):
-  """Tables and figures of all data sets and splits."""
+  """Tables and figures about all data sets and splits."""
 
   tables: tuple[Table, ...]
-  pictures: tuple[Picture, ...]
+  figures: tuple[ReportFigure, ...]
 
 
-def audit(runs: Sequence[Run]) -> Audit:
+def audit(runs: Sequence[RunFiles]) -> Audit:
   """Returns the audit of each different `data.csv`, and of all different `split.json`."""
-  sets = _different((run.name, run.data) for run in runs)
+  # The same images count as one data set, however a run groups them.
+  sets = _different(
+    (run.name, run.data and run.data._replace(groups=None, covariates={})) for run in runs
+  )
   splits = _different((run.name, run.split) for run in runs)
   tables: list[Table] = []
-  pictures: list[Picture] = []
-  for place, (data, names) in enumerate(sets, start=1):
+  figures: list[ReportFigure] = []
+  for n, (data, names) in enumerate(sets, start=1):
     of = f", data of {listed(names, 2)}" if len(sets) > 1 else ""
     tables += [_labels(data, of), _pixels(data, of)]
-    pictures += [
-      _sizes(data, name, f"sizes-{place}-{number}", of)
+    figures += [
+      _sizes(data, name, f"sizes-{n}-{number}", of)
       for number, name in enumerate(list(data.pixels)[1:], start=1)
     ]
   if splits:
     tables.append(_split_sizes(splits))
-  return Audit(tuple(tables), tuple(pictures))
+  return Audit(tuple(tables), tuple(figures))
 
 
-def crossing(split: Split, seed: str) -> int:
+def crossing(split: SavedSplit, seed: int) -> int:
   """Returns how many pairs of near-duplicates lie in two different parts of a seed's split.
 
   Example:
-    >>> split = Split({"0": {"train": ("a", "b"), "test": ("c",)}}, (("a", "b"), ("b", "c")))
-    >>> crossing(split, "0")
+    >>> parts = {0: {"train": ("a", "b"), "test": ("c",)}}
+    >>> crossing(SavedSplit(parts, (("a", "b", 2), ("b", "c", 5))), seed=0)
     1
   """
   part_of = {case: part for part, ids in split.parts[seed].items() for case in ids}
   return sum(
-    a in part_of and b in part_of and part_of[a] != part_of[b] for a, b in split.near_duplicates
+    a in part_of and b in part_of and part_of[a] != part_of[b] for a, b, _ in split.near_duplicates
   )
 
 
 def _different(entries: Iterable[tuple[str, _T | None]]) -> list[tuple[_T, list[str]]]:
-  """Returns what is different, each with the names of the runs that have it."""
+  """Returns each different item once, with the names of the runs that have it."""
   found: list[tuple[_T, list[str]]] = []
   for name, item in entries:
     if item is not None:
@@ -71,11 +76,12 @@ def _different(entries: Iterable[tuple[str, _T | None]]) -> list[tuple[_T, list[
 def _labels(data: DataTable, of: str) -> Table:
   total = len(data.ids)
   rows = tuple(
-    (Cell(label), Cell(str(count)), Cell(_percent(count / total)))
+    (TableCell(label), TableCell(str(count)), TableCell(_percent(count / total)))
     for label, count in sorted(Counter(data.labels).items())
   )
   note = (
-    f"{total} cases in all; a model that knows only the most frequent label is right that often."
+    f"{total} cases in all. A model that always predicts the most frequent label reaches its share"
+    " as accuracy."
   )
   return Table(f"Cases per label{of}", ("label", "cases", "share"), rows, note)
 
@@ -85,51 +91,51 @@ def _pixels(data: DataTable, of: str) -> Table:
   everything = max(1, sum(totals.values()))
   rows = tuple(
     (
-      Cell(name),
-      Cell(f"{totals[name]:,}"),
-      Cell(_percent(totals[name] / everything)),
-      Cell(str(sum(count == 0 for count in counts))),
+      TableCell(name),
+      TableCell(f"{totals[name]:,}"),
+      TableCell(_percent(totals[name] / everything)),
+      TableCell(str(sum(count == 0 for count in counts))),
     )
     for name, counts in data.pixels.items()
   )
   header = ("class", "pixels", "share", "cases without it")
-  note = "The smaller the share of a class, the less a score over all pixels says about it."
+  note = "The smaller the share of a class, the less a score over all pixels depends on it."
   return Table(f"Pixels per class{of}", header, rows, note)
 
 
-def _split_sizes(splits: Sequence[tuple[Split, list[str]]]) -> Table:
+def _split_sizes(splits: Sequence[tuple[SavedSplit, list[str]]]) -> Table:
   parts = dict.fromkeys(part for split, _ in splits for one in split.parts.values() for part in one)
   rows = tuple(
     (
-      Cell(listed(names, 3)),
-      Cell(str(len(split.parts))),
-      *(Cell(_span([len(one.get(p, ())) for one in split.parts.values()])) for p in parts),
-      Cell(str(len(split.near_duplicates))),
-      Cell(_span([crossing(split, seed) for seed in split.parts])),
+      TableCell(listed(names, 3)),
+      TableCell(str(len(split.parts))),
+      *(TableCell(_span([len(one.get(p, ())) for one in split.parts.values()])) for p in parts),
+      TableCell(str(len(split.near_duplicates))),
+      TableCell(_span([crossing(split, seed) for seed in split.parts])),
     )
     for split, names in splits
   )
   header = ("runs", "seeds", *parts, "near-duplicate pairs", "of them across parts")
   note = (
-    "Sizes in cases; two numbers are the least and the greatest of the seeds. A near-duplicate"
-    " across parts is a picture of the training set that comes again, a little changed, where"
-    " scores are taken: they are then too good."
+    "Sizes are in cases; two numbers are the smallest and the largest over the seeds. A pair of"
+    " near-duplicates across parts means that almost the same image is trained on and tested on,"
+    " which makes scores too good."
   )
   return Table("Splits and near-duplicates", header, rows, note)
 
 
-def _sizes(data: DataTable, class_name: str, name: str, of: str) -> Picture:
-  """Returns the distribution of the size of a class, by label, of the cases that have it."""
+def _sizes(data: DataTable, class_name: str, name: str, of: str) -> ReportFigure:
+  """Returns the distribution of the size of a class by label, over the cases that have it."""
   whole = np.sum(list(data.pixels.values()), axis=0)
-  share = 100 * np.array(data.pixels[class_name]) / np.maximum(whole, 1)  # percent of the picture
+  share = 100 * np.array(data.pixels[class_name]) / np.maximum(whole, 1)  # percent of the image
   labels = np.array(data.labels)
   middle = np.median(share[share > 0]) if (share > 0).any() else 0.0
   title = f"Size of {class_name}"
   alt = (
-    f"{title}: half of the {(share > 0).sum()} cases that have it are below {middle:.2g} percent."
+    f"{title}: the median of the {(share > 0).sum()} cases that have it is {middle:.2g} percent."
   )
-  caption = f"{title}, percent of the picture{of}; median {middle:.2g} percent."
-  return picture(name, _histogram(share, labels, class_name), alt, caption)
+  caption = f"{title} in percent of the image{of}; median {middle:.2g} percent."
+  return report_figure(name, _histogram(share, labels, class_name), alt, caption)
 
 
 def _histogram(share: np.ndarray, labels: np.ndarray, class_name: str) -> Figure:
@@ -137,14 +143,14 @@ def _histogram(share: np.ndarray, labels: np.ndarray, class_name: str) -> Figure
   axes = figure.subplots()
   there = share > 0
   low, high = (share[there].min(), share[there].max()) if there.any() else (1.0, 10.0)
-  margin = max(1.01, (10 * low / high) ** 0.5)  # at least a decade, for the axis to have a number
+  margin = max(1.01, (10 * low / high) ** 0.5)  # at least a decade, so that the axis has a number
   bins = np.geomspace(low / margin, high * margin, _NUM_BINS + 1)
-  for place, label in enumerate(sorted(set(labels[there].tolist()))):
-    look = line_style(place)
+  for n, label in enumerate(sorted(set(labels[there].tolist()))):
+    look = line_style(n)
     counts, _ = np.histogram(share[there & (labels == label)], bins)
     axes.stairs(counts, bins, fill=True, color=look["color"], alpha=0.2)
-    axes.stairs(counts, bins, color=look["color"], linestyle="-:"[place % 2], lw=1.5, label=label)
-  axes.set(xscale="log", xlabel=f"size of {class_name}, percent of the picture", ylabel="cases")
+    axes.stairs(counts, bins, color=look["color"], linestyle="-:"[n % 2], lw=1.5, label=label)
+  axes.set(xscale="log", xlabel=f"size of {class_name}, percent of the image", ylabel="cases")
   axes.xaxis.set_major_formatter("{x:g}")
   axes.xaxis.set_minor_formatter(NullFormatter())
   axes.grid(alpha=0.3)
@@ -157,7 +163,7 @@ def _percent(share: float) -> str:
 
 
 def _span(numbers: Sequence[int]) -> str:
-  """Returns one number, or the least and the greatest.
+  """Returns one number, or the smallest and the largest.
 
   Example:
     >>> _span([3, 3]), _span([1, 3, 2])

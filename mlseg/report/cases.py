@@ -1,4 +1,4 @@
-"""The best, the median and the worst test case, under every run that was tested on it."""
+"""Predictions of the runs on the best, the median and the worst test case."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,15 +7,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mlseg.report import outlines
-from mlseg.report.drawing import Picture, picture
+from mlseg.report.drawing import ReportFigure, report_figure
 from mlseg.report.names import wrapped
-from mlseg.workdir.run_files import Examples, Run
+from mlseg.workdir.examples_file import Examples
+from mlseg.workdir.run_files import RunFiles
 
 _COLUMNS = 5  # of a figure
 
 
-class Prediction(NamedTuple):
-  """What a run made of a case."""
+class CasePrediction(NamedTuple):
+  """What a run predicts for a case."""
 
   run: str
   dice: float
@@ -23,34 +24,34 @@ class Prediction(NamedTuple):
 
 
 class CasePanels(NamedTuple):
-  """One case, to be looked at side by side."""
+  """One case with the predictions of several runs, to be shown side by side."""
 
   rank: str  # best, median, worst
   id: str
   dice: float  # mean over the runs
   image: np.ndarray  # [H, W, 1 or 3] uint8
   truth: np.ndarray  # [H, W], classes
-  predictions: tuple[Prediction, ...]
+  predictions: tuple[CasePrediction, ...]
 
 
 class CaseGroup(NamedTuple):
-  """Runs that were tested on the same cases, and what is shown of them."""
+  """Runs that were tested on the same cases, with the cases that are shown."""
 
   runs: tuple[str, ...]
   num_cases: int
   panels: tuple[CasePanels, ...]
 
 
-def case_groups(runs: Sequence[Run]) -> list[CaseGroup]:
-  """Returns the chosen cases of each group of runs that were tested on the same.
+def case_groups(runs: Sequence[RunFiles]) -> list[CaseGroup]:
+  """Returns the cases to show for each group of runs that were tested on the same cases.
 
   Args:
     runs: those without `examples.npz` are left out.
   """
   groups: dict[tuple[object, ...], list[tuple[str, Examples]]] = {}
   for run in runs:
-    if (shown := run.examples) is not None and shown.ids:
-      key = (shown.ids, shown.masks.shape, shown.masks.tobytes())
+    if (shown := run.examples) is not None and len(shown.ids):
+      key = (tuple(shown.ids.tolist()), shown.masks.shape, shown.masks.tobytes())
       groups.setdefault(key, []).append((run.name, shown))
   return [_case_group(group) for group in groups.values()]
 
@@ -63,11 +64,11 @@ def _case_group(group: Sequence[tuple[str, Examples]]) -> CaseGroup:
   panels = tuple(
     CasePanels(
       rank=rank,
-      id=first.ids[n],
+      id=str(first.ids[n]),
       dice=float(means[n]),
       image=first.images[n],
       truth=first.masks[n],
-      predictions=tuple(Prediction(r, float(e.dice[n]), e.predictions[n]) for r, e in group),
+      predictions=tuple(CasePrediction(r, float(e.dice[n]), e.predictions[n]) for r, e in group),
     )
     for rank, n in _ranks(means, (first.masks > 0).any((1, 2)) & known.any(0)).items()
   )
@@ -75,14 +76,14 @@ def _case_group(group: Sequence[tuple[str, Examples]]) -> CaseGroup:
 
 
 def _ranks(dice: np.ndarray, wanted: np.ndarray) -> dict[str, int]:
-  """Returns the places of the best, the median and the worst case, as many as there are.
+  """Returns the indices of the best, the median and the worst case, as many as there are.
 
   Args:
     dice: [N].
-    wanted: [N], cases to choose from where there are any: those with something to find.
+    wanted: [N], which cases to choose from: those with a foreground; if none, all.
   """
-  places = np.flatnonzero(wanted) if wanted.any() else np.arange(len(dice))
-  order = places[np.argsort(-dice[places], kind="stable")]
+  indices = np.flatnonzero(wanted) if wanted.any() else np.arange(len(dice))
+  order = indices[np.argsort(-dice[indices], kind="stable")]
   ranks = {"best": int(order[0])}
   if len(order) > 2:
     ranks["median"] = int(order[len(order) // 2])
@@ -91,19 +92,19 @@ def _ranks(dice: np.ndarray, wanted: np.ndarray) -> dict[str, int]:
   return ranks
 
 
-def pictures(sets: Sequence[CaseGroup]) -> list[Picture]:
+def figures(groups: Sequence[CaseGroup]) -> list[ReportFigure]:
   """Returns a figure per case."""
   return [
-    picture(f"case-{place}-{panels.rank}", _figure(panels), alt_text(panels), panels.id)
-    for place, one in enumerate(sets, start=1)
-    for panels in one.panels
+    report_figure(f"case-{number}-{panels.rank}", _figure(panels), alt_text(panels), panels.id)
+    for number, group in enumerate(groups, start=1)
+    for panels in group.panels
   ]
 
 
 def alt_text(panels: CasePanels) -> str:
-  """Returns what the panels of a case show."""
+  """Returns in words what the panels of a case show."""
   scores = ", ".join(f"{p.run} {p.dice:.2f}" for p in panels.predictions)
-  return f"Outlines on the {panels.rank} case, {panels.id}; Dice: {scores}."
+  return f"Outlines of truth and prediction on the {panels.rank} case, {panels.id}; Dice: {scores}."
 
 
 def _figure(panels: CasePanels) -> Figure:

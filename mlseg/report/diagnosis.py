@@ -1,4 +1,4 @@
-"""What runs say of whole cases: who is called what, and where the head of classes looked."""
+"""Diagnoses of whole cases: confusion tables and saliency maps."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,51 +7,55 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mlseg.report import outlines
-from mlseg.report.drawing import Picture, picture
+from mlseg.report.drawing import ReportFigure, report_figure
 from mlseg.report.names import file_name, wrapped
-from mlseg.report.tables import Cell, Table
-from mlseg.workdir.run_files import Run, Saliency
+from mlseg.report.tables import Table, TableCell
+from mlseg.workdir.diagnosis_table import predictions
+from mlseg.workdir.run_files import RunFiles
+from mlseg.workdir.saliency_file import Saliency
 
 _SHOWN = 4  # cases of a run
 
 
-def confusion(run: Run) -> Table | None:
-  """Returns how many cases of each diagnosis are called what, over all seeds; None without any."""
-  if not run.diagnoses:
+def confusion(run: RunFiles) -> Table | None:
+  """Returns the confusion table over all seeds; None where the run has no diagnoses."""
+  if not run.tested:
     return None
-  counts = Counter(run.diagnoses.values())
+  counts = Counter(predictions(run.tested).values())
   names = list(dict.fromkeys(name for pair in sorted(counts) for name in pair))
   rows = []
   for true in names:
-    total = sum(counts[true, called] for called in names)
-    cells = [Cell(str(counts[true, called])) for called in names]
+    total = sum(counts[true, predicted] for predicted in names)
+    cells = [TableCell(str(counts[true, predicted])) for predicted in names]
     share = f"{100 * counts[true, true] / total:.1f} %" if total else "–"
-    rows.append((Cell(true), *cells, Cell(share)))
-  header = ("true", *(f"called {name}" for name in names), "right")
-  note = f"Cases of the test set, counted once for each of {len(run.seeds)} seeds."
+    rows.append((TableCell(true), *cells, TableCell(share)))
+  header = ("true", *(f"predicted {name}" for name in names), "correct")
+  count = len(run.seeds)
+  note = "Number of test cases" + (f", summed over {count} seeds." if count > 1 else ".")
   return Table(f"Diagnoses of {run.name}", header, tuple(rows), note)
 
 
-def looks(runs: Sequence[Run]) -> list[Picture]:
-  """Returns a figure per run with a head of classes: pictures, and what speaks for the answer.
+def saliency(runs: Sequence[RunFiles]) -> list[ReportFigure]:
+  """Returns a figure per run that diagnoses: images and their saliency maps.
 
   Args:
     runs: those without `saliency.npz` are left out.
   """
   made = []
-  for place, run in enumerate(runs, start=1):
-    if (shown := run.saliency) is not None and shown.ids:
+  for number, run in enumerate(runs, start=1):
+    if (shown := run.saliency) is not None and len(shown.ids):
       chosen = _chosen(shown)
-      said = ", ".join(f"{shown.ids[n]}: {shown.labels[n]}, called {shown.predicted[n]}"
-                       for n in chosen)  # fmt: skip
-      alt = f"Pictures under maps of what spoke for the answer of {run.name}. {said}."
-      name = file_name("saliency", place, run.name)
-      made.append(picture(name, figure(run.name, shown), alt, f"{run.name}; {said}."))
+      words = "; ".join(
+        f"{shown.ids[n]}: {shown.labels[n]}, predicted {shown.predicted[n]}" for n in chosen
+      )
+      alt = f"Images with saliency maps of {run.name}. {words}."
+      name = file_name("saliency", number, run.name)
+      made.append(report_figure(name, figure(run.name, shown), alt, f"{run.name}; {words}."))
   return made
 
 
 def _chosen(shown: Saliency) -> list[int]:
-  """Returns the places of the cases that are shown: wrong answers among them, if there are any."""
+  """Returns the indices of the cases to show: half of them wrongly predicted, if there are any."""
   right = [n for n in range(len(shown.ids)) if shown.labels[n] == shown.predicted[n]]
   wrong = [n for n in range(len(shown.ids)) if n not in right]
   half = _SHOWN // 2
@@ -60,9 +64,9 @@ def _chosen(shown: Saliency) -> list[int]:
 
 
 def figure(title: str, shown: Saliency) -> Figure:
-  """Returns some cases under the maps of each method, one below the other."""
+  """Returns a row per case: the image, and the image under the map of each method."""
   chosen = _chosen(shown)
-  columns = ["image", *shown.methods]
+  columns = ["image", *shown.maps]
   size = 1.9 * len(columns), 2.2 * len(chosen) + 0.3
   drawn = Figure(figsize=size, layout="constrained")
   drawn.suptitle(wrapped(title, 16 * len(columns)), fontsize=9)
@@ -75,6 +79,6 @@ def figure(title: str, shown: Saliency) -> Figure:
         warm = np.asarray(shown.maps[name][n], float) / 255
         axes.imshow(warm, cmap="inferno", vmin=0, vmax=1, alpha=0.2 + 0.5 * warm)
       axes.set_title(name, fontsize=7)
-    words = f"{shown.ids[n]}\n{shown.labels[n]}\ncalled {shown.predicted[n]}"
+    words = f"{shown.ids[n]}\n{shown.labels[n]}\npredicted {shown.predicted[n]}"
     axes_of_case[0].set_ylabel(words, fontsize=7)
   return drawn

@@ -1,4 +1,4 @@
-"""How every figure looks, and its two forms; the same figure always gives the same bytes."""
+"""The style of all figures, and their bytes as SVG and PNG, which are always the same."""
 
 import io
 import warnings
@@ -11,18 +11,18 @@ from matplotlib.figure import Figure
 
 # Colours that stay apart for the colour-blind (Okabe and Ito).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-# Beside its colour, each of more lines than there are colours has a dash.
+# Where there are more lines than colours, lines of one colour differ in their dashes.
 DASHES = ("-", "--", ":", "-.")
 _DPI = 150
 
 
-class Picture(NamedTuple):
-  """A figure in both forms, with the words for those who cannot see it."""
+class ReportFigure(NamedTuple):
+  """A figure as SVG and PNG, with its texts."""
 
-  name: str  # of its files, without an ending
+  name: str  # of its files, without suffix
   svg: bytes
   png: bytes
-  alt: str  # what it shows
+  alt: str  # what it shows, for those who cannot see it
   caption: str
 
 
@@ -31,7 +31,7 @@ def style(size: float = 9) -> Iterator[None]:
   """Sets the look of figures that are made and written within the block.
 
   Args:
-    size: of letters, in points.
+    size: of the font, in points.
   """
   settings: Any = {
     "font.size": size,
@@ -47,10 +47,10 @@ def style(size: float = 9) -> Iterator[None]:
     yield
 
 
-def picture(name: str, figure: Figure, alt: str, caption: str) -> Picture:
-  """Returns a figure in both forms."""
+def report_figure(name: str, figure: Figure, alt: str, caption: str) -> ReportFigure:
+  """Returns a figure as SVG and PNG, with its texts."""
   svg = to_bytes(figure, "svg", {"Date": None, "Creator": None})
-  return Picture(name, svg, to_png(figure), alt, caption)
+  return ReportFigure(name, svg, to_png(figure), alt, caption)
 
 
 def to_png(figure: Figure) -> bytes:
@@ -59,14 +59,14 @@ def to_png(figure: Figure) -> bytes:
 
 
 def to_bytes(figure: Figure, form: str, metadata: dict[str, None]) -> bytes:
-  """Returns the bytes of a file of this form, without dates."""
+  """Returns the bytes of a file in this format, without dates."""
   buffer = io.BytesIO()
   figure.savefig(buffer, format=form, dpi=_DPI, metadata=metadata)
   return buffer.getvalue()
 
 
-def line_style(place: int) -> dict[str, str]:
-  """Returns colour and dash of the line at this place, none twice among the first 28.
+def line_style(index: int) -> dict[str, str]:
+  """Returns colour and dashes of the line of this index; the first 28 all differ.
 
   Example:
     >>> line_style(0)
@@ -74,5 +74,5 @@ def line_style(place: int) -> dict[str, str]:
     >>> line_style(7)
     {'color': '#0072B2', 'linestyle': '--'}
   """
-  dash = DASHES[place // len(COLOURS) % len(DASHES)]
-  return {"color": COLOURS[place % len(COLOURS)], "linestyle": dash}
+  dash = DASHES[index // len(COLOURS) % len(DASHES)]
+  return {"color": COLOURS[index % len(COLOURS)], "linestyle": dash}

@@ -1,4 +1,4 @@
-"""Which runs lie below the folders of a command line, and what each is called."""
+"""Finds the runs below the folders of a command line, and names them."""
 
 import collections
 import os
@@ -8,30 +8,32 @@ from collections.abc import Iterable, Sequence
 
 from mlseg.errors import UserError
 
-# What a run's own folder holds beside its files: many files, and no run.
+# Folders inside a run's folder, which hold many files and no run.
 _NOT_RUNS = ("checkpoints", "figures")
 
 
 def find(workdirs: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
-  """Returns the folders with a `results.json`, by name, in the order of the folders and of names.
+  """Returns the folders with a `results.json` by name, in the order of the folders and of names.
 
-  A run is called as its path from the given folder, or as the folder itself where that is the run.
-  Where two would have one name, the given folder goes before it.
+  The name of a run is its path below the given folder, or the name of that folder where it is the
+  run. Where two runs would have one name, the given folder is put before it.
 
   Args:
     workdirs: folders of runs, or folders with such folders anywhere below.
 
   Raises:
-    UserError: no folder, or no run in one.
+    UserError: a folder does not exist, or has no run.
   """
-  found: dict[pathlib.Path, tuple[pathlib.Path, str]] = {}  # what is given twice is shown once
+  found: dict[
+    pathlib.Path, tuple[pathlib.Path, str]
+  ] = {}  # a run that is found twice is shown once
   for workdir in workdirs:
     folders = _below(workdir)
     if not folders:
       raise UserError(f"no run found: there is no results.json in {workdir} or below")
     for folder in folders:
       found.setdefault(folder.resolve(), (workdir, _short(workdir, folder)))
-  return {name: folder for name, folder in zip(_apart(list(found.values())), found, strict=True)}
+  return {name: folder for name, folder in zip(_unique(list(found.values())), found, strict=True)}
 
 
 def _below(workdir: pathlib.Path) -> list[pathlib.Path]:
@@ -53,11 +55,11 @@ def _short(workdir: pathlib.Path, folder: pathlib.Path) -> str:
   return workdir.resolve().name if folder == workdir else folder.relative_to(workdir).as_posix()
 
 
-def _apart(places: Sequence[tuple[pathlib.Path, str]]) -> list[str]:
-  """Returns names, no two of which are the same."""
-  times = collections.Counter(name for _, name in places)
+def _unique(found: Sequence[tuple[pathlib.Path, str]]) -> list[str]:
+  """Returns a name for each run; no two are the same."""
+  times = collections.Counter(name for _, name in found)
   names: list[str] = []
-  for workdir, name in places:
+  for workdir, name in found:
     longer = name if times[name] == 1 else f"{workdir}: {name}"
     copies = names.count(longer)
     names.append(longer if not copies else f"{longer} ({copies + 1})")

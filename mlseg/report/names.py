@@ -1,22 +1,22 @@
-"""Names of runs, which come from files, as words of a text and as names of files."""
+"""Names of runs, made fit for texts, figures and file names."""
 
 import re
 from collections.abc import Sequence
 
 
-def file_name(kind: str, place: int, name: str) -> str:
-  """Returns a name of plain letters for the figure of a run; the place keeps names apart.
+def file_name(kind: str, number: int, name: str) -> str:
+  """Returns a file name of plain letters for the figure of a run; the number makes it unique.
 
   Example:
     >>> file_name("weights", 3, "mad+focal, größer")
     'weights-03-mad-focal-gr-er'
   """
   plain = re.sub(r"[^A-Za-z0-9_.]+", "-", name).strip("-.")[:60]
-  return f"{kind}-{place:02}-{plain or 'run'}"
+  return f"{kind}-{number:02}-{plain or 'run'}"
 
 
 def listed(names: Sequence[str], most: int = 6) -> str:
-  """Returns names as a list in words, the last ones counted where there are many.
+  """Returns names as a list in words; where there are many, the last ones are only counted.
 
   Example:
     >>> listed(["a", "b", "c"])
@@ -30,7 +30,7 @@ def listed(names: Sequence[str], most: int = 6) -> str:
 
 
 def wrapped(name: str, width: int) -> str:
-  r"""Returns a name in lines of at most so many letters.
+  r"""Returns a name in lines of at most `width` letters.
 
   Example:
     >>> wrapped("abcde", 2)

@@ -1,4 +1,4 @@
-"""Pictures of cases with the outlines of masks, in figures and as paths of an SVG."""
+"""Images with the outlines of masks, in figures and as paths of an SVG."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import contourpy
 import numpy as np
 from matplotlib.axes import Axes
 
-# Light colours, seen on dark pictures, of truth and prediction, per class.
+# Colours of truth and prediction per class, light enough for dark images.
 CLASS_COLOURS = (("#56B4E9", "#E69F00"), ("#009E73", "#CC79A7"), ("#F0E442", "#D55E00"))
 COLOUR_NAMES = (("blue", "orange"), ("green", "pink"), ("yellow", "red"))
 LEGEND = "truth: solid line, prediction: dashed line"
 
 
 def show(axes: Axes, image: np.ndarray) -> None:
-  """Draws a picture without ticks.
+  """Draws an image without ticks.
 
   Args:
     axes: where.
@@ -30,10 +30,10 @@ def outline(axes: Axes, mask: np.ndarray, predicted: bool) -> None:
   Args:
     axes: where.
     mask: [H, W], classes.
-    predicted: dashed, in the colours of predictions; else solid, in those of the truth.
+    predicted: a prediction, drawn dashed; else the truth, drawn solid, in another colour.
   """
-  for place, lines in _rings(mask).items():
-    colour = CLASS_COLOURS[(place - 1) % len(CLASS_COLOURS)][predicted]
+  for label, lines in _rings(mask).items():
+    colour = CLASS_COLOURS[(label - 1) % len(CLASS_COLOURS)][predicted]
     for line in lines:
       axes.plot(line[:, 0], line[:, 1], "--" if predicted else "-", color=colour, linewidth=1.2)
 
@@ -51,12 +51,12 @@ def paths(mask: np.ndarray) -> list[tuple[int, str]]:
     [(1, 'M1 1.5L1.5 1L2 1.5L1.5 2Z')]
   """
   return [
-    (place, "".join(_path(line + 0.5) for line in lines)) for place, lines in _rings(mask).items()
+    (label, "".join(_path(line + 0.5) for line in lines)) for label, lines in _rings(mask).items()
   ]
 
 
 def key(num_classes: int) -> str:
-  """Returns which colours stand for which class, where there is more than one to find.
+  """Returns which colours stand for which class, where there are several besides the background.
 
   Example:
     >>> key(3)
@@ -65,23 +65,23 @@ def key(num_classes: int) -> str:
     ''
   """
   names = [
-    f"class {place + 1} {' and '.join(COLOUR_NAMES[place % len(COLOUR_NAMES)])}"
-    for place in range(num_classes - 1)
+    f"class {n + 1} {' and '.join(COLOUR_NAMES[n % len(COLOUR_NAMES)])}"
+    for n in range(num_classes - 1)
   ]
   return f"Truth and prediction: {', '.join(names)}." if len(names) > 1 else ""
 
 
 def _path(line: np.ndarray) -> str:
-  """Returns a closed path through points [N, 2] (column, row), of which the last is the first."""
+  """Returns a closed path through points [N, 2] (column, row); the last equals the first."""
   return "M" + "L".join(f"{x:g} {y:g}" for x, y in line[:-1]) + "Z"
 
 
 def _rings(mask: np.ndarray) -> dict[int, list[np.ndarray]]:
-  """Returns closed lines [N, 2] (column, row) around each class; pixels lie at whole numbers."""
+  """Returns closed lines [N, 2] (column, row) by class; pixel centres lie at whole numbers."""
   rings: dict[int, list[np.ndarray]] = {}
-  for place in np.unique(mask[mask > 0]).tolist():
-    # A margin of background closes what lies at an edge of the picture.
-    inside = np.pad(mask == place, 1).astype(float)
+  for label in np.unique(mask[mask > 0]).tolist():
+    # A margin of background closes regions at an edge of the image.
+    inside = np.pad(mask == label, 1).astype(float)
     lines = contourpy.contour_generator(z=inside, line_type=contourpy.LineType.Separate).lines(0.5)
-    rings[place] = [np.asarray(line) - 1 for line in lines]
+    rings[label] = [np.asarray(line) - 1 for line in lines]
   return rings

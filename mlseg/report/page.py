@@ -1,4 +1,4 @@
-"""The page about runs: one HTML file that opens without a network, and its figures."""
+"""The HTML page about runs, which needs no other file, and its figures."""
 
 import base64
 import datetime
@@ -14,21 +14,21 @@ import numpy as np
 from PIL import Image
 
 from mlseg.report import cases, outlines, sections
-from mlseg.report.drawing import Picture
+from mlseg.report.drawing import ReportFigure
 from mlseg.report.tables import Table
-from mlseg.workdir.run_files import Run
+from mlseg.workdir.run_files import RunFiles
 
-MARK = '<meta name="generator" content="mlseg.report">'  # by which a report is known
+MARK = '<meta name="generator" content="mlseg.report">'  # marks a page as a report
 
 
 class Page(NamedTuple):
-  """The page, and the figures that lie beside it."""
+  """The page, and the figures that are written beside it."""
 
   html: str
-  pictures: tuple[Picture, ...]
+  figures: tuple[ReportFigure, ...]
 
 
-def page(runs: Sequence[Run], studies: Sequence[Table], loose: Sequence[Run]) -> Page:
+def page(runs: Sequence[RunFiles], studies: Sequence[Table], loose: Sequence[RunFiles]) -> Page:
   """Returns the page.
 
   Args:
@@ -46,25 +46,25 @@ def page(runs: Sequence[Run], studies: Sequence[Table], loose: Sequence[Run]) ->
     sections=parts,
     colours=outlines.CLASS_COLOURS,
   )
-  drawn = [picture for part in parts for picture in part.pictures]
-  return Page(html, (*drawn, *cases.pictures(groups)))
+  figures = [figure for part in parts for figure in part.figures]
+  return Page(html, (*figures, *cases.figures(groups)))
 
 
-def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
-  """Returns what was run: pairs of a word and its value."""
+def _facts(runs: Sequence[RunFiles]) -> list[tuple[str, str]]:
+  """Returns the head of the page: pairs of a word and its value."""
   seeds = sorted({len(run.seeds) for run in runs})
   newest = datetime.datetime.fromtimestamp(max(run.modified for run in runs), datetime.UTC)
   return [
     ("Data", _all(_data_words(run) for run in runs)),
     ("Runs", str(len(runs))),
-    ("Seeds of a run", " or ".join(map(str, seeds))),
-    ("Device", _all(run.about.get("device", "") for run in runs)),
+    ("Seeds per run", " or ".join(map(str, seeds))),
+    ("Device", _all(run.about.device for run in runs)),
     ("Versions", _all(_versions(run) for run in runs)),
     ("Newest run", f"{newest:%d %B %Y, %H:%M} UTC"),
   ]
 
 
-def _data_words(run: Run) -> str:
+def _data_words(run: RunFiles) -> str:
   data = run.config.get("data") or {}
   size, patch, split = (data.get(name) for name in ("image_size", "patch_size", "split"))
   words = [str(data.get("name") or "")]
@@ -73,8 +73,8 @@ def _data_words(run: Run) -> str:
   return ", ".join(filter(None, words))
 
 
-def _versions(run: Run) -> str:
-  return ", ".join(f"{k} {v}" for k, v in run.about.get("versions", {}).items())
+def _versions(run: RunFiles) -> str:
+  return ", ".join(f"{k} {v}" for k, v in run.about.versions.items())
 
 
 def _all(values: Iterable[str]) -> str:
@@ -97,9 +97,9 @@ def _environment() -> jinja2.Environment:
 
 
 def _breakable(text: str) -> markupsafe.Markup:
-  """Returns a text that may be broken where a name has its joints, but not after a sign."""
+  """Returns a text that may be broken inside names, after `+`, `_`, `/`, `=` and `,`."""
   parts = re.split(r"(?<=[+_/=,])(?=[^\W\d])", text)
-  return markupsafe.Markup("<wbr>").join(parts)  # which escapes them
+  return markupsafe.Markup("<wbr>").join(parts)  # join escapes the parts
 
 
 def _svg_address(svg: bytes) -> str:
@@ -107,7 +107,7 @@ def _svg_address(svg: bytes) -> str:
 
 
 def _png_address(image: np.ndarray) -> str:
-  """Returns a picture [H, W, 1 or 3] uint8 as the address of a PNG."""
+  """Returns an image [H, W, 1 or 3] uint8 as the data URL of a PNG."""
   buffer = io.BytesIO()
   Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "png")
   return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""Two runs case by case: the reference against the best of the others."""
+"""The comparison of two runs case by case: a reference against the best other run."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,18 +7,19 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
-from mlseg.report.drawing import COLOURS, Picture, picture
+from mlseg.report.drawing import COLOURS, ReportFigure, report_figure
 from mlseg.report.names import wrapped
-from mlseg.workdir.run_files import Case, Run
+from mlseg.workdir.case_table import CaseScore
+from mlseg.workdir.run_files import RunFiles
 
 _MARKERS = "os^DvPX"
 
 
 class Pairs(NamedTuple):
-  """Cases under two runs."""
+  """The Dice of the same cases under two runs."""
 
   labels: tuple[str, ...]  # [N]
-  ids: tuple[str, ...]  # [N], an image several times where several seeds tested it
+  ids: tuple[str, ...]  # [N]; an id comes several times where several seeds tested it
   reference: np.ndarray  # [N], Dice
   other: np.ndarray  # [N], Dice
 
@@ -32,8 +33,8 @@ class Difference(NamedTuple):
   num_images: int
 
 
-def compare(runs: Sequence[Run]) -> list[Picture]:
-  """Returns the scatter of the reference against the best run that has its test cases, or nothing.
+def compare(runs: Sequence[RunFiles]) -> list[ReportFigure]:
+  """Returns a scatter plot of the reference and the best run with the same test cases, if any.
 
   The reference is the first run with 'fixed' in its name, else the first run.
 
@@ -55,16 +56,17 @@ def compare(runs: Sequence[Run]) -> list[Picture]:
   )
   caption = (
     f"Dice of {other.name} against {reference}: mean difference {change.mean:+.4f}{between}"
-    f" over {change.num_images} pictures. The seeds of a picture are averaged first; the interval"
-    " is over pictures, and says nothing of what another split would change."
+    f" over {change.num_images} images. Where several seeds test an image, their differences are"
+    " averaged first. The interval is over images: it does not cover what another split would"
+    " change."
   )
   above = np.mean(found.other > found.reference)
-  alt = f"Scatter of {len(found.ids)} cases, {100 * above:.0f} % of them above the identity line."
-  return [picture("paired", _figure(found, reference, other.name), alt, caption)]
+  alt = f"Scatter plot of {len(found.ids)} cases, {100 * above:.0f} % above the identity line."
+  return [report_figure("paired", _figure(found, reference, other.name), alt, caption)]
 
 
 def pairs(
-  reference: dict[tuple[str, str], Case], other: dict[tuple[str, str], Case]
+  reference: dict[tuple[int, str], CaseScore], other: dict[tuple[int, str], CaseScore]
 ) -> Pairs | None:
   """Returns the cases under both runs; None where the seeds they share have different test cases.
 
@@ -100,9 +102,9 @@ def difference(found: Pairs) -> Difference:
   return Difference(mean, mean - margin, mean + margin, count)
 
 
-def _score(run: Run) -> float:
-  mean = run.metrics.get("dice", {}).get("mean")
-  return -np.inf if mean is None else mean
+def _score(run: RunFiles) -> float:
+  metric = run.metrics.get("dice")
+  return -np.inf if metric is None or metric.mean is None else metric.mean
 
 
 def _figure(found: Pairs, reference: str, other: str) -> Figure:
@@ -110,9 +112,9 @@ def _figure(found: Pairs, reference: str, other: str) -> Figure:
   axes = figure.subplots()
   axes.plot((0, 1), (0, 1), color="0.4", linewidth=1)
   labels = np.array(found.labels)
-  for place, label in enumerate(dict.fromkeys(found.labels)):
+  for n, label in enumerate(dict.fromkeys(found.labels)):
     chosen = labels == label
-    marker, colour = _MARKERS[place % len(_MARKERS)], COLOURS[place % len(COLOURS)]
+    marker, colour = _MARKERS[n % len(_MARKERS)], COLOURS[n % len(COLOURS)]
     look: Any = {"s": 12, "c": colour, "marker": marker, "alpha": 0.5, "lw": 0, "label": label}
     axes.scatter(found.reference[chosen], found.other[chosen], **look)
   axes.set(

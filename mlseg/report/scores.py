@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from mlseg.report.tables import Cell, Table
-from mlseg.workdir.run_files import Run
+from mlseg.report.tables import Table, TableCell
+from mlseg.workdir.run_files import RunFiles
 
-# Name in `results.json`, heading, what the value is multiplied by, and whether less is better.
+# Name in `results.json`, heading, factor of the value, and whether less is better.
 _COLUMNS = (
   ("dice", "Dice", 100.0, False),
   ("dice_with_background", "Dice, all classes", 100.0, False),
@@ -21,40 +21,40 @@ _COLUMNS = (
 )
 
 
-def table(runs: Sequence[Run]) -> Table:
-  """Returns a row per run, the best of each column marked.
+def table(runs: Sequence[RunFiles]) -> Table:
+  """Returns a row per run, with the best of each column marked.
 
-  Runs that were tested on different cases say so in a column of their own, and the best is marked
-  among those of the same cases: scores of different cases say little about which run is better.
+  Where runs were tested on different cases, a column tells these apart by a letter, and the best is
+  marked among runs of one letter: scores on different cases cannot be compared.
   """
   columns = [c for c in _COLUMNS if any(_mean(run, c[0]) is not None for run in runs)]
   sets = _test_sets(runs)
   several = len(set(sets)) > 1
   best = {key: _best(runs, sets, key, less) for key, _, _, less in columns}
   rows = []
-  for place, run in enumerate(runs):
-    cells = [Cell(run.name), Cell(str(len(run.seeds)))]
+  for n, run in enumerate(runs):
+    cells = [TableCell(run.name), TableCell(str(len(run.seeds)))]
     if several:
-      cells.append(Cell(sets[place]))
+      cells.append(TableCell(sets[n]))
     for key, _, factor, _ in columns:
-      cells.append(Cell(_text(run, key, factor), best=place in best[key]))
+      cells.append(TableCell(_text(run, key, factor), best=n in best[key]))
     rows.append(tuple(cells))
   header = ("run", "seeds", *(["test cases"] if several else []), *(c[1] for c in columns))
   note = (
-    "Mean ± standard deviation over seeds, of the test cases, in percent. Scores are of the"
-    " foreground, which is every class but the first, unless of all classes; of each picture, then"
-    " averaged, unless pooled: of all pixels at once. HD95 is a distance: less is better. Accuracy"
-    " and AUC are of the diagnosis."
+    "Mean ± standard deviation over seeds, on the test cases, in percent. Scores are means over the"
+    " foreground classes, which are all but the first, unless the heading says all classes. They"
+    " are computed for each image, then averaged; pooled ones are computed from all pixels at once."
+    " HD95 is a distance: less is better. Accuracy and AUC are of the diagnosis."
   )
   if several:
     note += (
-      " Rows of different letters were tested on different cases, and are not to be compared: the"
-      " best is marked among rows of one letter."
+      " Runs of different letters were tested on different cases and cannot be compared: the best"
+      " is marked among runs of one letter."
     )
   return Table("Scores", header, tuple(rows), note)
 
 
-def _test_sets(runs: Sequence[Run]) -> list[str]:
+def _test_sets(runs: Sequence[RunFiles]) -> list[str]:
   """Returns a letter or number for the test cases of each run."""
   known: list[object] = []
   for run in runs:
@@ -64,34 +64,34 @@ def _test_sets(runs: Sequence[Run]) -> list[str]:
   return [names[known.index(_cases(run))] for run in runs]
 
 
-def _cases(run: Run) -> object:
-  """Returns the test cases by seed, which for other numbers of seeds are told by the first."""
+def _cases(run: RunFiles) -> object:
+  """Returns the test cases of the first seed, which stand for those of all seeds."""
   if run.split is None:
     return None
   return next(iter(run.split.parts.values()), {}).get("test")
 
 
-def _best(runs: Sequence[Run], sets: Sequence[str], key: str, less: bool) -> set[int]:
-  """Returns the places of the best runs, one of each test set of more than one run."""
+def _best(runs: Sequence[RunFiles], sets: Sequence[str], key: str, less: bool) -> set[int]:
+  """Returns the indices of the best runs for each test set that several runs share."""
   best = set()
   for name in set(sets):
     scored = [
-      (value, place)
-      for place, run in enumerate(runs)
-      if sets[place] == name and (value := _mean(run, key)) is not None
+      (value, n)
+      for n, run in enumerate(runs)
+      if sets[n] == name and (value := _mean(run, key)) is not None
     ]
     if len(scored) > 1:
       top = (min if less else max)(value for value, _ in scored)
-      best |= {place for value, place in scored if value == top}
+      best |= {n for value, n in scored if value == top}
   return best
 
 
-def _mean(run: Run, key: str) -> float | None:
-  return run.metrics.get(key, {}).get("mean")
+def _mean(run: RunFiles, key: str) -> float | None:
+  return run.metrics[key].mean if key in run.metrics else None
 
 
-def _text(run: Run, key: str, factor: float) -> str:
+def _text(run: RunFiles, key: str, factor: float) -> str:
   if (mean := _mean(run, key)) is None:
     return "–"
-  std = run.metrics[key]["std"]
+  std = run.metrics[key].std
   return f"{factor * mean:.2f}" + ("" if std is None else f" ± {factor * std:.2f}")

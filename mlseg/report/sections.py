@@ -1,15 +1,15 @@
-"""The sections of the page, and what each says of how to read it."""
+"""The sections of the page, each with a text on how to read it."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from mlseg.report import audit, diagnosis, outlines, paired, patients, scores, training
 from mlseg.report.cases import CaseGroup
-from mlseg.report.drawing import Picture
+from mlseg.report.drawing import ReportFigure
 from mlseg.report.names import listed
 from mlseg.report.outcome import section as outcome_section
 from mlseg.report.tables import Table
-from mlseg.workdir.run_files import Run
+from mlseg.workdir.run_files import RunFiles
 
 
 class Section(NamedTuple):
@@ -20,12 +20,15 @@ class Section(NamedTuple):
   reading: str  # how to read it
   gaps: str = ""  # what is missing, and why
   tables: tuple[Table, ...] = ()
-  pictures: tuple[Picture, ...] = ()
+  figures: tuple[ReportFigure, ...] = ()
   groups: tuple[CaseGroup, ...] = ()
 
 
 def sections(
-  runs: Sequence[Run], studies: Sequence[Table], loose: Sequence[Run], groups: Sequence[CaseGroup]
+  runs: Sequence[RunFiles],
+  studies: Sequence[Table],
+  loose: Sequence[RunFiles],
+  groups: Sequence[CaseGroup],
 ) -> tuple[Section, ...]:
   """Returns the sections in their order.
 
@@ -47,121 +50,123 @@ def sections(
   )
 
 
-def _cases(runs: Sequence[Run], groups: Sequence[CaseGroup]) -> Section:
+def _cases(runs: Sequence[RunFiles], groups: Sequence[CaseGroup]) -> Section:
   classes = [1 + int(p.truth.max()) for group in groups for p in group.panels]
   return Section(
     "cases",
     "Predictions",
     "The best, the median and the worst test case of the first seed, by the mean Dice of the runs"
-    " shown, among the cases that have something to find. Solid line: truth; dashed line:"
+    " shown, among the cases that have a foreground. Solid line: truth; dashed line:"
     f" prediction. {outlines.key(max(classes, default=0))}".rstrip(),
     _gaps(runs, "examples.npz", lambda run: run.examples is None),
     groups=tuple(groups),
   )
 
 
-def _scores(studies: Sequence[Table], loose: Sequence[Run]) -> Section:
+def _scores(studies: Sequence[Table], loose: Sequence[RunFiles]) -> Section:
   tables = (*studies, *([scores.table(loose)] if loose else []))
-  reading = "Higher is better but for distances and p; ★ marks the best of a column."
+  reading = "Higher is better, except for distances and p; ★ marks the best of a column."
   return Section("scores", "Scores", reading, tables=tables)
 
 
-def _training(runs: Sequence[Run]) -> list[Section]:
+def _training(runs: Sequence[RunFiles]) -> list[Section]:
   gaps = _gaps(runs, "metrics.jsonl", lambda run: not run.records)
   axes = "The vertical axes are the same everywhere."
-  band = "A line is the mean over seeds, and the band around it reaches from the least to the most."
+  band = "A line is the mean over seeds; the band around it spans the range of the seeds."
   return [
     Section(
       "weights",
       "Weights over training",
-      f"How much each loss counted. {band} {axes}",
+      f"The weight of each loss. {band} {axes}",
       gaps,
-      pictures=tuple(training.terms(runs, "weights", "weight")),
+      figures=tuple(training.terms(runs, "weights", "weight")),
     ),
     Section(
       "losses",
       "Losses over training",
       f"Each loss on the training batches, unweighted. {band} {axes}",
       gaps,
-      pictures=tuple(training.terms(runs, "losses", "loss")),
+      figures=tuple(training.terms(runs, "losses", "loss")),
     ),
     Section(
       "learning",
       "Learning curves",
-      f"Dice on the validation cases after each epoch, or the share of right diagnoses. {band}",
+      f"Scores on the validation cases after each epoch. {band}",
       gaps,
-      pictures=tuple(training.learning(runs)),
+      figures=tuple(training.learning(runs)),
     ),
   ]
 
 
-def _diagnoses(runs: Sequence[Run]) -> list[Section]:
-  """Returns the section about whole cases, where any run says something of them."""
+def _diagnoses(runs: Sequence[RunFiles]) -> list[Section]:
+  """Returns the section about diagnoses, where any run has them."""
   tables = tuple(filter(None, map(diagnosis.confusion, runs)))
   if not tables:
     return []
-  text, looks = "How often a case is called what it is.", tuple(diagnosis.looks(runs))
-  if looks:
+  text, figures = "Predicted against true diagnoses.", tuple(diagnosis.saliency(runs))
+  if figures:
     text += (
-      " In the pictures, what spoke for the answer of the first seed, the brighter the more, by"
-      " Grad-CAM and Grad-CAM++ on the network's last features, whose places are coarse; the line"
-      " is the true outline."
+      " The saliency maps show which regions raise the score of the diagnosis that the first seed"
+      " predicts; brighter regions raise it more. They are made by Grad-CAM and Grad-CAM++ from the"
+      " network's last features, so their resolution is coarse. The line is the true outline."
     )
-  return [Section("diagnoses", "Diagnoses", text, tables=tables, pictures=looks)]
+  return [Section("diagnoses", "Diagnoses", text, tables=tables, figures=figures)]
 
 
-def _outcome(runs: Sequence[Run]) -> list[Section]:
-  """Returns the section about one of two labels, where a run has validation diagnoses too."""
+def _outcome(runs: Sequence[RunFiles]) -> list[Section]:
+  """Returns the section about the second of two labels, where a run has validation diagnoses."""
   if (found := outcome_section.outcome(runs)) is None:
     return []
   return [
     Section(
       "outcome",
       "Outcome",
-      "How well the probability of the second label tells who has it. An AUC of 0.5 is chance, and"
-      " an interval that holds it leaves open whether there is anything to tell. The nearer the"
-      " points of a calibration plot are to the diagonal, the more a probability is what it says.",
+      "How well the probability of the second label separates the cases that have it from those"
+      " that do not. An AUC of 0.5 is chance; an interval that contains 0.5 does not rule out"
+      " chance. In a calibration plot, points near the diagonal mean that predicted probabilities"
+      " agree with observed shares.",
       found.gaps,
       found.tables,
-      found.pictures,
+      found.figures,
     )
   ]
 
 
-def _patients(runs: Sequence[Run]) -> list[Section]:
-  """Returns the section about single volumes, where a run has any."""
-  pictures = tuple(patients.pictures(runs))
-  if not pictures:
+def _patients(runs: Sequence[RunFiles]) -> list[Section]:
+  """Returns the section about single volumes, where a run has them."""
+  figures = tuple(patients.figures(runs))
+  if not figures:
     return []
   return [
     Section(
       "patients",
       "Patients",
-      "The slices that count most for an answer, wrong answers among them. Above, outlines of the"
-      " lesion (solid) and of what the network takes for it (dashed), where it gives masks; in the"
-      " middle, what spoke for the answer, the brighter the more, by Grad-CAM; below, how much each"
-      " slice counts. Every patient that was tested is in patients.npz of the run's folder.",
-      pictures=pictures,
+      "Some patients of each run, wrongly predicted ones among them, with the slices that have the"
+      " most attention. Above: outlines of the lesion (solid) and of the predicted lesion"
+      " (dashed), where the network predicts masks. Middle: the saliency map of the predicted"
+      " label, by Grad-CAM; brighter regions count more. Below: the attention of each slice. More"
+      " patients are in patients.npz in the run's folder.",
+      figures=figures,
     )
   ]
 
 
-def _paired(runs: Sequence[Run]) -> Section:
-  pictures = tuple(paired.compare(runs))
+def _paired(runs: Sequence[RunFiles]) -> Section:
+  figures = tuple(paired.compare(runs))
   gaps = _gaps(runs, "cases.csv", lambda run: not run.cases)
-  if not pictures:
-    gaps = f"{gaps} No two runs have the same test cases: there is nothing to compare.".strip()
+  if not figures:
+    gaps = f"{gaps} No two runs have the same test cases, so none are compared.".strip()
   return Section(
     "paired",
     "Case by case",
-    "Each point is a test case under a seed: above the line the best run does better than the"
-    " reference, which is the first run with 'fixed' in its name, else the first.",
+    "Each point is a test case under one seed. Above the line the best run scores higher than the"
+    " reference, which is the first run with 'fixed' in its name, or else the first run.",
     gaps,
-    pictures=pictures,
+    figures=figures,
   )
 
 
-def _data(runs: Sequence[Run]) -> Section:
+def _data(runs: Sequence[RunFiles]) -> Section:
   found = audit.audit(runs)
   gaps = [
     _gaps(runs, "data.csv", lambda run: run.data is None),
@@ -170,14 +175,14 @@ def _data(runs: Sequence[Run]) -> Section:
   return Section(
     "data",
     "Data",
-    "What the scores rest on: how many cases of what kind, how large what is looked for is, and"
-    " whether the test set holds pictures that training has almost seen.",
+    "The data behind the scores: how many cases there are of each label, how large the regions of"
+    " each class are, and whether test images have near-duplicates in the training set.",
     " ".join(filter(None, gaps)),
     found.tables,
-    found.pictures,
+    found.figures,
   )
 
 
-def _gaps(runs: Sequence[Run], name: str, missing: Callable[[Run], bool]) -> str:
+def _gaps(runs: Sequence[RunFiles], name: str, missing: Callable[[RunFiles], bool]) -> str:
   names = [run.name for run in runs if missing(run)]
-  return f"Not shown, for want of {name}: {listed(names)}." if names else ""
+  return f"Not shown, since there is no {name}: {listed(names)}." if names else ""

@@ -1,29 +1,28 @@
 """The tables of a study, from `study.json`, `rows.csv` and `comparisons.csv` in its folder."""
 
-import csv
-import json
 import math
 import pathlib
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from mlseg.report.tables import Cell, Table
+from mlseg.files import read_csv, read_json
+from mlseg.report.tables import Table, TableCell
 
 Row = dict[str, str]
 
 
 class PublishedColumn(NamedTuple):
-  """Where a score is in `rows.csv`, and where in a published table."""
+  """A score in `rows.csv`, and the same score in a published table."""
 
   heading: str
   name: str  # in `rows.csv`
   key: str  # in the published table
-  factor: float = 100.0  # of ours, to the unit of the published one
+  factor: float = 100.0  # by which ours has the unit of the published one
   less: bool = False  # whether less is better
 
 
-# As the paper counts, where a published table does not name its columns.
+# Columns in the paper's convention, for a published table that does not name its columns.
 PUBLISHED = (
   PublishedColumn("Dice", "dice_with_background_pooled", "dice"),
   PublishedColumn("IoU", "iou_with_background_pooled", "iou"),
@@ -33,7 +32,7 @@ PUBLISHED = (
   PublishedColumn("class-balanced Dice", "class_balanced_dice_pooled", "cb_dice"),
 )
 _POOLED = (
-  "Mean over all classes, the background too, from counts summed over the test pictures; mean ±"
+  "Mean over all classes, with the background, from counts summed over the test images; mean ±"
   " standard deviation over seeds, in percent."
 )
 # Heading, the name in `rows.csv`, factor, and whether less is better.
@@ -55,33 +54,33 @@ DIAGNOSIS = (
   ("AUC", "roc_auc", 100.0, False),
 )
 _OF_PIXELS = (
-  "Mean over the foreground's classes, then over the test pictures; mean ± standard deviation over"
+  "Mean over the foreground classes, then over the test images; mean ± standard deviation over"
   " seeds, in percent."
 )
-_OF_CASES = "Of the test pictures; mean ± standard deviation over seeds, in percent."
+_OF_CASES = "On the test images; mean ± standard deviation over seeds, in percent."
 
 
 class _Form(NamedTuple):
-  """Which columns a table of scores has."""
+  """The columns of a table of scores, and its texts."""
 
   columns: tuple[tuple[str, str, float, bool], ...]
-  compared: str  # what the comparisons are of
+  compared: str  # the score that is compared
   note: str
 
 
 def tables(folder: pathlib.Path) -> list[Table]:
-  """Returns the tables for each combination of the labels of all axes but the last.
+  """Returns the tables of the study in a folder, as `make_tables` does.
 
-  One of the foreground, with the comparisons; one as the paper counts, with its numbers; one of the
-  diagnosis, with the comparisons: those of which there is something to say.
+  Raises:
+    UserError: a file is missing or damaged.
   """
-  study = json.loads((folder / "study.json").read_text())
+  study = read_json(folder / "study.json")
   diagnosis = folder / "accuracy_comparisons.csv"
   return make_tables(
     study,
-    _read(folder / "rows.csv"),
-    _read(folder / "comparisons.csv"),
-    _read(diagnosis) if diagnosis.exists() else (),
+    read_csv(folder / "rows.csv"),
+    read_csv(folder / "comparisons.csv"),
+    read_csv(diagnosis) if diagnosis.exists() else (),
   )
 
 
@@ -91,26 +90,37 @@ def make_tables(
   comparisons: Sequence[Row],
   of_diagnosis: Sequence[Row] = (),
 ) -> list[Table]:
-  """Returns the tables of what `study.json`, `rows.csv` and the files of comparisons hold."""
+  """Returns the tables for each combination of the labels of all axes but the last.
+
+  Each combination has up to three tables: the foreground, with the comparisons; the paper's
+  convention, with the paper's numbers; the diagnosis, with the comparisons. A table for which no
+  cell has scores is left out.
+
+  Args:
+    study: of `study.json`.
+    rows: of `rows.csv`.
+    comparisons: of `comparisons.csv`.
+    of_diagnosis: of `accuracy_comparisons.csv`.
+  """
   outer = study["axes"][:-1]
   made: list[Table] = []
-  nothing = ""  # of combinations of which no cell is complete
+  incomplete = ""  # words on combinations of which no cell is complete
   for key in dict.fromkeys(tuple(c["labels"][axis] for axis in outer) for c in study["cells"]):
-    place = dict(zip(outer, key, strict=True))
-    cells = [cell for cell in study["cells"] if place.items() <= cell["labels"].items()]
-    own = [_at(place, several) for several in (rows, comparisons, of_diagnosis)]
+    labels = dict(zip(outer, key, strict=True))
+    cells = [cell for cell in study["cells"] if labels.items() <= cell["labels"].items()]
+    own = [_at(labels, several) for several in (rows, comparisons, of_diagnosis)]
     if not own[0]:
-      nothing += _gaps(cells)
+      incomplete += _gaps(cells)
       continue
     title = ", ".join([study["name"], *key])
     tables = _combination(title, study, [c["labels"][study["axes"][-1]] for c in cells], own)
     made += [table._replace(note=table.note + _gaps(cells)) for table in tables[:1]] + tables[1:]
-  return [table._replace(note=table.note + nothing) for table in made[:1]] + made[1:]
+  return [table._replace(note=table.note + incomplete) for table in made[:1]] + made[1:]
 
 
-def _at(place: dict[str, str], rows: Sequence[Row]) -> list[Row]:
+def _at(labels: dict[str, str], rows: Sequence[Row]) -> list[Row]:
   """Returns the rows with these labels."""
-  return [row for row in rows if place.items() <= row.items()]
+  return [row for row in rows if labels.items() <= row.items()]
 
 
 def _combination(
@@ -168,28 +178,31 @@ def _scores(
     header += ["p, seeds"] if with_seeds else []
   body = []
   for label, found in rows.items():
-    cells = [Cell(label), Cell(str(len(found)))]
+    cells = [TableCell(label), TableCell(str(len(found)))]
     for _, name, factor, _ in columns:
-      cells.append(Cell(_mean(found, name, factor), best[name] == label))
+      cells.append(TableCell(_mean(found, name, factor), best[name] == label))
     if tests:
       cells += _test_cells(tests.get(label), with_seeds)
     body.append(tuple(cells))
   note = form.note
   if tests:
     note += (
-      " Δ with its interval is over groups of near-duplicate pictures, each the mean over the seeds"
+      " Δ and its interval are over groups of near-duplicate images, each averaged over the seeds"
       " that test it; p, cases: Wilcoxon's signed-rank test over these groups; p, seeds: paired"
-      " t-test over seeds; both after Holm."
+      " t-test over seeds; both after Holm's correction."
     )
   return Table(title, tuple(header), tuple(body), note)
 
 
-def _test_cells(test: Row | None, with_seeds: bool) -> list[Cell]:
+def _test_cells(test: Row | None, with_seeds: bool) -> list[TableCell]:
   if test is None:
-    return [Cell("")] * (3 if with_seeds else 2)
+    return [TableCell("")] * (3 if with_seeds else 2)
   difference, low, high = (100 * float(test[name]) for name in ("difference", "low", "high"))
-  cells = [Cell(f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]"), Cell(p_text(test["p_cases_holm"]))]
-  return [*cells, Cell(p_text(test["p_seeds_holm"]))] if with_seeds else cells
+  cells = [
+    TableCell(f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]"),
+    TableCell(p_text(test["p_cases_holm"])),
+  ]
+  return [*cells, TableCell(p_text(test["p_seeds_holm"]))] if with_seeds else cells
 
 
 def _as_published(
@@ -211,13 +224,13 @@ def _as_published(
   }
   body = []
   for label, found in rows.items():
-    cells = [Cell(label)]
+    cells = [TableCell(label)]
     for column in columns:
       is_there = label in with_score[column]
       text = _mean(found, column.name, column.factor) if is_there else "–"
       if entry := theirs.get(label, {}).get(column.key):
         text += f" ({entry['mean']:.2f})"
-      cells.append(Cell(text, best.get(column) == label))
+      cells.append(TableCell(text, best.get(column) == label))
     body.append(tuple(cells))
   suffix = " (paper)" if theirs else ""
   header = (axis, *(column.heading + suffix for column in columns))
@@ -228,11 +241,11 @@ def _as_published(
 
 
 def _gaps(cells: Sequence[dict[str, Any]]) -> str:
-  """Returns what is to be said of cells that have no results."""
+  """Returns in words which cells have no results."""
   failed = [f"{cell['name']} ({cell['failed']})" for cell in cells if "failed" in cell]
-  open_ = [c["name"] for c in cells if not c["complete"] and "failed" not in c]
+  unfinished = [c["name"] for c in cells if not c["complete"] and "failed" not in c]
   text = f" Failed: {'; '.join(failed)}." if failed else ""
-  return text + (f" Not complete: {', '.join(open_)}." if open_ else "")
+  return text + (f" Not complete: {', '.join(unfinished)}." if unfinished else "")
 
 
 def _values(rows: Sequence[Row], name: str) -> list[float]:
@@ -248,14 +261,14 @@ def _best(rows: dict[str, list[Row]], name: str, less: bool) -> str:
 
 
 def _mean(rows: Sequence[Row], name: str, factor: float) -> str:
-  """Returns mean ± sample standard deviation, the latter where there are several seeds."""
+  """Returns mean ± sample standard deviation; of a single seed the value alone."""
   values = [factor * value for value in _values(rows, name)]
   text = f"{statistics.fmean(values):.2f}"
   return f"{text} ± {statistics.stdev(values):.2f}" if len(values) > 1 else text
 
 
 def p_text(value: str) -> str:
-  """Returns a p-value as tables have it.
+  """Returns a p-value as tables show it.
 
   Example:
     >>> p_text("0.0421"), p_text("1.3e-7"), p_text("")
@@ -265,8 +278,3 @@ def p_text(value: str) -> str:
     return ""
   p = float(value)
   return "< 0.001" if p < 0.001 else f"{p:.2f}" if p >= 0.1 else f"{p:.3f}"
-
-
-def _read(path: pathlib.Path) -> list[Row]:
-  with path.open(newline="") as file:
-    return list(csv.DictReader(file))

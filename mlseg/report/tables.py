@@ -1,30 +1,31 @@
-"""Tables as text with marks, and their forms: Markdown here, HTML in the page."""
+"""Tables of text cells with the best marked, and their form in Markdown."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 
-class Cell(NamedTuple):
-  """What stands in one place of a table."""
+class TableCell(NamedTuple):
+  """A cell of a table."""
 
   text: str
-  best: bool = False  # of its column
+  best: bool = False  # whether it is the best of its column
 
 
 class Table(NamedTuple):
-  """A table: its first column names the rows."""
+  """A table; its first column names the rows."""
 
   title: str
   header: tuple[str, ...]
-  rows: tuple[tuple[Cell, ...], ...]
+  rows: tuple[tuple[TableCell, ...], ...]
   note: str = ""  # how to read it
 
 
 def to_markdown(table: Table) -> str:
-  r"""Returns header and rows in Markdown, the best of a column in bold.
+  r"""Returns header and rows in Markdown, with the best of a column in bold.
 
   Example:
-    >>> print(to_markdown(Table("t", ("run", "Dice"), ((Cell("a|b"), Cell("71.2", True)),))))
+    >>> rows = ((TableCell("a|b"), TableCell("71.2", best=True)),)
+    >>> print(to_markdown(Table("t", ("run", "Dice"), rows)))
     | run | Dice |
     |---|---:|
     | a\|b | **71.2** |

@@ -1,4 +1,4 @@
-"""The figures that set the training of several runs side by side."""
+"""Figures that compare several runs over training: losses, weights and validation scores."""
 
 from collections.abc import Sequence
 
@@ -7,15 +7,15 @@ from matplotlib.figure import Figure
 
 from mlseg.report import curves
 from mlseg.report.curves import Band
-from mlseg.report.drawing import COLOURS, Picture, picture
+from mlseg.report.drawing import COLOURS, ReportFigure, report_figure
 from mlseg.report.names import file_name, listed, wrapped
-from mlseg.workdir.run_files import Run
+from mlseg.workdir.run_files import RunFiles
 
-_SIZE = (3.6, 2.5)  # inches, of one small panel
+_SIZE = (3.6, 2.5)  # inches, of one small figure
 
 
-def terms(runs: Sequence[Run], field: str, label: str) -> list[Picture]:
-  """Returns a small panel per run, all with the same axes and the same colour for a loss.
+def terms(runs: Sequence[RunFiles], field: str, label: str) -> list[ReportFigure]:
+  """Returns a small figure per run, all with the same axes and the same colours of losses.
 
   Args:
     runs: those without `metrics.jsonl` are left out.
@@ -34,39 +34,40 @@ def terms(runs: Sequence[Run], field: str, label: str) -> list[Picture]:
     )
     for upper in (False, True)
   }
-  pictures = []
-  for place, (name, one) in enumerate(bands.items(), start=1):
+  figures = []
+  for number, (name, one) in enumerate(bands.items(), start=1):
     figure = curves.curves(
       one, label, wrapped(name, 44), size=_SIZE, styles=styles, large=large, limits=limits
     )
     alt = f"{field.capitalize()} over training of {name}: {_in_words(one)}."
-    caption = f"{name}; at the end {_at_end(one)}."
-    pictures.append(picture(file_name(field, place, name), figure, alt, caption))
-  return pictures
+    caption = f"{name}. At the end: {_at_end(one)}."
+    figures.append(report_figure(file_name(field, number, name), figure, alt, caption))
+  return figures
 
 
-def learning(runs: Sequence[Run]) -> list[Picture]:
-  """Returns the validation Dice of all runs by epoch; accuracy and AUC of those that diagnose.
+def learning(runs: Sequence[RunFiles]) -> list[ReportFigure]:
+  """Returns the validation Dice of all runs by epoch; of runs that diagnose accuracy and AUC too.
 
-  There are at most as many runs to a picture as there are colours; the others lie behind in grey.
+  A figure has at most as many runs in colour as there are colours; the others are grey.
   """
   words = {"dice": "Dice", "accuracy": "accuracy", "auc": "AUC"}
   return [made for score, word in words.items() for made in _learning_of(runs, score, word)]
 
 
-def _learning_of(runs: Sequence[Run], score: str, word: str) -> list[Picture]:
+def _learning_of(runs: Sequence[RunFiles], score: str, word: str) -> list[ReportFigure]:
   bands = {run.name: band for run in runs if len((band := _validation(run, score)).epochs)}
   names = list(bands)
   count = -(-len(names) // len(COLOURS))
-  pictures = []
-  for place, group in enumerate(np.array_split(np.arange(len(names)), count) if names else []):
+  figures = []
+  groups = np.array_split(np.arange(len(names)), count) if names else []
+  for number, group in enumerate(groups, start=1):
     chosen = [names[i] for i in group]
     grey = "; the other runs in grey" if len(chosen) < len(names) else ""
     alt = f"Validation {word} over training: {_in_words({n: bands[n] for n in chosen})}{grey}."
     caption = f"Validation {word} of {listed(chosen, 3)}{grey}."
-    name = f"learning-{place + 1}" if score == "dice" else f"learning-{score}-{place + 1}"
-    pictures.append(picture(name, _learning(bands, chosen, word), alt, caption))
-  return pictures
+    name = f"learning-{number}" if score == "dice" else f"learning-{score}-{number}"
+    figures.append(report_figure(name, _learning(bands, chosen, word), alt, caption))
+  return figures
 
 
 def _learning(bands: dict[str, Band], chosen: Sequence[str], word: str) -> Figure:
@@ -75,8 +76,8 @@ def _learning(bands: dict[str, Band], chosen: Sequence[str], word: str) -> Figur
   for name, one in bands.items():
     if name not in chosen:
       axes.plot(one.epochs, one.mean, color="0.75", linewidth=1)
-  for place, name in enumerate(chosen):
-    curves.draw(axes, bands[name], place, wrapped(name, 48))
+  for n, name in enumerate(chosen):
+    curves.draw(axes, bands[name], n, wrapped(name, 48))
   limits = curves.limits_of(list(bands.values()))
   axes.set(xlabel="epoch", ylabel=f"{word}, validation", ylim=limits)
   axes.grid(alpha=0.3)
@@ -84,13 +85,13 @@ def _learning(bands: dict[str, Band], chosen: Sequence[str], word: str) -> Figur
   return figure
 
 
-def _validation(run: Run, score: str) -> Band:
+def _validation(run: RunFiles, score: str) -> Band:
   records = [record for record in run.records or () if score in record.get("validation", ())]
   return curves.band(records, lambda record: record["validation"][score])
 
 
 def _in_words(bands: dict[str, Band]) -> str:
-  """Returns where each line starts and ends, for those who cannot see it."""
+  """Returns in words where each line starts and ends, for those who cannot see it."""
   return "; ".join(
     f"{name.replace('_', ' ')} from {one.mean[0]:.3g} to {one.mean[-1]:.3g}"
     for name, one in bands.items()

@@ -1,4 +1,4 @@
-"""From folders of runs to the folder of a report, which is there as a whole or not at all."""
+"""Writes the report of the runs below some folders, as a whole or not at all."""
 
 import pathlib
 import shutil
@@ -6,11 +6,12 @@ import tempfile
 from collections.abc import Sequence
 
 from mlseg.errors import UserError
+from mlseg.files import reading
 from mlseg.report import drawing, study
 from mlseg.report.find_runs import find
 from mlseg.report.page import MARK, Page, page
 from mlseg.report.tables import Table
-from mlseg.workdir.run_files import damage, read
+from mlseg.workdir.run_files import read
 
 
 def report(workdirs: Sequence[pathlib.Path], out: pathlib.Path) -> pathlib.Path:
@@ -18,10 +19,10 @@ def report(workdirs: Sequence[pathlib.Path], out: pathlib.Path) -> pathlib.Path:
 
   Args:
     workdirs: folders of runs, or folders with such folders anywhere below.
-    out: `index.html` and `figures/` go here; a report that is there is replaced.
+    out: the folder of `index.html` and `figures/`; a report that is already there is replaced.
 
   Raises:
-    UserError: no run, a damaged file, or a folder that is not a report.
+    UserError: there is no run, a file is damaged, or `out` holds something else than a report.
   """
   _check_out(out)
   runs = [read(name, folder) for name, folder in find(workdirs).items()]
@@ -36,26 +37,28 @@ def report(workdirs: Sequence[pathlib.Path], out: pathlib.Path) -> pathlib.Path:
 
 
 def _study_tables(workdir: pathlib.Path) -> list[Table]:
-  with damage(f"the study in {workdir}"):
+  with reading(f"the study in {workdir}"):
     return study.tables(workdir)
 
 
 def _check_out(out: pathlib.Path) -> None:
-  """Refuses to replace what is not a report, or holds more than one."""
+  """Raises a UserError where a folder is not a report, or holds other files too."""
   if not out.exists() and not out.is_symlink():
     return
   if not out.is_dir() or out.is_symlink():
-    raise UserError(f"--out must be a folder, and {out} is none")
+    raise UserError(f"--out must be a folder, which {out} is not")
   names = {path.name for path in out.iterdir()}
   index = out / "index.html"
   if names and (not index.is_file() or MARK not in index.read_text(errors="replace")[:1000]):
-    raise UserError(f"--out must be new, empty or an older report, and {out} is none of them")
+    raise UserError(
+      f"--out must be a new folder, an empty one or an older report, which {out} is not"
+    )
   if more := sorted(names - {"index.html", "figures"}):
-    raise UserError(f"--out is replaced as a whole, and {out} holds {more[0]} beside a report")
+    raise UserError(f"--out would be replaced as a whole, but {out} also holds {more[0]}")
 
 
 def _write(made: Page, out: pathlib.Path) -> None:
-  """Writes to a folder beside its place, and renames it when it is whole."""
+  """Writes to a temporary folder beside `out`, and renames it when it is complete."""
   try:
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
     parent = pathlib.Path(tempfile.mkdtemp(dir=out.absolute().parent, prefix=".report-"))
@@ -65,9 +68,9 @@ def _write(made: Page, out: pathlib.Path) -> None:
     new, old = parent / "new", parent / "old"
     (new / "figures").mkdir(parents=True)
     (new / "index.html").write_text(made.html, encoding="utf-8")
-    for picture in made.pictures:
-      (new / "figures" / f"{picture.name}.svg").write_bytes(picture.svg)
-      (new / "figures" / f"{picture.name}.png").write_bytes(picture.png)
+    for figure in made.figures:
+      (new / "figures" / f"{figure.name}.svg").write_bytes(figure.svg)
+      (new / "figures" / f"{figure.name}.png").write_bytes(figure.png)
     if out.exists():
       out.rename(old)
     new.rename(out)

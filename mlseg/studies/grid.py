@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from mlseg.errors import UserError, require, unknown
-from mlseg.recipe import parse
+from mlseg.recipe import find, parse
 
 _NEEDED = ("name", "config", "axes")
 _OPTIONAL = ("seeds", "settings", "cells", "reference", "published")
@@ -49,6 +49,7 @@ def of_flags(
   Raises:
     UserError: a recipe, variant, key or value is not right.
   """
+  path = find.find(path)
   names = [None] if variants is None else _variants(path, variants)
   settings = [_axis(text) for text in axes]
   cells = []
@@ -80,6 +81,7 @@ def of_study(path: str, overrides: Sequence[str]) -> Grid:
   Raises:
     UserError: the file, its recipe, a key or a value is not right.
   """
+  path = find.find(path)
   study = _read_study(path)
   recipe = str(pathlib.Path(path).parent / study["config"])
   common = dict(study.get("settings", {}))

@@ -1,37 +1,37 @@
-"""What a study leaves beside its cells: rows by cell and seed, scores by case, and tests."""
+"""The tables of a study: rows by cell and seed, scores by case, and comparisons of methods."""
 
-import json
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from mlseg.files import Row, read_csv, to_csv, to_json, write_file
+from mlseg.files import Row, to_csv, to_json, write_file
 from mlseg.metrics.statistics import Comparison, compare
 from mlseg.studies.grid import Cell, Grid
+from mlseg.workdir import case_table, data_table, diagnosis_table, results_file, split_file
 
 
 class Score(NamedTuple):
-  """What a case scores."""
+  """A score of a single test case."""
 
   name: str
-  file: str  # of a run, that says it
-  read: Callable[[pathlib.Path], dict[tuple[str, str], float]]  # by seed and case
+  file: str  # of a run, that has it
+  read: Callable[[pathlib.Path], dict[tuple[int, str], float]]  # of a run's folder: by seed and id
   prefix: str  # of the name of the comparisons' file
 
 
 def write(grid: Grid, complete: Sequence[Cell], workdir: pathlib.Path, failures: Mapping) -> None:
-  """Writes `study.json`, `rows.csv`, and of what is scored in cases their scores and comparisons.
+  """Writes `study.json`, `rows.csv`, and the scores of single test cases with their comparisons.
 
   These are `dice.csv` and `comparisons.csv`, and where cells diagnose, `accuracy.csv` and
   `accuracy_comparisons.csv`.
 
   Args:
-    grid: all cells.
-    complete: those that have results.
-    workdir: the folder of all.
-    failures: by the name of a cell that failed, why.
+    grid: the study, with all its cells.
+    complete: the cells that have results.
+    workdir: the study's folder, in which each cell has a folder of its name.
+    failures: by the name of a cell that failed, the reason.
   """
   axes = list(grid.cells[0].labels)
   done = {cell.name for cell in complete}
@@ -60,9 +60,9 @@ def seed_rows(cells: Iterable[Cell], workdir: pathlib.Path) -> list[Row]:
   """Returns a row per cell and seed: labels, seed, and every metric of `results.json`."""
   rows = []
   for cell in cells:
-    content = json.loads((workdir / cell.name / "results.json").read_text())
-    for place, seed in enumerate(content["seeds"]):
-      scores = {name: entry["per_seed"][place] for name, entry in content["metrics"].items()}
+    results = results_file.read(workdir / cell.name)
+    for n, seed in enumerate(results.seeds):
+      scores = {name: metric.per_seed[n] for name, metric in results.metrics.items()}
       rows.append({**cell.labels, "seed": seed, **scores})
   return rows
 
@@ -79,13 +79,15 @@ def score_rows(cells: Sequence[Cell], workdir: pathlib.Path, score: Score) -> li
     folder = workdir / cell.name
     if not (folder / score.file).exists():
       continue
-    group_of = {row["id"]: row["group"] for row in read_csv(folder / "data.csv")}
-    leaks = _leaks(folder / "split.json")
-    for (seed, name), value in score.read(folder / score.file).items():
-      key = (*(cell.labels[axis] for axis in outer), seed, name)
+    data = data_table.read(folder)
+    groups = range(len(data.ids)) if data.groups is None else data.groups
+    group_of = dict(zip(data.ids, groups, strict=True))
+    leaks = _leaks(split_file.read(folder))
+    for (seed, name), value in score.read(folder).items():
+      key = (*(cell.labels[axis] for axis in outer), str(seed), name)
       start: Row = {axis: cell.labels[axis] for axis in outer}
       start |= {
-        "seed": int(seed),
+        "seed": seed,
         "id": name,
         "group": group_of[name],
         "leak": int((seed, name) in leaks),
@@ -94,54 +96,53 @@ def score_rows(cells: Sequence[Cell], workdir: pathlib.Path, score: Score) -> li
   return list(table.values())
 
 
-def _leaks(path: pathlib.Path) -> set[tuple[str, str]]:
-  """Returns seed and name of the test cases that have a near-duplicate in the training part."""
-  content = json.loads(path.read_text())
+def _leaks(split: split_file.SavedSplit) -> set[tuple[int, str]]:
+  """Returns seed and id of the test cases that have a near-duplicate in the training part."""
   twins: dict[str, set[str]] = {}
-  for first, second, _ in content["near_duplicates"]:
+  for first, second, _ in split.near_duplicates:
     twins.setdefault(first, set()).add(second)
     twins.setdefault(second, set()).add(first)
   return {
     (seed, name)
-    for seed, parts in content["seeds"].items()
+    for seed, parts in split.parts.items()
     for name in parts["test"]
     if not twins.get(name, set()).isdisjoint(parts["train"])
   }
 
 
-def _foreground_dice(path: pathlib.Path) -> dict[tuple[str, str], float]:
-  """Returns by seed and case the mean Dice over classes without the first, the background."""
-  values: dict[tuple[str, str], list[float]] = {}
-  for row in read_csv(path):
-    values.setdefault((row["seed"], row["id"]), []).append(float(row["dice"]))
-  return {key: float(np.mean(dice[1:])) for key, dice in values.items()}
+def _foreground_dice(folder: pathlib.Path) -> dict[tuple[int, str], float]:
+  """Returns by seed and id the mean Dice over the classes but the background."""
+  scores = case_table.foreground_scores(case_table.read(folder))
+  return {key: score.dice for key, score in scores.items()}
 
 
-def _correct(path: pathlib.Path) -> dict[tuple[str, str], float]:
-  """Returns by seed and case 1 where the predicted diagnosis is the true one, else 0."""
-  return {
-    (row["seed"], row["id"]): float(row["label"] == row["predicted"]) for row in read_csv(path)
-  }
+def _correct(folder: pathlib.Path) -> dict[tuple[int, str], float]:
+  """Returns by seed and id 1 where the predicted diagnosis is the true one, else 0."""
+  diagnoses = diagnosis_table.predictions(diagnosis_table.read(folder))
+  return {key: float(true == predicted) for key, (true, predicted) in diagnoses.items()}
 
 
 SCORES = (
-  Score("dice", "cases.csv", _foreground_dice, ""),
-  Score("accuracy", "diagnoses.csv", _correct, "accuracy_"),
+  Score("dice", case_table.NAME, _foreground_dice, ""),
+  Score("accuracy", diagnosis_table.NAME, _correct, "accuracy_"),
 )
 
 
 def comparison_rows(scores: Sequence[Row], axes: Sequence[str], reference: str | None) -> list[Row]:
-  """Returns a row per label of the last axis, compared with the reference in the same cases.
+  """Returns a row per label of the last axis, compared with the reference on the same cases.
 
-  Two ways to see it. Over cases: the models as they are, on other pictures; a unit is a group of
-  near-duplicates, with the mean of its cases over the seeds that test them; Wilcoxon's signed-rank
-  test. Over seeds: other starts, orders and splits too; a unit is the mean of a seed's test cases;
-  the paired t-test. Holm's correction is over the labels.
+  There are two comparisons:
+  - Over cases: would the trained models differ on other images? A unit is a group of
+    near-duplicates, with the mean of its cases over the seeds that test them; the test is
+    Wilcoxon's signed-rank test.
+  - Over seeds: would the methods differ under other initial values, orders and splits? A unit is
+    the mean over a seed's test cases; the test is the paired t-test.
+  Holm's correction is over the labels.
 
   Args:
     scores: from `score_rows`, numbers as text or not.
-    axes: of the grid.
-    reference: a label of the last axis; None: no comparison.
+    axes: names of the grid's axes.
+    reference: a label of the last axis; None: there is no comparison.
   """
   outer, fixed = list(axes[:-1]), {*axes, "seed", "id", "group", "leak"}
   tables: dict[tuple[str, ...], list[Row]] = {}
@@ -155,10 +156,10 @@ def comparison_rows(scores: Sequence[Row], axes: Sequence[str], reference: str |
       continue
     by_case = _compare(table, labels, "group", reference)
     by_seed = _compare(table, labels, "seed", reference)
-    over_seeds = {test.first: _seed_part(test) for test in by_seed}  # none of a single seed
+    over_seeds = {test.first: _seed_part(test) for test in by_seed}  # empty for a single seed
     for test in by_case:
-      place = dict(zip(outer, key, strict=True)) | {axes[-1]: test.first}
-      rows.append(place | _case_part(test) | over_seeds.get(test.first, {}))
+      cell = dict(zip(outer, key, strict=True)) | {axes[-1]: test.first}
+      rows.append(cell | _case_part(test) | over_seeds.get(test.first, {}))
   return rows
 
 

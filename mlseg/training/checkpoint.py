@@ -58,25 +58,25 @@ def _mixed(words: jax.Array) -> jax.Array:
   return words ^ (words >> 16)
 
 
-def digest(arrays: dict[str, jax.Array], num_members: int) -> jax.Array:
-  """Returns 64 bits that depend on name, place and value of every entry, [2] uint32.
+def digest(arrays: dict[str, jax.Array], num_models: int) -> jax.Array:
+  """Returns 64 bits that depend on name, position and value of every entry, [2] uint32.
 
-  A sum of whole numbers: the same whatever devices hold which part, and cheap on all of them.
+  It is a sum of integers, so it does not depend on which device holds which part.
 
   Args:
-    arrays: [members, ...] each.
-    num_members: how many of the members count.
+    arrays: [models, ...] each.
+    num_models: how many of the models count.
   """
   sums = [
-    _sums(words, zlib.crc32(name.encode()), num_members)
+    _sums(words, zlib.crc32(name.encode()), num_models)
     for name, words in _joined({name: _words(arrays[name]) for name in sorted(arrays)}).items()
   ]
-  # At the end and at once: a chain of additions compiles in a time that grows as its square.
+  # One sum over all: a chain of additions compiles in a time that grows as its square.
   return jax.lax.optimization_barrier(jnp.stack(sums)).sum(axis=0, dtype=jnp.uint32)
 
 
 def _joined(arrays: dict[str, jax.Array]) -> dict[str, jax.Array]:
-  """Returns the small arrays as one, [members, ...]: each array more takes time to compile."""
+  """Returns the arrays with the small ones joined: each array takes time to compile."""
   small = [name for name, array in arrays.items() if math.prod(array.shape[1:]) <= _SMALL]
   rest = {name: array for name, array in arrays.items() if name not in small}
   if not small:
@@ -85,15 +85,15 @@ def _joined(arrays: dict[str, jax.Array]) -> dict[str, jax.Array]:
   return rest | {" ".join(small): jnp.concatenate(flat, axis=1)}
 
 
-def _sums(words: jax.Array, salt: int, num_members: int) -> jax.Array:
-  """Returns two sums of the hashed words [members, ...] of the members that count, [2] uint32."""
-  place = jnp.zeros(words.shape, jnp.uint32)
+def _sums(words: jax.Array, salt: int, num_models: int) -> jax.Array:
+  """Returns two sums of the hashed words [models, ...] of the models that count, [2] uint32."""
+  position = jnp.zeros(words.shape, jnp.uint32)
   for axis, size in enumerate(words.shape):
-    place = place * size + jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
-  place = _mixed(place + jnp.uint32(salt))
-  counts = jax.lax.broadcasted_iota(jnp.int32, words.shape, 0) < num_members
+    position = position * size + jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
+  position = _mixed(position + jnp.uint32(salt))
+  counts = jax.lax.broadcasted_iota(jnp.int32, words.shape, 0) < num_models
   hashed = [
-    jnp.where(counts, _mixed(words ^ (place * jnp.uint32(factor))), 0).sum(dtype=jnp.uint32)
+    jnp.where(counts, _mixed(words ^ (position * jnp.uint32(factor))), 0).sum(dtype=jnp.uint32)
     for factor in (0x9E3779B1, 0x7FEB352D)
   ]
   return jnp.stack(hashed)
@@ -102,34 +102,34 @@ def _sums(words: jax.Array, salt: int, num_members: int) -> jax.Array:
 class Checkpoints:
   """The checkpoints of a group of models, newest last; the last two are kept.
 
-  Every process writes what its devices hold, and reads what they shall hold: a run may go on with
-  another number of devices or processes, and with another number of models that only fill up the
-  mesh. Saving goes on in the background; a process that is killed meanwhile leaves a temporary
-  folder that is never taken for a checkpoint.
+  Every process writes and reads the parts that its devices hold, so a run may go on with another
+  number of devices or processes, and with another number of models that only fill up the mesh.
+  Saving goes on in the background. A process that is killed meanwhile leaves a temporary folder,
+  which is never read as a checkpoint.
 
   Args:
-    folder: where they are; made if it is missing.
+    folder: of the checkpoints; made if it is missing.
     like: a state of the group: shapes, types and, where there are several devices, shardings. Its
       arrays have the models as their first axis.
-    num_members: models of the group that count.
+    num_models: models of the group that count.
   """
 
-  def __init__(self, folder: pathlib.Path, like: PyTree, num_members: int):
+  def __init__(self, folder: pathlib.Path, like: PyTree, num_models: int):
     self._folder = folder.resolve()
     self._like = like
     self._names = flatten_names(like)
-    self._num_members = num_members
+    self._num_models = num_models
     options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
     # Named here, or a fresh process could not read the shapes of what another one saved.
     handlers = {name: ocp.StandardCheckpointHandler() for name in ("state", "digest")}
     self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handlers)
-    # Named, because the compiler puts an array without entries anywhere.
-    places = [_as_saved(leaf).sharding for leaf in jax.tree.leaves(like)]
-    where = dict(zip(self._names, places, strict=True)), None
+    # The shardings are given, because the compiler puts an array without entries anywhere.
+    shardings = [_as_saved(leaf).sharding for leaf in jax.tree.leaves(like)]
+    where = dict(zip(self._names, shardings, strict=True)), None
     self._snapshot = jax.jit(self._copied_with_digest, out_shardings=where)
 
   def _copied_with_digest(self, arrays: dict[str, jax.Array]) -> tuple[dict, jax.Array]:
-    return jax.tree.map(jnp.copy, arrays), digest(arrays, self._num_members)
+    return jax.tree.map(jnp.copy, arrays), digest(arrays, self._num_models)
 
   def save(self, step: int, state: PyTree) -> None:
     """Starts to save a copy of a state, whose memory the next step may take, under its number."""
@@ -145,10 +145,10 @@ class Checkpoints:
   def restore(self, say: Callable[[str], None]) -> PyTree | None:
     """Returns the newest state that is intact, or None where nothing was saved yet.
 
-    A damaged checkpoint is moved aside, said, and the one before it is used.
+    A damaged checkpoint is moved aside and reported, and the one before it is used.
 
     Args:
-      say: gets one line per damaged checkpoint.
+      say: is called with one line per damaged checkpoint.
 
     Raises:
       UserError: there are checkpoints, and none of them can be read.
@@ -156,7 +156,7 @@ class Checkpoints:
     steps = sorted(self._manager.all_steps(), reverse=True)
     for step in steps:
       problem, arrays, words = self._read(step)
-      # What one process cannot read, none of them uses.
+      # No process uses a checkpoint that one of them cannot read.
       if sharding.largest(bool(problem)):
         problem = problem or "another process cannot read it"
       else:
@@ -175,7 +175,7 @@ class Checkpoints:
     return None
 
   def _read(self, step: int) -> tuple[str, dict[str, jax.Array], Any]:
-    """Returns what is wrong with a checkpoint, or '', its arrays, and the digest it came with."""
+    """Returns the problem of a checkpoint ('' for none), its arrays, and its saved digest."""
     leaves = jax.tree.leaves(self._like)
     whole = dict(zip(self._names, map(_as_saved, leaves), strict=True))
     like = {name: leaf for name, leaf in whole.items() if leaf.size}  # orbax saves no others
@@ -215,7 +215,7 @@ class Checkpoints:
     return aside
 
   def wait(self) -> None:
-    """Waits until what was started to be saved is safe on disk."""
+    """Waits until every save that was started is complete on disk."""
     self._manager.wait_until_finished()
 
   def close(self) -> None:
@@ -225,7 +225,7 @@ class Checkpoints:
 
 @contextmanager
 def _abandoned_reads_are_quiet() -> Iterator[None]:
-  """Keeps a person from seeing what follows a damaged file inside the storage layer.
+  """Hides the tracebacks that follow a damaged file inside the storage layer.
 
   When one array cannot be read, orbax closes its event loop under the reads of the others, and each
   of them would print a traceback of its own.
@@ -246,13 +246,13 @@ def _abandoned_reads_are_quiet() -> Iterator[None]:
 
 
 def _everywhere(leaf: Any) -> Any:
-  """Returns the place of what all devices of a leaf's mesh hold; None where it has no mesh."""
+  """Returns the sharding of an array that all devices of a leaf's mesh hold, or None."""
   where = getattr(leaf, "sharding", None)
   return sharding.everywhere(where.mesh) if isinstance(where, NamedSharding) else where
 
 
 def _as_saved(leaf: Any) -> jax.ShapeDtypeStruct:
-  """Returns shape, type and place of what is saved of a leaf."""
+  """Returns shape, type and sharding of the array that is saved for a leaf."""
   where = getattr(leaf, "sharding", None)
   if not _is_key(leaf):
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
@@ -261,13 +261,13 @@ def _as_saved(leaf: Any) -> jax.ShapeDtypeStruct:
 
 
 def _empty(leaf: jax.ShapeDtypeStruct) -> jax.Array:
-  """Returns an array without entries, such as a weighting has that compares no gradients."""
+  """Returns an array without entries, as the state of some weightings has."""
   array = np.zeros(leaf.shape, leaf.dtype)
   return jnp.asarray(array) if leaf.sharding is None else sharding.place(array, leaf.sharding)
 
 
 def _check_shapes(saved: Any, like: dict[str, jax.ShapeDtypeStruct]) -> None:
-  """Raises a ValueError where what was saved is of another model."""
+  """Raises a ValueError where the saved arrays belong to another model."""
   found = {name: (tuple(m.shape), np.dtype(m.dtype)) for name, m in dict(saved).items()}
   if set(found) != set(like):
     different = sorted(set(found) ^ set(like))

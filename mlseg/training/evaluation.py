@@ -12,7 +12,7 @@ PyTree = Any
 
 
 class Evaluation(NamedTuple):
-  """What evaluating N cases gives; None is what the network does not say."""
+  """The results for N cases; None where the network has no such output."""
 
   counts: jax.Array | None  # [N, C, 4]: true and false positives, false and true negatives
   losses: dict[str, jax.Array]  # per loss [N]

@@ -12,7 +12,7 @@ from mlseg.data.cases import Cases
 from mlseg.data.splits.grouped import Split
 from mlseg.errors import user_errors
 from mlseg.models import Outputs, gradcam, predictions_of
-from mlseg.models.mask_rcnn.mask_rcnn import Predictions
+from mlseg.models.mask_rcnn import Predictions
 from mlseg.recipe import experiment as recipe_experiment
 from mlseg.recipe import model as recipe_model
 from mlseg.recipe.experiment import Experiment

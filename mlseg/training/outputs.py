@@ -1,7 +1,5 @@
-"""The files that a run leaves: tables of single cases, arrays of some of them, figures, results."""
+"""Writes the files of a trained run: tables of cases, arrays of some of them, figures, results."""
 
-import io
-import json
 import pathlib
 from typing import Any
 
@@ -10,14 +8,52 @@ import numpy as np
 from mlseg.data import padding
 from mlseg.data.cases import Cases
 from mlseg.data.splits.grouped import Split
-from mlseg.files import to_json, write_file
-from mlseg.metrics import dice
+from mlseg.metrics import dice, foreground_dice_per_case
 from mlseg.models import gradcam
 from mlseg.report import plots
-from mlseg.training import case_objects, case_tables, patient_arrays
-from mlseg.training.scoring import MAX_MAPS, SeedScores, shown_places
+from mlseg.training import case_tables, patient_arrays
+from mlseg.training.scoring import MAX_MAPS, SeedScores, shown_indices
+from mlseg.workdir import (
+  attention_table,
+  box_table,
+  case_table,
+  data_table,
+  diagnosis_table,
+  examples_file,
+  patients_file,
+  results_file,
+  saliency_file,
+  split_file,
+)
 
 MAX_EXAMPLES = 200  # of a run, to keep its folder small
+
+
+def write_data(
+  workdir: pathlib.Path,
+  cases: Cases,
+  groups: np.ndarray,
+  pairs: list[tuple[int, int, int]],
+  parts: dict[int, Split],
+) -> None:
+  """Writes `data.csv` and `split.json`, before training.
+
+  Args:
+    workdir: the run's folder.
+    cases: the data set.
+    groups: [N], the same number for cases that a split keeps together.
+    pairs: of near-duplicates: two indices, and the distance of their hashes.
+    parts: the split of each seed.
+  """
+  saved = split_file.SavedSplit(
+    parts={
+      seed: {name: [cases.ids[i] for i in part] for name, part in split._asdict().items()}
+      for seed, split in parts.items()
+    },
+    near_duplicates=[(cases.ids[i], cases.ids[j], int(distance)) for i, j, distance in pairs],
+  )
+  split_file.write(workdir, saved)
+  data_table.write(workdir, case_tables.data_table(cases, groups))
 
 
 def write(
@@ -29,7 +65,7 @@ def write(
 ) -> None:
   """Writes the tables of cases, arrays of some of them, figures, and `results.json` last.
 
-  A network without a head for something leaves no table of it.
+  There is no file about what the network has no head for.
 
   Args:
     workdir: the run's folder.
@@ -41,11 +77,7 @@ def write(
   rows, diagnoses, boxes, attention, validation = [], [], [], [], []
   for seed, result in tested.items():
     test = parts[seed].test
-    if result.counts is not None:
-      more = {} if result.surfaces is None else result.surfaces.metrics
-      if result.objects is not None:
-        more = more | case_objects.of_cases(result.objects)
-      rows += case_tables.case_rows(cases, test, result.counts, more, seed)
+    rows += case_tables.case_rows(cases, test, result, seed)
     if result.probabilities is not None and result.validation is not None:
       diagnoses += case_tables.diagnosis_rows(cases, test, result.probabilities, seed)
       own = parts[seed].validation
@@ -55,31 +87,25 @@ def write(
     boxes += case_tables.box_rows(cases, test, result.boxes, seed)
   seed, first = next(iter(tested.items()))
   if rows:
-    write_file(workdir / "cases.csv", case_tables.to_csv(rows))
-    write_file(workdir / "examples.npz", _packed(_examples(cases, parts[seed].test, first)))
+    case_table.write(workdir, rows)
+    examples_file.write(workdir, _examples(cases, parts[seed].test, first))
   if diagnoses:
-    write_file(workdir / "diagnoses.csv", case_tables.to_csv(diagnoses))
-    write_file(workdir / "validation_diagnoses.csv", case_tables.to_csv(validation))
+    diagnosis_table.write(workdir, diagnoses)
+    diagnosis_table.write(workdir, validation, diagnosis_table.VALIDATION_NAME)
     if attention:
-      write_file(workdir / "attention.csv", case_tables.to_csv(attention))
+      attention_table.write(workdir, attention)
       answers = {seed: _answers(parts[seed].test, result) for seed, result in tested.items()}
-      write_file(workdir / "patients.npz", _packed(patient_arrays.arrays_of(cases, answers)))
+      patients_file.write(workdir, patient_arrays.patients_of(cases, answers))
     elif first.maps is not None:
-      write_file(workdir / "saliency.npz", _packed(_saliency(cases, parts[seed].test, first)))
+      saliency_file.write(workdir, _saliency(cases, parts[seed].test, first))
   if boxes:
-    write_file(workdir / "boxes.csv", case_tables.to_csv(boxes))
+    box_table.write(workdir, boxes)
   plots.plot_run(workdir)
-  write_file(workdir / "results.json", to_json(summary, indent=2) + "\n")  # says: complete
-
-
-def _packed(arrays: dict[str, np.ndarray]) -> bytes:
-  buffer = io.BytesIO()
-  np.savez_compressed(buffer, allow_pickle=False, **arrays)
-  return buffer.getvalue()
+  results_file.write(workdir, summary)
 
 
 def _answers(test: np.ndarray, result: SeedScores) -> patient_arrays.Answers:
-  """Returns what a seed says of volumes."""
+  """Returns what one model predicts of volumes."""
   return patient_arrays.Answers(
     test,
     np.asarray(result.probabilities),
@@ -89,50 +115,38 @@ def _answers(test: np.ndarray, result: SeedScores) -> patient_arrays.Answers:
   )
 
 
-def _examples(cases: Cases, test: np.ndarray, result: SeedScores) -> dict[str, np.ndarray]:
-  """Returns what `examples.npz` holds: the test cases, or as many of them."""
-  places = shown_places(len(test), MAX_EXAMPLES)
-  chosen = test[places]
+def _examples(cases: Cases, test: np.ndarray, result: SeedScores) -> examples_file.Examples:
+  """Returns the test cases, or as many of them as are kept; of a volume one slice."""
+  shown = shown_indices(len(test), MAX_EXAMPLES)
+  chosen = test[shown]
   counts, predictions = np.asarray(result.counts), np.asarray(result.predictions)
-  images, masks, predicted = cases.images[chosen], cases.masks[chosen], predictions[places]
+  images, masks, predicted = cases.images[chosen], cases.masks[chosen], predictions[shown]
   if result.attention is not None:
-    own = result.attention[places]
+    own = result.attention[shown]
     images, masks, predicted = (
       patient_arrays.most_attended(each, own) for each in (images, masks, predicted)
     )
   beyond = masks == padding.IGNORED
-  return {
-    "images": images,
-    "masks": np.where(beyond, 0, masks),
-    "predictions": np.where(beyond, 0, predicted),
-    "ids": np.array([cases.ids[i] for i in chosen]),
-    "dice": dice(counts)[places, 1:].mean(-1),
-  }
+  return examples_file.Examples(
+    images=images,
+    masks=np.where(beyond, 0, masks),
+    predictions=np.where(beyond, 0, predicted),
+    ids=np.array([cases.ids[i] for i in chosen]),
+    dice=foreground_dice_per_case(dice(counts)[shown]),
+  )
 
 
-def _saliency(cases: Cases, test: np.ndarray, result: SeedScores) -> dict[str, np.ndarray]:
-  """Returns what `saliency.npz` holds: maps of some test cases, by `gradcam.METHODS`."""
-  places = shown_places(len(test), MAX_MAPS)
-  chosen = test[places]
-  called = np.asarray(result.probabilities)[places].argmax(-1)
+def _saliency(cases: Cases, test: np.ndarray, result: SeedScores) -> saliency_file.Saliency:
+  """Returns the maps of some test cases, by `gradcam.METHODS`."""
+  shown = shown_indices(len(test), MAX_MAPS)
+  chosen = test[shown]
+  predicted = np.asarray(result.probabilities)[shown].argmax(-1)
   names = np.array(cases.label_names)
-  maps = dict(zip(gradcam.METHODS, np.asarray(result.maps), strict=True))
-  return {
-    "images": cases.images[chosen],
-    "masks": cases.masks[chosen],
-    "ids": np.array([cases.ids[i] for i in chosen]),
-    "labels": names[cases.labels[chosen]],
-    "predicted": names[called],
-  } | {f"map_{name}": values for name, values in maps.items()}
-
-
-def split_json(cases: Cases, pairs: list[tuple[int, int, int]], parts: dict[int, Split]) -> str:
-  """Returns the text of `split.json`: the ids of each part per seed, and the near-duplicates."""
-  content = {
-    "seeds": {
-      str(seed): {name: [cases.ids[i] for i in part] for name, part in split._asdict().items()}
-      for seed, split in parts.items()
-    },
-    "near_duplicates": [[cases.ids[i], cases.ids[j], int(distance)] for i, j, distance in pairs],
-  }
-  return json.dumps(content, indent=1) + "\n"
+  return saliency_file.Saliency(
+    images=cases.images[chosen],
+    masks=cases.masks[chosen],
+    ids=np.array([cases.ids[i] for i in chosen]),
+    labels=names[cases.labels[chosen]],
+    predicted=names[predicted],
+    maps=dict(zip(gradcam.METHODS, np.asarray(result.maps), strict=True)),
+  )

@@ -93,7 +93,7 @@ class Programs:
     self._by_model = sharding.by_member(mesh)
 
     # ---- The state: one after another whatever the strategy, so that no start depends on it
-    self._init_all = model_axis.over_members(self._functions.init, "map", mesh)
+    self._init_all = model_axis.over_models(self._functions.init, "map", mesh)
     seed_shapes = jax.ShapeDtypeStruct((num_models,), jnp.int32)
     flag_shapes = jax.ShapeDtypeStruct((num_models,), bool)
     self._shared = self._cases.images[:1], experiments[0].network.load_pretrained()
@@ -145,7 +145,7 @@ class Programs:
 
   def _trace(self, function: Callable, data: PyTree, vectorize: int) -> jax.stages.Traced:
     """Returns a function of one model, traced for all: of state, inputs, data and a number."""
-    over = model_axis.over_members(function, self._strategy, self.mesh, vectorize)
+    over = model_axis.over_models(function, self._strategy, self.mesh, vectorize)
 
     def whole(state: TrainState, inputs: ModelInputs, data: PyTree, number: jax.Array) -> PyTree:
       if self._experiment.data.placement == "host":  # every model has data of its own

@@ -20,23 +20,23 @@ from mlseg.metrics import (
 from mlseg.metrics.detection import ImageBoxes, summarize_boxes
 from mlseg.metrics.surface_cases import SurfaceTable
 from mlseg.models import objects_of
-from mlseg.models.mask_rcnn.mask_rcnn import Predictions
+from mlseg.models.mask_rcnn import Predictions
 from mlseg.recipe.experiment import Experiment
 from mlseg.training import case_objects
 from mlseg.training.programs import Programs
 
-MAX_MAPS = 24  # of saliency of pictures, to keep the folder of a run small
+MAX_MAPS = 24  # saliency maps of images in a run's folder, to keep it small
 
 
 class SeedScores(NamedTuple):
-  """What testing one seed gives; None is what the network does not say."""
+  """The scores of the test part under one seed; None where the network has no such output."""
 
   counts: np.ndarray | None  # [N, C, 4]: true and false positives, false and true negatives
   predictions: np.ndarray | None  # [N, H, W] uint8, classes
   surfaces: SurfaceTable | None  # None: the recipe asks for none
   labels: np.ndarray  # [N] int32, the true diagnoses
   probabilities: np.ndarray | None  # [N, L] float32, of the diagnoses
-  maps: np.ndarray | None = None  # [methods, n, H, W] uint8, of the cases at `_shown`
+  maps: np.ndarray | None = None  # [methods, n, H, W] uint8, of the cases at `shown_indices`
   boxes: tuple[ImageBoxes, ...] = ()  # N of a detector
   objects: case_objects.Matches | None = None  # None: the recipe asks for none
   attention: np.ndarray | None = None  # [N, S], of the slices of volumes
@@ -56,7 +56,7 @@ def test_seed(
   All processes predict; the main one measures surfaces.
   """
   test = split.test
-  # Of the diagnoses those of the validation cases too, of which thresholds are chosen.
+  # The diagnoses of the validation cases too: thresholds are chosen on them.
   chosen = split.validation if "classification" in experiment.network.heads else test[:0]
   both = np.concatenate([test, chosen])
   result = programs.test(variables, cases.images[both], cases.masks[both])
@@ -70,7 +70,7 @@ def test_seed(
   if result.attention is not None:
     scores = scores._replace(attention=np.asarray(result.attention))
   if programs.explain is not None:
-    shown = test if scores.attention is not None else test[shown_places(len(test), MAX_MAPS)]
+    shown = test if scores.attention is not None else test[shown_indices(len(test), MAX_MAPS)]
     scores = scores._replace(maps=np.asarray(programs.explain(variables, cases.images[shown])))
   if result.found is not None:
     scores = scores._replace(boxes=_boxes(result.found, cases, test))
@@ -121,11 +121,11 @@ def _boxes(found: Predictions, cases: Cases, test: np.ndarray) -> tuple[ImageBox
 
 
 def summarize_seeds(experiment: Experiment, tested: dict[int, SeedScores]) -> dict[str, Any]:
-  """Returns what `results.json` holds.
+  """Returns the content of `results.json`.
 
   Args:
     experiment: the recipe.
-    tested: per seed what `test_seed` gave.
+    tested: per seed the scores from `test_seed`.
   """
   per_seed = [_summarize(result) for result in tested.values()]
   return {
@@ -161,8 +161,8 @@ def _summarize(result: SeedScores) -> dict[str, float]:
   return metrics
 
 
-def shown_places(count: int, most: int) -> np.ndarray:
-  """Returns places among so many cases, evenly spaced.
+def shown_indices(count: int, most: int) -> np.ndarray:
+  """Returns indices of some of the cases, evenly spaced.
 
   The choice does not depend on the model, so that runs can be looked at side by side.
   """

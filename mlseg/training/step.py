@@ -31,7 +31,7 @@ class NonFinite(NamedTuple):
 
 
 class TrainState(NamedTuple):
-  """All that a run needs to go on: with the data set it determines every later number."""
+  """The state of a model: with the data set it determines every later number."""
 
   step: jax.Array  # [] int32; also the position in the data
   key: jax.Array  # [] typed key; every random number of the run comes from it and the step
@@ -44,7 +44,7 @@ class TrainState(NamedTuple):
 
 
 class StepLog(NamedTuple):
-  """What one step reports."""
+  """The losses and weights of a step."""
 
   losses: Scalars  # per loss []
   weights: Scalars  # per loss []
@@ -92,7 +92,7 @@ def make_step(
     loss_fn: `loss_fn(params, model_state, batch) -> (losses, model_state)`, `losses` a dict of
       scalars and `model_state` the variables other than the parameters.
     optimizer: an optax transformation.
-    weighting: what decides the weights of the losses.
+    weighting: decides the weights of the losses.
     gram_at: where gradients are compared by a weighting that does; see `losses_and_gradients`.
     num_microbatches: parts in which a batch goes through the network.
     max_nonfinite: steps in a row that are not finite before a model stops.

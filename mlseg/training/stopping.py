@@ -1,4 +1,4 @@
-"""A run that is asked to stop: it saves, says so, and ends in order."""
+"""The signals that ask a run to save its state and end."""
 
 import signal
 import threading
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: somebody asked for it
-  """The run was asked to stop; what it had done is saved. `signum` is the signal."""
+  """The run was asked to stop, and its state is saved. `signum` is the signal."""
 
   def __init__(self, signum: int, step: int):
     super().__init__(

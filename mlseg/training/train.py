@@ -12,11 +12,10 @@ from mlseg.data.cases import Cases
 from mlseg.data.splits import cross_validation, grouped
 from mlseg.devices import model_axis, sharding
 from mlseg.errors import UserError
-from mlseg.files import write_file
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe.experiment import Experiment
-from mlseg.training import case_tables, provenance, scoring
 from mlseg.training import outputs as run_outputs
+from mlseg.training import provenance, scoring
 from mlseg.training.groups import Group, Run, SeedModel, print_header, print_layout
 from mlseg.training.loop import train_group
 from mlseg.training.programs import Programs
@@ -86,7 +85,7 @@ def train_together(
 
   # ---- Load the data, and check everything before anything is written
   cases = recipe_data.load_cases(first.data, [one.losses.targets for one in experiments])
-  pairs = recipe_data.find_near_duplicates(first.data, cases)
+  pairs = recipe_data.find_near_duplicates(cases)
   duplicates = grouped.groups(len(cases.ids), pairs, cases.patients)
   parts = {
     seed: recipe_data.make_split(first.data, first.batch_size, cases, duplicates, seed)
@@ -123,8 +122,7 @@ def train_together(
       for run, description in zip(runs, descriptions, strict=True):
         stack.enter_context(run_folder.opened(run.workdir))
         run_folder.claim(run.workdir, description)
-        write_file(run.workdir / "split.json", run_outputs.split_json(cases, pairs, parts))
-        write_file(run.workdir / "data.csv", case_tables.data_csv(cases, duplicates))
+        run_outputs.write_data(run.workdir, cases, duplicates, pairs, parts)
     sharding.wait_for_all("folders")
     stop = stack.enter_context(stop_signals())
 

@@ -1,9 +1,10 @@
 """Weights for several losses, decided while a model trains, as pure functions.
 
-A `LossWeighting` is two functions, as optax has them: `init(losses) -> state` and `update(losses,
-state) -> (weights, state)`. States are NamedTuples of arrays: they are scan carries, they `vmap`
-over seeds, they checkpoint. Weightings chain, and nothing here needs a trainer, or anything but
-jax, numpy, optax and chex. A curve, fitted under two losses at once:
+A `LossWeighting` is two functions, as in optax: `init(losses) -> state` and `update(losses, state)
+-> (weights, state)`. A state is a NamedTuple of arrays, so it can be the carry of a scan, it can be
+mapped over seeds by `vmap`, and it can be saved in a checkpoint. Weightings can be chained. The
+package needs no trainer, and imports jax, numpy, optax and chex only. This example fits a curve
+under two losses at once:
 
 >>> import jax, jax.numpy as jnp, optax
 >>> from mlseg import weighting as w
@@ -22,7 +23,7 @@ jax, numpy, optax and chex. A curve, fitted under two losses at once:
 >>> print(f"{params['a']:.1f} x, squared loss below {1e-3}: {result.losses['squared'] < 1e-3}")
 1.9 x, squared loss below 0.001: True
 
-Weights alone, for losses that something else computed:
+A weighting can be used by itself, for losses that are computed elsewhere:
 
 >>> losses = {"dice": jnp.float32(0.5), "cross_entropy": jnp.float32(2.0)}
 >>> method = w.geometric()
@@ -30,8 +31,8 @@ Weights alone, for losses that something else computed:
 >>> {name: float(weight) for name, weight in weights.items()}
 {'cross_entropy': 0.25, 'dice': 1.0}
 
-A method that compares gradients takes them as an optax transformation does, here in a chain that is
-a whole optimiser:
+`combine_gradients` turns a weighting into an optax transformation of the gradients of all losses.
+Here it is part of an optax chain that is a whole optimiser:
 
 >>> optimizer = optax.chain(w.combine_gradients(w.mgda(), 2), optax.sgd(1.0))
 >>> params = jnp.array([2.0, 1.0])
@@ -43,157 +44,65 @@ a whole optimiser:
 [-0.4 -0.8]
 """
 
-from mlseg.weighting.adapter import CombineGradientsState, combine_gradients
-from mlseg.weighting.base import Losses, LossWeighting, State, Weights
-from mlseg.weighting.combinators.auxiliary import WithAuxiliaryState, with_auxiliary
-from mlseg.weighting.combinators.cadence import (
-  EveryState,
-  PerEpochState,
-  WarmUpState,
-  every,
-  per_epoch,
-  warm_up,
+import types
+import typing
+
+from mlseg.weighting.adapter import CombineGradientsState as CombineGradientsState
+from mlseg.weighting.adapter import combine_gradients as combine_gradients
+from mlseg.weighting.base import Losses as Losses
+from mlseg.weighting.base import LossWeighting as LossWeighting
+from mlseg.weighting.base import State as State
+from mlseg.weighting.base import Weights as Weights
+from mlseg.weighting.combinators.auxiliary import WithAuxiliaryState as WithAuxiliaryState
+from mlseg.weighting.combinators.cadence import EveryState as EveryState
+from mlseg.weighting.combinators.cadence import PerEpochState as PerEpochState
+from mlseg.weighting.combinators.cadence import WarmUpState as WarmUpState
+from mlseg.weighting.combinators.chain import ChainState as ChainState
+from mlseg.weighting.combinators.chain import EmaState as EmaState
+from mlseg.weighting.combinators.selection import SwitchState as SwitchState
+from mlseg.weighting.from_gradients.db_mtl import DbMtlState as DbMtlState
+from mlseg.weighting.from_gradients.excess_mtl import ExcessMtlState as ExcessMtlState
+from mlseg.weighting.from_gradients.graddrop import GradDropState as GradDropState
+from mlseg.weighting.from_gradients.learning_rate_annealing import (
+  LearningRateAnnealingState as LearningRateAnnealingState,
 )
-from mlseg.weighting.combinators.chain import ChainState, EmaState, bounded, chain, ema
-from mlseg.weighting.combinators.scaling import rescale, with_prior
-from mlseg.weighting.combinators.selection import SwitchState, subset, switch
-from mlseg.weighting.from_gradients.excess_annealing import (
-  ExcessMtlState,
-  LearningRateAnnealingState,
-  excess_mtl,
-  learning_rate_annealing,
-)
-from mlseg.weighting.from_gradients.graddrop import GradDropState, graddrop
-from mlseg.weighting.from_gradients.moco_db_mtl import DbMtlState, MocoState, db_mtl, moco
-from mlseg.weighting.from_gram.aligned_mtl import aligned_mtl
-from mlseg.weighting.from_gram.cagrad import cagrad
-from mlseg.weighting.from_gram.conflict_free import config
-from mlseg.weighting.from_gram.gradient_surgery import GradVacState, gradvac, pcgrad
-from mlseg.weighting.from_gram.gradnorm import GradNormState, gradnorm
-from mlseg.weighting.from_gram.impartial_gradients import impartial_gradients
-from mlseg.weighting.from_gram.mgda import mgda
-from mlseg.weighting.from_gram.nash_mtl import fairgrad, nash_mtl
-from mlseg.weighting.from_gram.stochastic_descent import SimplexState, modo, sdmgrad
-from mlseg.weighting.from_gram.upgrad import dual_projection, upgrad
+from mlseg.weighting.from_gradients.moco import MocoState as MocoState
+from mlseg.weighting.from_gram.conflict_free import config as config
+from mlseg.weighting.from_gram.gradient_surgery import GradVacState as GradVacState
+from mlseg.weighting.from_gram.gradnorm import GradNormState as GradNormState
+from mlseg.weighting.from_gram.stochastic_descent import SimplexState as SimplexState
 from mlseg.weighting.from_losses.coefficient_of_variation import (
-  CoefficientOfVariationState,
-  coefficient_of_variation,
+  CoefficientOfVariationState as CoefficientOfVariationState,
 )
 from mlseg.weighting.from_losses.dynamic_memory_fusion import (
-  DynamicMemoryFusionState,
-  dynamic_memory_fusion,
+  DynamicMemoryFusionState as DynamicMemoryFusionState,
 )
 from mlseg.weighting.from_losses.dynamic_weight_average import (
-  DynamicWeightAverageState,
-  dynamic_weight_average,
+  DynamicWeightAverageState as DynamicWeightAverageState,
 )
-from mlseg.weighting.from_losses.famo import FamoState, famo
-from mlseg.weighting.from_losses.fixed import fixed
-from mlseg.weighting.from_losses.history import RingBuffer
-from mlseg.weighting.from_losses.random_weighting import RandomWeightingState, random_weighting
-from mlseg.weighting.from_losses.relobralo import RelobraloState, relobralo
-from mlseg.weighting.from_losses.scalarization import (
-  cosmos,
-  geometric,
-  penalty_boundary_intersection,
-  soft_optimal_uncertainty,
+from mlseg.weighting.from_losses.famo import FamoState as FamoState
+from mlseg.weighting.from_losses.history import RingBuffer as RingBuffer
+from mlseg.weighting.from_losses.random_weighting import (
+  RandomWeightingState as RandomWeightingState,
 )
+from mlseg.weighting.from_losses.relobralo import RelobraloState as RelobraloState
 from mlseg.weighting.from_losses.smooth_tchebycheff import (
-  SmoothTchebycheffState,
-  smooth_tchebycheff,
+  SmoothTchebycheffState as SmoothTchebycheffState,
 )
-from mlseg.weighting.from_losses.softadapt import SoftAdaptState, softadapt
-from mlseg.weighting.gradients import LossesAndGradients, SplitLoss, losses_and_gradients
-from mlseg.weighting.learned.impartial_losses import impartial_losses
-from mlseg.weighting.learned.robust import general_robust, robust
-from mlseg.weighting.learned.uncertainty import revised_uncertainty, uncertainty
-from mlseg.weighting.learned_state import LearnedState
-from mlseg.weighting.stacked import gram_of, stacked_zeros, weighted_sum
+from mlseg.weighting.from_losses.softadapt import SoftAdaptState as SoftAdaptState
+from mlseg.weighting.gradients import LossesAndGradients as LossesAndGradients
+from mlseg.weighting.gradients import SplitLoss as SplitLoss
+from mlseg.weighting.gradients import losses_and_gradients as losses_and_gradients
+from mlseg.weighting.learned.robust import general_robust as general_robust
+from mlseg.weighting.learned_state import LearnedState as LearnedState
+from mlseg.weighting.registry import *  # noqa: F403
+from mlseg.weighting.stacked import gram_of as gram_of
+from mlseg.weighting.stacked import stacked_zeros as stacked_zeros
+from mlseg.weighting.stacked import weighted_sum as weighted_sum
 
-__all__ = [
-  "ChainState",
-  "CoefficientOfVariationState",
-  "CombineGradientsState",
-  "DbMtlState",
-  "DynamicMemoryFusionState",
-  "DynamicWeightAverageState",
-  "EmaState",
-  "EveryState",
-  "ExcessMtlState",
-  "FamoState",
-  "GradDropState",
-  "GradNormState",
-  "GradVacState",
-  "LearnedState",
-  "LearningRateAnnealingState",
-  "LossWeighting",
-  "Losses",
-  "LossesAndGradients",
-  "MocoState",
-  "PerEpochState",
-  "RandomWeightingState",
-  "RelobraloState",
-  "RingBuffer",
-  "SimplexState",
-  "SmoothTchebycheffState",
-  "SoftAdaptState",
-  "SplitLoss",
-  "State",
-  "SwitchState",
-  "WarmUpState",
-  "Weights",
-  "WithAuxiliaryState",
-  "aligned_mtl",
-  "bounded",
-  "cagrad",
-  "chain",
-  "coefficient_of_variation",
-  "combine_gradients",
-  "config",
-  "cosmos",
-  "db_mtl",
-  "dual_projection",
-  "dynamic_memory_fusion",
-  "dynamic_weight_average",
-  "ema",
-  "every",
-  "excess_mtl",
-  "fairgrad",
-  "famo",
-  "fixed",
-  "general_robust",
-  "geometric",
-  "graddrop",
-  "gradnorm",
-  "gradvac",
-  "gram_of",
-  "impartial_gradients",
-  "impartial_losses",
-  "learning_rate_annealing",
-  "losses_and_gradients",
-  "mgda",
-  "moco",
-  "modo",
-  "nash_mtl",
-  "pcgrad",
-  "penalty_boundary_intersection",
-  "per_epoch",
-  "random_weighting",
-  "relobralo",
-  "rescale",
-  "revised_uncertainty",
-  "robust",
-  "sdmgrad",
-  "smooth_tchebycheff",
-  "soft_optimal_uncertainty",
-  "softadapt",
-  "stacked_zeros",
-  "subset",
-  "switch",
-  "uncertainty",
-  "upgrad",
-  "warm_up",
-  "weighted_sum",
-  "with_auxiliary",
-  "with_prior",
-]
+if not typing.TYPE_CHECKING:  # type checkers take the public names from `import name as name`
+  __all__ = sorted(
+    name
+    for name, value in globals().items()
+    if not name.startswith("_") and not isinstance(value, types.ModuleType)
+  )

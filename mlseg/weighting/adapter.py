@@ -20,58 +20,61 @@ from mlseg.weighting.stacked import check_stacked, gram_of, weighted_sum, wide_d
 
 
 class CombineGradientsState(NamedTuple):
-  """The state of the weighting, and what it last decided."""
+  """The state of the weighting, and the weights that it decided last."""
 
   weighting_state: State
-  weights: Weights  # as the losses; 1/K before the first update
+  weights: Weights  # in the structure of the losses; 1/K before the first update
 
 
 def combine_gradients(
   weighting: LossWeighting, losses: int | Losses
 ) -> optax.GradientTransformationExtraArgs:
-  """Returns the optax transformation from the gradients of K losses to that of their weighted sum.
+  """Returns an optax transformation from the gradients of K losses to that of their weighted sum.
 
   Formula: Σ_k w_k g_k with w = weighting(L, ⟨g_i, g_j⟩)
 
-  The updates that it takes have the structure of the parameters with the losses along the first
-  axis of every leaf, as `jax.jacrev` of a function that returns losses [K] gives them; those that
-  it returns have the shapes and dtypes of the parameters. `update` needs `losses=`, the K losses,
-  the gradients being in the order of `jax.tree.leaves(losses)`; `key=` and other extra arguments go
-  to the weighting. Where that compares gradients, their Gram matrix is taken over all leaves, or it
-  is the one given as `gram=`.
+  The updates that it takes have the structure of the parameters, with the losses along the first
+  axis of every leaf, as `jax.jacrev` of a function that returns losses [K] gives them. The updates
+  that it returns have the shapes and dtypes of the parameters. `update` needs `losses=`, the K
+  losses; the gradients are in the order of `jax.tree.leaves(losses)`. It passes `key=` and other
+  extra arguments to the weighting. If the weighting needs a Gram matrix, it is computed from all
+  leaves, unless one is given as `gram=`.
 
-  A gradient that is not finite does not make the weighting's state so, but the sum: let
-  `optax.apply_if_finite` wrap what comes after this, not the chain.
+  A gradient that is not finite makes the sum not finite, but not the state of the weighting. So
+  wrap the transformations after this one in `optax.apply_if_finite`, not the whole chain.
 
-  With other wrappers of optax:
+  How it works together with other wrappers of optax:
 
   - `optax.partition` (`multi_transform`): every group has its own weights, from its own gradients.
-    So shared parameters may follow a method that compares gradients, and the heads of single losses
-    the plain sum. `optax.masked` is not enough: what is masked out keeps its axis of losses.
+    So the shared parameters can follow a method that compares gradients, while the heads of single
+    losses follow the plain sum. `optax.masked` is not enough: a masked leaf keeps the axis of
+    losses.
   - `optax.MultiSteps` after this: each micro-batch is combined with weights from its own losses,
     and the sums are averaged. With weights that do not change this is the whole batch.
-  - `optax.MultiSteps` around the chain: per-loss gradients are averaged, and combined once. This is
-    the whole batch for any weighting if `losses` in the last micro-batch are the means over all of
-    them. Its accumulator needs the axis of the losses: see the example.
-  - `optax.inject_hyperparams` around a function that makes the chain, for what comes after this.
-    The numbers of a weighting are checked when it is made, so they must be Python's.
+  - `optax.MultiSteps` around the chain: the gradients of each loss are averaged, and combined once.
+    This equals the whole batch for any weighting, if the `losses` given with the last micro-batch
+    are the means over all of them. Its accumulator needs the axis of the losses: see the example.
+  - `optax.inject_hyperparams` around a function that makes the chain works for the hyper-parameters
+    of the other transformations. Those of a weighting are checked when it is made, so they must be
+    Python numbers.
 
   Args:
-    weighting: what decides the weights.
+    weighting: decides the weights.
     losses: K, where the losses are one array [K]; otherwise a pytree in the structure of the losses
-      (its values do not matter). The weighting sees losses in float32, or float64 where a parameter
-      is.
+      (its values do not matter). The weighting gets the losses in float32, or in float64 where a
+      parameter is float64.
 
   Returns:
     A GradientTransformationExtraArgs whose state has the last weights, for logs.
 
   Raises:
-    ValueError: where `losses` are none; in `update`, where losses or gradients do not fit them.
+    ValueError: where there are no losses; in `update`, where the losses or gradients have another
+      structure or another number of losses.
 
   Example:
-    A whole optimiser.
+    As part of a whole optimiser:
 
-    >>> from mlseg.weighting.fixed import fixed
+    >>> from mlseg.weighting import fixed
     >>> def losses_of(params):
     ...   return jnp.stack([(params["x"] ** 2).sum(), jnp.abs(params["y"] - 1.0).sum()])
     >>> params = {"x": jnp.array([1.0, 2.0]), "y": jnp.array(0.0)}
@@ -85,7 +88,7 @@ def combine_gradients(
     >>> updates, state[0].weights.tolist()
     ({'x': [-1.0, -2.0], 'y': 1.5}, [1.0, 3.0])
 
-    Other weights for one part of the parameters.
+    With other weights for one part of the parameters:
 
     >>> plain = combine_gradients(fixed(), 2)
     >>> split = optax.partition({"x": combine, "y": plain}, {"x": "x", "y": "y"})
@@ -93,7 +96,7 @@ def combine_gradients(
     >>> descend(optimizer, optimizer.init(params))[0]
     {'x': [-1.0, -2.0], 'y': 0.5}
 
-    Two micro-batches, combined one by one and together.
+    With two micro-batches, combined one by one, and then together:
 
     >>> accumulated = optax.MultiSteps(optax.sgd(0.5), 2)
     >>> optimizer = optax.chain(combine, accumulated.gradient_transformation())
@@ -101,14 +104,14 @@ def combine_gradients(
     >>> descend(optimizer, state)[0]
     {'x': [-1.0, -2.0], 'y': 1.5}
 
-    >>> from mlseg.weighting.stacked_tree import stacked_zeros
+    >>> from mlseg.weighting import stacked_zeros
     >>> optimizer = optax.MultiSteps(optax.chain(combine, optax.sgd(0.5)), 2)
     >>> state = optimizer.init(params)._replace(acc_grads=stacked_zeros(params, 2))
     >>> _, state = descend(optimizer, state)
     >>> descend(optimizer, state)[0]
     {'x': [-1.0, -2.0], 'y': 1.5}
 
-    A learning rate that can be changed in the state.
+    With a learning rate that can be changed in the state:
 
     >>> make = lambda learning_rate: optax.chain(combine, optax.sgd(learning_rate))
     >>> optimizer = optax.inject_hyperparams(make)(learning_rate=0.5)

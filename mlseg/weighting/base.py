@@ -1,4 +1,4 @@
-"""What a loss weighting is, and how losses of any structure become one vector and back."""
+"""The type of a loss weighting, and conversions between losses of any structure and a vector."""
 
 import math
 from collections.abc import Callable
@@ -9,23 +9,25 @@ import jax.numpy as jnp
 import numpy as np
 
 Losses: TypeAlias = Any  # a pytree of K scalars, or one array [K]
-Weights: TypeAlias = Any  # as the losses
+Weights: TypeAlias = Any  # a pytree in the structure of the losses
 State: TypeAlias = Any  # a pytree whose structure, shapes and dtypes never change
 
 
 class LossWeighting(NamedTuple):
-  """Two pure functions, as optax has them, that decide how much each of K losses counts.
+  """Two pure functions, as in optax, that decide how much each of K losses counts.
 
-  `init(losses)` reads only the structure, shapes and dtypes of the losses and gives the first
-  state, whose arrays share no memory, so that a step may be given them to overwrite; it raises
-  ValueError where the losses do not fit. `update(losses, state, *, weights=None, gram=None,
-  key=None, **extra)` gives the weights, in the structure and dtype of the losses, and the next
-  state. It never raises because of a value, never gives a weight that is not finite, and ignores
-  keywords that it does not know.
+  `init(losses)` returns the first state. It reads only the structure, shapes and dtypes of the
+  losses, and raises ValueError where the losses do not fit. The arrays of the state share no
+  memory, so a compiled step may overwrite them (`donate_argnums`).
 
-  The keywords of `update`: `weights`, what an earlier member of a `chain` decided (None: uniform);
+  `update(losses, state, *, weights=None, gram=None, key=None, **extra)` returns the weights, in the
+  structure and dtypes of the losses, and the next state. It never raises because of a value, never
+  returns a weight that is not finite, and ignores keywords that it does not know. Its keywords:
+  `weights`, the weights decided by the weighting before this one in a `chain` (None: uniform);
   `gram` [K, K], the inner products of the gradients of the losses, in the order of
   `jax.tree.leaves` (for a dict: of its sorted keys); `key`, a random key.
+
+  `needs_gram` tells whether `update` must be given `gram`.
   """
 
   init: Callable[[Losses], State]
@@ -34,7 +36,7 @@ class LossWeighting(NamedTuple):
 
 
 class EmptyState(NamedTuple):
-  """The state of a weighting that remembers nothing."""
+  """The state of a weighting that keeps nothing between steps."""
 
 
 def num_losses(losses: Losses) -> int:
@@ -60,7 +62,7 @@ def num_losses(losses: Losses) -> int:
 
 
 def state_dtype(losses: Losses) -> np.dtype:
-  """Returns the dtype for what a state holds: float32, or float64 where the losses are.
+  """Returns the dtype of the arrays of a state: float32, or float64 where the losses are.
 
   Args:
     losses: a pytree of K scalars, or one array [K].
@@ -69,7 +71,7 @@ def state_dtype(losses: Losses) -> np.dtype:
     >>> str(state_dtype([jnp.bfloat16(1), jnp.bfloat16(2)]))
     'float32'
   """
-  num_losses(losses)  # says what is wrong with them, if anything
+  num_losses(losses)  # raises where they are no losses
   with jax.numpy_dtype_promotion("standard"):
     return jnp.promote_types(jnp.result_type(*jax.tree.leaves(losses)), jnp.float32)
 
@@ -82,8 +84,8 @@ def ravel(losses: Losses) -> tuple[jax.Array, Callable[[jax.Array], Weights]]:
 
   Returns:
     The vector [K] in the dtype of `state_dtype`, and a function from [K] to a pytree like `losses`,
-    its leaves in the dtypes of the losses (float32 where a loss is an integer), whose largest
-    number stands for what is beyond it.
+    its leaves in the dtypes of the losses (float32 where a loss is an integer). A number beyond the
+    largest of that dtype becomes the largest.
 
   Example:
     >>> vector, unravel = ravel({"b": 2.0, "a": 1.0})
@@ -106,14 +108,14 @@ def ravel(losses: Losses) -> tuple[jax.Array, Callable[[jax.Array], Weights]]:
 
 
 def _narrow(values: jax.Array, dtype: np.dtype) -> jax.Array:
-  """Returns the values in a dtype, its largest number for those that are beyond it."""
+  """Returns the values in a dtype; those beyond its largest number become that number."""
   largest = float(jnp.finfo(dtype).max)
   bounded = jnp.clip(values, -largest, largest) if dtype != values.dtype else values
   return bounded.astype(dtype)
 
 
 def ravel_weights(weights: Weights | None, losses: jax.Array) -> jax.Array:
-  """Returns what an earlier member of a chain decided, as a vector; uniform where none did.
+  """Returns the weights decided earlier in a chain, as a vector; uniform where there are none.
 
   Args:
     weights: a pytree like the losses, or None.
@@ -145,10 +147,10 @@ def all_finite(values: jax.Array) -> jax.Array:
 
 
 def normalize(scores: jax.Array) -> jax.Array:
-  """Returns w_k = s_k / sum_j s_j, and uniform weights where the scores do not allow that.
+  """Returns w_k = s_k / sum_j s_j, or uniform weights where that is not defined.
 
   Args:
-    scores: [K]. They are of use if all are finite, none is negative and one is positive.
+    scores: s, [K]. Uniform weights result if one is negative or not finite, or all are 0.
 
   Returns:
     [K], sum 1.
@@ -164,10 +166,10 @@ def normalize(scores: jax.Array) -> jax.Array:
 
 
 def shrink(values: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Returns the values times a power of two that lets them be summed and divided by.
+  """Returns the values times a power of two, small enough that they can be summed and divided by.
 
-  The sum of huge values is infinite, and the compiler may divide by multiplying with a reciprocal,
-  which for a huge divisor is flushed to 0.
+  The sum of huge values would be infinite. And the compiler may divide by multiplying with a
+  reciprocal, which is flushed to 0 for a huge divisor.
 
   Args:
     values: [K].

@@ -1,4 +1,4 @@
-"""Several losses, their weights, and the gradient of the weighted sum."""
+"""The gradient of the weighted sum of several losses, with weights decided in the same step."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,16 +15,17 @@ PyTree = Any
 
 @dataclasses.dataclass(frozen=True)
 class SplitLoss:
-  """A loss function in two parts: a network up to its outputs, and losses that read these alone.
+  """A loss function in two parts: a network up to its outputs, and losses of these outputs.
 
-  Called, it is the whole: `split(params, *args) -> (losses, aux)`.
+  The losses read the parameters through the outputs only. A SplitLoss can be called like any loss
+  function: `split(params, *args) -> (losses, aux)`.
   """
 
   forward: Callable[..., tuple[PyTree, PyTree]]  # forward(params, *args) -> (outputs, aux)
   losses: Callable[..., PyTree]  # losses(outputs, *args) -> a pytree of scalars, or [K]
 
   def __call__(self, params: PyTree, *args: PyTree) -> tuple[PyTree, PyTree]:
-    """Returns the losses, and what `forward` gave beside the outputs."""
+    """Returns the losses, and the second result of `forward`."""
     outputs, aux = self.forward(params, *args)
     return self.losses(outputs, *args), aux
 
@@ -36,13 +37,13 @@ class LossesAndGradients(NamedTuple):
   """The result of `losses_and_gradients`."""
 
   losses: PyTree  # K scalars, or [K]
-  weights: PyTree  # as the losses
+  weights: PyTree  # in the structure of the losses
   gradients: PyTree  # of the weighted sum, in the structure of the parameters
-  aux: PyTree  # what the loss function returned beside the losses
+  aux: PyTree  # the second result of the loss function
 
 
 class _Pass(NamedTuple):
-  """A forward pass: what it gave, and what is needed to go back."""
+  """The results of a forward pass, and the function for the backward pass."""
 
   losses: PyTree
   gram: jax.Array | None  # [K, K]
@@ -57,40 +58,42 @@ def losses_and_gradients(
   gram_at: Literal["logits", "params"] = "params",
   num_microbatches: int = 1,
 ) -> Callable[..., tuple[LossesAndGradients, PyTree]]:
-  """Returns a function that weighs several losses and differentiates their weighted sum.
+  """Returns a function that weights several losses and differentiates their weighted sum.
 
-  With losses L_k(θ) and weights w_k = weighting(L), constant by construction, the gradient is
-  Σ_k w_k ∂L_k/∂θ: one `jax.vjp` of the loss vector, pulled back along the weights.
+  With losses L_k(θ) and weights w_k = weighting(L), which are constants of the derivative, the
+  gradient is Σ_k w_k ∂L_k/∂θ: one `jax.vjp` of the loss vector, pulled back with the weights.
 
-  Where the weighting needs the Gram matrix of the gradients, there are two places to take it.
+  Where the weighting needs the Gram matrix of the gradients, it can be taken in two spaces:
 
   - 'logits': G_ij = ⟨∂L_i/∂z, ∂L_j/∂z⟩ at the outputs z of the network, which all losses read. It
-    costs K pull-backs of the losses alone; the network is still gone through backwards once.
-    By the chain rule it is the Gram matrix in parameter space up to the metric that the network's
-    Jacobian defines, the upper bound of Sener & Koltun 2018, eq. 3.
-  - 'params': G_ij = ⟨∂L_i/∂θ, ∂L_j/∂θ⟩, as the papers define it: K backward passes and K gradients
-    in memory.
+    costs K pull-backs of the losses alone, and one backward pass of the network. It is the Gram
+    matrix in parameter space up to the metric that the network's Jacobian defines (by the chain
+    rule): the upper bound of Sener & Koltun 2018, eq. 3.
+  - 'params': G_ij = ⟨∂L_i/∂θ, ∂L_j/∂θ⟩, as the papers define it. It costs K backward passes, and
+    the memory of K gradients.
 
-  In both it is summed in float32 (float64 where a gradient is), whatever the network computes in.
+  In both cases it is summed in float32 (float64 where a gradient is), whatever dtype the network
+  computes in.
 
-  With micro-batches the batch goes through the network in `num_microbatches` parts one after
+  With micro-batches the batch goes through the network in `num_microbatches` parts, one after
   another, which takes the memory of one part. The losses are the means over the parts, and one set
-  of weights is decided from them, so the result is that of the whole batch wherever a loss is a
-  mean over examples. Weights must be known before the way back: the parts go forward twice, except
-  with a Gram matrix of the parameters, where K gradients are summed up instead.
+  of weights is decided from them. So the result is that of the whole batch wherever a loss is a
+  mean over examples. The weights must be known before the backward pass, so the forward pass of
+  each part is computed twice, except with a Gram matrix of the parameters: then the K gradients are
+  summed over the parts instead.
 
   Args:
     loss_fn: `loss_fn(params, *args) -> (losses, aux)` with `losses` a pytree of scalars, or [K];
       a `SplitLoss` for 'logits'. With micro-batches the last of `args` is the batch, a pytree whose
       leaves have the examples first, and `aux` is the mean of the parts' where it holds floats (as
       the running statistics of a batch norm do) and the last part's elsewhere.
-    weighting: what decides the weights.
-    gram_at: 'logits' or 'params'; of no effect on a weighting that does not need the matrix.
-    num_microbatches: parts of a batch.
+    weighting: decides the weights.
+    gram_at: 'logits' or 'params'; has no effect where the weighting needs no Gram matrix.
+    num_microbatches: the number of parts of a batch.
 
   Returns:
     `compute(params, weighting_state, *args, key=None, **extra) -> (LossesAndGradients,
-    weighting_state)`; `key` and `extra` go to the weighting.
+    weighting_state)`; `key` and `extra` are passed to the weighting.
 
   Raises:
     ValueError: where an argument is out of its range; in `compute`, where the batch does not divide
@@ -116,7 +119,7 @@ def losses_and_gradients(
   def compute(params, weighting_state, *args, key=None, **extra):
     def decide(losses, gram):
       weights, state = weighting.update(losses, weighting_state, gram=gram, key=key, **extra)
-      # The pull-back wants exactly the losses' types, whatever a user's weighting computes in.
+      # The pull-back needs exactly the losses' dtypes, whatever dtype a weighting computes in.
       return jax.tree.map(lambda w, loss: w.astype(loss.dtype), weights, losses), state
 
     def mean(function):
@@ -155,18 +158,18 @@ def _check(loss_fn, weighting, gram_at, num_microbatches) -> None:
 
 
 def _forward(loss_fn, params, *args) -> _Pass:
-  """Returns the losses and the way back from all of them at once."""
+  """Returns the losses, and the pull-back of all of them at once."""
   losses, pull_back, aux = jax.vjp(lambda p: loss_fn(p, *args), params, has_aux=True)
   return _Pass(losses, None, lambda weights: pull_back(weights)[0], aux)
 
 
 def _forward_at_logits(loss_fn: SplitLoss, params, *args) -> _Pass:
-  """Returns the losses, the Gram matrix at the outputs, and the way back from there."""
+  """Returns the losses, the Gram matrix at the outputs, and the pull-back from the outputs."""
   outputs, pull_back, aux = jax.vjp(lambda p: loss_fn.forward(p, *args), params, has_aux=True)
   losses = loss_fn.losses(outputs, *args)
 
   def gradient(k):
-    # Each loss by itself: a unit cotangent of all would go through the other losses as zeros.
+    # Each loss by itself: a unit cotangent of the vector would pull zeros through the other losses.
     return jax.grad(lambda z: _select(loss_fn.losses(z, *args), k))(outputs)
 
   rows = [gradient(k) for k in range(ravel(losses)[0].size)]
@@ -179,10 +182,10 @@ def _forward_at_logits(loss_fn: SplitLoss, params, *args) -> _Pass:
 
 
 def _stacked_gradients(loss_fn, params, *args) -> tuple[PyTree, PyTree, PyTree]:
-  """Returns the losses, their gradients with the losses as first axis, and the rest."""
+  """Returns the losses, their gradients with the losses as first axis, and `aux`."""
   losses, pull_back, aux = jax.vjp(lambda p: loss_fn(p, *args), params, has_aux=True)
   vector, unravel = ravel(losses)
-  # One after another: a batched backward pass would be one of grouped convolutions.
+  # One after another: a batched backward pass would turn convolutions into grouped ones.
   rows = [pull_back(unravel(row))[0] for row in jnp.eye(vector.size, dtype=vector.dtype)]
   return losses, jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows), aux
 
@@ -196,7 +199,7 @@ def _select(losses: PyTree, k: int) -> jax.Array:
 def _mean_over_parts(function, args: tuple, num_parts: int) -> PyTree:
   """Returns the mean of function(*args) over parts of the last argument, in the memory of one.
 
-  What is not a float is the last part's.
+  Results that are not floats are those of the last part.
   """
   if num_parts == 1:
     return function(*args)

@@ -1,4 +1,4 @@
-"""Parameters that a weighting learns beside the network's, by an optimiser of its own."""
+"""Parameters that a weighting learns beside those of the network, with its own optimiser."""
 
 from typing import NamedTuple
 
@@ -8,13 +8,13 @@ import optax
 
 from mlseg.weighting.base import State, all_finite
 
-ADAM = optax.adam(0.025)  # in 40 steps a logarithm can follow losses that change by the factor e
-MAX_LOG = 20.0  # of a weight: the optimum can be reached for losses from 2e-9 to 5e8
-_MAX_GRADIENT = 100.0  # optimisers square gradients and remember them
+ADAM = optax.adam(0.025)  # within 40 steps a logarithm can follow losses that change by a factor e
+MAX_LOG = 20.0  # of a weight, so that the optimum can be reached for losses from 2e-9 to 5e8
+_MAX_GRADIENT = 100.0  # since optimisers square gradients and keep the squares
 
 
 class LearnedState(NamedTuple):
-  """What is learned, and what the optimiser remembers."""
+  """The learned parameters, and the state of their optimiser."""
 
   parameters: jax.Array  # [K]; [2, K] for `robust`: the logits of the shapes, and log c²
   optimizer_state: State
@@ -44,16 +44,16 @@ def descend(
 ) -> LearnedState:
   """Returns the state after one step of the optimiser, the parameters clipped to their range.
 
-  The gradient is clipped to [-100, 100] before. Where a loss is not finite, or the step leads to a
-  state that is not, nothing changes.
+  The gradient is clipped to [-100, 100] first. Where a loss is not finite, or the step leads to a
+  state that is not finite, nothing changes.
 
   Args:
     state: of the parameters [..., K].
-    gradient: [..., K], for the parameters.
-    losses: [K], from which the gradient comes.
+    gradient: [..., K], with respect to the parameters.
+    losses: [K], from which the gradient was computed.
     optimizer: of the parameters.
-    lower: the smallest parameters, a number or an array that broadcasts to [..., K].
-    upper: the largest parameters.
+    lower: the smallest values, a number or an array that broadcasts to [..., K].
+    upper: the largest values.
 
   Example:
     >>> optimizer = optax.sgd(0.5)
@@ -62,14 +62,14 @@ def descend(
     >>> descend(state, gradient, losses, optimizer, -3.0, 3.0).parameters.tolist()
     [-0.5, 3.0]
   """
-  # The arithmetic of optax mixes dtypes, whatever the caller allows.
+  # optax mixes dtypes in its arithmetic, which the caller may have forbidden.
   with jax.numpy_dtype_promotion("standard"):
     updates, optimizer_state = optimizer.update(
       jnp.clip(gradient, -_MAX_GRADIENT, _MAX_GRADIENT), state.optimizer_state, state.parameters
     )
     moved = optax.apply_updates(state.parameters, updates)
   moved_state = LearnedState(jnp.clip(moved, lower, upper), optimizer_state)
-  # Clipping would hide that an update is infinite.
+  # Checked before clipping, which would hide an infinite update.
   enters = all_finite(losses) & all_finite(moved) & _is_finite(moved_state)
   return jax.tree.map(lambda new, old: jnp.where(enters, new, old), moved_state, state)
 

@@ -1,4 +1,4 @@
-"""The weights that are not negative and sum to 1."""
+"""Projection onto the simplex: the weights that are not negative and sum to 1."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 def project_to_simplex(point: jax.Array) -> jax.Array:
   """Returns the nearest w with w_k >= 0 and Σ_k w_k = 1: w_k = max(p_k - τ, 0).
 
-  Unlike that of optax it takes -inf, and does not mix dtypes.
+  Unlike the projection of optax it accepts -inf, and does not mix dtypes.
 
   Source: Held, Wolfe & Crowder 1974: τ = max_n (Σ_{k<=n} p_(k) - 1) / n, p_(k) in falling order.
 
@@ -21,7 +21,7 @@ def project_to_simplex(point: jax.Array) -> jax.Array:
     >>> project_to_simplex(jnp.array([0.5, 1.0, -jnp.inf])).tolist()
     [0.25, 0.75, 0.0]
   """
-  # What is below the largest by 1 becomes 0, however far below.
+  # A value that is below the largest by 1 or more becomes 0, however far below it is.
   point = jnp.clip(point - point.max(), -1, 0)
   sums = jnp.cumsum(jnp.sort(point, descending=True))
   excess = (sums - 1) / jnp.arange(1, point.size + 1, dtype=point.dtype)

@@ -1,8 +1,9 @@
 """Gradients of K losses as one pytree, the losses along the first axis of every leaf.
 
-Methods that need more of them than their Gram matrix are optax transformations: `graddrop`, and
-those of `stacked_weights` and `stacked_averages`. As `combine_gradients` they take the parameters'
-structure with that axis, and give it without; what is said there of optax's wrappers holds for all.
+Methods that need more than the Gram matrix of the gradients are optax transformations; they are in
+`from_gradients`. Like `combine_gradients` they take updates in the structure of the parameters with
+that axis, and return updates without it. What `combine_gradients` notes on other wrappers of optax
+holds for all of them.
 """
 
 import functools
@@ -22,8 +23,8 @@ PyTree = Any
 def gram_of(gradients: PyTree) -> jax.Array:
   """Returns the Gram matrix of the gradients: G_ij = sum over all coordinates of g_i g_j.
 
-  Every leaf is taken to float32 first (float64 where a leaf is), so that sums over many small
-  numbers do not stop growing, and products are exact on devices that would shorten them.
+  Every leaf is converted to float32 first (float64 where a leaf is), so that sums over many small
+  numbers do not stop growing, and so that accelerators do not shorten the factors of products.
 
   Args:
     gradients: a pytree of arrays [K, ...], at least one.
@@ -83,7 +84,7 @@ def wide_dtype(tree: PyTree) -> np.dtype:
 
 
 def stacked_zeros(params: PyTree, num_losses: int) -> PyTree:
-  """Returns what the gradients of K losses may be summed into.
+  """Returns zeros into which the gradients of K losses can be summed.
 
   Args:
     params: a pytree of arrays [...].
@@ -125,10 +126,11 @@ def transformation(
   init: Callable[[PyTree], PyTree],
   step: Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]],
 ) -> optax.GradientTransformationExtraArgs:
-  """Returns the optax transformation of a method, for steps whose result is finite.
+  """Returns the optax transformation of a method.
 
-  Other steps leave the state as it is and give the mean of the gradients. That is not finite where
-  a gradient is not, so that what comes after, as `optax.apply_if_finite`, can see it.
+  A step whose result would not be finite leaves the state as it is, and returns the mean of the
+  gradients. That is not finite where a gradient is not, so that a later transformation such as
+  `optax.apply_if_finite` can detect it.
 
   Args:
     num_losses: K.

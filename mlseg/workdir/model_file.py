@@ -1,6 +1,9 @@
-"""`model.npz`: the variables of a run's best epochs, for use after training."""
+"""`model.npz`: the variables of each seed's best epoch, for use after training.
 
-import io
+seed_0/params/encoder/Conv_0/kernel    an array
+seed_0/batch_stats/...                 an array
+"""
+
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -8,25 +11,23 @@ from typing import Any
 import numpy as np
 
 from mlseg.errors import UserError
-from mlseg.files import write_file
+from mlseg.files import read_npz, reading, to_npz, write_file
 
 PyTree = Any
 NAME = "model.npz"
 
 
 def write(workdir: pathlib.Path, best: Mapping[int, PyTree]) -> None:
-  """Writes the variables of each seed, arrays by the path to them: `seed_0/params/.../kernel`.
+  """Writes the variables of each seed, named by their paths.
 
   Args:
     workdir: the run's folder.
     best: per seed nested dicts of arrays.
   """
-  buffer = io.BytesIO()
   arrays = {
     f"seed_{seed}/{name}": leaf for seed, tree in best.items() for name, leaf in _flat(tree)
   }
-  np.savez(buffer, allow_pickle=False, **arrays)
-  write_file(workdir / NAME, buffer.getvalue())
+  write_file(workdir / NAME, to_npz(arrays))
 
 
 def read(workdir: pathlib.Path) -> dict[int, PyTree]:
@@ -39,16 +40,13 @@ def read(workdir: pathlib.Path) -> dict[int, PyTree]:
   if not path.exists():
     raise UserError(f"{path} is not there: a run writes it when all its seeds are trained")
   best: dict[int, PyTree] = {}
-  try:
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-      for name in file.files:
-        seed, *keys = name.split("/")
-        tree = best.setdefault(int(seed.removeprefix("seed_")), {})
-        for key in keys[:-1]:
-          tree = tree.setdefault(key, {})
-        tree[keys[-1]] = file[name]
-  except Exception as error:  # cut short, or something else: zip and numpy raise many things
-    raise UserError(f"{path} is damaged ({error})") from error
+  with reading(path):
+    for name, array in read_npz(path).items():
+      seed, *keys = name.split("/")
+      tree = best.setdefault(int(seed.removeprefix("seed_")), {})
+      for key in keys[:-1]:
+        tree = tree.setdefault(key, {})
+      tree[keys[-1]] = array
   return best
 
 

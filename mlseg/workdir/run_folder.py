@@ -1,14 +1,37 @@
-"""A run's folder: its files, whole or not at all, and whom it belongs to."""
+"""The run's folder itself and `config.json`, which says what was trained there.
+
+    {
+      "config": {"name": "dmf", "seed": 0, ...},
+      "data": "5e0c1f...",
+      "strategy": "loop",
+      "device": "1 cpu",
+      "versions": {"mlseg": "0.1.0", "jax": "0.7.1", ...}
+    }
+
+`data` is a digest of the data set, `strategy` how the seeds are trained.
+"""
 
 import fcntl
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlseg.errors import UserError
-from mlseg.files import to_json, write_file
+from mlseg.files import read_json, reading, to_json, write_file
+
+NAME = "config.json"
+
+
+class Description(NamedTuple):
+  """What `config.json` holds."""
+
+  config: dict[str, Any]
+  data: str  # digest of the data set
+  strategy: str | None  # how the seeds are trained; None: an older run, which did not write it
+  device: str  # how many, and of which kind
+  versions: dict[str, str]  # by package
 
 
 @contextmanager
@@ -16,7 +39,7 @@ def opened(workdir: pathlib.Path) -> Iterator[None]:
   """Makes the folder and keeps a second process out; a killed process leaves no lock behind.
 
   Raises:
-    UserError: the folder cannot be made, or another process is at work there.
+    UserError: the folder cannot be made, or another process is training in it.
   """
   try:
     workdir.mkdir(parents=True, exist_ok=True)
@@ -31,20 +54,40 @@ def opened(workdir: pathlib.Path) -> Iterator[None]:
     yield
 
 
+def read(workdir: pathlib.Path) -> Description:
+  """Returns what `config.json` holds; what an older run did not write is empty.
+
+  Raises:
+    UserError: the file is missing or damaged.
+  """
+  path = workdir / NAME
+  content = read_json(path)
+  with reading(path):
+    versions = content.get("versions") or {}
+    return Description(
+      config=dict(content.get("config") or {}),
+      data=str(content.get("data") or ""),
+      strategy=content.get("strategy"),
+      device=str(content.get("device") or ""),
+      versions={str(name): str(version) for name, version in versions.items()},
+    )
+
+
 def strategy_of(workdir: pathlib.Path) -> str | None:
-  """Returns the strategy of the seeds with which a run in this folder was started, if one was."""
+  """Returns how the seeds of the run in this folder are trained; None where there is no run."""
   try:
-    return json.loads((workdir / "config.json").read_text()).get("strategy")
-  except (OSError, ValueError, AttributeError):
+    return read(workdir).strategy
+  except UserError:
     return None
 
 
-def check(workdir: pathlib.Path, description: dict[str, Any]) -> bool:
+def check(workdir: pathlib.Path, description: Mapping[str, Any]) -> bool:
   """Checks that a folder is free for a run, or belongs to this very run, on whatever devices.
 
   Args:
     workdir: the folder; it need not exist.
-    description: 'config' and, where it is known already, 'data': they decide whose the folder is.
+    description: what `config.json` is to hold; its 'config' and, where it is known already, 'data'
+      must be those of the folder.
 
   Returns:
     True where the run was started before.
@@ -52,7 +95,7 @@ def check(workdir: pathlib.Path, description: dict[str, Any]) -> bool:
   Raises:
     UserError: the folder belongs to another config or other data.
   """
-  path = workdir / "config.json"
+  path = workdir / NAME
   if workdir.exists() and not workdir.is_dir():
     raise UserError(f"workdir {workdir} is a file, not a folder")
   if not path.exists():
@@ -78,10 +121,18 @@ def check(workdir: pathlib.Path, description: dict[str, Any]) -> bool:
   return True
 
 
-def claim(workdir: pathlib.Path, description: dict[str, Any]) -> None:
-  """Makes an opened folder that of this run, unless it is already; errors as `check`."""
+def claim(workdir: pathlib.Path, description: Mapping[str, Any]) -> None:
+  """Writes `config.json`, unless the run was started before.
+
+  Args:
+    workdir: the folder, opened.
+    description: what the file is to hold.
+
+  Raises:
+    UserError: as `check`.
+  """
   if not check(workdir, description):
-    write_file(workdir / "config.json", to_json(description, indent=2) + "\n")
+    write_file(workdir / NAME, to_json(dict(description), indent=2) + "\n")
 
 
 def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -51,7 +51,7 @@ def test_the_reference_has_the_parameters_that_its_table_is_about():
 
 
 def _draw(shapes):
-  """Returns variables in which every number is drawn, so that none can be in the wrong place."""
+  """Returns variables in which every number is drawn, so that none can be swapped unnoticed."""
   rng = np.random.default_rng(0)
 
   def draw(leaf):
@@ -70,11 +70,11 @@ def _layers(network):
     ("encoder", *layer.path): network.encoder.get_submodule(layer.torch.removeprefix("features."))
     for layer in layers_of(encoder)
   }
-  for place, level in enumerate(network.levels):
+  for index, level in enumerate(network.levels):
     own = {"UpConv_0": level.up}
     own |= {f"Conv_{n}": level.merge[3 * n] for n in (0, 1)}
     own |= {f"BatchNorm_{n}": level.merge[3 * n + 1] for n in (0, 1)}
-    found |= {(f"levels_{place}", name): layer for name, layer in own.items()}
+    found |= {(f"levels_{index}", name): layer for name, layer in own.items()}
   heads = ("segmentation", network.segmentation), ("classification", network.classification)
   return found | {(name,): layer for name, layer in (*heads, ("hidden_0", network.hidden))}
 
@@ -83,8 +83,8 @@ def _pairs(tree, network):
   """Yields the path of each of our arrays, the array in PyTorch's layout, and its tensor there."""
   layers = _layers(network)
   for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-    *place, name = (key.key for key in path)
-    layer, array = layers[tuple(place)], np.asarray(leaf)
+    *names, name = (key.key for key in path)
+    layer, array = layers[tuple(names)], np.asarray(leaf)
     if isinstance(layer, torch.nn.ConvTranspose2d) and array.ndim == 4:
       # PyTorch flips the kernel of a transposed convolution, Flax does not.
       array = array[::-1, ::-1].transpose(2, 3, 0, 1)

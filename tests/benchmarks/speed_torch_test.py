@@ -83,7 +83,7 @@ def _copy(variables, network):
 
 
 def _draw():
-  """Returns variables in which every number is drawn, so that none can be in the wrong place."""
+  """Returns variables in which every number is drawn, so that none can be swapped unnoticed."""
   made = []  # the layers in the order of their calls, which leaving the tracing would sort
 
   def init():

@@ -1,13 +1,11 @@
 """The data set in memory: contents, preprocessing, cache."""
 
 import os
-import pathlib
 
 import cv2
 import numpy as np
 import pytest
 
-from mlseg import files as caches
 from mlseg.data import cases, in_memory, preprocessing
 from mlseg.data.datasets.busi import FOLDER
 from mlseg.errors import UserError
@@ -78,7 +76,7 @@ def test_the_cache_is_used_and_a_damaged_one_made_again(embedded, tmp_path, monk
     raise AssertionError("the cache was not used")
 
   with monkeypatch.context() as patch:
-    patch.setattr(in_memory, "preprocess", never)
+    patch.setattr(in_memory, "arrays_of", never)
     again = cases.load("busi", cache=tmp_path)
   assert again.fingerprint == first.fingerprint == embedded.fingerprint
   for damaged in (b"", file.read_bytes()[:1000], b"not a zip"):
@@ -121,33 +119,13 @@ def test_originals_load_without_a_cache_too(tmp_path):
   assert data.fingerprint == expected.fingerprint
 
 
-def test_the_originals_are_prepared_once_and_nothing_else_stays(tmp_path, monkeypatch):
+def test_other_files_in_the_folder_do_not_matter_to_the_cache(tmp_path, monkeypatch):
   root, cache = _make(tmp_path / "originals"), tmp_path / "cache"
-  cases.load("busi", root=str(root), cache=cache)
+  first = cases.load("busi", root=str(root), cache=cache)
   (root / "notes.txt").write_text("not of the data set")
-  monkeypatch.setattr(cases.prepare, "prepare", None)  # a call would fail
-  cases.load("busi", root=str(root), image_size=64, cache=cache)
-  names = sorted(path.name.split("-")[0] for path in cache.iterdir())
-  assert names == ["busi", "busi", "originals"]
-
-
-def test_what_another_process_prepared_meanwhile_stays(tmp_path, monkeypatch):
-  root, cache = str(_make(tmp_path / "originals")), tmp_path / "cache"
-  prepare = cases.prepare.prepare
-
-  def with_a_rival(name, source, out, config):
-    target = prepare(name, source, out, config)
-    files = caches.states(cases._originals("busi", pathlib.Path(root)))
-    place = cache / f"originals-{caches.digest(str(files))[:16]}"
-    prepare(name, source, place, config)
-    (place / "rival").write_text("was here first")
-    return target
-
-  monkeypatch.setattr(cases.prepare, "prepare", with_a_rival)
-  data = cases.load("busi", root=root, cache=cache)
-  assert len(data.ids) == 5
-  assert len(list(cache.glob("originals-*/rival"))) == 1
-  assert not list(cache.glob(".*"))
+  monkeypatch.setattr(in_memory, "arrays_of", None)  # a call would fail
+  assert cases.load("busi", root=str(root), cache=cache).fingerprint == first.fingerprint
+  assert len(list(cache.iterdir())) == 1
 
 
 @pytest.mark.shared

@@ -1,4 +1,4 @@
-"""Every mistake about a folder of pictures and masks is said in one line, by name."""
+"""Every mistake in a folder of pictures and masks gives a message of one line that names it."""
 
 import numpy as np
 import pytest
@@ -189,7 +189,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize("spoil", MISTAKES, ids=lambda f: f.__name__.strip("_"))
-def test_a_mistake_is_said_in_one_line(tmp_path, spoil):
+def test_a_mistake_gives_a_message_of_one_line(tmp_path, spoil):
   root = plain(tmp_path / "data")
   message, changes = spoil(root)
   with pytest.raises(UserError, match=message) as caught:

@@ -133,7 +133,7 @@ def options_of(**changes):
   """Returns the options of the recipe with changes."""
   section = runpy.run_path(str(CONFIG))["get_config"]().data.folder
   section.update(changes)
-  return folder.Options(**dict(section))
+  return folder.FolderOptions(**dict(section))
 
 
 def load(root, cache=None, image_size=32, **changes):

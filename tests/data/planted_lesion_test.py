@@ -95,12 +95,12 @@ def test_a_lesion_lies_neither_in_air_nor_in_bone():
     assert -950 < np.median(values[planted.mask.values > 0]) < 200
 
 
-def test_where_there_is_no_place_the_background_is_named(monkeypatch):
+def test_where_there_is_no_position_the_background_is_named(monkeypatch):
   monkeypatch.setattr(planted_lesion, "TRIES", 10)
-  with pytest.raises(UserError, match=r"background made: no place .* in 10 tries"):
+  with pytest.raises(UserError, match=r"background made: no position .* in 10 tries"):
     patients([background(tumour=np.ones(SHAPE, bool))], 1)
   for empty in (-1000, 1000):
-    with pytest.raises(UserError, match="background made: no place in lung or soft tissue"):
+    with pytest.raises(UserError, match="background made: no position in lung or soft tissue"):
       patients([background(np.full(SHAPE, empty, np.int16))], 1)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from mlseg.data import planted_lesion, response_cohort
 from mlseg.data.datasets import manifest
-from mlseg.data.response_cohort import Options
+from mlseg.data.response_cohort import CohortPlan
 from mlseg.errors import UserError
 from mlseg.io import volumes
 from mlseg.metrics import roc_auc
@@ -34,7 +34,7 @@ def backgrounds(tmp_path_factory):
 @pytest.fixture(scope="module")
 def cohort(backgrounds, tmp_path_factory):
   out = tmp_path_factory.mktemp("cohort") / "new" / "out"
-  response_cohort.write(backgrounds, out, Options(PATIENTS))
+  response_cohort.write(backgrounds, out, CohortPlan(PATIENTS))
   return out
 
 
@@ -102,9 +102,9 @@ def test_the_texture_tells_the_classes_and_neither_size_nor_mean_does(cohort):
 
 def test_labels_are_flipped_as_often_as_asked_in_both_classes():
   count = 8000
-  true = response_cohort.draw_labels(Options(count, label_noise=0)).true_classes
+  true = response_cohort.draw_labels(CohortPlan(count, label_noise=0)).true_classes
   for noise in (0.0, 0.1, 0.5):
-    drawn = response_cohort.draw_labels(Options(count, label_noise=noise))
+    drawn = response_cohort.draw_labels(CohortPlan(count, label_noise=noise))
     assert drawn.true_classes == true  # whatever the noise
     assert Counter(drawn.true_classes) == dict.fromkeys(response_cohort.CLASSES, count // 2)
     bound = 4 * math.sqrt(noise * (1 - noise) / (count / 2))
@@ -115,7 +115,7 @@ def test_labels_are_flipped_as_often_as_asked_in_both_classes():
 
 def test_shuffled_labels_say_nothing_of_the_class():
   count = 8000
-  drawn = response_cohort.draw_labels(Options(count))
+  drawn = response_cohort.draw_labels(CohortPlan(count))
   assert len(drawn.shuffled) == len(response_cohort.SHUFFLED)
   for place, shuffled in enumerate(drawn.shuffled):
     assert Counter(drawn.labels) == Counter(shuffled)
@@ -130,8 +130,8 @@ def contents(folder, pattern):
 
 def test_a_seed_gives_the_same_bytes_and_noise_the_same_pictures(backgrounds, tmp_path):
   for name, options in {
-    "a": Options(12, seed=3), "b": Options(12, seed=3), "other": Options(12, seed=4),
-    "noise": Options(12, seed=3, label_noise=0.4),
+    "a": CohortPlan(12, seed=3), "b": CohortPlan(12, seed=3), "other": CohortPlan(12, seed=4),
+    "noise": CohortPlan(12, seed=3, label_noise=0.4),
   }.items():  # fmt: skip
     response_cohort.write(backgrounds, tmp_path / name, options)
   assert contents(tmp_path / "a", "*.*") == contents(tmp_path / "b", "*.*")
@@ -163,12 +163,12 @@ def test_the_command_writes_a_cohort(backgrounds, tmp_path, capsys):
   assert run(capsys, *arguments) == (0, f"{out}\n", "")
   assert len(manifest.read(out / "manifest.csv")) == 6
   assert [path.name for path in tmp_path.iterdir()] == ["out"]  # nothing temporary is left
-  expected = response_cohort.draw_labels(Options(6, 3, 0))
+  expected = response_cohort.draw_labels(CohortPlan(6, 3, 0))
   assert [row.label for row in manifest.read(out / "manifest.csv")] == expected.labels
   code, _, complaint = run(capsys, *arguments)
   assert code == 2
   assert complaint == (
-    f"mlseg.data.response_cohort: --out must be a new or empty folder, and {out} is none\n"
+    f"mlseg.data.response_cohort: --out must be a new or empty folder, not {out}\n"
   )
 
 
@@ -185,7 +185,7 @@ def test_the_command_writes_a_cohort(backgrounds, tmp_path, capsys):
     ("more", "unknown argument 'more'"),
     ("--out=", "--backgrounds and --out are needed"),
     ("--backgrounds=", "--backgrounds and --out are needed"),
-    ("--backgrounds=nowhere", "--backgrounds must be a folder, and nowhere is none"),
+    ("--backgrounds=nowhere", "--backgrounds must be a folder, not nowhere"),
   ],
 )
 def test_wrong_arguments_are_named_on_one_line(backgrounds, tmp_path, capsys, argument, message):
@@ -225,7 +225,7 @@ def air(folder):
     (small, "one_image.nii.gz: must extend over 40 mm along each axis, not 44 × 47 × 35.1 mm"),
     (broken, "two.nii: cannot be read as NIfTI"),
     (shifted_mask, "one_mask.nii.gz: does not lie on the grid of"),
-    (air, "one_image.nii.gz: no place in lung or soft tissue"),
+    (air, "one_image.nii.gz: no position in lung or soft tissue"),
   ],
 )
 def test_wrong_backgrounds_are_named_and_nothing_is_left(tmp_path, capsys, spoil, message):
@@ -241,7 +241,7 @@ def test_wrong_backgrounds_are_named_and_nothing_is_left(tmp_path, capsys, spoil
 
 def test_labels_that_are_all_the_same_are_refused():
   def same(seed):
-    return len(set(response_cohort.draw_labels(Options(4, seed, 0.5)).labels)) < 2
+    return len(set(response_cohort.draw_labels(CohortPlan(4, seed, 0.5)).labels)) < 2
 
   with pytest.raises(UserError, match=r"--seed \d+ gives all 4 patients the same label"):
     any(map(same, range(100)))

@@ -130,7 +130,7 @@ def test_jax_reads_the_names_of_nodes_alike():
     ),
   ],
 )
-def test_contradictions_are_said_in_one_line(environ, message):
+def test_contradictions_are_reported_in_one_line(environ, message):
   with pytest.raises(UserError, match=message) as caught:
     find_job(environ)
   assert "\n" not in str(caught.value)

@@ -52,8 +52,8 @@ class Process(subprocess.Popen):
     finally:
       self.kill()
 
-  def said(self, seconds=60):
-    """Returns the exit code and what mlseg said for a person."""
+  def messages(self, seconds=60):
+    """Returns the exit code and the lines of mlseg for the user."""
     output = self.end(seconds)[1]
     return self.returncode, [line for line in output.splitlines() if line.startswith("mlseg: ")]
 
@@ -89,17 +89,17 @@ def test_a_killed_process_ends_the_job(start, lost):
   processes = start("long")
   processes[lost].kill()
   start_of_end = time.monotonic()
-  code, said = processes[1 - lost].said(seconds=HEARTBEAT + 30)
+  code, messages = processes[1 - lost].messages(seconds=HEARTBEAT + 30)
   assert time.monotonic() - start_of_end < HEARTBEAT + 20
   assert code != 0
-  assert len(said) == 1
-  assert f"process {1 - lost} of 2" in said[0]
-  assert "start the same job again, it goes on from its last checkpoint" in said[0]
+  assert len(messages) == 1
+  assert f"process {1 - lost} of 2" in messages[0]
+  assert "start the same job again, it goes on from its last checkpoint" in messages[0]
   # The killed one has its line too: it may have been the kernel, short of memory.
-  code, said = processes[lost].said()
+  code, messages = processes[lost].messages()
   assert code == -signal.SIGKILL
-  assert len(said) == 1
-  assert f"process {lost} of 2 was killed" in said[0]
+  assert len(messages) == 1
+  assert f"process {lost} of 2 was killed" in messages[0]
 
 
 @pytest.mark.slow
@@ -110,17 +110,17 @@ def test_an_error_in_one_process_ends_the_other(start, failing):
   assert processes[failing].returncode == 1
   assert output.count("OSError: no space left on device") == 1
   assert "mlseg: " not in output
-  code, said = processes[1 - failing].said(seconds=HEARTBEAT + 30)
+  code, messages = processes[1 - failing].messages(seconds=HEARTBEAT + 30)
   assert code != 0
-  assert len(said) == 1
+  assert len(messages) == 1
 
 
 @pytest.mark.slow
-def test_an_error_in_all_processes_is_said_by_each(start):
+def test_an_error_in_all_processes_is_reported_by_each(start):
   for process in start("wrong"):
-    code, said = process.said()
+    code, messages = process.messages()
     assert code == 2
-    assert said == ["mlseg: everybody was given the wrong folder"]
+    assert messages == ["mlseg: everybody was given the wrong folder"]
 
 
 @pytest.mark.slow
@@ -136,30 +136,30 @@ def test_a_signal_to_one_process_stops_both_in_the_same_turn(start, signum, code
 @pytest.mark.slow
 def test_without_process_0_the_other_says_where_it_looked():
   port = free_port()
-  code, said = Process(port, 1, "long", MLSEG_START_SECONDS="1").said()
+  code, messages = Process(port, 1, "long", MLSEG_START_SECONDS="1").messages()
   assert code == processes.EXIT_LOST
-  assert len(said) == 1
-  assert f"process 1 of 2 could not reach process 0 at 127.0.0.1:{port} within 1 s" in said[0]
+  assert len(messages) == 1
+  assert f"process 1 of 2 could not reach process 0 at 127.0.0.1:{port} within 1 s" in messages[0]
 
 
 @pytest.mark.slow
 def test_without_the_others_process_0_says_that_it_waited():
-  code, said = Process(free_port(), 0, "long", MLSEG_START_SECONDS="1").said()
+  code, messages = Process(free_port(), 0, "long", MLSEG_START_SECONDS="1").messages()
   assert code != 0
-  assert len(said) == 1
-  assert "process 0 of 2 waited 1 s in vain for all processes of the job to start" in said[0]
+  assert len(messages) == 1
+  assert "process 0 of 2 waited 1 s in vain for all processes of the job to start" in messages[0]
 
 
 @pytest.mark.slow
-def test_a_port_that_is_taken_is_said():
+def test_a_port_that_is_taken_is_reported():
   with socket.socket(socket.AF_INET6) as taken:
     taken.bind(("::", 0))
     taken.listen()
     port = taken.getsockname()[1]
-    code, said = Process(port, 0, "long").said()
+    code, messages = Process(port, 0, "long").messages()
   assert code == 2
-  assert len(said) == 1
-  assert f"process 0 of 2 cannot listen at port {port} (Address already in use)" in said[0]
+  assert len(messages) == 1
+  assert f"process 0 of 2 cannot listen at port {port} (Address already in use)" in messages[0]
 
 
 def test_alone_nothing_happens(monkeypatch):

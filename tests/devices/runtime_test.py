@@ -1,9 +1,11 @@
-"""What JAX and the allocator are told before a run."""
+"""Settings of JAX and of the memory allocator before a run."""
 
 import os
+import pathlib
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from mlseg.devices import runtime
@@ -51,6 +53,34 @@ def test_compiled_programs_are_kept_and_found_again(tmp_path):
   assert sorted(path.name for path in tmp_path.rglob("*-cache")) == kept
   (given,) = _in_a_fresh_process(code, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own"))
   assert given == str(tmp_path / "own")
+
+
+def test_without_a_folder_to_write_to_nothing_is_kept(tmp_path, monkeypatch):
+  (tmp_path / "file").touch()
+  monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+  monkeypatch.setenv("MLSEG_CACHE", str(tmp_path / "file"))
+  before = jax.config.jax_compilation_cache_dir
+  runtime.keep_compiled_programs()
+  assert jax.config.jax_compilation_cache_dir == before
+
+
+def test_each_kind_of_cpu_has_a_folder(monkeypatch):
+  def kind(text):
+    monkeypatch.setattr(pathlib.Path, "read_text", lambda path: text)
+    return runtime._cpu_kind()
+
+  text = "processor : 0\nmodel name : A\nflags : fpu avx\n"
+  first = kind(text)
+  assert kind(text.replace("processor : 0", "processor : 1")) == first
+  assert kind(text.replace("avx", "avx avx512")) != first
+
+
+def test_without_a_description_all_cpus_are_of_one_kind(monkeypatch):
+  def missing(path):
+    raise FileNotFoundError
+
+  monkeypatch.setattr(pathlib.Path, "read_text", missing)
+  assert runtime._cpu_kind() == "cpu"
 
 
 def test_a_cpu_counts_for_its_cores_where_models_are_spread():

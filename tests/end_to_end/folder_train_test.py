@@ -86,14 +86,14 @@ def test_the_recipe_says_what_is_a_near_duplicate(tmp_path, capsys, bits, pairs)
     assert len(json.loads((tmp_path / "run/split.json").read_text())["near_duplicates"]) == pairs
 
 
-def test_a_wrong_number_of_bits_is_one_line(tmp_path, capsys):
+def test_a_wrong_number_of_bits_gives_one_line(tmp_path, capsys):
   root, _ = layouts.by_colour(tmp_path / "data")
   assert _train(tmp_path / "run", root, layouts.BY_COLOUR | {"duplicate_bits": 256}) == 2
   error = capsys.readouterr().err
   assert error == "mlseg: config.data.folder.duplicate_bits must be -1 to 255, not 256\n"
 
 
-def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path, capsys):
+def test_a_mistake_gives_one_line_and_leaves_no_run(tmp_path, capsys):
   root, _ = layouts.by_colour(tmp_path / "data")
   (root / "case2_mask.png").unlink()
   assert _train(tmp_path / "run", root, layouts.BY_COLOUR) == 2

@@ -183,7 +183,12 @@ def test_a_joint_run_predicts_masks_and_diagnoses(runs, tmp_path):
 
 def test_a_report_shows_both(runs, tmp_path):
   page = write.report([runs], tmp_path / "report").read_text()
-  for words in ("Diagnoses of classifier", "Diagnoses of joint", "called malignant", "Grad-CAM++"):
+  for words in (
+    "Diagnoses of classifier",
+    "Diagnoses of joint",
+    "predicted malignant",
+    "Grad-CAM++",
+  ):
     assert words in page
   figures = {path.name for path in (tmp_path / "report/figures").iterdir()}
   assert {"saliency-01-classifier.png", "learning-accuracy-1.svg"} <= figures

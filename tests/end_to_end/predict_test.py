@@ -16,8 +16,7 @@ from scipy import ndimage
 
 from mlseg import predict
 from mlseg.console import Reporter
-from mlseg.data import cases
-from mlseg.prediction.pictures import result_names
+from mlseg.data.datasets import busi
 from mlseg.recipe import experiment, parse
 from mlseg.recipe import model as recipe_model
 from mlseg.training import train
@@ -63,10 +62,9 @@ def originals(trained, tmp_path_factory):
   folder = tmp_path_factory.mktemp("originals")
   with np.load(trained / "examples.npz", allow_pickle=False) as file:
     wanted = set(file["ids"].tolist())
-  rows = cases._read("busi", cases.EMBEDDED / "busi" / "size128" / "1.0.0")
-  for row in rows:
-    if row["id"] in wanted:
-      Image.fromarray(row["image"][..., 0]).save(folder / f"{row['id']}.png")
+  for example in busi.open_embedded().read():
+    if example.id in wanted:
+      Image.fromarray(example.image).save(folder / f"{example.id}.png")
   return folder
 
 
@@ -311,12 +309,3 @@ def test_a_command_that_is_stopped_leaves_whole_files(trained, originals, tmp_pa
   assert all(np.asarray(Image.open(path)).shape == (128, 128) for path in masks)
   assert _run(trained, originals, out, "--batch_size=64") == 0
   assert len(_rows(out)) == len(list(originals.iterdir()))
-
-
-def test_no_two_results_have_one_name():
-  assert result_names(["a.png", "a.jpg", "a.png.png"]) == ["a.png", "a.jpg", "a.png.png"]
-  assert result_names(["x/a.png", "y/a.png"]) == ["x/a", "y/a"]
-  assert result_names(["A.png", "a.png"]) == ["A.png", "a.png"]  # where the disk has both
-  assert result_names(["1.2.840.5", "1.2.840.6"]) == ["1.2.840.5", "1.2.840.6"]
-  names = ["a.png", "a.png.jpg", "a.png.jpg.bmp", "a.tif"]
-  assert len(set(result_names(names))) == 4

@@ -22,7 +22,7 @@ from mlseg.recipe import model as recipe_model
 from mlseg.recipe.networks import has_head
 from mlseg.report import write
 from mlseg.training import batches, objective, validation
-from mlseg.workdir import patients as patient_files
+from mlseg.workdir import patients_file
 from tests.io.volumes import made
 from tests.models.pretrained import made_weights
 
@@ -116,7 +116,7 @@ def test_attention_and_covariates_are_in_tables(run):
 
 
 def test_patients_have_pictures_and_a_page(run, tmp_path):
-  found = patient_files.read(run / "patients.npz")
+  found = patients_file.read(run)
   assert found.images.shape == (PATIENTS, SLICES, SIDE, SIDE)
   absent = ~found.images.any((2, 3))
   assert absent.any()

@@ -2,14 +2,11 @@
 
 import json
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mlseg.console import Reporter
-from mlseg.devices import model_axis, sharding
-from mlseg.errors import UserError
+from mlseg.devices import sharding
 from mlseg.recipe import experiment, parse
 from mlseg.training import train
 from mlseg.training.groups import Run
@@ -43,28 +40,6 @@ def _assert_same(actual, expected):
       assert actual[key]["validation"]["dice"] == pytest.approx(
         line["validation"]["dice"], abs=1e-3
       )
-
-
-@pytest.mark.parametrize("strategy", ["vmap", "map", "loop"])
-@pytest.mark.parametrize("vectorize", [0, 2])
-def test_a_function_of_one_model_is_applied_to_all(strategy, vectorize):
-  def function(member, shared):
-    return {"y": member["a"] @ shared + member["b"]}
-
-  rng = np.random.default_rng(0)
-  mapped = {"a": jnp.array(rng.normal(size=(5, 2, 3))), "b": jnp.arange(5.0)}
-  shared = jnp.array(rng.normal(size=(3, 4)))
-  over = jax.jit(model_axis.over_members(function, strategy, vectorize=vectorize))
-  expected = np.einsum("nij,jk->nik", mapped["a"], shared) + np.arange(5.0)[:, None, None]
-  np.testing.assert_allclose(over(mapped, shared)["y"], expected, rtol=1e-5)
-
-
-def test_the_strategy_is_chosen_by_platform_and_number():
-  assert model_axis.choose("auto", 1, "gpu", 8) == "loop"
-  assert model_axis.choose("vmap", 1, "cpu", 1) == "loop"
-  assert model_axis.choose("vmap", 2, "cpu", 1) == "vmap"
-  with pytest.raises(UserError, match="choose from auto, loop, map, vmap"):
-    model_axis.choose("pmap", 2, "cpu", 1)
 
 
 def test_as_many_models_at_once_as_the_memory_holds(tmp_path, monkeypatch):

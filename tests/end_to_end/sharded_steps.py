@@ -51,7 +51,7 @@ def steps(layout: sharding.Layout, placement: str) -> dict[str, np.ndarray]:
   """Returns what 20 steps compute on a mesh, by name."""
   flags = [f"--config.data.placement={placement}", "--config.log_every=1"]
   flags += [f"--config.{name}={value}" for name, value in OVERRIDES.items()]
-  recipe = experiment.read(parse.parse(["", f"--config={CONFIG}", *flags])[0])
+  recipe = experiment.read(parse.content(["", f"--config={CONFIG}", *flags]))
   cases = _noise(recipe_data.load_cases(recipe.data, [recipe.losses.targets]))
   split = recipe_data.make_split(recipe.data, recipe.batch_size, cases, None, 0)
   mesh = sharding.make_mesh(layout)
@@ -60,8 +60,8 @@ def steps(layout: sharding.Layout, placement: str) -> dict[str, np.ndarray]:
   state = built.init(list(range(count)))
   inputs = built.inputs([split] * count, [0] * count)
   feed = make_feed(recipe, cases, [split] * count, built.keys(state), mesh)
-  model = recipe.network.make(2, len(cases.label_names))
-  loss_fn = objective.make_loss_fn(model, recipe_losses.make_losses(recipe.losses, 2), 2)
+  losses = recipe_losses.make_losses(recipe.losses, 2)
+  loss_fn = objective.make_loss_fn(recipe.network.make(2, 1), losses, 2)
   batch_at = batches.make_batch_at(recipe)
 
   def gradients_of_one(state, data):

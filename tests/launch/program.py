@@ -1,4 +1,4 @@
-"""What the launchers start in tests, in place of the training: `python -m tests.launch.program`.
+"""The program that launchers start in tests instead of training: python -m tests.launch.program.
 
 It adds up one number per device, again and again, until its turns are over or a signal comes; the
 argument says what shall happen meanwhile: `MODE [PROCESS]`. It leaves the file that tells a run is

@@ -52,7 +52,7 @@ def test_help_is_the_comment_at_the_head(script):
     (["2", "3"], "unexpected argument '3': the program's arguments follow a --"),
   ],
 )
-def test_wrong_use_of_local_processes_is_said(arguments, message):
+def test_wrong_use_of_local_processes_is_reported(arguments, message):
   result = _run(LOCAL, *arguments)
   assert result.returncode == 2
   assert result.stderr.strip() == f"local_processes.sh: {message}; --help shows how it is used"
@@ -151,8 +151,8 @@ def test_arguments_reach_the_hosts_of_a_tpu_as_they_were_given(gcloud, tmp_path)
   command = next(part for part in calls[0] if part.startswith("--command=")).partition("=")[2]
   (tmp_path / "mlseg" / ".venv" / "bin").mkdir(parents=True)
   (tmp_path / "mlseg" / ".venv" / "bin" / "python").symlink_to("/bin/echo")
-  said = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
-  assert said.stdout.strip() == " ".join(["-u -m mlseg.main", *arguments])
+  done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+  assert done.stdout.strip() == " ".join(["-u -m mlseg.main", *arguments])
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_arguments_reach_the_hosts_of_a_tpu_as_they_were_given(gcloud, tmp_path)
     (["fetch"], {"ZONE": "z"}, "fetch needs one argument, the folder"),
   ],
 )
-def test_wrong_use_of_tpu_is_said(gcloud, arguments, environ, message):
+def test_wrong_use_of_tpu_is_reported(gcloud, arguments, environ, message):
   result, calls = gcloud(*arguments, **environ)
   assert result.returncode == 2
   assert not calls

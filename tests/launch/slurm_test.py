@@ -85,22 +85,22 @@ def test_two_tasks_train_to_the_end(slurm, tmp_path):
     *[*arguments, f"--workdir={tmp_path / 'run'}"],
     check=False,
   )
-  said = output.read_text()
-  assert (tmp_path / "run" / "results.json").exists(), said
+  text = output.read_text()
+  assert (tmp_path / "run" / "results.json").exists(), text
   assert json.loads((tmp_path / "run" / "results.json").read_text())["seeds"] == [0]
-  assert "2 processes" in said
-  assert "Traceback" not in said
-  assert said.count("rows, results and figures are in") == 1  # one process speaks
+  assert "2 processes" in text
+  assert "Traceback" not in text
+  assert text.count("rows, results and figures are in") == 1  # one process speaks
 
 
 def test_a_task_that_fails_ends_the_job_and_its_output_says_so(slurm, tmp_path):
   output = tmp_path / "output"
   options = ["--wait", *TASKS, f"--output={output}"]
   result = slurm("sbatch", *options, "launch/slurm.sh", "error", "1", check=False, **PROGRAM)
-  said = output.read_text()
+  text = output.read_text()
   assert result.returncode != 0
-  assert "OSError: no space left on device" in said
-  assert "slurm.sh: a process ended with code" in said.splitlines()[-1]
+  assert "OSError: no space left on device" in text
+  assert "slurm.sh: a process ended with code" in text.splitlines()[-1]
 
 
 def test_near_its_time_limit_a_job_saves_and_is_queued_again(slurm, tmp_path):
@@ -125,6 +125,6 @@ def test_the_tasks_of_a_sweep_know_their_number(slurm, tmp_path):
   options = ["--wait", "--array=0-1", "--cpus-per-task=1", f"--output={tmp_path}/%a"]
   slurm("sbatch", *options, "launch/slurm_sweep.sh", "short", "--grid=seed=0,1", **PROGRAM)
   for task in range(2):
-    said = (tmp_path / str(task)).read_text()
-    assert "process 0 of 1" in said
-    assert f"done {task} short --grid=seed=0,1 --task={task} --num_tasks=2" in said
+    text = (tmp_path / str(task)).read_text()
+    assert "process 0 of 1" in text
+    assert f"done {task} short --grid=seed=0,1 --task={task} --num_tasks=2" in text

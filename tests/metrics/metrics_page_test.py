@@ -1,4 +1,4 @@
-"""The page of the metrics is what the code says, and names every metric."""
+"""The page `docs/reference/metrics.md` is made from the code, and has every metric."""
 
 import csv
 import inspect
@@ -7,23 +7,24 @@ import numpy as np
 import pytest
 
 from mlseg import metrics
-from mlseg.metrics import catalogue
+from tests.reference import generator
 
-TABLES = (catalogue.OVERLAP, catalogue.SURFACE, catalogue.OBJECTS, catalogue.CLASSIFICATION)
+page = generator("metrics")
+TABLES = (page.OVERLAP, page.SURFACE, page.OBJECTS, page.CLASSIFICATION)
 NAMES = {row.name for table in TABLES for row in table}
 
 
 def test_the_page_is_up_to_date():
-  assert (catalogue.FOLDER / "README.md").read_text() == catalogue.render()
+  assert page.PAGE.read_text() == page.render()
 
 
 def test_every_public_function_is_on_the_page_or_a_helper():
   public = {name for name in metrics.__all__ if inspect.isfunction(getattr(metrics, name))}
-  assert public == NAMES | catalogue.HELPERS | set(catalogue.STATISTICS)
+  assert public == NAMES | page.HELPERS | set(page.STATISTICS)
 
 
 def test_values_on_empty_masks_are_those_of_the_code():
-  page = catalogue.render()
+  text = page.render()
   for line in (
     "| `dice` | 2 tp / (2 tp + fp + fn) | [0, 1] | up | 1, 0, 0 |",
     "| `specificity` | tn / (tn + fp) | [0, 1] | up | 1, 0.6, 1 |",
@@ -31,17 +32,17 @@ def test_values_on_empty_masks_are_those_of_the_code():
     "| `object_f1` | 2 tp / (2 tp + fp + fn) of objects | [0, 1] | up | 1, 0, 0 |",
     "| `roc_auc` | P(s+ > s-) + ½ P(s+ = s-) | [0, 1] | up | nan, nan |",
   ):
-    assert line in page
+    assert line in text
 
 
 @pytest.mark.parametrize("row", [row for table in TABLES for row in table], ids=lambda r: r.name)
-def test_a_row_says_all_of_it(row):
+def test_a_row_is_complete(row):
   assert all(row)
   assert row.better in ("up", "down")
 
 
 def test_the_worked_example_is_one_set_of_predictions():
-  with catalogue.CONVENTIONS.open(newline="") as file:
+  with page.CONVENTIONS.open(newline="") as file:
     rows = {row["convention"]: float(row["percent"]) for row in csv.DictReader(file)}
   lesion = rows["Dice of the lesion, mean over images"]
   both = rows["Dice, mean of lesion and background, mean over images"]

@@ -122,7 +122,7 @@ def test_groups_of_one_case_are_no_groups():
   assert alone == roc.auc_permutation_test(labels, scores, num_permutations=99)
 
 
-def test_p_is_never_zero_and_its_seed_and_blocks_are_what_is_said(monkeypatch):
+def test_p_is_never_zero_and_does_not_depend_on_the_size_of_blocks(monkeypatch):
   labels, scores = np.repeat([0, 1], 30), np.arange(60)
   assert roc.auc_permutation_test(labels, scores, num_permutations=99) == 1 / 100
   assert roc.auc_permutation_test(labels, -scores, num_permutations=99) == 1

@@ -208,6 +208,15 @@ def test_pooled_counts_do_not_overflow():
   np.testing.assert_allclose(metrics.summarize(counts)["dice_pooled"], 0.5)
 
 
+def test_the_dice_of_a_case_leaves_out_classes_without_one():
+  values = np.array([[0.2, 0.1, 0.4, 0.9], [1, np.nan, 0.5, np.inf], [1, np.nan, np.nan, np.nan]])
+  expected = [np.mean(values[0, 1:]), 0.5, np.nan]
+  np.testing.assert_array_equal(metrics.foreground_dice_per_case(values), expected)
+  counts = np.random.default_rng(0).integers(0, 100, (50, 4, 4))
+  dice = metrics.dice(counts)
+  np.testing.assert_array_equal(metrics.foreground_dice_per_case(dice), dice[:, 1:].mean(axis=-1))
+
+
 def test_foreground_dice_equals_the_summary_and_leaves_out_padding():
   counts = metrics.confusion_counts(*_labels(17), 3)
   padded = jnp.concatenate([counts, jnp.zeros_like(counts)])

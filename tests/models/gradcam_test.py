@@ -16,7 +16,7 @@ def _made(seed):
   return features, weights, np.array([1, 0, 1])
 
 
-def test_of_a_linear_head_it_is_the_class_activation_map_over_the_number_of_places():
+def test_of_a_linear_head_it_is_the_class_activation_map_over_the_number_of_positions():
   features, weights, labels = _made(0)
   found = gradcam.saliency(lambda a: a.mean((1, 2)) @ weights, jnp.asarray(features), labels)
   # The score is sum_k w_k mean(A_k), so every gradient is w_k / 20, and so is their mean.

@@ -98,9 +98,9 @@ def torch_features(network, name, images):
   activations = ((torch.from_numpy(images) - mean) / std).permute(0, 3, 1, 2)
   ends = (3, 8, 15, 22, 29, 30) if name == "vgg16" else (1, 3, 6, 13, 18)
   features = []
-  for place, layer in enumerate(network.features):
+  for index, layer in enumerate(network.features):
     activations = layer(activations)
-    if place in ends:
+    if index in ends:
       features.append(activations.permute(0, 2, 3, 1))
   return features
 

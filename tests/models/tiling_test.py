@@ -54,12 +54,12 @@ def test_a_constant_field_stays_one():
 
 
 def test_tiles_are_blended_by_gaussians():
-  def place(images, size):  # every tile says its first pixel
+  def corner(images, size):  # every tile scores its first pixel
     value = images[:, :1, :1, :]
     return Outputs(jnp.broadcast_to(value, (*images.shape[:3], 1)), value[:, 0, 0])
 
   images = jnp.arange(12 * 10, dtype=jnp.float32).reshape(1, 12, 10, 1)
-  outputs, _ = tiled(_model(place), 6, 0.5).apply({"params": {}}, images, False)
+  outputs, _ = tiled(_model(corner), 6, 0.5).apply({"params": {}}, images, False)
   middle = (np.arange(6) + 0.5 - 3) / 6
   line = np.exp(-(middle**2) / (2 * SIGMA**2))
   window = np.maximum(line[:, None] * line, FLOOR)

@@ -94,6 +94,61 @@ def test_restoring_is_bilinear_and_the_first_of_equal_classes_wins():
   assert not labels.any()
 
 
+def _classifier():
+  """Returns a network without masks: its features are the pixels, its class 1 scores their mean."""
+
+  def classify(variables, features):
+    mean = features.mean((1, 2))[:, 0] + variables["params"]["shift"]
+    return jnp.stack([jnp.zeros_like(mean), mean], -1)
+
+  def apply(variables, images, train):
+    del train
+    # A volume of two slices, the second of which counts three times as much.
+    attention = jnp.tile(jnp.array([0.25, 0.75]), (len(images), 1))
+    logits = classify(variables, images)
+    return Outputs(class_logits=logits, features=images, attention=attention), {}
+
+  return Model(lambda key, images: {"params": {"shift": jnp.zeros(())}}, apply, classify)
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_a_network_of_classes_alone_gives_diagnoses_saliency_and_attention(flips):
+  images, shifts = _images(), np.array([-3.0, 1.0])
+  predict = jax.jit(inference.make_predict(_classifier(), flips, "gradcam"))
+  result = predict({"params": {"shift": jnp.array(shifts)}}, jnp.asarray(images))
+  assert result.probabilities is None
+  assert result.flip_spread is None
+  assert result.seed_spread is None
+  scores = images.mean((1, 2, 3))[:, None] / 255 + shifts
+  shares = (1 / (1 + np.exp(-scores))).mean(1)
+  np.testing.assert_allclose(result.diagnoses, np.stack([1 - shares, shares], 1), atol=1e-6)
+  np.testing.assert_allclose(result.attention, [[0.25, 0.75]] * 3)
+  # Only class 1 depends on the pixels, and each by the same gradient: its map is the picture.
+  chosen = shares > 0.5
+  grey = images[..., 0] / images.max((1, 2, 3))[:, None, None]
+  expected = np.where(chosen[:, None, None], grey, 0)
+  np.testing.assert_allclose(result.saliency, expected, atol=1e-6)
+
+
+def test_saliency_is_computed_only_where_it_is_asked_for():
+  predict = inference.make_predict(_classifier(), False)
+  result = predict({"params": {"shift": jnp.zeros(1)}}, jnp.asarray(_images()))
+  assert result.saliency is None
+  assert result.diagnoses.shape == (3, 2)
+
+
+def test_images_of_several_sizes_are_mirrored_to_one_and_the_batch_is_filled_up():
+  tall, wide = np.arange(10, dtype=np.uint8).reshape(5, 2, 1), np.ones((2, 6, 1), np.uint8)
+  batch = inference.stack([tall, wide], 3, step=4)
+  assert batch.shape == (3, 8, 8, 1)
+  np.testing.assert_array_equal(batch[0, :5, :2], tall)
+  np.testing.assert_array_equal(batch[0, 5:8, :2], tall[:1:-1])
+  np.testing.assert_array_equal(batch[0, :5, 2:4], tall[:, ::-1])
+  assert (batch[1] == 1).all()
+  assert not batch[2].any()
+  assert inference.stack([wide, wide], 2).shape == (2, 2, 6, 1)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_pictures_are_prepared_for_as_many_channels_as_the_network_has(channels):
   filtering = {"diameter": 0, "sigma_space": 1.0, "sigma_intensity": 1.0}

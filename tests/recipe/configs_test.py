@@ -142,6 +142,12 @@ def test_the_options_of_methods_in_the_recipe_are_the_defaults_of_their_factorie
     recipe_weighting.make_weighting(config, 14)
 
 
+def test_a_former_name_of_a_method_still_works():
+  config = _module(CONFIGS[0].with_name("dmf_busi.py")).get_config()
+  config.weighting.name = "config"
+  assert recipe_weighting.make_weighting(config, 14).needs_gram
+
+
 def test_variances_of_the_glands_are_learned_as_the_network_is():
   config = _module(CONFIGS[0].with_name("glands.py")).get_config()
   method = recipe_weighting.make_weighting(config, 14)

@@ -10,7 +10,8 @@ from matplotlib.path import Path
 from scipy import stats
 
 from mlseg.report import cases, curves, drawing, outlines, paired, plots, training
-from mlseg.workdir.run_files import Case, read
+from mlseg.workdir.case_table import CaseScore
+from mlseg.workdir.run_files import read
 from tests.report.made_runs import make_run
 
 
@@ -64,7 +65,9 @@ def test_panels_of_several_runs_share_axes_and_colours(tmp_path, monkeypatch):
     line["weights"] = {"soft_iou": 0.1, "cross_entropy": 0.8}
   (tmp_path / "b" / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
   figures = []
-  monkeypatch.setattr(training, "picture", lambda name, figure, *words: figures.append(figure))
+  monkeypatch.setattr(
+    training, "report_figure", lambda name, figure, *words: figures.append(figure)
+  )
   training.terms([read(name, tmp_path / name) for name in "ab"], "weights", "weight")
   first, second = figures
   assert len(first.axes) == 2
@@ -77,14 +80,24 @@ def test_panels_of_several_runs_share_axes_and_colours(tmp_path, monkeypatch):
   assert colours[1].items() <= colours[0].items()
 
 
+def test_each_validation_score_has_a_learning_curve(tmp_path):
+  folder = make_run(tmp_path / "a")
+  path = folder / "metrics.jsonl"
+  path.write_text(path.read_text().replace('"validation": {', '"validation": {"auc": 0.75, '))
+  names = [figure.name for figure in training.learning([read("a", folder)])]
+  assert names == ["learning-1", "learning-auc-1"]
+
+
 def test_lines_of_many_runs_differ():
   assert len({tuple(drawing.line_style(n).values()) for n in range(28)}) == 28
 
 
 def test_the_interval_is_that_of_a_t_test_over_pictures():
   random = np.random.default_rng(0)
-  reference = {("0", f"{n}"): Case("x", float(random.random())) for n in range(20)}
-  other = {key: Case("x", case.dice + random.normal(0.1, 0.1)) for key, case in reference.items()}
+  reference = {(0, f"{n}"): CaseScore("x", float(random.random())) for n in range(20)}
+  other = {
+    key: CaseScore("x", case.dice + random.normal(0.1, 0.1)) for key, case in reference.items()
+  }
   found = paired.difference(paired.pairs(reference, other))
   test = stats.ttest_rel([c.dice for c in other.values()], [c.dice for c in reference.values()])
   interval = test.confidence_interval(0.95)
@@ -93,8 +106,10 @@ def test_the_interval_is_that_of_a_t_test_over_pictures():
 
 
 def test_a_picture_that_several_seeds_test_counts_once():
-  reference = {(seed, "a"): Case("x", 0.5) for seed in "012"} | {("0", "b"): Case("x", 0.5)}
-  other = {(seed, "a"): Case("x", 0.6) for seed in "012"} | {("0", "b"): Case("x", 0.9)}
+  reference = {(seed, "a"): CaseScore("x", 0.5) for seed in range(3)} | {
+    (0, "b"): CaseScore("x", 0.5)
+  }
+  other = {(seed, "a"): CaseScore("x", 0.6) for seed in range(3)} | {(0, "b"): CaseScore("x", 0.9)}
   found = paired.difference(paired.pairs(reference, other))
   assert found.mean == pytest.approx(0.25)
   assert found.num_images == 2
@@ -102,14 +117,14 @@ def test_a_picture_that_several_seeds_test_counts_once():
 
 def test_only_runs_with_the_same_test_cases_are_paired():
   def run(*keys):
-    return {key: Case("x", 0.5) for key in keys}
+    return {key: CaseScore("x", 0.5) for key in keys}
 
-  one = run(("0", "a"), ("1", "b"))
-  assert paired.pairs(one, run(("0", "a"))).ids == ("a",)  # of the seed that both have
-  assert paired.pairs(one, run(("0", "b"))) is None
-  assert paired.pairs(one, run(("0", "a"), ("0", "b"))) is None
-  assert paired.pairs(one, run(("7", "a"))) is None
-  assert paired.pairs(one, {("0", "a"): Case("x", float("nan"))}) is None
+  one = run((0, "a"), (1, "b"))
+  assert paired.pairs(one, run((0, "a"))).ids == ("a",)  # of the seed that both have
+  assert paired.pairs(one, run((0, "b"))) is None
+  assert paired.pairs(one, run((0, "a"), (0, "b"))) is None
+  assert paired.pairs(one, run((7, "a"))) is None
+  assert paired.pairs(one, {(0, "a"): CaseScore("x", float("nan"))}) is None
 
 
 def test_outlines_hold_exactly_their_class():

@@ -16,13 +16,13 @@ def _numbers(separation, name="run"):
 
 @pytest.fixture
 def drawn(monkeypatch):
-  """Returns the figures that are made into pictures."""
+  """Returns the figures that are made for the report."""
   figures = []
 
   def keep(name, figure, *words):
     figures.append(figure)
 
-  monkeypatch.setattr(outcome_figures, "picture", keep)
+  monkeypatch.setattr(outcome_figures, "report_figure", keep)
   return figures
 
 

@@ -133,7 +133,7 @@ def test_covariates_are_told_once_where_they_are_the_same(runs, made):
 
 def test_what_is_missing_is_said(made):
   section = _section(made)
-  assert "F1 is not shown, for want of validation_diagnoses.csv: old." in section
+  assert "F1 is not shown, since there is no validation_diagnoses.csv: old." in section
   assert "diagnoses of two labels" not in section
 
 
@@ -163,7 +163,7 @@ def test_there_is_no_section_of_three_labels(run, tmp_path):
   assert _found(other) is None
   found = _found(run, other)
   assert [row[0].text for row in found.tables[0].rows] == ["run"]
-  assert "Not shown, for want of diagnoses of two labels: three." in found.gaps
+  assert "Not shown, since there are no diagnoses of two labels: three." in found.gaps
   bare = make_run(tmp_path / "bare", **SMALL)
   assert "two labels: bare." in _found(run, bare).gaps
   assert _found(bare) is None
@@ -193,7 +193,7 @@ def test_several_cases_of_a_patient_are_counted_and_said(tmp_path, few_resamples
   table = _found(run).tables[0]
   assert table.header[1:3] == ("patients", "cases")
   assert [cell.text for cell in table.rows[0][1:3]] == ["30", "60"]
-  assert "the bootstrap draws patients" in table.note
+  assert "the bootstrap resamples patients" in table.note
 
 
 def test_labels_and_covariates_that_are_not_known_leave_a_dash(run):
@@ -205,8 +205,8 @@ def test_labels_and_covariates_that_are_not_known_leave_a_dash(run):
   texts = [cell.text for cell in found.tables[0].rows[0]]
   assert [texts[n] for n in (3, 4, 5, 6, 7, 9)] == ["–"] * 6
   assert [cell.text for cell in found.tables[1].rows[0]] == ["age", "0", "–"]
-  assert "some seed has no validation case with the outcome: run." in found.gaps
-  assert [picture.name for picture in found.pictures] == ["calibration-01-run"]
+  assert "a seed has no validation case with the outcome: run." in found.gaps
+  assert [figure.name for figure in found.figures] == ["calibration-01-run"]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_a_table_without_rows_is_damaged(run):
 def test_the_same_files_give_the_same_figures(run):
   first, second = _found(run), _found(run)
   assert first == second
-  assert all(picture.svg.startswith(b"<?xml") for picture in first.pictures)
+  assert all(figure.svg.startswith(b"<?xml") for figure in first.figures)
 
 
 def test_names_from_files_are_text(tmp_path, few_resamples):

@@ -11,7 +11,7 @@ import pytest
 
 from mlseg.report import study
 from mlseg.report.__main__ import main
-from mlseg.report.tables import Cell, Table
+from mlseg.report.tables import Table, TableCell
 from tests.report.made_runs import make_run
 
 NASTY = "<script>alert(1)</script> & $x^ \"q'"
@@ -115,7 +115,7 @@ def test_the_comparison_is_against_the_run_called_fixed(made):
   text = _Outline(_page(made)).text
   # Every case differs by 0.125, so the interval is a point.
   assert "Dice of sweep/mad against sweep/fixed: mean difference +0.1250" in text
-  assert "(95 % interval +0.1250 to +0.1250) over 8 pictures" in text
+  assert "(95 % interval +0.1250 to +0.1250) over 8 images" in text
 
 
 def test_the_same_files_give_the_same_report(runs, made, tmp_path):
@@ -151,7 +151,7 @@ def test_a_run_without_some_file_loses_only_that(run, tmp_path, capsys):
   assert main(["report", str(run), f"--out={tmp_path / 'report'}"]) == 0
   text = _Outline(_page(tmp_path / "report")).text
   for name in ("metrics.jsonl", "cases.csv", "data.csv", "split.json", "examples.npz"):
-    assert f"for want of {name}: run." in text
+    assert f"since there is no {name}: run." in text
   assert "50.00 ± 1.00" in text
   assert list((tmp_path / "report" / "figures").iterdir()) == []
 
@@ -243,7 +243,9 @@ def test_runs_are_told_apart_by_the_folders_they_were_given_in(run, tmp_path):
 
 
 def test_a_study_brings_tables_of_its_own(run, tmp_path, monkeypatch):
-  table = Table("The study", ("a", "b"), ((Cell("x"), Cell("1", True)),), "How to read it.")
+  table = Table(
+    "The study", ("a", "b"), ((TableCell("x"), TableCell("1", True)),), "How to read it."
+  )
   monkeypatch.setattr(study, "tables", lambda folder: [table._replace(note=str(folder))])
   (tmp_path / "study.json").write_text("{}")
   loose = make_run(tmp_path.with_name(f"{tmp_path.name}-loose"), num_lines=2, num_cases=2)

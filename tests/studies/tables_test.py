@@ -1,4 +1,4 @@
-"""The files of a study: against scipy and hand-made cases."""
+"""The tables of a study: against scipy and hand-made cases."""
 
 import json
 
@@ -100,7 +100,7 @@ def folder(tmp_path):
     (place / "split.json").write_text(json.dumps(split))
     names = {"dice", *(name for _, name, *_ in study.PUBLISHED)}
     metrics = {name: {"mean": 0, "std": 0, "per_seed": [dice, dice + 0.1]} for name in names}
-    metrics["hausdorff95"] = {"per_seed": [9.0 - dice, 9.0 + dice]}
+    metrics["hausdorff95"] = {"mean": 9, "std": 1, "per_seed": [9.0 - dice, 9.0 + dice]}
     content = {"metrics": metrics, "seeds": [0, 1], "config": {}}
     (place / "results.json").write_text(json.dumps(content))
   cells = tuple(Cell(name, {"method": name}, {}) for name in (*methods, "late"))
@@ -130,7 +130,7 @@ def test_tables_mark_the_best_and_have_the_papers_number_and_what_failed(folder)
   first, second = study.tables(folder)
   assert first.header[:3] == ("method", "seeds", "Dice")
   assert [row[0].text for row in first.rows] == ["a", "fixed"]
-  assert first.rows[0][2] == tables.Cell("85.00 ± 7.07", best=True)
+  assert first.rows[0][2] == tables.TableCell("85.00 ± 7.07", best=True)
   assert not first.rows[1][2].best
   column = first.header.index("HD95, pixels")
   assert first.rows[0][column].text == "9.00 ± 1.13"
@@ -180,7 +180,7 @@ def _with_diagnoses(folder):
     content = json.loads((folder / "fixed" / "results.json").read_text())
     metrics = content["metrics"] if path.exists() else {}
     share = letters.count("l") / 2
-    metrics["classification_accuracy"] = {"per_seed": [share, share]}
+    metrics["classification_accuracy"] = {"mean": share, "std": 0, "per_seed": [share, share]}
     path.write_text(json.dumps(content | {"metrics": metrics}))
   cells = tuple(Cell(name, {"method": name}, {}) for name in ("a", "fixed", "classifier"))
   study_files.write(Grid("tiny", cells, "fixed"), cells, folder, {})

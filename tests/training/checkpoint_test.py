@@ -13,8 +13,14 @@ import pytest
 from mlseg.errors import UserError
 from mlseg.training import step as train_step
 from mlseg.training.checkpoint import Checkpoints, flatten
-from mlseg.weighting import bounded, chain, ema, per_epoch, with_auxiliary
-from mlseg.weighting.from_losses import dynamic_memory_fusion
+from mlseg.weighting import (
+  bounded,
+  chain,
+  dynamic_memory_fusion,
+  ema,
+  per_epoch,
+  with_auxiliary,
+)
 
 
 def _state(seed=0):

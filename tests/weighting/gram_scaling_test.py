@@ -18,7 +18,7 @@ METHODS = {
   "aligned_mtl": w.aligned_mtl("rmse"),
   "upgrad": w.upgrad(),
   "dual_projection": w.dual_projection(),
-  "config": w.config(),
+  "conflict_free": w.conflict_free(),
 }
 SCALE_FREE = set(METHODS) - {"nash_mtl", "fairgrad"}  # whose weights answer to the scale
 LENGTHS = np.array([1.0, 30.0, 0.02])

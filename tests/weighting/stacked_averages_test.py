@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlseg.weighting.from_gradients.moco_db_mtl import db_mtl, moco
+from mlseg.weighting.from_gradients.db_mtl import db_mtl
+from mlseg.weighting.from_gradients.moco import moco
 
 
 def _run(transformation, steps, losses, split=2):

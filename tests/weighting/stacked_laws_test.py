@@ -8,9 +8,12 @@ import numpy as np
 import optax
 import pytest
 
-from mlseg.weighting.from_gradients.excess_annealing import excess_mtl, learning_rate_annealing
+from mlseg.weighting.from_gradients.db_mtl import db_mtl
+from mlseg.weighting.from_gradients.excess_mtl import excess_mtl
 from mlseg.weighting.from_gradients.graddrop import graddrop
-from mlseg.weighting.from_gradients.moco_db_mtl import db_mtl, moco
+from mlseg.weighting.from_gradients.learning_rate_annealing import learning_rate_annealing
+from mlseg.weighting.from_gradients.moco import moco
+from mlseg.weighting.registry import REGISTRY
 from mlseg.weighting.stacked import stacked_zeros
 from tests.weighting.table import assert_separate
 
@@ -231,6 +234,10 @@ def test_multisteps_around_it_is_one_step_on_the_mean_gradients(name):
   mean = jax.tree.map(lambda a, b: (a + b) / 2, *halves)
   expected, _ = ALL[name].update(mean, ALL[name].init(PARAMS), losses=losses)
   _assert_close(updates, expected)
+
+
+def test_every_registered_transformation_is_in_the_table():
+  assert not set(REGISTRY["from_gradients"]) - set(ALL), "each needs a line at the top of this file"
 
 
 def test_gradients_without_the_axis_of_the_losses_are_refused():

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlseg.weighting.from_gradients.excess_annealing import excess_mtl, learning_rate_annealing
+from mlseg.weighting.from_gradients.excess_mtl import excess_mtl
+from mlseg.weighting.from_gradients.learning_rate_annealing import learning_rate_annealing
 
 
 def _run(transformation, steps, split=2):

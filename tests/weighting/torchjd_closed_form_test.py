@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlseg.weighting.from_gram.aligned_mtl import _balance, aligned_mtl
-from mlseg.weighting.from_gram.conflict_free import config
+from mlseg.weighting.from_gram.conflict_free import conflict_free
 from mlseg.weighting.from_gram.gradient_surgery import _project, _turn
 from mlseg.weighting.from_gram.gram import normalize
 from mlseg.weighting.from_gram.impartial_gradients import impartial_gradients
@@ -189,9 +189,9 @@ def test_impartial_gradients_never_lead_uphill_as_those_of_torchjd_may():
 
 @over_sizes
 @over_kinds(KINDS)
-def test_config(kind, number):
+def test_conflict_free(kind, number):
   for rows in _cases(kind, number):
-    direction = _weights(rows, config) @ rows
+    direction = _weights(rows, conflict_free) @ rows
     expected = _peer(aggregation.ConFIG(), rows)
     best = np.linalg.pinv(_units(rows), rcond=1e-7) @ np.ones(number)
     if np.linalg.norm(best) < 1e-7:

@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -39,3 +40,12 @@ def test_the_check_itself_refuses():
   found = _imports("import flax\nfrom mlseg.losses import a\nfrom . import b\nimport jax.numpy")
   assert {module for module in found if not _is_allowed(module)} == {"flax", "mlseg.losses", "."}
   assert len(FILES) > 5
+
+
+def test_importing_it_loads_neither_flax_nor_orbax_nor_tfds():
+  code = "import sys, mlseg.weighting; print(*{name.split('.')[0] for name in sys.modules})"
+  command = [sys.executable, "-c", code]
+  loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+  assert {"jax", "optax", "mlseg"} <= set(loaded)
+  others = {"flax", "orbax", "tensorflow_datasets", "ml_collections", "scipy", "matplotlib"}
+  assert not others & set(loaded)

@@ -1,37 +1,16 @@
-"""A run's folder: whole files, strict JSON, one owner, one process."""
+"""A run's folder: one owner, one process, and a log that is rewound."""
 
 import json
 
 import pytest
 
-from mlseg import files
 from mlseg.errors import UserError
-from mlseg.training import provenance
 from mlseg.workdir import run_folder
 from mlseg.workdir.metrics_log import MetricsFile
 
 
 def _description(rate=0.1, data="abc"):
-  return provenance.describe({"a": {"rate": rate, "sizes": (1, 2)}}, data, "loop")
-
-
-def test_a_file_that_fails_to_write_leaves_the_old_one(tmp_path, monkeypatch):
-  path = tmp_path / "f"
-  files.write_file(path, "old")
-
-  def no_space(_):
-    raise OSError(28, "No space left on device")
-
-  monkeypatch.setattr(run_folder.os, "fsync", no_space)
-  with pytest.raises(OSError, match="space"):
-    files.write_file(path, "new")
-  assert [p.name for p in tmp_path.iterdir()] == ["f"]
-  assert path.read_text() == "old"
-
-
-def test_json_is_strict():
-  values = {"a": [float("nan"), float("inf"), 1.5], 2: (1, "x")}
-  assert json.loads(files.to_json(values)) == {"a": [None, None, 1.5], "2": [1, "x"]}
+  return {"config": {"a": {"rate": rate, "sizes": (1, 2)}}, "data": data, "strategy": "loop"}
 
 
 def test_metrics_are_rewound_per_seed_and_a_cut_line_is_dropped(tmp_path):

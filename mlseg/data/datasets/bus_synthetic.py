@@ -1,15 +1,17 @@
-"""BUS synthetic, made-up breast ultrasound with masks, as a tfds builder over the download."""
+"""BUS synthetic: made-up breast ultrasound with masks."""
 
 import pathlib
-from collections.abc import Iterator
-from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 
-from mlseg.data.datasets import paired
+from mlseg.data.datasets import paired, ultrasound
+from mlseg.data.datasets.sources import NoOptions, Source
+from mlseg.data.datasets.ultrasound import CasePaths
 
 LABELS = ("synthetic",)
 TITLE = "BUS synthetic"
+EXPECTED: paired.Expected = ({"synthetic": 500},)
 
 _CITATION = """\
 @article{iqbal2023pdfunet,
@@ -22,46 +24,55 @@ _CITATION = """\
 }"""
 
 
-class BusSynthetic(tfds.core.GeneratorBasedBuilder):
+class BusSynthetic(ultrasound.UltrasoundBuilder):
   """500 synthetic breast ultrasound pictures of 128×128 with lesion masks, without a diagnosis.
 
-  The download is known to hold `BUS Synthetic Dataset` with the folders `images` and `masks` and
-  PNG files of the same names in both; every layout is taken that `paired.find_cases` describes.
-  Masks may be probabilities: a pixel belongs to the lesion from one half on, which is 128 of 255;
-  see `paired.lesion`.
+  The download is known to hold `BUS Synthetic Dataset` with the folders `images` and `masks`, and
+  PNG files of the same names in both. Every layout is read that `paired.find_cases` describes.
+  Masks may be probabilities; see `paired.lesion`.
 
   Reference: Iqbal and Sharif, Mendeley Data r4phtn49r7, version 1.
   """
 
   name = "bus_synthetic"
   VERSION = tfds.core.Version("1.0.0")
+  LABELS = LABELS
+  HOMEPAGE = "https://data.mendeley.com/datasets/r4phtn49r7/1"
+  CITATION = _CITATION
+  LICENSE = "see the homepage"
   MANUAL_DOWNLOAD_INSTRUCTIONS = "The unpacked download of Mendeley Data r4phtn49r7, version 1."
   BUILDER_CONFIGS = [  # noqa: RUF012 - tfds declares it so
-    paired.PairedConfig(
-      name="original",
-      description="Pictures and masks in their original sizes.",
-      expected=({"synthetic": 500},),
+    ultrasound.UltrasoundConfig(
+      name="original", description="Pictures and masks in their original sizes."
     ),
   ]
 
-  def _info(self) -> tfds.core.DatasetInfo:
-    return self.dataset_info_from_configs(
-      features=paired.features(LABELS),
-      homepage="https://data.mendeley.com/datasets/r4phtn49r7/1",
-      citation=_CITATION,
-      license="see the homepage",
-    )
+  def find_cases(self, root: pathlib.Path) -> CasePaths:
+    """Returns the cases in a folder; all that were published must be there."""
+    return _find_all_cases(root)
 
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-    folder = pathlib.Path(dl_manager.manual_dir)
-    cases = find_cases(folder)
-    paired.check_counts(cases, self.builder_config.expected, TITLE, folder)
-    return {label: self._generate_examples(cases, label) for label in cases}
-
-  def _generate_examples(self, cases: paired.Cases, label: str) -> Iterator[tuple[int, Any]]:
-    yield from paired.examples(cases, label)
+  def read_case(
+    self, image_path: pathlib.Path, mask_paths: list[pathlib.Path]
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a picture and its mask; see `paired.read_case`."""
+    return paired.read_case(image_path, mask_paths)
 
 
-def find_cases(folder: pathlib.Path) -> paired.Cases:
-  """Returns per case the picture and its mask, under one label; see `paired.find_cases`."""
+def open_source(root: pathlib.Path, options: NoOptions) -> Source:
+  """Returns the data set in a folder.
+
+  Raises:
+    UserError: it is another folder, or does not have the published number of cases.
+  """
+  return ultrasound.make_source(_find_all_cases(root), paired.read_case)
+
+
+def _find_all_cases(root: pathlib.Path) -> CasePaths:
+  cases = find_cases(root)
+  paired.check_counts(cases, EXPECTED, TITLE, root)
+  return cases
+
+
+def find_cases(folder: pathlib.Path) -> CasePaths:
+  """Returns the cases in a folder, all under one label; see `paired.find_cases`."""
   return paired.find_cases(folder, TITLE, (), LABELS[0])

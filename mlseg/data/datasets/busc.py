@@ -1,15 +1,17 @@
-"""BUSC, breast ultrasound with lesion masks, as a tfds builder over the downloaded folder."""
+"""BUSC: breast ultrasound with lesion masks."""
 
 import pathlib
-from collections.abc import Iterator
-from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 
-from mlseg.data.datasets import paired
+from mlseg.data.datasets import paired, ultrasound
+from mlseg.data.datasets.sources import NoOptions, Source
+from mlseg.data.datasets.ultrasound import CasePaths
 
 LABELS = ("benign", "malignant", "unknown")
 TITLE = "BUSC"
+EXPECTED: paired.Expected = ({"benign": 100, "malignant": 150}, {"unknown": 250})
 
 _CITATION = """\
 @article{iqbal2023pdfunet,
@@ -30,49 +32,58 @@ _CITATION = """\
 }"""
 
 
-class Busc(tfds.core.GeneratorBasedBuilder):
+class Busc(ultrasound.UltrasoundBuilder):
   """Breast ultrasound: 100 benign and 150 malignant pictures of 128×128 with lesion masks.
 
   The pictures are those of Rodrigues (2017), doubled in size, with masks by a radiologist.
 
   The download is known to hold `BUSC Dataset/BUSC_Dataset/Segmentation` with the folders `images`
-  and `masks`; how its files are named, and whether folders separate the diagnoses, is not. So
-  every layout is taken that `paired.find_cases` describes. Where no path names a diagnosis, it is
-  'unknown' for all cases, and a split is not stratified. Masks are made 0 and 255 by
-  `paired.lesion`.
+  and `masks`. It is not known how its files are named, and whether folders separate the diagnoses;
+  so every layout is read that `paired.find_cases` describes. Where no path names a diagnosis, all
+  cases have the label 'unknown', and a split is not stratified.
 
   Reference: Iqbal and Sharif, Mendeley Data vckdnhtw26, version 1.
   """
 
   name = "busc"
   VERSION = tfds.core.Version("1.0.0")
+  LABELS = LABELS
+  HOMEPAGE = "https://data.mendeley.com/datasets/vckdnhtw26/1"
+  CITATION = _CITATION
+  LICENSE = "CC BY 4.0, as third parties list it"
   MANUAL_DOWNLOAD_INSTRUCTIONS = "The unpacked download of Mendeley Data vckdnhtw26, version 1."
   BUILDER_CONFIGS = [  # noqa: RUF012 - tfds declares it so
-    paired.PairedConfig(
-      name="original",
-      description="Pictures and masks in their original sizes.",
-      expected=({"benign": 100, "malignant": 150}, {"unknown": 250}),
+    ultrasound.UltrasoundConfig(
+      name="original", description="Pictures and masks in their original sizes."
     ),
   ]
 
-  def _info(self) -> tfds.core.DatasetInfo:
-    return self.dataset_info_from_configs(
-      features=paired.features(LABELS),
-      homepage="https://data.mendeley.com/datasets/vckdnhtw26/1",
-      citation=_CITATION,
-      license="CC BY 4.0, as third parties list it",
-    )
+  def find_cases(self, root: pathlib.Path) -> CasePaths:
+    """Returns the cases in a folder; all that were published must be there."""
+    return _find_all_cases(root)
 
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-    folder = pathlib.Path(dl_manager.manual_dir)
-    cases = find_cases(folder)
-    paired.check_counts(cases, self.builder_config.expected, TITLE, folder)
-    return {label: self._generate_examples(cases, label) for label in cases}
-
-  def _generate_examples(self, cases: paired.Cases, label: str) -> Iterator[tuple[int, Any]]:
-    yield from paired.examples(cases, label)
+  def read_case(
+    self, image_path: pathlib.Path, mask_paths: list[pathlib.Path]
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a picture and its mask; see `paired.read_case`."""
+    return paired.read_case(image_path, mask_paths)
 
 
-def find_cases(folder: pathlib.Path) -> paired.Cases:
-  """Returns per label and case the picture and its mask; see `paired.find_cases`."""
+def open_source(root: pathlib.Path, options: NoOptions) -> Source:
+  """Returns the data set in a folder.
+
+  Raises:
+    UserError: it is another folder, or does not have the published numbers of cases.
+  """
+  return ultrasound.make_source(_find_all_cases(root), paired.read_case)
+
+
+def _find_all_cases(root: pathlib.Path) -> CasePaths:
+  cases = find_cases(root)
+  paired.check_counts(cases, EXPECTED, TITLE, root)
+  return cases
+
+
+def find_cases(folder: pathlib.Path) -> CasePaths:
+  """Returns the cases in a folder; see `paired.find_cases`."""
   return paired.find_cases(folder, TITLE, LABELS[:2], LABELS[2])

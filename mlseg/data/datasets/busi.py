@@ -1,20 +1,25 @@
-"""BUSI, breast ultrasound images with lesion masks, as a tfds builder over the original folder."""
+"""BUSI: breast ultrasound pictures with lesion masks; the original folder, or the embedded copy."""
 
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
 
-from mlseg.data.preprocessing import resize_image, resize_mask
+from mlseg.data.datasets import ultrasound
+from mlseg.data.datasets.sources import Example, NoOptions, Source
+from mlseg.data.datasets.ultrasound import CasePaths
+from mlseg.data.splits.grouped import THRESHOLD
 from mlseg.errors import UserError
-from mlseg.io.pictures.dataset_files import encode, natural_key, read_picture, to_colour, to_grey
+from mlseg.io.pictures.files import natural_key, read_8_bits
+from mlseg.io.pictures.picture import check_mask_size, to_grey
 
 LABELS = ("benign", "malignant", "normal")
+TRAINED_LABELS = LABELS[:2]  # normal pictures have no lesion
 FOLDER = "Dataset_BUSI_with_GT"
+EMBEDDED = pathlib.Path(__file__).parents[1] / "embedded" / "busi" / "size128" / "1.0.0"
+EMBEDDED_SIZE = 128
 NAME = re.compile(r"(?P<case>[^.].*?)(?P<mask>_mask(_\d+)?)?\.png")  # no hidden files
 
 _CITATION = """\
@@ -29,23 +34,7 @@ _CITATION = """\
 }"""
 
 
-class BusiConfig(tfds.core.BuilderConfig):
-  """What of the originals a build keeps.
-
-  Args:
-    size: side of the square grey pictures that are kept, pixels; None for the originals as they
-      are.
-    labels: which of the three folders are kept.
-    **kwargs: name and description, as tfds takes them.
-  """
-
-  def __init__(self, size: int | None = None, labels: tuple[str, ...] = LABELS, **kwargs: Any):
-    super().__init__(**kwargs)
-    self.size = size
-    self.labels = labels
-
-
-class Busi(tfds.core.GeneratorBasedBuilder):
+class Busi(ultrasound.UltrasoundBuilder):
   """Breast ultrasound: 437 benign, 210 malignant, 133 normal pictures with lesion masks.
 
   A case's mask is the union of its `_mask`, `_mask_1`, ... files, 0 or 255. The splits are the
@@ -57,64 +46,63 @@ class Busi(tfds.core.GeneratorBasedBuilder):
 
   name = "busi"
   VERSION = tfds.core.Version("1.0.0")
+  LABELS = LABELS
+  HOMEPAGE = "https://scholar.cu.edu.eg/?q=afahmy/pages/dataset"
+  CITATION = _CITATION
+  LICENSE = "CC BY 4.0 (article); listed as CC0"
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"The folder {FOLDER} with benign, malignant and normal."
   BUILDER_CONFIGS = [  # noqa: RUF012 - tfds declares it so
-    BusiConfig(name="original", description="Pictures and masks in their original sizes."),
-    BusiConfig(
+    ultrasound.UltrasoundConfig(
+      name="original", description="Pictures and masks in their original sizes."
+    ),
+    ultrasound.UltrasoundConfig(
       name="size128",
       description="Grey pictures of 128×128 (area) and masks (nearest), with a lesion only.",
-      size=128,
-      labels=("benign", "malignant"),
+      size=EMBEDDED_SIZE,
+      labels=TRAINED_LABELS,
     ),
   ]
 
-  def _info(self) -> tfds.core.DatasetInfo:
-    size = self.builder_config.size
-    features = {
-      # Original pictures are grey or RGB: three channels hold both.
-      "image": tfds.features.Image(shape=(size, size, 1 if size else 3), encoding_format="png"),
-      "mask": tfds.features.Image(shape=(size, size, 1), encoding_format="png"),
-      "label": tfds.features.ClassLabel(names=list(LABELS)),
-      "id": tfds.features.Text(),
-      "height": np.int32,  # of the original
-      "width": np.int32,
-    }
-    return self.dataset_info_from_configs(
-      features=tfds.features.FeaturesDict(features),
-      homepage="https://scholar.cu.edu.eg/?q=afahmy/pages/dataset",
-      citation=_CITATION,
-      license="CC BY 4.0 (article); listed as CC0",
-    )
+  def find_cases(self, root: pathlib.Path) -> CasePaths:
+    """Returns the cases in a folder."""
+    return find_cases(root)
 
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-    cases = find_cases(pathlib.Path(dl_manager.manual_dir))
-    return {label: self._generate_examples(cases, label) for label in self.builder_config.labels}
-
-  def _generate_examples(self, cases: dict[str, Any], label: str) -> Iterator[tuple[int, Any]]:
-    size = self.builder_config.size
-    for number, (case, (image_path, mask_paths)) in enumerate(cases[label].items()):
-      image = read_picture(image_path)
-      mask = read_mask(mask_paths, image_path)
-      height, width = mask.shape
-      if size:
-        image, mask = resize_image(to_grey(image), size), resize_mask(mask, size)
-      else:
-        image = to_colour(image)
-      yield (
-        number,
-        {
-          "image": encode(image, bool(size)),
-          "mask": encode(mask, bool(size)),
-          "label": label,
-          "id": case,
-          "height": height,
-          "width": width,
-        },
-      )
+  def read_case(
+    self, image_path: pathlib.Path, mask_paths: list[pathlib.Path]
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a picture and its mask; see `read_case`."""
+    return read_case(image_path, mask_paths)
 
 
-def find_cases(folder: pathlib.Path) -> dict[str, dict[str, tuple[pathlib.Path, list]]]:
-  """Returns per label and case the picture and its masks, in the order of their numbers.
+def open_source(root: pathlib.Path, options: NoOptions) -> Source:
+  """Returns the benign and malignant cases in a folder; see `find_cases`."""
+  cases = find_cases(root)
+  return ultrasound.make_source({label: cases[label] for label in TRAINED_LABELS}, read_case)
+
+
+def open_embedded() -> Source:
+  """Returns the benign and malignant cases at 128×128 that come with the package."""
+
+  def read() -> Iterator[Example]:
+    builder = tfds.builder_from_directory(EMBEDDED)
+    for label in TRAINED_LABELS:
+      rows = {row["id"].decode(): row for row in builder.as_data_source(split=label)}
+      for case in sorted(rows, key=ultrasound.case_key):
+        mask = (rows[case]["mask"][..., 0] > 0).astype(np.uint8)
+        yield Example(id=case, image=rows[case]["image"][..., 0], mask=mask, label=label)
+
+  return Source(
+    files=tuple(EMBEDDED.iterdir()),
+    class_names=ultrasound.CLASS_NAMES,
+    label_names=TRAINED_LABELS,
+    channels=1,
+    duplicate_bits=THRESHOLD,
+    read=read,
+  )
+
+
+def find_cases(folder: pathlib.Path) -> CasePaths:
+  """Returns the cases by label, in the order of the numbers in their names.
 
   Args:
     folder: `Dataset_BUSI_with_GT`, or the folder that holds it.
@@ -139,7 +127,7 @@ def _cases_of(folder: pathlib.Path) -> dict[str, tuple[pathlib.Path, list[pathli
   for path in sorted(folder.iterdir(), key=natural_key):
     match = NAME.fullmatch(path.name)
     if not match:
-      continue  # the download holds no other files, but viewers leave theirs behind
+      continue  # the download has no other files, but viewers of pictures may have left some
     if match["mask"]:
       masks.setdefault(match["case"], []).append(path)
     else:
@@ -155,19 +143,18 @@ def _cases_of(folder: pathlib.Path) -> dict[str, tuple[pathlib.Path, list[pathli
   return {case: (path, masks[case]) for case, path in images.items()}
 
 
-def read_mask(paths: list[pathlib.Path], image_path: pathlib.Path) -> np.ndarray:
-  """Returns the union of masks [H, W], 0 or 255.
+def read_case(
+  image_path: pathlib.Path, mask_paths: list[pathlib.Path]
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns a picture, and the union of its masks [H, W], 0 or 255.
 
   Raises:
-    UserError: a file cannot be read, or has another size than the picture.
+    UserError: a file cannot be read, or a mask has another size than the picture.
   """
-  with Image.open(image_path) as picture:
-    width, height = picture.size
-  union = np.zeros((height, width), bool)
-  for path in paths:
-    mask = read_picture(path)
-    if mask.shape[:2] != union.shape:
-      size = f"{mask.shape[0]}×{mask.shape[1]}"
-      raise UserError(f"{path}: is {size}, but its picture {image_path.name} is {height}×{width}")
+  image = read_8_bits(image_path)
+  union = np.zeros(image.shape[:2], bool)
+  for path in mask_paths:
+    mask = read_8_bits(path)
+    check_mask_size(mask, path, image, image_path.name)
     union |= to_grey(mask) > 127
-  return union.astype(np.uint8) * 255
+  return image, union.astype(np.uint8) * 255

@@ -1,4 +1,4 @@
-"""Classes of the pixels of a mask file, from its grey values or its colours."""
+"""From the grey values or colours of a mask file to classes."""
 
 import pathlib
 import re
@@ -8,28 +8,29 @@ from typing import NamedTuple
 import numpy as np
 
 from mlseg.errors import UserError, require
-from mlseg.io.pictures.dataset_files import to_colour, to_grey
+from mlseg.io.pictures.picture import to_colour, to_grey
 
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 class Classes(NamedTuple):
-  """What the values of a mask mean."""
+  """The classes of masks, and the value of each in mask files."""
 
   names: tuple[str, ...]  # C, the background first
   values: np.ndarray  # [C, 1] grey values, or [C, 3] colours, int
-  tolerance: int  # largest difference, in any channel, at which a value is still of a class
+  tolerance: int  # largest difference in any channel between a pixel and its class
 
 
 def parse(table: Sequence[tuple[str, int | str]], tolerance: int) -> Classes:
-  """Returns the classes that config.data.folder has.
+  """Returns the classes of the section config.data.folder.
 
   Args:
-    table: per class its name, and its grey value or its colour as '#rrggbb'.
+    table: for each class its name, and its grey value or its colour as '#rrggbb'.
     tolerance: 0 to 255.
 
   Raises:
-    UserError: fewer than two classes, a name twice, a value out of range, or values of both kinds.
+    UserError: there are fewer than two classes, a name occurs twice, a value is out of range, or
+      there are values of both kinds.
   """
   option = "config.data.folder.classes"
   rule = f"{option} must be pairs of a name and a value, at least two of them"
@@ -56,16 +57,16 @@ def parse(table: Sequence[tuple[str, int | str]], tolerance: int) -> Classes:
 def by_value(
   mask: np.ndarray, path: pathlib.Path, classes: Classes, chosen: Sequence[int]
 ) -> np.ndarray:
-  """Returns the class of each pixel, [H, W] uint8: the one with the nearest value.
+  """Returns the class with the nearest value at each pixel, [H, W] uint8.
 
   Args:
     mask: [H, W] or RGB [H, W, 3], uint8.
     path: of the mask, for messages.
-    classes: what its values mean.
-    chosen: the classes that the file may have.
+    classes: the classes and their values.
+    chosen: the indices of the classes that the file may have.
 
   Raises:
-    UserError: a value is farther than the tolerance from every class.
+    UserError: a value differs from every class by more than the tolerance.
   """
   values = classes.values[list(chosen)]
   if values.shape[1] == 1 and mask.ndim == 3:

@@ -1,46 +1,56 @@
-"""Patients with a volume and a lesion each, as slices one below the other in one tall picture."""
+"""A cohort: patients with one volume and one lesion each, as tall pictures of stacked slices."""
 
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from mlseg.data import padding, preprocessing
+from mlseg.data import padding
 from mlseg.data.datasets import manifest
-from mlseg.data.splits import grouped
+from mlseg.data.datasets.sources import NO_DUPLICATES, Example, Source
 from mlseg.errors import UserError, require
 from mlseg.io import volumes
 from mlseg.io.volumes import Volume
 
 NAME = "cohort"
 CLASS_NAMES = ("background", "lesion")
-AIR = 1  # of a picture, where a volume ends; 0 is that of slices which are not there
+AIR = 1  # grey value where a volume ends; absent slices are 0
 
 
-class Options(NamedTuple):
-  """What config.data.cohort has."""
+class CohortOptions(NamedTuple):
+  """The section config.data.cohort."""
 
   manifest: str = "manifest.csv"  # in the folder of the data
-  positive: str = ""  # the label whose probability is reported; '': the last in the alphabet
+  positive: str = ""  # the label whose probability is reported; '': the alphabetically last one
   spacing: tuple[float, float, float] = (5.0, 1.0, 1.0)  # of slices, rows and columns, mm
   window: tuple[float, float] = (-160.0, 240.0)  # Hounsfield units that become 0 and 255
   margin: float = 20.0  # around the lesion, mm; beyond it there is air
-  slices: int = 12  # most of a patient, evenly spaced among those with the lesion
+  slices: int = 12  # largest number per patient, evenly spaced among those with the lesion
 
 
-def find_patients(root: pathlib.Path, options: Options) -> list[manifest.Patient]:
-  """Returns the patients of the manifest in a folder.
+def open_source(root: pathlib.Path, options: CohortOptions) -> Source:
+  """Returns the patients of the manifest in a folder as a source of tall pictures; see `tall`.
 
   Raises:
     UserError: an option or the manifest is wrong.
   """
-  check(options)
-  return manifest.read(root / options.manifest)
+  _check(options)
+  patients = manifest.read(root / options.manifest)
+  return Source(
+    files=(root / options.manifest, *_files(patients)),
+    class_names=CLASS_NAMES,
+    label_names=_label_names(patients, options),
+    channels=1,
+    duplicate_bits=NO_DUPLICATES,  # a patient has one picture
+    read=lambda size: _read(patients, options, size),
+    crops=True,
+    covariate_names=_covariate_names(patients),
+  )
 
 
-def check(options: Options) -> None:
+def _check(options: CohortOptions) -> None:
   """Raises a UserError where an option is out of its range."""
   for name, count in (("spacing", 3), ("window", 2)):
     values = getattr(options, name)
@@ -56,8 +66,8 @@ def check(options: Options) -> None:
   require(options.slices >= 1, "config.data.cohort.slices must be at least 1", options.slices)
 
 
-def files(patients: Sequence[manifest.Patient]) -> list[pathlib.Path]:
-  """Returns all files that the volumes of patients are made of."""
+def _files(patients: Sequence[manifest.Patient]) -> list[pathlib.Path]:
+  """Returns all files of the volumes of patients."""
   found: dict[pathlib.Path, None] = {}
   for patient in patients:
     for path in (patient.image, patient.mask):
@@ -66,8 +76,8 @@ def files(patients: Sequence[manifest.Patient]) -> list[pathlib.Path]:
   return list(found)
 
 
-def label_names(patients: Sequence[manifest.Patient], options: Options) -> tuple[str, ...]:
-  """Returns the labels in the order of the alphabet, but the positive one last.
+def _label_names(patients: Sequence[manifest.Patient], options: CohortOptions) -> tuple[str, ...]:
+  """Returns the labels in alphabetical order, but the positive one last.
 
   Raises:
     UserError: no patient has the positive label.
@@ -84,47 +94,36 @@ def label_names(patients: Sequence[manifest.Patient], options: Options) -> tuple
   return tuple(names)
 
 
-def arrays_of(
-  patients: Sequence[manifest.Patient], options: Options, size: int
-) -> dict[str, np.ndarray]:
-  """Returns the arrays of a data set by the names of the fields of `cases.Cases`.
+def _covariate_names(patients: Sequence[manifest.Patient]) -> tuple[str, ...]:
+  return tuple(sorted({name for patient in patients for name in patient.covariates}))
 
-  Args:
-    patients: of the manifest, one after the other in memory.
-    options: of the cohort.
-    size: side of a slice, pixels.
+
+def _read(
+  patients: Sequence[manifest.Patient], options: CohortOptions, size: int
+) -> Iterator[Example]:
+  """Yields the patients, with slices of a size.
 
   Raises:
     UserError: a volume cannot be read, or does not fit its mask.
   """
-  labels = label_names(patients, options)
-  both = [read_patient(patient, options, size) for patient in patients]
-  names = sorted({name for patient in patients for name in patient.covariates})
-  images = np.stack([image for image, _ in both])
-  hashes = [grouped.perceptual_hash(preprocessing.resize_image(image, 128)) for image in images]
-  arrays = {
-    "images": images[..., None],
-    "masks": np.stack([mask for _, mask in both]),
-    "labels": np.array([labels.index(patient.label) for patient in patients], np.int32),
-    "hashes": np.stack(hashes),
-    "ids": np.array([patient.name for patient in patients]),
-    "patients": np.arange(len(patients), dtype=np.int32),
-  }
-  if names:
-    rows = [[patient.covariates[name] for name in names] for patient in patients]
-    arrays["covariates"] = np.array(rows, np.float32)
-  return arrays
-
-
-def covariate_names(patients: Sequence[manifest.Patient]) -> tuple[str, ...]:
-  """Returns the names of the columns of the array 'covariates'."""
-  return tuple(sorted({name for patient in patients for name in patient.covariates}))
+  names = _covariate_names(patients)
+  digits = len(str(len(patients)))
+  for index, patient in enumerate(patients):
+    image, mask = read_patient(patient, options, size)
+    yield Example(
+      id=patient.name,
+      image=image,
+      mask=mask,
+      label=patient.label,
+      patient=f"{index:0{digits}d}",  # sorted, they have the order of the manifest
+      covariates=tuple(patient.covariates[name] for name in names),
+    )
 
 
 def read_patient(
-  patient: manifest.Patient, options: Options, size: int
+  patient: manifest.Patient, options: CohortOptions, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns a patient's tall picture and mask; see `tall`.
+  """Returns the tall picture and mask of a patient; see `tall`.
 
   Raises:
     UserError: a volume cannot be read, or does not fit its mask; the message names the patient.
@@ -140,13 +139,15 @@ def read_patient(
     raise UserError(f"patient {patient.name}: {error}") from None
 
 
-def tall(image: Volume, mask: Volume, options: Options, size: int) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the slices with a lesion, one below the other.
+def tall(
+  image: Volume, mask: Volume, options: CohortOptions, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the slices with a lesion, one below the other in one tall picture.
 
-  The volume is cropped to the lesion and its margin, brought to the common spacing and windowed.
-  The middle of the lesion is that of every slice; what lies further from it than half of their side
-  is left out. Of a patient with fewer slices the last are absent: 0 in the picture, and
-  `padding.IGNORED` in the mask.
+  The volume is cropped to the lesion and its margin, resampled to the common spacing and windowed.
+  Every slice is then cropped to a square around the middle of the lesion. Where a patient has fewer
+  slices than the options allow, the last ones are absent: 0 in the picture, and `padding.IGNORED`
+  in the mask.
 
   Args:
     image: Hounsfield units.
@@ -155,10 +156,10 @@ def tall(image: Volume, mask: Volume, options: Options, size: int) -> tuple[np.n
     size: side of a slice, pixels of the spacing.
 
   Returns:
-    The picture [S size, size] uint8, at least 1 where there is a slice, and its mask, uint8.
+    The picture [S size, size] uint8, at least 1 in slices that are present, and its mask, uint8.
 
   Raises:
-    UserError: the mask is empty, or so small that it vanishes at the spacing.
+    UserError: the mask is empty, or so small that it vanishes at the common spacing.
   """
   box = volumes.lesion_box(mask, options.margin)
   image = volumes.resample(volumes.crop_to(image, box), options.spacing)
@@ -173,24 +174,24 @@ def tall(image: Volume, mask: Volume, options: Options, size: int) -> tuple[np.n
   corner = [_corner(np.flatnonzero(flat.any(axis)), size) for axis in (1, 0)]
   pictures = np.zeros((options.slices, size, size), np.uint8)
   masks = np.full_like(pictures, padding.IGNORED)
-  for place, number in enumerate(chosen):
-    pictures[place] = _part(shown[number], corner, size, AIR)
-    masks[place] = _part(lesion[number], corner, size, 0)
+  for index, number in enumerate(chosen):
+    pictures[index] = _crop(shown[number], corner, size, AIR)
+    masks[index] = _crop(lesion[number], corner, size, 0)
   return pictures.reshape(-1, size), masks.reshape(-1, size)
 
 
-def _corner(places: np.ndarray, size: int) -> int:
-  """Returns where a part of this size begins whose middle is that of a lesion in these places."""
-  return (int(places[0]) + int(places[-1]) + 1 - size) // 2
+def _corner(indices: np.ndarray, size: int) -> int:
+  """Returns where a crop of a size begins along an axis, around a lesion at sorted indices."""
+  return (int(indices[0]) + int(indices[-1]) + 1 - size) // 2
 
 
-def _part(values: np.ndarray, corner: Sequence[int], size: int, fill: int) -> np.ndarray:
-  """Returns a part [size, size] of a slice that begins at a corner; beyond it lies the fill."""
-  part = np.full((size, size), fill, np.uint8)
-  own, theirs = [], []
+def _crop(values: np.ndarray, corner: Sequence[int], size: int, fill: int) -> np.ndarray:
+  """Returns the crop [size, size] of a slice at a corner, filled where it reaches over the edge."""
+  crop = np.full((size, size), fill, np.uint8)
+  target, source = [], []
   for first, length in zip(corner, values.shape, strict=True):
     low, high = max(first, 0), min(first + size, length)
-    theirs.append(slice(low, high))
-    own.append(slice(low - first, high - first))
-  part[tuple(own)] = values[tuple(theirs)]
-  return part
+    source.append(slice(low, high))
+    target.append(slice(low - first, high - first))
+  crop[tuple(target)] = values[tuple(source)]
+  return crop

@@ -1,4 +1,4 @@
-"""A table beside the pictures: the diagnosis and the patient of each, from a CSV file."""
+"""CSV tables that come with data sets, by the ids of their rows."""
 
 import csv
 import io
@@ -16,17 +16,20 @@ def read(
   may_be_empty: bool = False,
   with_others: bool = False,
 ) -> dict[str, dict[str, str]]:
-  """Returns the values of the columns by id; separated by commas, semicolons or tabs.
+  """Returns the rows of a table by id; columns are separated by commas, semicolons or tabs.
 
   Args:
-    path: of the file, in UTF-8.
-    id_column: its header.
-    columns: headers of the others that are wanted.
-    may_be_empty: whether a row may have no value in one of those.
-    with_others: whether all other columns come too, which may be empty.
+    path: the file, in UTF-8.
+    id_column: header of the column with the ids.
+    columns: headers of the other columns that are needed.
+    may_be_empty: whether a row may have no value in one of `columns`.
+    with_others: whether all other columns are returned too. They may be empty.
+
+  Returns:
+    For each id, the values by header, the id included.
 
   Raises:
-    UserError: the file cannot be read, lacks a column, has an id twice, or a value is empty.
+    UserError: the file cannot be read or lacks a column, an id occurs twice, or a value is empty.
   """
   try:
     text = path.read_text(encoding="utf-8-sig")

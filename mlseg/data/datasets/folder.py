@@ -1,4 +1,4 @@
-"""Any folder of pictures and masks, by naming patterns: config.data.folder."""
+"""Any folder of pictures and masks, which naming patterns describe: config.data.folder."""
 
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -6,13 +6,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mlseg.data.datasets import classes, csv_table, patterns
+from mlseg.data.datasets import classes, csv_table, patterns, sources
+from mlseg.data.datasets.sources import Example, Source
 from mlseg.errors import UserError, require
-from mlseg.io.pictures.dataset_files import check_size, natural_key, read_picture
+from mlseg.io.pictures.files import natural_key, read_8_bits
+from mlseg.io.pictures.picture import check_mask_size
+
+UNKNOWN = "unknown"  # label of the cases without one
 
 
-class Options(NamedTuple):
-  """What config.data.folder has; `configs/folder.py` says what each is."""
+class FolderOptions(NamedTuple):
+  """The section config.data.folder; `configs/folder.py` explains each option."""
 
   images: str
   masks: str
@@ -24,25 +28,44 @@ class Options(NamedTuple):
   id_column: str
   label_column: str
   patient_column: str
-  duplicate_bits: int  # read by `split_builders.find_near_duplicates`
+  duplicate_bits: int
 
 
-class Case(NamedTuple):
-  """A picture, where its mask is, and what is known of it."""
+class FolderCase(NamedTuple):
+  """The files of a picture and its mask, and what is known about it."""
 
   id: str
   image: pathlib.Path
-  masks: tuple[tuple[str | None, pathlib.Path], ...]  # the class that a file is of; None: of all
-  label: str  # '' where none is known
-  patient: str  # '' where none is known
+  masks: tuple[tuple[str | None, pathlib.Path], ...]  # the class that a file shows; None: all
+  label: str  # '' where it is not known
+  patient: str  # '' where it is not known
 
 
-def find_cases(root: pathlib.Path, options: Options) -> list[Case]:
+def open_source(root: pathlib.Path, options: FolderOptions) -> Source:
+  """Returns the pictures and masks in a folder as a source.
+
+  Raises:
+    UserError: an option is wrong, or as `find_cases`.
+  """
+  cases = find_cases(root, options)
+  sources.check_duplicate_bits("folder", options.duplicate_bits)
+  paths = [path for case in cases for path in (case.image, *(mask for _, mask in case.masks))]
+  return Source(
+    files=(*paths, *([root / options.table] if options.table else ())),
+    class_names=tuple(str(name) for name, _ in options.classes),
+    label_names=tuple(sorted({case.label or UNKNOWN for case in cases})),
+    channels=options.channels,
+    duplicate_bits=options.duplicate_bits,
+    read=lambda: _read(cases, options),
+  )
+
+
+def find_cases(root: pathlib.Path, options: FolderOptions) -> list[FolderCase]:
   """Returns the cases of a folder, in the order of the numbers in their names.
 
   Raises:
-    UserError: a pattern or a column is wrong; a picture has no mask or a mask no picture; table and
-      pictures do not have the same ids.
+    UserError: a pattern or a column is wrong; a picture has no mask, or a mask no picture; or table
+      and pictures do not have the same ids.
   """
   rule = "config.data.folder.channels must be 1 or 3"
   require(options.channels in (1, 3), rule, options.channels)
@@ -63,52 +86,36 @@ def find_cases(root: pathlib.Path, options: Options) -> list[Case]:
   return _with_table(cases, root, options) if options.table else cases
 
 
-def files(cases: Sequence[Case], root: pathlib.Path, options: Options) -> list[pathlib.Path]:
-  """Returns all files that the data set is made of, the table included."""
-  own = [path for case in cases for path in (case.image, *(mask for _, mask in case.masks))]
-  return own + ([root / options.table] if options.table else [])
-
-
-def read(cases: Sequence[Case], options: Options) -> Iterator[dict[str, Any]]:
-  """Yields picture and mask of each case: image [H, W] or [H, W, 3] uint8, mask [H, W] classes.
+def _read(cases: Sequence[FolderCase], options: FolderOptions) -> Iterator[Example]:
+  """Yields the cases.
 
   Raises:
-    UserError: a file cannot be read, a mask has another size than its picture, or a value that is
-      of no class.
+    UserError: a file cannot be read, a mask has another size than its picture, or a value of no
+      class.
   """
   meaning = classes.parse(options.classes, options.tolerance)
   everything = range(len(meaning.names))
   for case in cases:
-    image = read_picture(case.image)
+    image = read_8_bits(case.image)
     mask = np.zeros(image.shape[:2], np.uint8)
     for class_name, path in case.masks:
-      values = read_picture(path, palette_index=meaning.values.shape[1] == 1)
-      check_size(values, path, image, case.image.name)
+      values = read_8_bits(path, palette_index=meaning.values.shape[1] == 1)
+      check_mask_size(values, path, image, case.image.name)
       chosen = [0, meaning.names.index(class_name)] if class_name else everything
       mask = np.maximum(mask, classes.by_value(values, path, meaning, chosen))
-    yield {"image": image, "mask": mask}
+    yield Example(case.id, image, mask, case.label or UNKNOWN, case.patient)
 
 
-def numbers(texts: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-  """Returns for each text [N] int32 its place among the different texts, and those in order.
-
-  Example:
-    >>> places, names = numbers(["malignant", "benign", "malignant"])
-    >>> places.tolist(), names
-    ([1, 0, 1], ('benign', 'malignant'))
-  """
-  names = tuple(sorted(set(texts)))
-  place = {name: n for n, name in enumerate(names)}
-  return np.array([place[text] for text in texts], np.int32), names
-
-
-_Found = list[tuple[str, dict[str, str]]]  # relative paths and the fields that they have
+_Found = list[tuple[str, dict[str, str]]]  # relative paths, and the fields in them
 
 
 def _match(
   root: pathlib.Path, image_pattern: patterns.Pattern, mask_pattern: patterns.Pattern
 ) -> tuple[_Found, _Found]:
-  """Returns pictures and masks; a file of both patterns belongs to the one with more letters."""
+  """Returns the pictures and the masks.
+
+  A file that matches both patterns belongs to the one with more literal characters.
+  """
   images: _Found = []
   masks: _Found = []
   masks_first = mask_pattern.num_literal >= image_pattern.num_literal
@@ -135,8 +142,8 @@ def _pair(
   masks: _Found,
   common: list[str],
   mask_pattern: patterns.Pattern,
-) -> Iterator[Case]:
-  """Yields the cases without what a table says."""
+) -> Iterator[FolderCase]:
+  """Yields the cases, without the labels and patients of a table."""
   masks_of: dict[tuple[str, ...], list[tuple[str | None, pathlib.Path]]] = {}
   for path, fields in masks:
     key = tuple(fields[field] for field in common)
@@ -152,7 +159,7 @@ def _pair(
       expected = patterns.fill(mask_pattern, fields)
       raise UserError(f"{root / path}: has no mask, expected {expected} in {root}")
     taken[key] = path
-    yield Case(
+    yield FolderCase(
       id=fields["name"] if are_unique else "/".join(fields.values()),
       image=root / path,
       masks=tuple(masks_of[key]),
@@ -168,8 +175,10 @@ def _path_key(path: str) -> list[Any]:
   return [natural_key(pathlib.PurePath(part)) for part in path.split("/")]
 
 
-def _with_table(cases: list[Case], root: pathlib.Path, options: Options) -> list[Case]:
-  """Returns the cases with the diagnoses and patients of the table."""
+def _with_table(
+  cases: list[FolderCase], root: pathlib.Path, options: FolderOptions
+) -> list[FolderCase]:
+  """Returns the cases with the labels and patients of the table."""
   pattern = patterns.parse(options.table_id, "table_id")
   columns = [name for name in (options.label_column, options.patient_column) if name]
   path = root / options.table

@@ -1,4 +1,4 @@
-"""Warwick-QU, the glands of the GlaS challenge, as a source and a tfds builder."""
+"""Warwick-QU: the glands of the GlaS challenge."""
 
 import pathlib
 import re
@@ -11,13 +11,8 @@ import tensorflow_datasets as tfds
 from mlseg.data import preprocessing
 from mlseg.data.datasets import csv_table, sources
 from mlseg.errors import UserError, require
-from mlseg.io.pictures.dataset_files import (
-  check_size,
-  natural_key,
-  read_picture,
-  to_colour,
-  to_grey,
-)
+from mlseg.io.pictures.files import natural_key, read_8_bits
+from mlseg.io.pictures.picture import check_mask_size, to_colour, to_grey
 
 TITLE = "Warwick-QU (GlaS)"
 FOLDER = "Warwick_QU_Dataset"
@@ -51,21 +46,21 @@ _CITATION = """\
 }"""
 
 
-class Options(NamedTuple):
-  """What config.data.glas has."""
+class GlasOptions(NamedTuple):
+  """The section config.data.glas."""
 
   label: str = "grade"  # benign or malignant; or 'histology': of five kinds
   channels: int = 3  # or 1: grey
-  reduction: int = 1  # how many pixels of a side become one; 1: 0.62 µm, as published
+  reduction: int = 1  # number of pixels along a side that become one; 1: 0.62 µm, as published
   complete: bool = True  # whether all of the published pictures must be there
 
 
 class Glas(sources.SourceBuilder):
   """Glands of the colon: 165 pictures of 16 patients, 85 of them to train on, stained with H&E.
 
-  A mask's numbers are single glands in the original; here each is 1, and a source has the numbers
-  beside it, as true objects. Parts 'testA' and 'testB' are both the published test part, in which
-  the patients of the training part recur.
+  Original masks number the single glands. Here masks have the class 1 for all glands, and examples
+  have the numbers as true objects. 'testA' and 'testB' are both the published test part, in which
+  patients of the training part recur.
 
   Reference: Sirinukunwattana et al., Medical Image Analysis 35 (2017) 489-502.
   """
@@ -78,7 +73,7 @@ class Glas(sources.SourceBuilder):
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"A folder with pictures, masks (_anno) and {TABLE}."
   BUILDER_CONFIGS = [  # noqa: RUF012 - tfds declares it so
     sources.SourceConfig(
-      name=label, description=f"The class is the {label}.", options=Options(label=label)
+      name=label, description=f"The class is the {label}.", options=GlasOptions(label=label)
     )
     for label in LABELS
   ]
@@ -89,12 +84,12 @@ class Glas(sources.SourceBuilder):
     return CLASS_NAMES, LABELS[options.label], options.channels
 
   def open_source(self, root: pathlib.Path) -> sources.Source:
-    """Returns the data set in a folder; see `open_source`."""
+    """Returns the data set in a folder, under the options of the builder's config."""
     return open_source(root, self.builder_config.options)
 
 
-class Case(NamedTuple):
-  """Where a picture is, and what the table says of it."""
+class GlandCase(NamedTuple):
+  """The files of a picture, and its row in the table."""
 
   image: pathlib.Path
   mask: pathlib.Path
@@ -107,12 +102,12 @@ class Case(NamedTuple):
     return "train" if self.image.stem.lower().startswith("train") else "test"
 
 
-def open_source(root: pathlib.Path, options: Options) -> sources.Source:
-  """Returns the data set in a folder, or in the one of the download in it.
+def open_source(root: pathlib.Path, options: GlasOptions) -> sources.Source:
+  """Returns the data set in a folder, or in the folder of the download in it.
 
   Raises:
-    UserError: an option is wrong, it is another folder, a picture has no mask or a mask no picture,
-      or the table is wrong or lacks a picture.
+    UserError: an option is wrong; it is another folder; a picture has no mask, or a mask has no
+      picture; or the table is wrong or lacks a picture.
   """
   sources.check_choice("glas", "label", options.label, tuple(LABELS))
   sources.check_channels("glas", options.channels)
@@ -130,13 +125,13 @@ def open_source(root: pathlib.Path, options: Options) -> sources.Source:
     class_names=CLASS_NAMES,
     label_names=LABELS[options.label],
     channels=options.channels,
-    # Several pictures are cut from one slide, whose patient is known.
+    # Near-duplicates are cut from one slide, and so are of one patient, who is known.
     duplicate_bits=sources.NO_DUPLICATES,
     read=lambda: _read(cases, options),
   )
 
 
-def find_cases(folder: pathlib.Path, label: str) -> list[Case]:
+def find_cases(folder: pathlib.Path, label: str) -> list[GlandCase]:
   """Returns the pictures in the order of the numbers in their names.
 
   Raises:
@@ -166,18 +161,18 @@ def find_cases(folder: pathlib.Path, label: str) -> list[Case]:
     if value not in LABELS[label]:
       rule = f"{COLUMNS[label]} of {name} must be {', '.join(LABELS[label])}"
       raise UserError(f"table {folder / TABLE}: {rule}, not {value!r}")
-    cases.append(Case(image, masks[name], value, table[name]["patient ID"]))
+    cases.append(GlandCase(image, masks[name], value, table[name]["patient ID"]))
   return cases
 
 
-def _read(cases: list[Case], options: Options) -> Iterator[sources.Picture]:
+def _read(cases: list[GlandCase], options: GlasOptions) -> Iterator[sources.Example]:
   """Yields the pictures."""
   for case in cases:
-    image = read_picture(case.image)
-    glands = to_grey(read_picture(case.mask))
-    check_size(glands, case.mask, image, case.image.name)
+    image = read_8_bits(case.image)
+    glands = to_grey(read_8_bits(case.mask))
+    check_mask_size(glands, case.mask, image, case.image.name)
     image, glands = preprocessing.reduce(image, glands, options.reduction)
-    yield sources.Picture(
+    yield sources.Example(
       id=case.image.stem,
       image=to_colour(image) if options.channels == 3 else to_grey(image),
       mask=(glands > 0).astype(np.uint8),

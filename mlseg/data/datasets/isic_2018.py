@@ -1,4 +1,4 @@
-"""ISIC 2018, skin lesions by dermoscopy with masks or diagnoses, as a source and a tfds builder."""
+"""ISIC 2018: skin lesions under dermoscopy, with masks or diagnoses."""
 
 import pathlib
 from collections.abc import Iterator
@@ -9,13 +9,8 @@ import tensorflow_datasets as tfds
 
 from mlseg.data.datasets import isic_tables, sources
 from mlseg.errors import UserError
-from mlseg.io.pictures.dataset_files import (
-  check_size,
-  natural_key,
-  read_picture,
-  to_colour,
-  to_grey,
-)
+from mlseg.io.pictures.files import natural_key, read_8_bits
+from mlseg.io.pictures.picture import check_mask_size, to_colour, to_grey
 
 TITLE = "ISIC 2018"
 TASKS = ("both", "segmentation", "classification")
@@ -45,12 +40,12 @@ _CITATION = """\
 }"""
 
 
-class Options(NamedTuple):
-  """What config.data.isic_2018 has."""
+class Isic2018Options(NamedTuple):
+  """The section config.data.isic_2018."""
 
   task: str = "both"  # pictures with mask and class; or 'segmentation', 'classification'
   channels: int = 3  # or 1: grey
-  duplicate_bits: int = 24  # of 255, up to which pictures are near-duplicates; -1: none are
+  duplicate_bits: int = 24  # largest difference of near-duplicates, of 255; -1: none are
   complete: bool = True  # whether all of the published pictures must be there
 
 
@@ -59,11 +54,10 @@ class Isic2018(sources.SourceBuilder):
 
   - 'segmentation' is task 1; the label of every picture is 'unknown'.
   - 'classification' is task 3; every mask is empty.
-  - 'both' is what has a mask and a class, and leaves out what has one of them only. Tasks 1 and 3
-    have no picture in common, so it needs one file more: the masks of task 3,
-    `HAM10000_segmentations_lesion_tschandl` (Tschandl, Dataverse DBW86T, 10015 pictures), or the
-    diagnoses of task 1, `metadata.csv` of the ISIC archive. With both, both tasks are in it. See
-    `isic_tables.read_archive` for the diagnoses of the archive that are one of the seven classes.
+  - 'both' has the pictures with both a mask and a class. Tasks 1 and 3 have no picture in common,
+    so it needs one of two more files: the masks of task 3, `HAM10000_segmentations_lesion_tschandl`
+    (Tschandl, Dataverse DBW86T, 10015 pictures), or the diagnoses of task 1, `metadata.csv` of the
+    ISIC archive (see `isic_tables.read_archive`). With both files, it has pictures of both tasks.
 
   Pictures of one lesion (`lesion_id` of ISIC2018_Task3_Training_LesionGroupings.csv, or of
   HAM10000_metadata) are kept together as those of a patient.
@@ -78,7 +72,9 @@ class Isic2018(sources.SourceBuilder):
   LICENSE = "CC0 (task 1), CC BY-NC 4.0 (task 3, HAM10000)"
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"A folder with {', '.join(INPUTS.values())} and ground truth."
   BUILDER_CONFIGS = [  # noqa: RUF012 - tfds declares it so
-    sources.SourceConfig(name=task, description=f"Pictures for {task}.", options=Options(task=task))
+    sources.SourceConfig(
+      name=task, description=f"Pictures for {task}.", options=Isic2018Options(task=task)
+    )
     for task in TASKS
   ]
 
@@ -88,32 +84,29 @@ class Isic2018(sources.SourceBuilder):
     return CLASS_NAMES, _label_names(options), options.channels
 
   def open_source(self, root: pathlib.Path) -> sources.Source:
-    """Returns the data set in a folder; see `open_source`."""
+    """Returns the data set in a folder, under the options of the builder's config."""
     return open_source(root, self.builder_config.options)
 
 
-class Case(NamedTuple):
-  """A picture and what is known of it."""
+class SkinCase(NamedTuple):
+  """The files of a picture, and what is known about it."""
 
   image: pathlib.Path
   mask: pathlib.Path | None
   label: str
-  lesion: str  # '' where none is known
+  lesion: str  # '' where it is not known
 
 
-def open_source(root: pathlib.Path, options: Options) -> sources.Source:
-  """Returns the data set in a folder that holds those of the challenge.
+def open_source(root: pathlib.Path, options: Isic2018Options) -> sources.Source:
+  """Returns the data set in a folder that holds the folders of the challenge.
 
   Raises:
-    UserError: an option is wrong, a folder or a table is missing, a picture of the chosen task has
-      no mask or no class, or a mask or a row no picture.
+    UserError: an option is wrong; a folder or a table is missing; a picture of the chosen task has
+      no mask or no class; or a mask or a row has no picture.
   """
   sources.check_choice("isic_2018", "task", options.task, TASKS)
   sources.check_channels("isic_2018", options.channels)
-  if not -1 <= options.duplicate_bits <= 255:
-    raise UserError(
-      f"config.data.isic_2018.duplicate_bits must be -1 to 255, not {options.duplicate_bits}"
-    )
+  sources.check_duplicate_bits("isic_2018", options.duplicate_bits)
   cases, tables = find_cases(root, options)
   files = [path for case in cases for path in (case.image, case.mask) if path]
   return sources.Source(
@@ -126,12 +119,14 @@ def open_source(root: pathlib.Path, options: Options) -> sources.Source:
   )
 
 
-def _label_names(options: Options) -> tuple[str, ...]:
+def _label_names(options: Isic2018Options) -> tuple[str, ...]:
   return (UNKNOWN,) if options.task == "segmentation" else isic_tables.LABELS
 
 
-def find_cases(root: pathlib.Path, options: Options) -> tuple[list[Case], list[pathlib.Path]]:
-  """Returns the pictures of a task in the order of their numbers, and the tables that were read."""
+def find_cases(
+  root: pathlib.Path, options: Isic2018Options
+) -> tuple[list[SkinCase], list[pathlib.Path]]:
+  """Returns the pictures of a task in the order of their numbers, and the files of the tables."""
   expected = EXPECTED if options.complete else {}
   wanted = {"segmentation": (1,), "classification": (3,), "both": (1, 3)}[options.task]
   images: dict[str, pathlib.Path] = {}
@@ -149,7 +144,7 @@ def find_cases(root: pathlib.Path, options: Options) -> tuple[list[Case], list[p
   if not images:
     raise UserError(f"data folder {root} is not {TITLE}: it has no {' or '.join(INPUTS.values())}")
   if options.task == "segmentation":
-    return [Case(images[name], masks[name], UNKNOWN, "") for name in images], []
+    return [SkinCase(images[name], masks[name], UNKNOWN, "") for name in images], []
   known = isic_tables.read(root, images.keys(), every=options.task == "classification")
   chosen = [
     name for name in images if name in known.labels and (name in masks or options.task != "both")
@@ -161,14 +156,14 @@ def find_cases(root: pathlib.Path, options: Options) -> tuple[list[Case], list[p
       " ISIC archive (diagnoses of task 1)"
     )
   cases = [
-    Case(images[name], masks.get(name), known.labels[name], known.lesions.get(name, ""))
+    SkinCase(images[name], masks.get(name), known.labels[name], known.lesions.get(name, ""))
     for name in chosen
   ]
   return cases, known.tables
 
 
 def _named(folder: pathlib.Path, ending: str) -> dict[str, pathlib.Path]:
-  """Returns the files of a folder whose names are ISIC_, digits and the ending, by name."""
+  """Returns the files in a folder whose names are `ISIC_`, digits and an ending, by name."""
   if not folder.is_dir():
     raise UserError(f"data folder {folder.parent} is not {TITLE}: it has no {folder.name}")
   paths = sorted(folder.glob(f"ISIC_*{ending}"), key=natural_key)
@@ -178,27 +173,28 @@ def _named(folder: pathlib.Path, ending: str) -> dict[str, pathlib.Path]:
 
 
 def _check_pairs(images: dict[str, pathlib.Path], masks: dict[str, pathlib.Path]) -> None:
-  """Raises a UserError where a picture has no mask, or a mask no picture."""
+  """Raises a UserError where a picture has no mask, or a mask has no picture."""
   for name in images:
     if name not in masks:
-      place = next(iter(masks.values())).parent
-      raise UserError(f"{images[name]}: has no mask, expected {name}{ENDING}.png in {place}")
+      folder = next(iter(masks.values())).parent
+      raise UserError(f"{images[name]}: has no mask, expected {name}{ENDING}.png in {folder}")
   for name in masks:
     if name not in images:
-      place = next(iter(images.values())).parent
-      raise UserError(f"{masks[name]}: is a mask without a picture, expected {name}.jpg in {place}")
+      folder = next(iter(images.values())).parent
+      rule = f"{masks[name]}: is a mask without a picture"
+      raise UserError(f"{rule}, expected {name}.jpg in {folder}")
 
 
-def _read(cases: list[Case], options: Options) -> Iterator[sources.Picture]:
+def _read(cases: list[SkinCase], options: Isic2018Options) -> Iterator[sources.Example]:
   """Yields the pictures."""
   for case in cases:
-    picture = read_picture(case.image)
+    picture = read_8_bits(case.image)
     mask = np.zeros(picture.shape[:2], np.uint8)
     if case.mask:
-      values = read_picture(case.mask)
-      check_size(values, case.mask, picture, case.image.name)
+      values = read_8_bits(case.mask)
+      check_mask_size(values, case.mask, picture, case.image.name)
       mask = (to_grey(values) > 127).astype(np.uint8)
-    yield sources.Picture(
+    yield sources.Example(
       id=case.image.stem,
       image=to_colour(picture) if options.channels == 3 else to_grey(picture),
       mask=mask,

@@ -1,4 +1,4 @@
-"""What the tables of ISIC 2018, of HAM10000 and of the ISIC archive say of a picture."""
+"""Classes and lesions of pictures, from the tables of ISIC 2018, HAM10000 and the ISIC archive."""
 
 import pathlib
 from collections.abc import Collection
@@ -8,11 +8,11 @@ from mlseg.data.datasets import csv_table
 from mlseg.errors import UserError
 
 LABELS = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
-TRUTH = "ISIC2018_Task3_Training_GroundTruth"  # the folder, and with .csv the file in it
+TRUTH = "ISIC2018_Task3_Training_GroundTruth"  # name of the folder, and of the CSV file in it
 GROUPINGS = "ISIC2018_Task3_Training_LesionGroupings.csv"
 METADATA = ("HAM10000_metadata", "HAM10000_metadata.csv")
 ARCHIVE = "metadata.csv"
-# How the archive calls what is of one of the seven classes; a diagnosis begins with one of these.
+# The class of a diagnosis of the archive, by the words with which the diagnosis begins.
 ARCHIVE_DIAGNOSES = {
   "melanoma": "MEL",
   "nevus": "NV",
@@ -35,25 +35,26 @@ ARCHIVE_DIAGNOSES = {
 
 
 class Known(NamedTuple):
-  """What is known of the pictures, by name."""
+  """Classes and lesions, by the names of the pictures."""
 
   labels: dict[str, str]  # one of `LABELS`
-  lesions: dict[str, str]  # the same for pictures of one lesion
-  tables: list[pathlib.Path]  # that were read
+  lesions: dict[str, str]  # id of the lesion
+  tables: list[pathlib.Path]  # the files that were read
 
 
 def read(root: pathlib.Path, names: Collection[str], *, every: bool) -> Known:
-  """Returns what the tables in a folder say.
+  """Returns the classes and lesions in the tables of a folder.
 
-  Classes are those of task 3, then of HAM10000's metadata, then of the archive's.
+  The class of a picture is read from the table of task 3; where it is not there, from the metadata
+  of HAM10000, and then from that of the archive.
 
   Args:
     root: folder of the data set.
     names: of the pictures.
-    every: whether task 3's table must be there, with a row for every picture and for no other.
+    every: whether the table of task 3 must be there and must have exactly these names.
 
   Raises:
-    UserError: a table cannot be read, or is not as published.
+    UserError: a table cannot be read, or differs from its published form.
   """
   known = Known({}, {}, [])
   archive, truth = root / ARCHIVE, root / TRUTH / f"{TRUTH}.csv"
@@ -80,10 +81,10 @@ def read(root: pathlib.Path, names: Collection[str], *, every: bool) -> Known:
 
 
 def read_truth(path: pathlib.Path) -> dict[str, str]:
-  """Returns the classes of task 3's table, which has a column of 0 and 1 for each.
+  """Returns the classes in the table of task 3, which has a column of 0 and 1 for each class.
 
   Raises:
-    UserError: the table cannot be read, or a row has not exactly one 1.
+    UserError: the table cannot be read, or a row does not have exactly one 1.
   """
   result = {}
   for name, row in csv_table.read(path, "image", LABELS).items():
@@ -98,10 +99,10 @@ def read_truth(path: pathlib.Path) -> dict[str, str]:
 
 
 def read_metadata(path: pathlib.Path) -> tuple[dict[str, str], dict[str, str]]:
-  """Returns classes and lesions of HAM10000's table.
+  """Returns the classes and the lesions in the table of HAM10000.
 
   Raises:
-    UserError: the table cannot be read, or has a class that there is not.
+    UserError: the table cannot be read, or has an unknown class.
   """
   rows = csv_table.read(path, "image_id", ["dx", "lesion_id"])
   for name, row in rows.items():
@@ -114,7 +115,7 @@ def read_metadata(path: pathlib.Path) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def read_archive(path: pathlib.Path) -> dict[str, str]:
-  """Returns the classes of the archive's table, without the diagnoses that are none of the seven.
+  """Returns the classes in the table of the archive; other diagnoses are left out.
 
   The column is `diagnosis_3`, or `diagnosis` in older downloads; see `ARCHIVE_DIAGNOSES`.
 
@@ -136,7 +137,7 @@ def read_archive(path: pathlib.Path) -> dict[str, str]:
 
 
 def _check_rows(path: pathlib.Path, labels: dict[str, str], names: Collection[str]) -> None:
-  """Raises a UserError where a picture has no row, or a row no picture."""
+  """Raises a UserError where a picture has no row, or a row has no picture."""
   for name in names:
     if name not in labels:
       raise UserError(f"table {path}: has no row of the picture {name}")

@@ -1,4 +1,4 @@
-"""TCGA-LGG, brain MRI slices with tumour masks (`kaggle_3m`), as a source and a tfds builder."""
+"""TCGA-LGG: brain MRI slices with tumour masks (`kaggle_3m`)."""
 
 import pathlib
 import re
@@ -10,13 +10,8 @@ import tensorflow_datasets as tfds
 
 from mlseg.data.datasets import csv_table, sources
 from mlseg.errors import UserError
-from mlseg.io.pictures.dataset_files import (
-  check_size,
-  natural_key,
-  read_picture,
-  to_colour,
-  to_grey,
-)
+from mlseg.io.pictures.files import natural_key, read_8_bits
+from mlseg.io.pictures.picture import check_mask_size, to_colour, to_grey
 
 TITLE = "TCGA-LGG"
 FOLDER = "kaggle_3m"
@@ -25,7 +20,7 @@ EXPECTED = {"patients": 110, "slices": 3929}
 CLASS_NAMES = ("background", "tumour")
 LABELS = {"presence": ("no tumour", "tumour"), "grade": ("grade II", "grade III")}
 SLICES = ("all", "tumour")
-GRADES = {"1": "grade II", "2": "grade III"}  # as the table has them
+GRADES = {"1": "grade II", "2": "grade III"}  # by the value in the table
 FLAIR = 1  # channel
 _FOLDER = re.compile(r"(?P<patient>TCGA_\w+_\w+)_\d{8}")
 _CITATION = """\
@@ -41,11 +36,11 @@ _CITATION = """\
 }"""
 
 
-class Options(NamedTuple):
-  """What config.data.lgg has."""
+class LggOptions(NamedTuple):
+  """The section config.data.lgg."""
 
-  label: str = "presence"  # of a tumour in the slice; or 'grade': of the patient's tumour
-  slices: str = "all"  # or 'tumour': those that show one
+  label: str = "presence"  # of a tumour in the slice; or 'grade', that of the patient's tumour
+  slices: str = "all"  # or 'tumour': only those that show one
   channels: int = 3  # before contrast, FLAIR, after contrast; or 1: FLAIR
   complete: bool = True  # whether all of the published patients must be there
 
@@ -54,9 +49,9 @@ class Lgg(sources.SourceBuilder):
   """Lower-grade glioma: 3929 MRI slices of 110 patients with masks of the FLAIR abnormality.
 
   The channels of a picture are T1 before contrast, FLAIR, T1 after contrast; where a sequence is
-  missing, the original has FLAIR in its place. A class is either the tumour's presence in the
-  slice, or the patient's grade, `neoplasm_histologic_grade` of `data.csv`: 1 is II, 2 is III. A
-  patient without a grade is then left out: one of the 110.
+  missing, the original has FLAIR instead. The label is either the presence of a tumour in the
+  slice, or the patient's grade, `neoplasm_histologic_grade` of `data.csv`: 1 is II, 2 is III. With
+  grades, the one patient of the 110 without a grade is left out.
 
   Reference: Buda, Saha and Mazurowski, Computers in Biology and Medicine 109 (2019) 218-225.
   """
@@ -69,7 +64,7 @@ class Lgg(sources.SourceBuilder):
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"The folder {FOLDER} with a folder per patient and {TABLE}."
   BUILDER_CONFIGS = [  # noqa: RUF012 - tfds declares it so
     sources.SourceConfig(
-      name=label, description=f"The class is the tumour's {label}.", options=Options(label=label)
+      name=label, description=f"The class is the tumour's {label}.", options=LggOptions(label=label)
     )
     for label in LABELS
   ]
@@ -80,23 +75,23 @@ class Lgg(sources.SourceBuilder):
     return CLASS_NAMES, LABELS[options.label], options.channels
 
   def open_source(self, root: pathlib.Path) -> sources.Source:
-    """Returns the data set in a folder; see `open_source`."""
+    """Returns the data set in a folder, under the options of the builder's config."""
     return open_source(root, self.builder_config.options)
 
 
 class Slice(NamedTuple):
-  """Where a slice is, and whose."""
+  """The files of a slice, and its patient."""
 
   image: pathlib.Path
   mask: pathlib.Path
   patient: str
 
 
-def open_source(root: pathlib.Path, options: Options) -> sources.Source:
+def open_source(root: pathlib.Path, options: LggOptions) -> sources.Source:
   """Returns the data set in a folder: `kaggle_3m`, or the one that holds it.
 
   Raises:
-    UserError: an option is wrong, it is another folder, a slice has no mask or a mask no slice, or
+    UserError: an option is wrong; it is another folder; a slice has no mask, or a mask no slice; or
       a patient is not in the table.
   """
   sources.check_choice("lgg", "label", options.label, tuple(LABELS))
@@ -116,8 +111,8 @@ def open_source(root: pathlib.Path, options: Options) -> sources.Source:
     class_names=CLASS_NAMES,
     label_names=LABELS[options.label],
     channels=options.channels,
-    # Neighbouring slices resemble each other, and those of different patients do: a chain of
-    # near-duplicates would soon connect everybody.
+    # Neighbouring slices resemble each other, and so do slices of different patients: a chain of
+    # near-duplicates would soon connect all patients.
     duplicate_bits=sources.NO_DUPLICATES,
     read=lambda: _read(chosen, grades, options),
   )
@@ -127,17 +122,17 @@ def find_slices(folder: pathlib.Path) -> list[Slice]:
   """Returns the slices of all patients, in the order of the numbers in their names.
 
   Raises:
-    UserError: there are none, or one has no mask, or a mask no slice.
+    UserError: there are none; a slice has no mask, or a mask has no slice.
   """
   found = []
-  for place in sorted(folder.iterdir(), key=natural_key):
-    match = _FOLDER.fullmatch(place.name)
-    if not (match and place.is_dir()):
+  for inner in sorted(folder.iterdir(), key=natural_key):
+    match = _FOLDER.fullmatch(inner.name)
+    if not (match and inner.is_dir()):
       continue
-    names = re.compile(rf"(?P<slice>{place.name}_\d+)(?P<mask>_mask)?\.tif")
+    names = re.compile(rf"(?P<slice>{inner.name}_\d+)(?P<mask>_mask)?\.tif")
     images: dict[str, pathlib.Path] = {}
     masks: dict[str, pathlib.Path] = {}
-    for path in sorted(place.iterdir(), key=natural_key):
+    for path in sorted(inner.iterdir(), key=natural_key):
       if parts := names.fullmatch(path.name):
         (masks if parts["mask"] else images)[parts["slice"]] = path
     for name in images.keys() - masks.keys():
@@ -153,7 +148,7 @@ def find_slices(folder: pathlib.Path) -> list[Slice]:
 
 
 def _grades(path: pathlib.Path, slices: list[Slice]) -> dict[str, str]:
-  """Returns the grades of the patients that have one."""
+  """Returns the grades by patient; patients without a grade are left out."""
   column = "neoplasm_histologic_grade"
   table = csv_table.read(path, "Patient", [column], may_be_empty=True)
   grades = {}
@@ -171,18 +166,18 @@ def _grades(path: pathlib.Path, slices: list[Slice]) -> dict[str, str]:
 
 
 def _read(
-  slices: list[Slice], grades: dict[str, str], options: Options
-) -> Iterator[sources.Picture]:
+  slices: list[Slice], grades: dict[str, str], options: LggOptions
+) -> Iterator[sources.Example]:
   """Yields the slices."""
   for slice_ in slices:
-    values = read_picture(slice_.mask)
+    values = read_8_bits(slice_.mask)
     mask = (to_grey(values) > 127).astype(np.uint8)
     if options.slices == "tumour" and not mask.any():
       continue
-    image = to_colour(read_picture(slice_.image))
-    check_size(mask, slice_.mask, image, slice_.image.name)
+    image = to_colour(read_8_bits(slice_.image))
+    check_mask_size(mask, slice_.mask, image, slice_.image.name)
     presence = LABELS["presence"][int(mask.any())]
-    yield sources.Picture(
+    yield sources.Example(
       id=slice_.image.stem,
       image=image if options.channels == 3 else image[..., FLAIR],
       mask=mask,

@@ -1,4 +1,4 @@
-"""The table of a cohort: each patient's image, mask, outcome and covariates."""
+"""The manifest of a cohort: a table with each patient's image, mask, outcome and covariates."""
 
 import math
 import pathlib
@@ -16,23 +16,24 @@ class Patient(NamedTuple):
   name: str
   image: pathlib.Path
   mask: pathlib.Path
-  label: str  # '' where it is not known
+  label: str  # the outcome; '' where it is not known
   covariates: dict[str, float]  # by column; NaN where the cell is empty
 
 
 def read(path: pathlib.Path, *, with_labels: bool = True) -> list[Patient]:
   """Returns the patients of a manifest in its order.
 
-  The columns are patient, image, mask and label; all others are numeric covariates. Paths are taken
-  from the manifest's folder. An image is a NIfTI file or a folder of DICOM slices, as is a mask.
+  The columns are patient, image, mask and label; all others are numeric covariates. Paths are
+  relative to the folder of the manifest. Images and masks are NIfTI files or folders of DICOM
+  slices.
 
   Args:
     path: of the table.
-    with_labels: whether outcomes are needed; else they are read where they are, and may be alike.
+    with_labels: whether outcomes are needed. Otherwise they may be missing, or all the same.
 
   Raises:
-    UserError: the table cannot be read, lacks a column or a value, names a patient twice or a file
-      that is not there, a covariate is not a number, or all labels are the same.
+    UserError: the table cannot be read, lacks a column or a value, names a patient twice, or names
+      a file that does not exist; a covariate is not a number; or all labels are the same.
   """
   columns = [*_FILES, "label"] if with_labels else _FILES
   table = csv_table.read(path, "patient", columns, with_others=True)
@@ -51,7 +52,7 @@ def _patient(path: pathlib.Path, name: str, row: dict[str, str]) -> Patient:
   del row["patient"]
   label = row.pop("label", "")
   if label.lower() == "nan":
-    raise UserError(f"{where} has the label {label!r}, which is none")
+    raise UserError(f"{where} has the label {label!r}, which stands for a missing value")
   covariates = {}
   for column, text in row.items():
     try:

@@ -1,26 +1,18 @@
 """Breast ultrasound with pictures in a folder `images` and masks of the same names in `masks`.
 
-What the builders of BUSC and of the synthetic set have in common.
+BUSC and the synthetic set are read by this module.
 """
 
 import pathlib
 import re
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from mlseg.data.datasets import patterns
+from mlseg.data.datasets.ultrasound import CasePaths
 from mlseg.errors import UserError
-from mlseg.io.pictures.dataset_files import (
-  check_size,
-  encode,
-  natural_key,
-  read_picture,
-  to_colour,
-  to_grey,
-)
+from mlseg.io.pictures.files import natural_key, read_8_bits
+from mlseg.io.pictures.picture import check_mask_size, to_grey
 
 IMAGE_FOLDERS = ("images", "image", "originals", "original")
 MASK_FOLDERS = ("masks", "mask", "gt", "ground_truth", "groundtruth", "labels", "label")
@@ -28,60 +20,30 @@ SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
 MASK_ENDING = re.compile(r"[ _-](mask|gt|segmentation)$", re.IGNORECASE)
 THRESHOLD = 128  # of 255: a probability of one half
 
-Cases = dict[str, dict[str, tuple[pathlib.Path, list[pathlib.Path]]]]
+# Numbers of cases by label, one of which a folder must have; empty: any numbers.
+Expected = tuple[dict[str, int], ...]
 
 
-class PairedConfig(tfds.core.BuilderConfig):
-  """What of the originals a build expects.
+def read_case(
+  image_path: pathlib.Path, mask_paths: list[pathlib.Path]
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns a picture, and its mask [H, W], 0 or 255.
 
-  Args:
-    expected: sets of numbers of cases by label, one of which a folder must have; empty: any.
-    **kwargs: name and description, as tfds takes them.
+  Raises:
+    UserError: a file cannot be read, or the mask has another size than the picture.
   """
-
-  def __init__(self, expected: tuple[dict[str, int], ...] = (), **kwargs: Any):
-    super().__init__(**kwargs)
-    self.expected = expected
-
-
-def features(labels: tuple[str, ...]) -> tfds.features.FeaturesDict:
-  """Returns what a builder keeps of a case, the picture in its own size."""
-  return tfds.features.FeaturesDict(
-    {
-      "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
-      "mask": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
-      "label": tfds.features.ClassLabel(names=list(labels)),
-      "id": tfds.features.Text(),
-      "height": np.int32,
-      "width": np.int32,
-    }
-  )
-
-
-def examples(cases: Cases, label: str) -> Iterator[tuple[int, dict[str, Any]]]:
-  """Yields the cases of a label, as a builder takes them."""
-  for number, (case, (image_path, (mask_path,))) in enumerate(cases[label].items()):
-    image = read_picture(image_path)
-    mask = read_picture(mask_path)
-    check_size(mask, mask_path, image, image_path.name)
-    yield (
-      number,
-      {
-        "image": encode(to_colour(image), False),
-        "mask": encode(lesion(mask), False),
-        "label": label,
-        "id": case,
-        "height": image.shape[0],
-        "width": image.shape[1],
-      },
-    )
+  (mask_path,) = mask_paths
+  image = read_8_bits(image_path)
+  mask = read_8_bits(mask_path)
+  check_mask_size(mask, mask_path, image, image_path.name)
+  return image, lesion(mask)
 
 
 def lesion(mask: np.ndarray) -> np.ndarray:
-  """Returns a mask [H, W], 0 or 255, from one of bits, of 0 and 255, or of probabilities.
+  """Returns a mask [H, W], 0 or 255, from one of classes, of 0 and 255, or of probabilities.
 
-  A pixel belongs to the lesion from a probability of one half on, which is 128 of 255. A mask
-  with no value above 1 has the classes 0 and 1 themselves.
+  A mask without values above 1 has the classes 0 and 1. In any other, a pixel belongs to the lesion
+  where its probability is at least one half, which is 128 of 255.
 
   Args:
     mask: [H, W] or RGB [H, W, 3], uint8.
@@ -97,23 +59,23 @@ def lesion(mask: np.ndarray) -> np.ndarray:
   return np.where(grey >= threshold, 255, 0).astype(np.uint8)
 
 
-def find_cases(folder: pathlib.Path, title: str, labels: tuple[str, ...], other: str) -> Cases:
-  """Returns per label and case the picture and its mask, in the order of the numbers in the names.
+def find_cases(folder: pathlib.Path, title: str, labels: tuple[str, ...], other: str) -> CasePaths:
+  """Returns the cases by label, in the order of the numbers in their names.
 
-  Folders called `images` (or image, originals) and `masks` (or mask, GT, labels) may lie at any
-  depth, and hold or lie in folders of labels; a picture and its mask have the same path but for
-  that folder, the suffix, and an ending `_mask`. A label is read from the path. Folders of
-  pictures without any mask beside them are passed over.
+  Pictures lie in folders called `images` (or image, originals), masks in folders called `masks` (or
+  mask, GT, labels), at any depth, inside or outside of folders that name labels. The paths of a
+  picture and its mask differ only in that folder, the suffix, and an ending `_mask`. A label is
+  read from the path. Folders of pictures without any mask are passed over.
 
   Args:
     folder: the download.
-    title: what the data set is called, for messages.
-    labels: that a path may name.
+    title: name of the data set, for messages.
+    labels: those that a path may name.
     other: label of the cases whose path names none.
 
   Raises:
-    UserError: it is another folder; a picture has no mask, or a mask no picture; some paths name a
-      label and others do not.
+    UserError: it is another folder; a picture has no mask, or a mask no picture; or some paths name
+      a label and others do not.
   """
   images, masks = _pictures(folder)
   for key in set(images) - set(masks):
@@ -130,7 +92,7 @@ def find_cases(folder: pathlib.Path, title: str, labels: tuple[str, ...], other:
   for key, path in masks.items():
     if key not in images:
       raise UserError(f"{path}: is a mask without a picture, expected {key.name} in 'images'")
-  found: Cases = {label: {} for label in (*labels, other)}
+  found: CasePaths = {label: {} for label in (*labels, other)}
   for key in sorted(images, key=lambda key: ([*map(str, key.parent.parts)], natural_key(key))):
     label = _label_of(key, labels, other)
     case = key.name if label == other or label in key.name.lower() else f"{label}/{key.name}"
@@ -143,10 +105,8 @@ def find_cases(folder: pathlib.Path, title: str, labels: tuple[str, ...], other:
   return {label: cases for label, cases in found.items() if cases}
 
 
-def check_counts(
-  cases: Cases, expected: tuple[dict[str, int], ...], title: str, folder: pathlib.Path
-) -> None:
-  """Raises a UserError where a folder has not as many cases of each label as the download has."""
+def check_counts(cases: CasePaths, expected: Expected, title: str, folder: pathlib.Path) -> None:
+  """Raises a UserError where a folder does not have the expected numbers of cases."""
   counts = {label: len(of_label) for label, of_label in cases.items()}
   if expected and counts not in expected:
     wanted, found = (_in_words(numbers) for numbers in (expected[0], counts))
@@ -163,7 +123,7 @@ def _in_words(counts: dict[str, int]) -> str:
 def _pictures(
   folder: pathlib.Path,
 ) -> tuple[dict[pathlib.PurePath, pathlib.Path], dict[pathlib.PurePath, pathlib.Path]]:
-  """Returns pictures and masks by their path without the folder that says which they are."""
+  """Returns pictures and masks by their path without the folder `images` or `masks`."""
   images: dict[pathlib.PurePath, pathlib.Path] = {}
   masks: dict[pathlib.PurePath, pathlib.Path] = {}
   for name in patterns.list_files(folder):
@@ -173,9 +133,9 @@ def _pictures(
       continue
     for names, chosen in ((MASK_FOLDERS, masks), (IMAGE_FOLDERS, images)):
       parents = relative.parts[:-1]
-      places = [n for n, part in enumerate(parents) if part.lower() in names]
-      if places:
-        rest = parents[: places[-1]] + parents[places[-1] + 1 :]
+      found = [n for n, part in enumerate(parents) if part.lower() in names]
+      if found:
+        rest = parents[: found[-1]] + parents[found[-1] + 1 :]
         stem = path.stem if chosen is images else MASK_ENDING.sub("", path.stem)
         key = pathlib.PurePath(*rest, stem)
         if key in chosen:
@@ -186,7 +146,7 @@ def _pictures(
 
 
 def _label_of(key: pathlib.PurePath, labels: tuple[str, ...], other: str) -> str:
-  """Returns the label that the last part of a path names that names one."""
+  """Returns the label in the last part of a path that has one, or else `other`."""
   for part in reversed(key.parts):
     named = [label for label in labels if label in part.lower()]
     if named:

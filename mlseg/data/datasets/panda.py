@@ -1,4 +1,4 @@
-"""PANDA, prostate biopsies as whole slides with masks and grades, as a source and tfds builder."""
+"""PANDA: prostate biopsies as whole slides, with masks and grades."""
 
 import pathlib
 from collections.abc import Iterator
@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mlseg.data.datasets import csv_table, slides, sources, tissue
+from mlseg.data.datasets import csv_table, sources, tissue
 from mlseg.errors import UserError, require
+from mlseg.io.pictures import slides
 
 TITLE = "PANDA"
 FOLDERS = ("train_images", "train_label_masks")
@@ -19,7 +20,7 @@ PROVIDERS = ("karolinska", "radboud")
 LABELS = tuple(f"ISUP {grade}" for grade in range(6))
 RADBOUD = ("background", "stroma", "benign epithelium", "Gleason 3", "Gleason 4", "Gleason 5")
 CLASS_NAMES = {"common": ("background", "benign", "cancer"), "gleason": RADBOUD}
-# The class of each value of a provider's masks.
+# By scheme and provider, the class of each value in the masks.
 CLASSES = {
   ("common", "karolinska"): (0, 1, 2),
   ("common", "radboud"): (0, 1, 1, 2, 2, 2),
@@ -39,13 +40,13 @@ _CITATION = """\
 }"""
 
 
-class Options(NamedTuple):
-  """What config.data.panda has."""
+class PandaOptions(NamedTuple):
+  """The section config.data.panda."""
 
-  level: int = 1  # of the slides: 0 as scanned (0.5 µm a pixel), 1 a quarter, 2 a sixteenth of it
+  level: int = 1  # of the slides: 0 as scanned (0.5 µm per pixel), 1 a quarter, 2 a sixteenth
   tile: int = 512  # side of a tile at that level, pixels
-  max_tiles: int = 8  # of a slide, those with most tissue; 0: all
-  min_tissue: float = 0.1  # the share of a tile that must be tissue
+  max_tiles: int = 8  # number per slide, those with most tissue; 0: all
+  min_tissue: float = 0.1  # least share of tissue in a tile
   provider: str = "all"  # or karolinska, radboud
   classes: str = "common"  # background, benign, cancer; or 'gleason': the six of radboud
   complete: bool = True  # whether all of the published slides must be there
@@ -56,12 +57,12 @@ class Panda(sources.SourceBuilder):
 
   The masks of Karolinska have 0 background, 1 benign tissue, 2 cancerous tissue; those of Radboud
   0 background, 1 stroma, 2 benign epithelium, 3 to 5 cancerous epithelium of that Gleason pattern.
-  Common classes are background, benign (1; 1 and 2), cancer (2; 3 to 5); note that Karolinska's
-  cancer has the stroma in it, and Radboud's has not.
+  The common classes are background, benign (1; 1 and 2) and cancer (2; 3 to 5). Karolinska's cancer
+  includes the stroma, and Radboud's does not.
 
-  A pixel is tissue where its channels differ by 20 of 255 or more, seen at the slide's smallest
-  level. Tiles with less tissue than `min_tissue` are dropped, and with them slides that have no
-  other. The 100 slides without a mask are left out.
+  A pixel is tissue where its channels differ by 20 of 255 or more, at the slide's smallest level.
+  Tiles with less tissue than `min_tissue` are left out, and so are slides that have no other tiles.
+  The 100 slides without a mask are left out.
 
   Reference: Bulten et al., Nature Medicine 28 (2022) 154-163.
   """
@@ -74,12 +75,12 @@ class Panda(sources.SourceBuilder):
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"A folder with {', '.join(FOLDERS)} and {TABLE}."
   BUILDER_CONFIGS = [  # noqa: RUF012 - tfds declares it so
     sources.SourceConfig(
-      name="common", description="Both providers, common classes.", options=Options()
+      name="common", description="Both providers, common classes.", options=PandaOptions()
     ),
     sources.SourceConfig(
       name="gleason",
       description="Radboud's slides, with Gleason patterns.",
-      options=Options(provider="radboud", classes="gleason"),
+      options=PandaOptions(provider="radboud", classes="gleason"),
     ),
   ]
 
@@ -88,12 +89,12 @@ class Panda(sources.SourceBuilder):
     return CLASS_NAMES[self.builder_config.options.classes], LABELS, 3
 
   def open_source(self, root: pathlib.Path) -> sources.Source:
-    """Returns the data set in a folder; see `open_source`."""
+    """Returns the data set in a folder, under the options of the builder's config."""
     return open_source(root, self.builder_config.options)
 
 
 class Slide(NamedTuple):
-  """Where a slide is, and what is known of it."""
+  """The files of a slide, and what is known about it."""
 
   image: pathlib.Path
   mask: pathlib.Path
@@ -101,11 +102,11 @@ class Slide(NamedTuple):
   label: str
 
 
-def open_source(root: pathlib.Path, options: Options) -> sources.Source:
+def open_source(root: pathlib.Path, options: PandaOptions) -> sources.Source:
   """Returns the data set in a folder that holds the slides, their masks and the table.
 
   Raises:
-    UserError: an option or the table is wrong, a row has no slide, or a slide or mask no row.
+    UserError: an option or the table is wrong; a row has no slide; or a slide or a mask has no row.
   """
   _check(options)
   folder = sources.find_root(root, WITHIN, TABLE, TITLE)
@@ -121,7 +122,7 @@ def open_source(root: pathlib.Path, options: Options) -> sources.Source:
   )
 
 
-def _check(options: Options) -> None:
+def _check(options: PandaOptions) -> None:
   sources.check_choice("panda", "provider", options.provider, ("all", *PROVIDERS))
   sources.check_choice("panda", "classes", options.classes, tuple(CLASS_NAMES))
   if options.classes == "gleason" and options.provider != "radboud":
@@ -149,7 +150,7 @@ def find_slides(folder: pathlib.Path, complete: bool) -> list[Slide]:
   path = folder / TABLE
   table = csv_table.read(path, "image_id", ["data_provider", "isup_grade"])
   images, masks = (
-    {place.name.removesuffix(end): place for place in sorted((folder / name).glob(f"*{end}"))}
+    {file.name.removesuffix(end): file for file in sorted((folder / name).glob(f"*{end}"))}
     for name, end in zip(FOLDERS, (".tiff", "_mask.tiff"), strict=True)
   )
   for name, row in table.items():
@@ -160,9 +161,9 @@ def find_slides(folder: pathlib.Path, complete: bool) -> list[Slide]:
         f"table {path}: {name} must be of {' or '.join(PROVIDERS)} with a grade of 0 to 5,"
         f" not {row['data_provider']!r} with {row['isup_grade']!r}"
       )
-  for name, place in {**images, **masks}.items():
+  for name, file in {**images, **masks}.items():
     if name not in table:
-      raise UserError(f"{place}: has no row in {TABLE}")
+      raise UserError(f"{file}: has no row in {TABLE}")
   rows = [row["data_provider"] for row in table.values()]
   counts = {f"{provider} slides": rows.count(provider) for provider in PROVIDERS}
   expected = EXPECTED if complete else {}
@@ -174,8 +175,8 @@ def find_slides(folder: pathlib.Path, complete: bool) -> list[Slide]:
   ]
 
 
-def _read_tiles(slide: Slide, options: Options) -> Iterator[sources.Picture]:
-  """Yields the chosen tiles of a slide, each read on its own from the files."""
+def _read_tiles(slide: Slide, options: PandaOptions) -> Iterator[sources.Example]:
+  """Yields the chosen tiles of a slide, each read separately from the files."""
   classes = np.array(CLASSES[options.classes, slide.provider], np.uint8)
   with slides.opened(slide.image) as levels, slides.opened(slide.mask) as mask_levels:
     page = _level(levels, options.level, slide.image)
@@ -187,10 +188,10 @@ def _read_tiles(slide: Slide, options: Options) -> Iterator[sources.Picture]:
       )
     stained = tissue.is_tissue(slides.read_overview(levels[-1], slide.image))
     height, width, size = page.imagelength, page.imagewidth, options.tile
-    places = tissue.best_tiles(
+    tiles = tissue.best_tiles(
       stained, height, width, size, least=options.min_tissue, most=options.max_tiles
     )
-    for row, column in places:
+    for row, column in tiles:
       image = slides.read_region(page, row * size, column * size, size, WHITE, slide.image)
       values = slides.read_region(mask_page, row * size, column * size, size, 0, slide.mask)
       values = values if values.ndim == 2 else values[..., 0]  # the red channel has the values
@@ -199,7 +200,7 @@ def _read_tiles(slide: Slide, options: Options) -> Iterator[sources.Picture]:
           f"{slide.mask}: has the value {values.max()}, but masks of {slide.provider} have 0 to"
           f" {len(classes) - 1}"
         )
-      yield sources.Picture(
+      yield sources.Example(
         id=f"{slide.image.stem}_{row}_{column}",
         image=image,
         mask=classes[values],

@@ -1,4 +1,4 @@
-"""Naming patterns: which files of a folder are pictures or masks, and what their names say."""
+"""Naming patterns: they find pictures and masks in a folder, and read fields from their paths."""
 
 import os
 import pathlib
@@ -15,25 +15,25 @@ _TOKEN = re.compile(r"\{(\w*)\}|\*|[{}]|[^{}*]+")
 class Pattern(NamedTuple):
   """A pattern of relative paths."""
 
-  text: str  # as the config has it
+  text: str  # as in the config
   regex: re.Pattern[str]  # over a relative path with '/'
   fields: tuple[str, ...]  # in the order of their first use
-  num_literal: int  # characters that stand for themselves
+  num_literal: int  # number of characters outside of fields and '*'
 
 
 def parse(text: str, option: str, class_names: Sequence[str] = ()) -> Pattern:
-  """Returns the pattern that an option of config.data.folder has.
+  """Returns the pattern of an option of config.data.folder.
 
-  `{name}`, `{label}`, `{patient}` and `*` match any text without a '/', as much of it as they can;
-  `{class}` one of the names of classes. A field that comes again stands for the same text.
+  `{name}`, `{label}`, `{patient}` and `*` match any text without a '/', as much of it as possible.
+  `{class}` matches the name of a class. A field that occurs again must match the same text.
 
   Args:
     text: such as 'Images/bus_{name}.png'.
     option: name of the option, for messages.
-    class_names: what `{class}` may be.
+    class_names: the texts that `{class}` matches.
 
   Raises:
-    UserError: the pattern is absolute, has no `{name}`, or a field that there is not.
+    UserError: the pattern is absolute, has no `{name}`, or has an unknown field.
 
   Example:
     >>> parse("{patient}/{name}_mask.tif", "masks").regex.fullmatch("p1/7_mask.tif").groupdict()
@@ -70,7 +70,7 @@ def _braced(fields: Iterable[str]) -> str:
 
 
 def fill(pattern: Pattern, values: dict[str, str]) -> str:
-  """Returns a pattern with the fields put in whose values are known, for messages.
+  """Returns the text of a pattern with its known fields filled in, for messages.
 
   Example:
     >>> fill(parse("masks/{name}_{class}.png", "masks", ["cup"]), {"name": "7"})
@@ -82,7 +82,7 @@ def fill(pattern: Pattern, values: dict[str, str]) -> str:
 def list_files(root: pathlib.Path) -> list[str]:
   """Returns the relative paths, with '/', of all files below a folder that are not hidden.
 
-  Linked folders are gone into, each folder once.
+  Links to folders are followed; each folder is listed once.
 
   Raises:
     UserError: a folder cannot be read.

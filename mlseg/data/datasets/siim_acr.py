@@ -1,23 +1,24 @@
-"""SIIM-ACR, chest radiographs with masks of pneumothorax, as a source and a tfds builder."""
+"""SIIM-ACR: chest radiographs with masks of pneumothorax."""
 
 import csv
 import io
 import pathlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mlseg.data.datasets import siim_acr, sources
+from mlseg.data.datasets import sources
 from mlseg.errors import UserError
+from mlseg.io.pictures import dicom
 
 TITLE = "SIIM-ACR"
 FOLDER = "dicom-images-train"
 TABLE = "train-rle.csv"
-WITHIN = "siim"  # the folder in which a common download has both
+WITHIN = "siim"  # the folder that holds both in a common download
 COLUMNS = ("ImageId", "EncodedPixels")
-NONE = "-1"  # where a table has no run lengths
+NONE = "-1"  # value in the table of a picture without a mask
 EXPECTED = {"pictures": 12047, "pictures with pneumothorax": 2669}
 CLASS_NAMES = ("background", "pneumothorax")
 LABELS = ("no pneumothorax", "pneumothorax")
@@ -32,11 +33,11 @@ _CITATION = """\
   url          = {https://kaggle.com/competitions/siim-acr-pneumothorax-segmentation}
 }"""
 
-Runs = list[tuple[int, str]]  # row of the table, and run lengths; of all masks of a picture
+Runs = list[tuple[int, str]]  # of all masks of a picture: row in the table, and run lengths
 
 
-class Options(NamedTuple):
-  """What config.data.siim_acr has."""
+class SiimAcrOptions(NamedTuple):
+  """The section config.data.siim_acr."""
 
   complete: bool = True  # whether all of the published pictures must be there
 
@@ -44,8 +45,8 @@ class Options(NamedTuple):
 class SiimAcr(sources.SourceBuilder):
   """Chest radiographs: 12047 of 1024×1024, 2669 of them with masks of pneumothorax.
 
-  The mask of a picture is the union of those in all of its rows. A DICOM file that the table has no
-  row of was not annotated, and is left out.
+  The mask of a picture is the union of the masks in all of its rows. A DICOM file without a row was
+  not annotated, and is left out.
 
   Reference: SIIM-ACR Pneumothorax Segmentation, Kaggle 2019; radiographs of ChestX-ray14.
   """
@@ -58,7 +59,7 @@ class SiimAcr(sources.SourceBuilder):
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"A folder with {FOLDER} and {TABLE}."
   BUILDER_CONFIGS = [  # noqa: RUF012 - tfds declares it so
     sources.SourceConfig(
-      name="original", description="Radiographs in their original sizes.", options=Options()
+      name="original", description="Radiographs in their original sizes.", options=SiimAcrOptions()
     )
   ]
 
@@ -67,18 +68,18 @@ class SiimAcr(sources.SourceBuilder):
     return CLASS_NAMES, LABELS, 1
 
   def open_source(self, root: pathlib.Path) -> sources.Source:
-    """Returns the data set in a folder; see `open_source`."""
+    """Returns the data set in a folder, under the options of the builder's config."""
     return open_source(root, self.builder_config.options)
 
 
-def open_source(root: pathlib.Path, options: Options) -> sources.Source:
+def open_source(root: pathlib.Path, options: SiimAcrOptions) -> sources.Source:
   """Returns the data set in a folder, or in the folder `siim` in it.
 
   Raises:
     UserError: it is another folder, pydicom is not installed, the table is wrong, or a row has no
       file.
   """
-  _pydicom()
+  dicom.check_installed(TITLE)
   folder = sources.find_root(root, WITHIN, TABLE, TITLE)
   table = read_table(folder / TABLE)
   files: dict[str, pathlib.Path] = {}
@@ -99,18 +100,18 @@ def open_source(root: pathlib.Path, options: Options) -> sources.Source:
     class_names=CLASS_NAMES,
     label_names=LABELS,
     channels=1,
-    # All chests resemble each other: a chain of near-duplicates would soon connect everybody.
+    # All chests resemble each other: a chain of near-duplicates would soon connect all patients.
     duplicate_bits=sources.NO_DUPLICATES,
     read=lambda: _read(chosen, table, folder / TABLE),
   )
 
 
 def read_table(path: pathlib.Path) -> dict[str, Runs]:
-  """Returns the run lengths of every picture; none for one without pneumothorax.
+  """Returns the run lengths by picture; the list is empty without pneumothorax.
 
   Raises:
-    UserError: the table cannot be read, lacks a column, or a row has no value; a picture has both
-      run lengths and none.
+    UserError: the table cannot be read or lacks a column; a row has no value; or a picture has both
+      run lengths and the value for none.
   """
   try:
     text = path.read_text(encoding="utf-8-sig")
@@ -139,15 +140,15 @@ def read_table(path: pathlib.Path) -> dict[str, Runs]:
 
 def _read(
   files: dict[str, pathlib.Path], table: dict[str, Runs], where: pathlib.Path
-) -> Iterator[sources.Picture]:
+) -> Iterator[sources.Example]:
   """Yields the radiographs."""
   for name, path in files.items():
-    image, patient = read_radiograph(path)
+    image, patient = dicom.read_8_bits(path)
     height, width = image.shape
     mask = np.zeros((height, width), bool)
     for number, runs in table[name]:
-      mask |= siim_acr.decode(runs, height, width, f"table {where}: row {number}")
-    yield sources.Picture(
+      mask |= decode(runs, height, width, f"table {where}: row {number}")
+    yield sources.Example(
       id=name,
       image=image,
       mask=mask.astype(np.uint8),
@@ -156,51 +157,21 @@ def _read(
     )
 
 
-def read_radiograph(path: pathlib.Path) -> tuple[np.ndarray, str]:
-  """Returns the picture [H, W] uint8 of a DICOM file, bones bright, and the patient's id.
-
-  Raises:
-    UserError: the file cannot be read, or has no grey picture of 8 bits.
-  """
-  try:
-    dataset = _pydicom().dcmread(path)
-    values = dataset.pixel_array
-    patient = str(dataset.get("PatientID") or "")
-    low_is_bright = dataset.PhotometricInterpretation == "MONOCHROME1"
-  except UserError:
-    raise
-  except Exception as error:  # pydicom and what it decodes with raise many things
-    reason = str(error).partition("\n")[0]
-    raise UserError(f"{path}: is not a readable DICOM file ({reason})") from error
-  if values.ndim != 2 or values.dtype != np.uint8:
-    raise UserError(
-      f"{path}: must be a grey picture of 8 bits, not {values.dtype} of shape {values.shape}"
-    )
-  return 255 - values if low_is_bright else values, patient
-
-
-def _pydicom() -> Any:
-  try:
-    import pydicom
-  except ImportError:
-    raise UserError(f"{TITLE} is DICOM and needs pydicom: pip install 'mlseg[dicom]'") from None
-  return pydicom
-
-
 def decode(text: str, height: int, width: int, where: str) -> np.ndarray:
-  """Returns a mask [height, width] bool of pairs of numbers: a gap, and the length of a run.
+  """Returns a mask [height, width] bool from relative run lengths.
 
-  Pixels are counted down the columns, from the left one on. A gap is from the end of the run
-  before, or from the first pixel; so these run lengths are relative.
+  The text has pairs of numbers: a gap, and the length of a run of pixels in the mask. Pixels are
+  counted down the columns, from the left column on. A gap begins at the end of the previous run, or
+  at the first pixel.
 
   Args:
-    text: numbers with blanks between them.
+    text: numbers, separated by blanks.
     height: of the mask, pixels.
     width: of the mask, pixels.
-    where: the text is, for messages.
+    where: file and row of the text, for messages.
 
   Raises:
-    UserError: the text is no pairs of numbers, a length is 0, or a run ends outside.
+    UserError: the text is not pairs of numbers, a length is 0, or a run ends outside of the mask.
 
   Example:
     >>> decode("1 2 1 1", 3, 2, "row 2").astype(int).tolist()
@@ -219,6 +190,8 @@ def decode(text: str, height: int, width: int, where: str) -> np.ndarray:
   if ends[-1] > height * width:
     raise UserError(f"{where}: a run ends at pixel {ends[-1]}, outside of {height}×{width}")
   steps = np.zeros(height * width + 1, np.int64)
-  np.add.at(steps, ends - lengths, 1)  # a gap of 0 ends and starts at one pixel
+  np.add.at(
+    steps, ends - lengths, 1
+  )  # where a gap is 0, one run ends and the next starts at the same pixel
   np.add.at(steps, ends, -1)
   return np.cumsum(steps[:-1]).astype(bool).reshape(width, height).T

@@ -1,4 +1,4 @@
-"""Data sets that are read picture by picture, so that none is ever in memory whole."""
+"""What every data set is read as: a source of examples, one by one; and what the sources share."""
 
 import abc
 import pathlib
@@ -9,40 +9,52 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from mlseg.errors import UserError, require, unknown
-from mlseg.io.pictures.dataset_files import encode
+from mlseg.io.pictures.png import encode
 
-NO_DUPLICATES = -1  # for `Source.duplicate_bits`: patients alone are kept together
+NO_DUPLICATES = -1  # for `Source.duplicate_bits`: only cases of one patient are kept together
+NUM_HASH_BITS = 255  # of `grouped.perceptual_hash`
 
 
-class Picture(NamedTuple):
-  """A picture, its mask and what is known of it."""
+class Example(NamedTuple):
+  """A picture, its mask and what is known about it."""
 
   id: str
   image: np.ndarray  # [H, W] or RGB [H, W, 3], uint8
   mask: np.ndarray  # [H, W] uint8, the index of a class
   label: str  # one of the source's
-  patient: str = ""  # '' where none is known
+  patient: str = ""  # '' where it is not known
   part: str = ""  # 'train' or 'test', where the data set is published with a division
   objects: np.ndarray | None = None  # [H, W] uint8, as in `cases.Cases`; None: not known
+  covariates: tuple[float, ...] = ()  # one for each of the source's names; NaN: not known
 
 
 class Source(NamedTuple):
-  """A data set in a folder."""
+  """An opened data set: its names, and a function that reads its examples one by one.
 
-  files: tuple[pathlib.Path, ...]  # all that it is made of
+  `read()` yields the examples in their own size, in the same order each time. Where `crops` is
+  true, `read(size)` yields them in their final size instead, and they are not resized.
+  """
+
+  files: tuple[pathlib.Path, ...]  # all files that are read
   class_names: tuple[str, ...]  # of the masks, the background first
-  label_names: tuple[str, ...]  # that pictures may have
+  label_names: tuple[str, ...]  # that examples may have
   channels: int  # of the pictures: 1 or 3
-  duplicate_bits: int  # of the hashes, up to which pictures are near-duplicates
-  read: Callable[[], Iterator[Picture]]  # one after the other, always in the same order
+  duplicate_bits: int  # largest difference of the hashes of near-duplicates, in bits; -1: none are
+  read: Callable[..., Iterator[Example]]
+  crops: bool = False
+  covariate_names: tuple[str, ...] = ()
+
+
+class NoOptions(NamedTuple):
+  """The options of a data set that has none: its recipe has no section with its name."""
 
 
 class SourceConfig(tfds.core.BuilderConfig):
-  """What a build makes of a folder.
+  """The config of a `SourceBuilder`.
 
   Args:
-    options: of the data set, as its section of a recipe has them; `options.complete` says whether
-      a folder must have the published numbers of pictures.
+    options: those of the data set, as its section of a recipe has them; `options.complete` states
+      whether a folder must have the published numbers of pictures.
     **kwargs: name and description, as tfds takes them.
   """
 
@@ -54,10 +66,7 @@ class SourceConfig(tfds.core.BuilderConfig):
 class SourceBuilder(  # type: ignore[call-arg] # of a metaclass that is not typed
   tfds.core.GeneratorBasedBuilder, skip_registration=True
 ):
-  """A builder whose examples are the pictures of a source.
-
-  A data set says what its pictures may have, and by `open_source` what is in a folder.
-  """
+  """A tfds builder that writes the examples of a source to one split."""
 
   HOMEPAGE: str
   CITATION: str
@@ -69,7 +78,7 @@ class SourceBuilder(  # type: ignore[call-arg] # of a metaclass that is not type
 
   @abc.abstractmethod
   def open_source(self, root: pathlib.Path) -> Source:
-    """Returns the data set in a folder, as the builder's config wants it."""
+    """Returns the data set in a folder, under the options of the builder's config."""
 
   def _info(self) -> tfds.core.DatasetInfo:
     return self.dataset_info_from_configs(
@@ -83,17 +92,17 @@ class SourceBuilder(  # type: ignore[call-arg] # of a metaclass that is not type
     return {"train": self._generate_examples(self.open_source(pathlib.Path(dl_manager.manual_dir)))}
 
   def _generate_examples(self, source: Source) -> Iterator[tuple[int, Any]]:
-    for number, picture in enumerate(source.read()):
-      height, width = picture.mask.shape
+    for number, example in enumerate(source.read()):
+      height, width = example.mask.shape
       yield (
         number,
         {
-          "image": encode(picture.image, False),
-          "mask": encode(picture.mask, False),
-          "label": picture.label,
-          "id": picture.id,
-          "patient": picture.patient,
-          "part": picture.part,
+          "image": encode(example.image, False),
+          "mask": encode(example.mask, False),
+          "label": example.label,
+          "id": example.id,
+          "patient": example.patient,
+          "part": example.part,
           "height": height,
           "width": width,
         },
@@ -103,7 +112,7 @@ class SourceBuilder(  # type: ignore[call-arg] # of a metaclass that is not type
 def features(
   class_names: tuple[str, ...], label_names: tuple[str, ...], channels: int
 ) -> tfds.features.FeaturesDict:
-  """Returns what a builder keeps of a picture; masks have the index of a class."""
+  """Returns the features that a `SourceBuilder` writes; masks have the index of a class."""
   return tfds.features.FeaturesDict(
     {
       "image": tfds.features.Image(shape=(None, None, channels), encoding_format="png"),
@@ -121,10 +130,16 @@ def features(
 
 
 def find_root(root: pathlib.Path, within: str, has: str, title: str) -> pathlib.Path:
-  """Returns the folder that holds `has`: the root, or the folder `within` it.
+  """Returns the folder that holds a file: the root, or a folder in it.
+
+  Args:
+    root: of the data.
+    within: name of the folder in the root.
+    has: name of the file.
+    title: of the data set, for messages.
 
   Raises:
-    UserError: neither does.
+    UserError: neither folder holds it.
   """
   for folder in (root, root / within):
     if (folder / has).exists():
@@ -135,11 +150,11 @@ def find_root(root: pathlib.Path, within: str, has: str, title: str) -> pathlib.
 def check_counts(
   found: Mapping[str, int], expected: Mapping[str, int], title: str, root: pathlib.Path, name: str
 ) -> None:
-  """Raises a UserError where a folder has other numbers of something than were published.
+  """Raises a UserError where a folder does not have the published numbers.
 
   Args:
-    found: what was counted; what is not expected is not compared.
-    expected: as published.
+    found: what was counted. Counts that are not expected are not compared.
+    expected: the published numbers.
     title: of the data set, for messages.
     root: its folder.
     name: of its section in a recipe.
@@ -153,11 +168,17 @@ def check_counts(
 
 
 def check_choice(name: str, option: str, value: str, choices: tuple[str, ...]) -> None:
-  """Raises a UserError where an option of a data set's section is none of the choices."""
+  """Raises a UserError where an option of a data set is not one of the choices."""
   if value not in choices:
     raise unknown(f"config.data.{name}.{option}", value, choices)
 
 
 def check_channels(name: str, channels: int) -> None:
-  """Raises a UserError where pictures are asked for that are neither grey nor coloured."""
+  """Raises a UserError where a data set's option `channels` is not 1 or 3."""
   require(channels in (1, 3), f"config.data.{name}.channels must be 1 or 3", channels)
+
+
+def check_duplicate_bits(name: str, bits: int) -> None:
+  """Raises a UserError where a data set's option `duplicate_bits` is out of its range."""
+  rule = f"config.data.{name}.duplicate_bits must be -1 to {NUM_HASH_BITS}"
+  require(-1 <= bits <= NUM_HASH_BITS, rule, bits)

@@ -1,14 +1,14 @@
-"""Where there is tissue on a stained slide, and which of its tiles are worth keeping."""
+"""Finding tissue on a stained slide, and choosing the tiles with most tissue."""
 
 import numpy as np
 
-CHROMA = 20  # of 255: the least difference between a stained pixel's largest and smallest channel
+CHROMA = 20  # least difference of 255 between the channels of a stained pixel
 
 
 def is_tissue(picture: np.ndarray) -> np.ndarray:
-  """Returns which pixels of a stained slide are tissue, [H, W] bool.
+  """Returns whether each pixel of a stained slide is tissue, [H, W] bool.
 
-  Glass, padding and ink are white, grey or black; what is stained has a colour.
+  Glass, padding and ink are white, grey or black; stained tissue has a colour.
 
   Args:
     picture: RGB [H, W, 3] uint8.
@@ -23,17 +23,17 @@ def is_tissue(picture: np.ndarray) -> np.ndarray:
 def best_tiles(
   tissue: np.ndarray, height: int, width: int, size: int, *, least: float, most: int
 ) -> list[tuple[int, int]]:
-  """Returns the tiles with most tissue, in reading order: row and column in the grid of tiles.
+  """Returns the tiles with most tissue, as (row, column) in the grid of tiles, in reading order.
 
-  The grid begins at the upper left; tiles that reach over an edge count what lies beyond as none.
+  The grid begins at the upper left corner. The area of a tile beyond the edge has no tissue.
 
   Args:
     tissue: [h, w] bool, an overview of the slide.
-    height: of the level that tiles are of, pixels.
-    width: of that level.
-    size: side of a tile there, pixels.
-    least: the share of a tile that must be tissue.
-    most: tiles that are kept; 0: all.
+    height: height in pixels of the level from which tiles are cut.
+    width: width in pixels of that level.
+    size: side in pixels of a tile at that level.
+    least: the least share of tissue in a tile.
+    most: the largest number of tiles; 0: all.
 
   Example:
     >>> tissue = np.array([[1, 1, 0, 0], [1, 0, 0, 1]], bool)
@@ -50,6 +50,6 @@ def best_tiles(
   columns = columns.astype(int).clip(max=tissue.shape[1])
   counts = np.diff(np.diff(sums[np.ix_(rows, columns)], axis=0), axis=1)
   shares = counts / (size * down * size * right)
-  places = [(int(row), int(column)) for row, column in np.argwhere(shares >= least)]
-  places.sort(key=lambda place: -shares[place])
-  return sorted(places[:most] if most else places)
+  tiles = [(int(row), int(column)) for row, column in np.argwhere(shares >= least)]
+  tiles.sort(key=lambda tile: -shares[tile])
+  return sorted(tiles[:most] if most else tiles)

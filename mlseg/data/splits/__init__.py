@@ -1,1 +1,4 @@
-"""TODO."""
+"""Splits into training, validation and test parts, which keep groups of cases together.
+
+`grouped` makes one split, `cross_validation` the splits of all folds.
+"""

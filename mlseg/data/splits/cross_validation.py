@@ -1,4 +1,4 @@
-"""Cross-validation whose parts near-duplicate pictures, and those of one patient, do not cross."""
+"""Cross-validation that keeps groups of near-duplicates, or of one patient, in one part."""
 
 from collections.abc import Mapping
 
@@ -19,21 +19,21 @@ def folds(
 ) -> list[Split]:
   """Returns the splits of a cross-validation: every case is tested in exactly one of them.
 
-  Groups stay whole, and labels are shared out as evenly as whole groups allow. What a fold does
-  not test is split into training and validation in the same way.
+  Groups stay whole, and labels are shared out as evenly as whole groups allow. The cases that a
+  fold does not test are split into training and validation in the same way.
 
   Args:
     labels: [N], what to stratify by.
-    group: [N], from `splits.groups`; None: every case is one of its own.
+    group: [N], from `grouped.groups`; None: every case is a group.
     num_folds: K, at least 2.
     seed: the same seed gives the same folds, on any machine.
-    validation: the part of what is not tested that validates, in (0, 1).
+    validation: share of validation among the cases that are not tested, in (0, 1).
 
   Returns:
     K splits.
 
   Raises:
-    UserError: an argument out of its range, or too few groups for the folds or their parts.
+    UserError: an argument is out of its range, or there are too few groups.
 
   Example:
     >>> parts = folds(np.array([0, 0, 0, 0, 1, 1, 1, 1]), None, 4, seed=0, validation=0.5)
@@ -62,15 +62,15 @@ def published(
   seed: int,
   validation: float = 0.15,
 ) -> Split:
-  """Returns the split with a published test part; the rest is shared out as that of a fold.
+  """Returns the split with a published test part; the rest is shared out as in a fold.
 
   Args:
     labels: [N], what to stratify by.
-    group: [N], from `splits.groups`, kept whole in training or validation; None: every case is one
-      of its own. The test part is as it was published, whatever crosses.
-    is_test: [N] bool.
+    group: [N], from `grouped.groups`, kept whole within training or validation; None: every case is
+      a group. Groups may lie in the published test part and outside of it.
+    is_test: [N] bool, the published test part.
     seed: the same seed gives the same split, on any machine.
-    validation: the part of what is not tested that validates, in (0, 1).
+    validation: share of validation among the cases that are not tested, in (0, 1).
 
   Raises:
     UserError: too few groups.
@@ -86,7 +86,7 @@ def _rest_shared(
   validation: float,
   seed: list[int],
 ) -> Split:
-  """Returns a split with a test part."""
+  """Returns the split with a test part, the other cases shared out to training and validation."""
   rest = np.setdiff1d(np.arange(len(labels)), test)
   shares = [1 - validation, validation]
   part_of = _share_out(rest, labels, group, shares, np.random.default_rng(seed))
@@ -95,10 +95,14 @@ def _rest_shared(
 
 
 def equalised(parts: Mapping[int, Split]) -> dict[int, Split]:
-  """Returns splits whose training parts are of one size, and whose validation parts are.
+  """Returns splits with training parts of one size, and validation parts of one size.
 
-  Models that are trained in one program need that. The smaller parts repeat some of their cases,
-  drawn at random but the same for the same part; folds of whole groups are of different sizes.
+  Models that are trained in one program need this, and folds of whole groups differ in size.
+  Smaller parts repeat some of their cases. These are drawn at random, but are always the same for a
+  part.
+
+  Args:
+    parts: the split of each seed.
 
   Example:
     >>> three, two = np.array([3, 5, 8]), np.array([1, 2])
@@ -106,7 +110,7 @@ def equalised(parts: Mapping[int, Split]) -> dict[int, Split]:
     >>> len(made[0].train), len(made[1].train), set(made[1].train.tolist()) == {1, 2}
     (3, 3, True)
   """
-  largest = [max(len(split[place]) for split in parts.values()) for place in range(2)]
+  largest = [max(len(split[part]) for split in parts.values()) for part in range(2)]
   return {
     seed: split._replace(
       train=_filled(split.train, largest[0]), validation=_filled(split.validation, largest[1])
@@ -116,7 +120,7 @@ def equalised(parts: Mapping[int, Split]) -> dict[int, Split]:
 
 
 def _filled(cases: np.ndarray, size: int) -> np.ndarray:
-  """Returns cases with some of them a second time, or more often, in ascending order."""
+  """Returns `size` cases in ascending order, some of them repeated."""
   times, rest = divmod(size, len(cases))
   drawn = np.random.default_rng(size).choice(cases, rest, replace=False)
   return np.sort(np.concatenate([*[cases] * times, drawn]))
@@ -129,18 +133,18 @@ def _share_out(
   shares: list[float],
   rng: np.random.Generator,
 ) -> np.ndarray:
-  """Returns the part of each of some cases, the parts of about these shares, groups whole."""
+  """Returns the part of each case, in about these shares, with whole groups."""
   own = labels[cases]
-  members = grouped.shuffled_groups(None if group is None else group[cases], len(cases), rng)
-  needs = grouped.needs_of(own, members)
-  if len(members) < len(shares):
+  in_groups = grouped.shuffled_groups(None if group is None else group[cases], len(cases), rng)
+  needs = grouped.needs_of(own, in_groups)
+  if len(in_groups) < len(shares):
     raise UserError(
-      f"{len(members)} groups of cases that belong together (near-duplicates, or one patient's)"
+      f"{len(in_groups)} groups of cases that belong together (near-duplicates, or one patient's)"
       f" cannot be shared out to {len(shares)} parts"
     )
   part_of_group = grouped.pack(needs, np.outer(shares, needs.sum(0)))
   grouped.fill_empty(part_of_group, needs, len(shares))
   part_of = np.full(len(cases), -1)
-  for indices, part in zip(members, part_of_group, strict=True):
+  for indices, part in zip(in_groups, part_of_group, strict=True):
     part_of[indices] = part
   return part_of

@@ -1,25 +1,24 @@
-"""Training, validation and test parts that near-duplicate pictures do not cross."""
+"""Splits that keep groups of near-duplicate pictures, and those of one patient, in one part."""
 
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from mlseg.data.splits import grouped
 from mlseg.errors import UserError, unknown
 
-# In BUSI at 128×128, 172 pairs are this close. Those of 24 bits and more were all looked at: each
-# shows one lesion, in a picture saved again, with other callipers, slightly shifted, or in its
-# neighbour in a sweep. From 80 bits on different lesions come in between, so no threshold catches
-# what else there is: about ten pairs of shifted frames, such as benign 62 and 140 (92 bits) or
-# malignant 4 and 5 with 7, 8 and 9 (82 to 96 bits).
+# Near-duplicates differ in at most this many bits. In BUSI at 128×128, 172 pairs do. All pairs of
+# 24 bits and more were inspected: each shows one lesion, in a picture that was saved again, has
+# other callipers, is slightly shifted, or is the next frame of a sweep. From 80 bits on, pairs of
+# different lesions occur, so no threshold finds the rest: about ten pairs of shifted frames, such
+# as benign 62 and 140 (92 bits) or malignant 4 and 5 with 7, 8 and 9 (82 to 96 bits).
 THRESHOLD = 76
-METHODS = ("grouped", "random")  # that `split` has
-BLOCK = 1024  # pictures that are compared with all others at once
+METHODS = ("grouped", "random")  # of `split`
+BLOCK = 1024  # number of pictures that are compared with all others at once
 
 
 class Split(NamedTuple):
-  """Which cases belong to which part, as indices in ascending order."""
+  """The cases of each part, as indices in ascending order."""
 
   train: np.ndarray  # [n] int32
   validation: np.ndarray  # [m] int32
@@ -29,8 +28,8 @@ class Split(NamedTuple):
 def perceptual_hash(image: np.ndarray) -> np.ndarray:
   """Returns 255 bits that change little when a picture is scaled, brightened or written on.
 
-  The signs of the 16×16 lowest frequencies of the cosine transform of the picture at 64×64, but
-  the mean, against their median.
+  The picture is reduced to 64×64. Of the 16×16 lowest frequencies of its cosine transform, without
+  the mean, each bit tells whether the coefficient is larger than their median.
 
   Args:
     image: [H, W] uint8.
@@ -50,7 +49,7 @@ def near_duplicates(hashes: np.ndarray, threshold: int = THRESHOLD) -> list[tupl
 
   Args:
     hashes: [N, bits] bool, from `perceptual_hash`.
-    threshold: bits that a pair may differ in; -1: no pair is near.
+    threshold: largest number of bits in which a pair differs; -1: no pairs.
 
   Returns:
     (i, j, bits) with i < j, the closest first.
@@ -111,16 +110,17 @@ def split(
 ) -> Split:
   """Returns a random split, stratified by label, whose sizes do not depend on the seed.
 
-  'grouped' keeps every group on one side: groups of several cases are drawn first, each to a part
-  with the chance of the room that is left there, then single cases fill every part to its size.
-  Where there are too few single cases for that, the sizes come as near to the fractions as whole
-  groups allow, and seeds exchange groups of the same size and labels.
-  'random' draws cases one by one, the naive split of the paper, which leaks.
+  'grouped' keeps every group in one part. Groups of several cases are drawn first, each into a part
+  with a probability proportional to the room left there; then single cases fill every part to its
+  size. Where there are too few single cases for that, the sizes come as near to the fractions as
+  whole groups allow, and seeds exchange groups of the same size and labels.
+
+  'random' draws the cases one by one. It is the naive split of the paper, and leaks.
 
   Args:
     labels: [N], what to stratify by; a group counts under the label of each of its cases.
-    group: [N], from `groups`; not read for 'random'.
-    fractions: of training, validation and test.
+    group: [N], from `groups`; None: every case is a group. Not read for 'random'.
+    fractions: shares of training, validation and test.
     seed: the same seed gives the same split, on any machine.
     method: 'grouped' or 'random'.
 
@@ -138,27 +138,27 @@ def split(
     raise UserError(f"a split needs one group per case, not {len(group)} for {num_cases}")
   rng = np.random.default_rng(seed)
   room = _sizes(labels, fractions)
-  members = grouped.shuffled_groups(group if method == "grouped" else None, num_cases, rng)
-  needs = grouped.needs_of(labels, members)
+  in_groups = shuffled_groups(group if method == "grouped" else None, num_cases, rng)
+  needs = needs_of(labels, in_groups)
   if _fills_any_room(needs):
     part_of_group = _draw(needs, room, fractions, rng)
   else:
-    part_of_group = grouped.pack(needs, room)
+    part_of_group = pack(needs, room)
     if len(set(part_of_group)) < 3:
       raise _no_room(fractions, int(needs.sum(1).max()))
   part_of = np.full(num_cases, -1)
-  for cases, part in zip(members, part_of_group, strict=True):
+  for cases, part in zip(in_groups, part_of_group, strict=True):
     part_of[cases] = part
   return Split(*(np.flatnonzero(part_of == part).astype(np.int32) for part in range(3)))
 
 
 def _fills_any_room(needs: np.ndarray) -> bool:
-  """Returns whether there are single cases enough to fill what groups leave, whatever the draw.
+  """Returns whether the single cases suffice to fill the parts after any draw of the groups.
 
   A group of one label fits into one of three parts unless each has less room than it needs.
 
   Args:
-    needs: [groups, labels], cases of each group.
+    needs: [groups, labels], numbers of cases.
   """
   is_single = needs.sum(1) == 1
   largest = needs.max(0)
@@ -168,7 +168,7 @@ def _fills_any_room(needs: np.ndarray) -> bool:
 def _draw(
   needs: np.ndarray, room: np.ndarray, fractions: tuple[float, ...], rng: np.random.Generator
 ) -> list[int]:
-  """Returns the part of each group, drawn with the chance of the room that is left in the parts."""
+  """Returns the part of each group, drawn with probabilities proportional to the room left."""
   room, drawn = room.copy(), []
   for need in needs:
     fits = [part for part in range(3) if (room[part] >= need).all()]
@@ -189,7 +189,7 @@ def _no_room(fractions: tuple[float, ...], size: int) -> UserError:
 
 
 def _sizes(labels: np.ndarray, fractions: tuple[float, float, float]) -> np.ndarray:
-  """Returns [3, labels]: how many cases of each label each part gets."""
+  """Returns [3, labels], the number of cases of each label in each part."""
   counts = np.unique(labels, return_counts=True)[1]
   validation = np.rint(counts * fractions[1]).astype(int)
   test = np.rint(counts * fractions[2]).astype(int)
@@ -207,28 +207,28 @@ def _sizes(labels: np.ndarray, fractions: tuple[float, float, float]) -> np.ndar
 def shuffled_groups(
   group: np.ndarray | None, num_cases: int, rng: np.random.Generator
 ) -> list[np.ndarray]:
-  """Returns the cases of each group, larger groups first, in random order among equals."""
+  """Returns the cases of each group, larger groups first, groups of one size in random order."""
   if group is None:
     return [np.array([case]) for case in rng.permutation(num_cases)]
-  members = [np.flatnonzero(group == value) for value in rng.permutation(np.unique(group))]
-  return sorted(members, key=len, reverse=True)
+  found = [np.flatnonzero(group == value) for value in rng.permutation(np.unique(group))]
+  return sorted(found, key=len, reverse=True)
 
 
-def needs_of(labels: np.ndarray, members: list[np.ndarray]) -> np.ndarray:
-  """Returns [groups, labels], how many cases of each label a group has."""
-  values, places = np.unique(labels, return_inverse=True)
-  return np.stack([np.bincount(places[cases], minlength=len(values)) for cases in members])
+def needs_of(labels: np.ndarray, in_groups: list[np.ndarray]) -> np.ndarray:
+  """Returns [groups, labels], the number of cases of each label in each group."""
+  values, indices = np.unique(labels, return_inverse=True)
+  return np.stack([np.bincount(indices[cases], minlength=len(values)) for cases in in_groups])
 
 
 def pack(needs: np.ndarray, room: np.ndarray) -> list[int]:
-  """Returns the part of each group: of those with room, the one that is emptiest for its size.
+  """Returns the part of each group: among those with room, the one with the largest free share.
 
-  Where no part has room, the one with most is taken. How many groups of each kind a part gets does
-  not depend on the groups' order.
+  Where no part has room, the part with most room is taken. The number of groups of each kind in a
+  part does not depend on the order of the groups.
 
   Args:
     needs: [groups, labels], larger groups first.
-    room: [parts, labels], the sizes wished for.
+    room: [parts, labels], the intended sizes.
   """
   order = sorted(range(len(needs)), key=lambda n: (-needs[n].sum(), *needs[n].tolist()))
   filled, part_of = np.zeros(room.shape), [0] * len(needs)
@@ -243,12 +243,14 @@ def pack(needs: np.ndarray, room: np.ndarray) -> list[int]:
 
 
 def fill_empty(part_of: list[int], needs: np.ndarray, num_parts: int) -> None:
-  """Gives each part without a group the smallest one of the part with most groups, in place.
+  """Moves groups, in place, until no part is empty.
+
+  Each empty part gets the smallest group of the part with most groups.
 
   Args:
     part_of: the part of each group; there are at least as many groups as parts.
     needs: [groups, labels].
-    num_parts: of these numbers 0, 1, ...
+    num_parts: number of parts.
 
   Example:
     >>> parts = [0, 0, 0]

@@ -1,1 +1,1 @@
-"""Picture files of people: reading any of them, and drawing what was found in them."""
+"""Pictures: finding and reading their files, and drawing masks and overlays."""

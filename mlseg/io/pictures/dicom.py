@@ -1,42 +1,52 @@
-"""DICOM files as pictures: rescaled, windowed, the right way up in brightness, with their scale."""
+"""DICOM files as pictures: their grey values as a viewer shows them, and their pixel spacing."""
 
 import io
+import pathlib
 from typing import Any
 
 import numpy as np
 
 from mlseg.errors import UserError
-from mlseg.io.pictures.picture import Picture, check_size, to_eight_bits
+from mlseg.io.pictures.picture import Picture, check_num_pixels, to_eight_bits
 
 _CENTIMETRES = 3  # code of the physical units of an ultrasound region, PS3.3 C.8.5.5.1.15
+
+
+def check_installed(what: str) -> None:
+  """Raises a UserError that says what needs pydicom, where pydicom is not installed."""
+  try:
+    import pydicom  # noqa: F401
+  except ImportError:
+    raise UserError(f"{what} is DICOM and needs pydicom: pip install 'mlseg-jax[dicom]'") from None
 
 
 def read(data: bytes, scaling: str) -> Picture:
   """Returns the first frame of a DICOM file.
 
-  Grey values are rescaled (slope and intercept, or the modality's table), then mapped by the first
-  window; without a window, values of 8 bits stay as they are and others follow `scaling`, where
-  'range' is the range of the bits stored. MONOCHROME1, in which low values are bright, is inverted.
+  Grey values are rescaled (by slope and intercept, or by the modality's table) and then mapped by
+  the first window. Without a window, values of 8 bits stay as they are, and others follow
+  `scaling`, where 'range' is the range of the bits stored. MONOCHROME1, in which low values are
+  bright, is inverted.
 
   Args:
-    data: of the file.
-    scaling: see `to_eight_bits`.
+    data: content of the file.
+    scaling: see `picture.to_eight_bits`.
 
   Raises:
     UserError: pydicom is not installed, or there is no picture in the file.
-    Exception: pydicom cannot read it; the classes are many.
+    Exception: pydicom cannot read the file; it raises many classes.
   """
   try:
     import pydicom
     from pydicom import pixels
   except ImportError:
-    raise UserError("is DICOM and needs pydicom: pip install 'mlseg[dicom]'") from None
+    raise UserError("is DICOM and needs pydicom: pip install 'mlseg-jax[dicom]'") from None
   dataset = pydicom.dcmread(io.BytesIO(data), force=True)
   if "PixelData" not in dataset:
     raise UserError("is DICOM without a picture" if len(dataset) else "is not a DICOM file")
-  if "TransferSyntaxUID" not in dataset.file_meta:  # what the standard says of such a file
+  if "TransferSyntaxUID" not in dataset.file_meta:  # the standard's default for such a file
     dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
-  check_size(dataset.Rows, dataset.Columns)
+  check_num_pixels(dataset.Rows, dataset.Columns)
   values = pixels.pixel_array(dataset, index=0)  # colours come as RGB
   if dataset.PhotometricInterpretation == "PALETTE COLOR":
     values = pixels.apply_color_lut(values, dataset)
@@ -50,13 +60,46 @@ def read(data: bytes, scaling: str) -> Picture:
   return Picture(grey, _spacing(dataset), note)
 
 
+def read_8_bits(path: pathlib.Path) -> tuple[np.ndarray, str]:
+  """Returns the stored values of a grey DICOM file of 8 bits, and the patient's id.
+
+  Unlike `read`, it applies no window. MONOCHROME1, in which low values are bright, is inverted.
+
+  Args:
+    path: the file.
+
+  Returns:
+    [H, W] uint8, and the id, '' where the file has none.
+
+  Raises:
+    UserError: the file cannot be read, or has no grey picture of 8 bits.
+  """
+  check_installed(f"{path}:")
+  import pydicom
+
+  try:
+    dataset = pydicom.dcmread(path)
+    values = dataset.pixel_array
+    patient = str(dataset.get("PatientID") or "")
+    low_is_bright = dataset.PhotometricInterpretation == "MONOCHROME1"
+  except Exception as error:  # pydicom and its decoders raise many classes
+    reason = str(error).partition("\n")[0]
+    raise UserError(f"{path}: is not a readable DICOM file ({reason})") from error
+  if values.ndim != 2 or values.dtype != np.uint8:
+    raise UserError(
+      f"{path}: must be a grey picture of 8 bits, not {values.dtype} of shape {values.shape}"
+    )
+  return 255 - values if low_is_bright else values, patient
+
+
 def _window(stored: np.ndarray, dataset: Any, scaling: str) -> np.ndarray:
-  """Returns stored values [H, W] as the grey values that a viewer would show."""
+  """Returns stored values [H, W] as the grey values [H, W] uint8 that a viewer shows."""
   from pydicom import pixels
 
   values = pixels.apply_modality_lut(stored, dataset)
   if dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
-    # The output range depends on much; what lies far below and above the window shows it.
+    # The range of pydicom's output depends on many tags, so two values far below and far above the
+    # window are mapped too, and their results are the limits of that range.
     ends = np.append(values.astype(np.float64).ravel(), [-1e12, 1e12])
     with np.errstate(over="ignore"):
       shown = pixels.apply_windowing(ends, dataset)
@@ -66,7 +109,7 @@ def _window(stored: np.ndarray, dataset: Any, scaling: str) -> np.ndarray:
     bits = dataset.VOILUTSequence[0].LUTDescriptor[2]
     grey = to_eight_bits(shown, "range", (0, 2**bits - 1))
   else:
-    if dataset.BitsStored < 8:  # such as segmentations of one bit
+    if dataset.BitsStored < 8:  # such as a segmentation of one bit
       values, scaling = values.astype(np.float32), "range"
     limits = _stored_limits(dataset)
     grey = to_eight_bits(values, scaling, (min(limits), max(limits)))
@@ -74,7 +117,7 @@ def _window(stored: np.ndarray, dataset: Any, scaling: str) -> np.ndarray:
 
 
 def _stored_limits(dataset: Any) -> tuple[float, float]:
-  """Returns what the least and the largest value that the bits hold are rescaled to."""
+  """Returns the rescaled least and largest values that the stored bits can hold."""
   from pydicom import pixels
 
   bits, signed = dataset.BitsStored, dataset.PixelRepresentation
@@ -85,10 +128,11 @@ def _stored_limits(dataset: Any) -> tuple[float, float]:
 
 
 def _spacing(dataset: Any) -> tuple[float, float] | None:
-  """Returns the distances of rows and of columns in mm, where the file knows them.
+  """Returns the distances of rows and of columns in mm; None: the file does not have them.
 
-  Those of the patient, or of the one region of an ultrasound picture; not ImagerPixelSpacing, which
-  is measured at the detector of a projection and needs a magnification that is rarely known.
+  They are the PixelSpacing, or the spacing of an ultrasound picture with one region.
+  ImagerPixelSpacing is not used: it is measured at the detector of a projection, and the
+  magnification is rarely known.
   """
   if dataset.get("PixelSpacing"):
     row, column = map(float, dataset.PixelSpacing)

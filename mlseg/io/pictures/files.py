@@ -1,24 +1,25 @@
-"""Reading picture files of any kind: PNG, JPEG, BMP, TIFF, DICOM; grey, colour, palette, 16 bits.
+"""Picture files: finding them in a folder, and the one function that reads them.
 
-A file that is cut short or damaged is an error wherever its format lets that be seen.
+The kinds are PNG, JPEG, BMP, TIFF and DICOM; grey, coloured or with a palette; of 1 to 32 bits. A
+file that is cut short or damaged is an error wherever its format shows it.
 """
 
 import io
 import os
 import pathlib
+import re
+from typing import Any
 
-import cv2
 import numpy as np
-import tifffile
 from PIL import Image
 
 from mlseg.errors import UserError
-from mlseg.io.pictures import dicom
-from mlseg.io.pictures.picture import Picture, check_size, to_eight_bits
+from mlseg.io.pictures import dicom, png, tiff
+from mlseg.io.pictures.picture import Picture, to_eight_bits, turn_upright
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
-_SIGNATURES = {  # how a file of a kind begins
-  b"\x89PNG\r\n\x1a\n": "PNG",
+_SIGNATURES = {  # the first bytes of a file of each kind
+  png.SIGNATURE: "PNG",
   b"\xff\xd8\xff": "JPEG",
   b"BM": "BMP",
   b"II*\0": "TIFF",
@@ -26,23 +27,33 @@ _SIGNATURES = {  # how a file of a kind begins
   b"II+\0": "TIFF",
   b"MM\0+": "TIFF",
 }
-_HEAD = 132  # bytes in which the kind shows
-_ORIENTATION = 0x0112  # the tag of EXIF and TIFF
-_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB = 0, 1, 2  # photometric interpretations of TIFF
+_HEAD = 132  # the number of bytes that show the kind of a file
+_ORIENTATION = 0x0112  # the tag of EXIF
+
+
+def natural_key(path: pathlib.PurePath) -> list[Any]:
+  """Returns a key that sorts file names by the numbers in them.
+
+  Example:
+    >>> paths = [pathlib.Path("benign (10).png"), pathlib.Path("benign (9).png")]
+    >>> [path.stem for path in sorted(paths, key=natural_key)]
+    ['benign (9)', 'benign (10)']
+  """
+  return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
 
 
 def find(source: pathlib.Path, without: pathlib.Path) -> tuple[list[pathlib.Path], int]:
   """Returns the picture files below a folder, sorted, and the number of other files there.
 
-  A picture is what is named like one, or begins like one. Hidden files and folders are not looked
-  at, nor folders behind links.
+  A file is a picture by its suffix or by its first bytes. Hidden files, hidden folders and links to
+  folders are passed over.
 
   Args:
     source: a folder, or one file.
-    without: a folder that is not looked at.
+    without: a folder that is passed over.
 
   Raises:
-    UserError: the source is not there or cannot be read.
+    UserError: the source does not exist or cannot be read.
   """
   if source.is_file():
     return [source], 0
@@ -54,13 +65,13 @@ def find(source: pathlib.Path, without: pathlib.Path) -> tuple[list[pathlib.Path
 
   pictures, num_others = [], 0
   for folder, folders, names in os.walk(source, onerror=fail):
-    place = pathlib.Path(folder)
+    here = pathlib.Path(folder)
     folders[:] = [
       name
       for name in folders
-      if not name.startswith(".") and (place / name).resolve() != without.resolve()
+      if not name.startswith(".") and (here / name).resolve() != without.resolve()
     ]
-    for path in (place / name for name in names if not name.startswith(".")):
+    for path in (here / name for name in names if not name.startswith(".")):
       # A DICOMDIR is the table of contents of a disc, not a picture.
       if path.name.upper() == "DICOMDIR":
         num_others += 1
@@ -72,7 +83,7 @@ def find(source: pathlib.Path, without: pathlib.Path) -> tuple[list[pathlib.Path
 
 
 def _kind_of_file(path: pathlib.Path) -> str | None:
-  if not path.is_file():  # to open a pipe would wait for its other end
+  if not path.is_file():  # opening a pipe would wait for its other end
     return None
   try:
     with path.open("rb") as file:
@@ -82,7 +93,7 @@ def _kind_of_file(path: pathlib.Path) -> str | None:
 
 
 def kind_of(head: bytes) -> str | None:
-  """Returns the kind of the file that begins so, or None.
+  """Returns the kind of a file by its first 132 bytes; None: it is no picture of a known kind.
 
   Example:
     >>> kind_of(b"BM6..."), kind_of(b"GIF89a")
@@ -94,116 +105,108 @@ def kind_of(head: bytes) -> str | None:
 
 
 def read(path: pathlib.Path, scaling: str) -> Picture:
-  """Returns the picture of a file; of several pages or frames the first.
+  """Returns the picture of a file of any known kind, upright; of several pages or frames the first.
 
-  Transparency is dropped, as in training. The orientation that a camera noted is applied.
+  Transparency is dropped, as in training. The orientation in the EXIF data is applied.
 
   Args:
-    path: of the file.
-    scaling: of values of more than 8 bits, see `picture.to_eight_bits`.
+    path: the file.
+    scaling: how values of more than 8 bits become 8 bits, see `picture.to_eight_bits`.
 
   Raises:
-    UserError: the file cannot be read, or is not a whole picture; one line that begins with its
-      path.
+    UserError: the file cannot be read, or is not a whole picture. The message is one line that
+      begins with the path.
   """
+  return _read(path, scaling, palette_index=False)
+
+
+def read_8_bits(path: pathlib.Path, *, palette_index: bool = False) -> np.ndarray:
+  """Returns the pixels of a file of a data set: [H, W] or RGB [H, W, 3], uint8.
+
+  It is stricter than `read`, because a data set must not be changed unnoticed: more than 8 bits are
+  refused, and the orientation in EXIF data is not applied, since masks rarely have it. All formats
+  of Pillow are read, but not DICOM. Pictures of 1 bit become 0 and 255.
+
+  Args:
+    path: the file.
+    palette_index: whether a picture with a palette gives its indices [H, W] and not its colours.
+
+  Raises:
+    UserError: the file cannot be read, is not a whole picture, or has more than 8 bits per channel.
+  """
+  return _read(path, None, palette_index).pixels
+
+
+def _read(path: pathlib.Path, scaling: str | None, palette_index: bool) -> Picture:
+  """Returns the picture of a file; without a scaling under the rules of `read_8_bits`."""
   try:
-    if not path.is_file():
-      raise UserError("is not a file")
+    if path.exists() and not path.is_file():
+      raise UserError(f"{path}: is not a file")  # reading a pipe would wait for its other end
     data = path.read_bytes()
-    if not data:
-      raise UserError("the file is empty")
-    kind = kind_of(data[:_HEAD])
-    if kind == "DICOM" or (kind is None and path.suffix.lower() in (".dcm", ".dicom")):
-      return dicom.read(data, scaling)
-    if kind is None:
-      raise UserError("is not a PNG, JPEG, BMP, TIFF or DICOM picture")
-    return _read_tiff(data, scaling) if kind == "TIFF" else _read_common(data, scaling)
+  except OSError as error:
+    raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+  try:
+    return _decode(data, path.suffix.lower(), scaling, palette_index)
   except UserError as error:
     raise UserError(f"{path}: {error}") from error
-  except OSError as error:
-    reason = error.strerror or _one_line(error)
-    raise UserError(f"{path}: is not a readable picture ({reason})") from error
-  except Exception as error:  # decoders raise anything, and most of all on what is cut short
+  except Exception as error:  # decoders raise any class, above all for files that are cut short
     raise UserError(f"{path}: is not a readable picture ({_one_line(error)})") from error
 
 
 def _one_line(error: Exception) -> str:
-  """Returns the first line of what a library says, without the address of our buffer."""
+  """Returns the first line of the message of a decoder, without the address of our buffer."""
   lines = str(error).strip().splitlines()
   text = lines[0].rstrip(":") if lines else type(error).__name__
   return "unknown content" if "BytesIO" in text else text
 
 
-def _read_common(data: bytes, scaling: str) -> Picture:
-  """Returns what Pillow reads: of PNG, JPEG, BMP, and of most TIFF."""
+def _decode(data: bytes, suffix: str, scaling: str | None, palette_index: bool) -> Picture:
+  """Returns the picture of the content of a file; see `_read`."""
+  if not data:
+    raise UserError("the file is empty")
+  kind = kind_of(data[:_HEAD])
+  if kind == "PNG" and not png.is_whole(data):
+    raise UserError("is cut short or damaged")
+  if scaling is None:
+    return Picture(_decode_8_bits(data, palette_index))
+  if kind == "DICOM" or (kind is None and suffix in (".dcm", ".dicom")):
+    return dicom.read(data, scaling)
+  if kind is None:
+    raise UserError("is not a PNG, JPEG, BMP, TIFF or DICOM picture")
+  picture = tiff.read(data, scaling) if kind == "TIFF" else None
+  return picture or _decode_any_bits(data, scaling)
+
+
+def _decode_8_bits(data: bytes, palette_index: bool) -> np.ndarray:
+  """Returns the pixels of a picture of at most 8 bits per channel, in any format of Pillow."""
+  with Image.open(io.BytesIO(data)) as picture:
+    picture.load()  # Pillow refuses most files that are cut short, where OpenCV fills them up
+    if _is_deep(picture):
+      raise UserError("has more than 8 bits a channel; save it with 8")
+    return np.asarray(picture) if picture.mode == "P" and palette_index else _values(picture)
+
+
+def _decode_any_bits(data: bytes, scaling: str) -> Picture:
+  """Returns the first page of a PNG, JPEG, BMP or TIFF file, upright."""
   with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "BMP", "TIFF")) as picture:
-    kind, frames = picture.format, getattr(picture, "n_frames", 1)
-    if kind == "PNG":
-      # Pillow reads a file without its last bytes, and some with a damaged byte, as if all were
-      # well, but for this look at every chunk and its checksum.
-      with Image.open(io.BytesIO(data)) as again:
-        again.verify()
+    kind, num_pages = picture.format, getattr(picture, "n_frames", 1)
     picture.load()
-    # Pillow turns TIFF by itself, and takes the upper 8 of 16 bits of a coloured PNG.
+    # Pillow turns TIFF upright by itself.
     orientation = 1 if kind == "TIFF" else picture.getexif().get(_ORIENTATION, 1)
-    values = _sixteen_bit_png(data) if kind == "PNG" and data[24] == 16 else _values(picture)
-  note = f"the first of {frames} pages" if frames > 1 else ""
-  return Picture(_turn(to_eight_bits(values, scaling), orientation), note=note)
+    is_16_bit_png = kind == "PNG" and png.has_16_bits(data)
+    values = png.read_16_bits(data) if is_16_bit_png else _values(picture)
+  note = f"the first of {num_pages} pages" if num_pages > 1 else ""
+  return Picture(turn_upright(to_eight_bits(values, scaling), orientation), note=note)
+
+
+def _is_deep(picture: Image.Image) -> bool:
+  """Returns whether a picture of Pillow has one channel of more than 8 bits."""
+  return picture.mode.startswith(("I", "F"))
 
 
 def _values(picture: Image.Image) -> np.ndarray:
-  """Returns [H, W] of any type or [H, W, 3] uint8 from what Pillow has read."""
-  if picture.mode.startswith(("I", "F")):  # more than 8 bits
+  """Returns the values of a picture of Pillow: [H, W] of any type, or [H, W, 3] uint8."""
+  if _is_deep(picture):
     return np.asarray(picture)
   grey = picture.mode in ("1", "L", "LA", "La")
   return np.asarray(picture.convert("L" if grey else "RGB"))
-
-
-def _sixteen_bit_png(data: bytes) -> np.ndarray:
-  values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-  if values is None:
-    raise UserError("is a PNG of 16 bits that OpenCV cannot read")
-  return values if values.ndim == 2 else values[..., 2::-1]  # OpenCV's order is BGR
-
-
-def _read_tiff(data: bytes, scaling: str) -> Picture:
-  """Returns the first page of a TIFF file: of 8 bits by Pillow, of others by tifffile.
-
-  Pillow knows more compressions, tifffile more types of numbers.
-  """
-  with tifffile.TiffFile(io.BytesIO(data)) as file:
-    page = file.pages.first
-    check_size(page.imagelength, page.imagewidth)
-    photometric = int(page.photometric)
-    numbers = (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB)
-    if page.dtype is None or page.dtype.itemsize == 1 or photometric not in numbers:
-      return _read_common(data, scaling)
-    try:
-      values = page.asarray()
-    except ValueError as error:
-      if "imagecodecs" not in str(error):
-        raise
-      return _read_common(data, scaling)
-    frames, axes = len(file.pages), page.axes
-    orientation = page.tags.valueof(_ORIENTATION, 1)
-  if axes == "SYX":
-    values = np.moveaxis(values, 0, -1)
-  elif axes not in ("YX", "YXS"):
-    raise UserError(f"is a TIFF file with the axes {axes}, which is not a picture")
-  if values.ndim == 3:
-    values = values[..., :3] if photometric == _RGB else values[..., 0]
-  grey = to_eight_bits(values, scaling)
-  if photometric == _MIN_IS_WHITE:
-    grey = 255 - grey
-  return Picture(_turn(grey, orientation), note=f"the first of {frames} pages" * (frames > 1))
-
-
-def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
-  """Returns a picture the right way up, by the number of its orientation in EXIF."""
-  if orientation in (5, 6, 7, 8):
-    pixels = np.swapaxes(pixels, 0, 1)
-  if orientation in (3, 4, 7, 8):
-    pixels = pixels[::-1]
-  if orientation in (2, 3, 6, 7):
-    pixels = pixels[:, ::-1]
-  return np.ascontiguousarray(pixels)

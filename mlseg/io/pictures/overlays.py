@@ -1,45 +1,45 @@
-"""Masks and overlays as PNG files in memory."""
+"""Drawing masks, outlines and saliency maps, as PNG files in memory."""
 
 import cv2
 import numpy as np
 
-# Colours that stay apart for the colour-blind (Okabe and Ito), as RGB; the first for class 1.
+# RGB colours that the colour-blind can tell apart (Okabe and Ito); the first is that of class 1.
 COLOURS = (
   (213, 94, 0), (0, 114, 178), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233),
   (240, 228, 66),
 )  # fmt: skip
-_MOST_HEAT = 0.6  # share of the heat's colour at the hottest place
-_TINT = 0.25  # share of the colour within a region
-_PIXELS_PER_WIDTH = 400  # of the longer side, for one pixel of an outline's width
+_MOST_HEAT = 0.6  # share of the saliency map's colour where the saliency is 1
+_TINT = 0.25  # share of a class's colour within its region
+_PIXELS_PER_WIDTH = 400  # pixels of the longer side for each pixel of an outline's width
 
 
 def mask_png(labels: np.ndarray, num_classes: int) -> bytes:
-  """Returns a mask as a grey PNG: 0 and 255 for two classes, the index of the class for more.
+  """Returns a mask as a grey PNG: 0 and 255 for two classes, class indices for more.
 
   Args:
     labels: [H, W] uint8, the index of a class.
-    num_classes: the background included.
+    num_classes: number of classes, the background included.
   """
   return _png(labels * 255 if num_classes == 2 else labels)
 
 
 def overlay_png(pixels: np.ndarray, labels: np.ndarray, num_classes: int) -> bytes:
-  """Returns the picture as an RGB PNG, with each region outlined and lightly tinted.
+  """Returns a picture as an RGB PNG, with the region of each class outlined and lightly tinted.
 
   Args:
     pixels: [H, W] or RGB [H, W, 3], uint8.
     labels: [H, W] uint8, the index of a class.
-    num_classes: the background, which is not drawn, included.
+    num_classes: number of classes, including the background, which is not drawn.
   """
   return _png(draw(pixels, labels, num_classes)[..., ::-1])
 
 
 def heat_png(pixels: np.ndarray, saliency: np.ndarray) -> bytes:
-  """Returns the picture as an RGB PNG under a map of heat, the hotter the less of it is seen.
+  """Returns a picture as an RGB PNG with its saliency map, which is more opaque where it is higher.
 
   Args:
     pixels: [H, W] or RGB [H, W, 3], uint8.
-    saliency: [S, S] in [0, 1], interpolated bilinearly.
+    saliency: [S, S] in [0, 1], the saliency map; it is interpolated bilinearly.
   """
   height, width = pixels.shape[:2]
   heat = cv2.resize(saliency.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
@@ -51,7 +51,7 @@ def heat_png(pixels: np.ndarray, saliency: np.ndarray) -> bytes:
 
 
 def draw(pixels: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
-  """Returns the RGB picture [H, W, 3] of `overlay_png`.
+  """Returns the RGB pixels [H, W, 3] of `overlay_png`.
 
   Example:
     >>> labels = np.zeros((5, 5), np.uint8)
@@ -72,5 +72,5 @@ def draw(pixels: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray
 
 
 def _png(pixels: np.ndarray) -> bytes:
-  """Returns [H, W] or BGR [H, W, 3] uint8 as PNG."""
+  """Returns pixels, [H, W] or BGR [H, W, 3] uint8, as PNG."""
   return cv2.imencode(".png", np.ascontiguousarray(pixels))[1].tobytes()

@@ -1,22 +1,24 @@
-"""A picture as networks take it, and how values of more than 8 bits become grey values."""
+"""A picture in memory: its 8-bit grey values, colours, orientation and size."""
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from mlseg.errors import UserError
 
-# What a picture may have at most; Pillow's own limit against files that unpack to any size.
+# The most pixels that are read. It is Pillow's own limit against small files that unpack to any
+# size.
 MAX_PIXELS = 178_956_970
 SCALINGS = ("minmax", "range")
 
 
 class Picture(NamedTuple):
-  """What is read from a file."""
+  """The contents of a picture file."""
 
   pixels: np.ndarray  # [H, W] or RGB [H, W, 3], uint8
-  spacing: tuple[float, float] | None = None  # from row to row and column to column, mm, if known
-  note: str = ""  # what of the file is left out
+  spacing: tuple[float, float] | None = None  # distances of rows and of columns in mm, if known
+  note: str = ""  # which part of the file was read, where it holds more than one picture
 
 
 def to_eight_bits(
@@ -24,18 +26,18 @@ def to_eight_bits(
 ) -> np.ndarray:
   """Returns grey values of any type as uint8.
 
-  Values of 8 bits without a sign stay as they are, and of one bit become 0 and 255. Others are
-  mapped linearly, with what lies outside at the ends, and what is not a number at the lower end:
+  Values of type uint8 stay as they are, and Booleans become 0 and 255. Others are mapped linearly.
+  Values outside the limits become 0 or 255, and NaN becomes 0. The limits are:
 
-  - 'minmax': least and largest value of the picture become 0 and 255, so that a picture of 12 bits
-    in a file of 16 is not dark. All channels share the two.
-  - 'range': least and largest value of the type do, so that pictures stay comparable. Types of
-    floating point have no such values; 'minmax' is used.
+  - 'minmax': the least and the largest value of the picture, so that a picture of 12 bits in a file
+    of 16 is not dark. All channels share them.
+  - 'range': the least and the largest value of the type, so that pictures stay comparable. Types of
+    floating point have no such values, and 'minmax' is used.
 
   Args:
     values: [...] of a picture.
     scaling: 'minmax' or 'range'.
-    limits: least and largest value that 'range' uses; None: those of the type.
+    limits: the least and the largest value that 'range' uses; None: those of the type.
 
   Returns:
     [...] uint8.
@@ -63,7 +65,42 @@ def to_eight_bits(
   return np.rint(255.0 * shares).astype(np.uint8)
 
 
-def check_size(height: int, width: int) -> None:
-  """Raises a UserError where a picture has more pixels than memory should be given to."""
+def to_grey(pixels: np.ndarray) -> np.ndarray:
+  """Returns [H, W] uint8 from [H, W] or RGB [H, W, 3], by the luma of ITU-R BT.601."""
+  return pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+
+
+def to_colour(pixels: np.ndarray) -> np.ndarray:
+  """Returns RGB [H, W, 3] from [H, W] or RGB [H, W, 3]."""
+  return np.repeat(pixels[..., None], 3, -1) if pixels.ndim == 2 else pixels
+
+
+def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+  """Returns a picture [H, W, ...] turned and mirrored as its EXIF orientation (1 to 8) asks."""
+  if orientation in (5, 6, 7, 8):
+    pixels = np.swapaxes(pixels, 0, 1)
+  if orientation in (3, 4, 7, 8):
+    pixels = pixels[::-1]
+  if orientation in (2, 3, 6, 7):
+    pixels = pixels[:, ::-1]
+  return np.ascontiguousarray(pixels)
+
+
+def check_num_pixels(height: int, width: int) -> None:
+  """Raises a UserError where a picture is too large to be read into memory."""
   if height * width > MAX_PIXELS:
     raise UserError(f"has {height}×{width} pixels, more than the {MAX_PIXELS} that are read")
+
+
+def check_mask_size(mask: np.ndarray, mask_name: object, pixels: np.ndarray, name: object) -> None:
+  """Raises a UserError where a mask and its picture have different heights or widths.
+
+  Args:
+    mask: [H, W, ...].
+    mask_name: path of the mask, for the message.
+    pixels: [H, W, ...], the picture.
+    name: file name of the picture, for the message.
+  """
+  if mask.shape[:2] != pixels.shape[:2]:
+    size, expected = (f"{shape[0]}×{shape[1]}" for shape in (mask.shape, pixels.shape))
+    raise UserError(f"{mask_name}: is {size}, but its picture {name} is {expected}")

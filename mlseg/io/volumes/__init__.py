@@ -1,4 +1,4 @@
-"""Volumes with their place in the patient: read, resampled and cropped."""
+"""Volumes with their position in the patient: reading, resampling and cropping."""
 
 from mlseg.io.volumes.files import read
 from mlseg.io.volumes.sampling import crop_to, lesion_box, resample, window

@@ -1,4 +1,4 @@
-"""Series of DICOM slices: sorted by position, rescaled, checked for gaps."""
+"""Reading a series of DICOM slices: they are sorted by position and checked for gaps."""
 
 import pathlib
 from collections import Counter
@@ -10,16 +10,16 @@ from mlseg.errors import UserError
 from mlseg.io.volumes.volume import Volume, oriented
 
 _NEEDED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
-_TOLERANCE = 0.05  # of the distance of slices, by which gaps may differ
-_MOST_TILT = 1.0  # degrees between the normal of the slices and the way they are stacked
+_TOLERANCE = 0.05  # largest difference of gaps, as a share of the distance of slices
+_MOST_TILT = 1.0  # largest angle between the slices' normal and their stacking direction, degrees
 
 
 def read(folder: pathlib.Path) -> Volume:
-  """Returns the volume of the series in a folder; files that are not DICOM do not count.
+  """Returns the volume of the series in a folder; files that are not DICOM are passed over.
 
   Raises:
-    UserError: there is none or more than one series, slices are missing, twice there, or of
-      different size or orientation, or the gantry was tilted.
+    UserError: there is no series, or more than one; slices are missing, occur twice, or differ in
+      size or orientation; or the gantry was tilted.
   """
   slices = _headers(folder)
   if not slices:
@@ -52,7 +52,7 @@ def read(folder: pathlib.Path) -> Volume:
 
 
 def _headers(folder: pathlib.Path) -> dict[pathlib.Path, Any]:
-  """Returns what the DICOM files of a folder say, without their pixels."""
+  """Returns the headers of the DICOM files in a folder, without their pixels."""
   import pydicom
 
   found = {}
@@ -63,7 +63,7 @@ def _headers(folder: pathlib.Path) -> dict[pathlib.Path, Any]:
       header = pydicom.dcmread(path, stop_before_pixels=True)
     except pydicom.errors.InvalidDicomError:
       continue
-    except Exception as error:  # of a damaged file, which can fail in any way
+    except Exception as error:  # a damaged file can raise any class
       raise UserError(f"{path.name} cannot be read ({type(error).__name__}: {error})") from error
     if header.get("SOPClassUID", "").endswith("1.3.10"):  # a DICOMDIR
       continue
@@ -71,7 +71,7 @@ def _headers(folder: pathlib.Path) -> dict[pathlib.Path, Any]:
       raise UserError(f"{path.name} has several frames: only series of single slices are read")
     missing = [name for name in _NEEDED if header.get(name) in (None, "")]
     if missing:
-      raise UserError(f"{path.name} has no {', '.join(missing)}: it is no slice of a volume")
+      raise UserError(f"{path.name} has no {', '.join(missing)}: it is not a slice of a volume")
     found[path] = header
   return found
 
@@ -100,38 +100,42 @@ def _position(header: Any) -> np.ndarray:
 
 
 def _step(heights: list[float], paths: list[pathlib.Path], first: Any) -> float:
-  """Returns the distance of slices in mm, after looking for gaps."""
+  """Returns the distance of slices in mm.
+
+  Raises:
+    UserError: slices are missing, or two have the same position.
+  """
   gaps = np.diff(heights)
   if not len(gaps):
     return float(first.get("SpacingBetweenSlices") or first.get("SliceThickness") or 1.0)
   usual = float(np.median(gaps))
   if usual <= 0 or gaps.min() < _TOLERANCE * usual:
-    place = int(gaps.argmin())
-    names = f"{paths[place].name} and {paths[place + 1].name}"
-    raise UserError(f"has two slices at one place: {names}")
+    index = int(gaps.argmin())
+    names = f"{paths[index].name} and {paths[index + 1].name}"
+    raise UserError(f"has two slices at one position: {names}")
   wrong = np.abs(gaps - usual) > _TOLERANCE * usual
   if wrong.any():
-    place = int(np.abs(gaps - usual).argmax())
-    names = f"{paths[place].name} and {paths[place + 1].name}"
+    index = int(np.abs(gaps - usual).argmax())
+    names = f"{paths[index].name} and {paths[index + 1].name}"
     raise UserError(
-      f"has missing slices: {names} are {gaps[place]:.3g} mm apart, others {usual:.3g} mm"
+      f"has missing slices: {names} are {gaps[index]:.3g} mm apart, others {usual:.3g} mm"
     )
   return usual
 
 
 def _values(paths: list[pathlib.Path], shape: tuple[int, int]) -> np.ndarray:
-  """Returns the rescaled values [Z, Y, X], int16 where all fit."""
+  """Returns the rescaled values [Z, Y, X], int16 where all values fit, or else float32."""
   import pydicom
   from pydicom import pixels
 
   whole = np.empty((len(paths), *shape), np.int16)
-  for place, path in enumerate(paths):
+  for index, path in enumerate(paths):
     try:
       dataset = pydicom.dcmread(path)
       values = pixels.apply_modality_lut(dataset.pixel_array, dataset)
-    except Exception as error:  # of a damaged file, which can fail in any way
+    except Exception as error:  # a damaged file can raise any class
       raise UserError(f"{path.name} has no pixels ({type(error).__name__}: {error})") from error
     if whole.dtype == np.int16 and not np.array_equal(values, values.astype(np.int16)):
       whole = whole.astype(np.float32)
-    whole[place] = values
+    whole[index] = values
   return whole

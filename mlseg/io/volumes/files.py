@@ -1,4 +1,4 @@
-"""Reads volumes: NIfTI files, and folders with a series of DICOM slices."""
+"""Reading volumes: NIfTI files, and folders with a series of DICOM slices."""
 
 import pathlib
 
@@ -10,10 +10,11 @@ from mlseg.io.volumes.volume import Volume
 def read(path: pathlib.Path) -> Volume:
   """Returns the volume of a NIfTI file (.nii, .nii.gz), or of the DICOM series in a folder.
 
-  Values are what the file stands for, Hounsfield units of a CT, as integers where they are such.
+  Values are rescaled as the file asks, such as to the Hounsfield units of a CT. Whole numbers are
+  returned as integers.
 
   Raises:
-    UserError: there is no such file, it is of another kind, or it holds no sound volume.
+    UserError: the file does not exist, is of another kind, or does not hold a valid volume.
   """
   try:
     if path.is_dir():
@@ -24,6 +25,6 @@ def read(path: pathlib.Path) -> Volume:
       raise UserError("is neither NIfTI (.nii, .nii.gz) nor a folder of DICOM slices")
     return nifti.read(path)
   except ImportError as error:
-    raise UserError(f"{path}: needs {error.name}: pip install 'mlseg[ct]'") from None
+    raise UserError(f"{path}: needs {error.name}: pip install 'mlseg-jax[ct]'") from None
   except UserError as error:
     raise UserError(f"{path}: {error}") from None

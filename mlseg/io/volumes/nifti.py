@@ -1,4 +1,4 @@
-"""NIfTI files."""
+"""Reading and writing NIfTI files."""
 
 import pathlib
 from typing import Any
@@ -13,14 +13,14 @@ def read(path: pathlib.Path) -> Volume:
   """Returns the volume of a file.
 
   Raises:
-    UserError: it cannot be read, has other than three axes, or values that are not numbers.
+    UserError: the file cannot be read, does not have three axes, or does not hold numbers.
   """
   import nibabel
 
   try:
     image: Any = nibabel.load(path)
-    values = np.asanyarray(image.dataobj)  # integers where nothing scales them
-  except Exception as error:  # of a damaged file, which can fail in any way
+    values = np.asanyarray(image.dataobj)  # integers where the header does not rescale them
+  except Exception as error:  # a damaged file can raise any class
     raise UserError(f"cannot be read as NIfTI ({type(error).__name__}: {error})") from error
   while values.ndim > 3 and values.shape[-1] == 1:
     values = values[..., 0]
@@ -38,17 +38,17 @@ def read(path: pathlib.Path) -> Volume:
 
 
 def write(path: pathlib.Path, volume: Volume) -> None:
-  """Writes a volume to a file (.nii, .nii.gz), from which `volumes.read` returns it as it was.
+  """Writes a volume to a file (.nii, .nii.gz) from which `volumes.read` returns the same volume.
 
   The same volume gives the same bytes.
 
   Args:
-    path: of the file.
-    volume: values of a type that NIfTI has: uint8, int16, float32.
+    path: the file.
+    volume: with values of a type of NIfTI: uint8, int16 or float32.
   """
   import nibabel
 
-  # The file's axes are columns, rows and slices, so that a slice lies in one piece.
+  # The file's axes are columns, rows and slices, so that the values of a slice are contiguous.
   image = nibabel.Nifti1Image(volume.values.transpose(), volume.affine[:, [2, 1, 0, 3]])
   image.header.set_xyzt_units("mm")
   nibabel.save(image, path)

@@ -1,4 +1,4 @@
-"""Cropping to a lesion, a common spacing, and a window of values."""
+"""Cropping a volume to a lesion, resampling it, and windowing its values."""
 
 from typing import NamedTuple
 
@@ -8,25 +8,25 @@ from scipy import ndimage
 from mlseg.errors import UserError, require
 from mlseg.io.volumes.volume import Volume
 
-Spacing = tuple[float, float, float]  # of slices, rows and columns, in mm
+Spacing = tuple[float, float, float]  # of slices, rows and columns, mm
 
 
 class Box(NamedTuple):
-  """Voxels of a volume, from a first one up to before a last one."""
+  """The voxels of a volume with indices from `low` up to, but without, `high`."""
 
   low: tuple[int, int, int]
   high: tuple[int, int, int]
 
 
 def lesion_box(mask: Volume, margin: float) -> Box:
-  """Returns the box around a lesion, within the volume.
+  """Returns the box around a lesion with a margin, within the volume.
 
   Args:
     mask: nonzero inside the lesion.
     margin: mm around it.
 
   Raises:
-    UserError: the mask is empty, or the margin negative.
+    UserError: the mask is empty, or the margin is negative.
   """
   require(margin >= 0, "margin must not be negative", margin)
   low, high = [], []
@@ -42,7 +42,7 @@ def lesion_box(mask: Volume, margin: float) -> Box:
 
 
 def crop_to(volume: Volume, box: Box) -> Volume:
-  """Returns the part of a volume in a box, where it lies."""
+  """Returns the part of a volume in a box, with its position in the patient."""
   affine = volume.affine.copy()
   affine[:3, 3] = volume.world(np.array(box.low))
   parts = tuple(slice(low, high) for low, high in zip(box.low, box.high, strict=True))
@@ -50,19 +50,19 @@ def crop_to(volume: Volume, box: Box) -> Volume:
 
 
 def resample(volume: Volume, spacing: Spacing, *, nearest: bool = False) -> Volume:
-  """Returns a volume on a grid of another spacing that fills the same box, along the same axes.
+  """Returns a volume resampled to another spacing, with the same centre and axes.
 
-  A volume [Z, Y, X] of spacing s becomes one of round(Z s / s') voxels along an axis; its centre is
-  kept, and what lies beyond the outermost voxels' centres has their values. Trilinear, without a
-  filter before reduction.
+  An axis of n voxels with the spacing s gets round(n s / s') voxels with the spacing s'. The
+  interpolation is trilinear, without a filter before reduction. Beyond the centres of the outermost
+  voxels, their values are repeated.
 
   Args:
-    volume: of integers or floats.
-    spacing: of slices, rows and columns in mm; 0: as it is.
-    nearest: whether each voxel copies the nearest one, as masks must.
+    volume: with integers or floats.
+    spacing: s' of slices, rows and columns in mm; 0: the axis is not changed.
+    nearest: whether each voxel copies the nearest one, which masks need.
 
   Returns:
-    float32, or with `nearest` the type of the values.
+    The volume with float32 values, or with `nearest` values of the same type.
 
   Raises:
     UserError: a spacing is negative or not finite.
@@ -80,7 +80,7 @@ def resample(volume: Volume, spacing: Spacing, *, nearest: bool = False) -> Volu
   sizes = np.array(volume.values.shape)
   shape = np.maximum(np.rint(sizes * old / wanted), 1).astype(int)
   ratio = wanted / old
-  # Centres coincide, so that a whole number of new voxels in an old one fills it evenly.
+  # Both centres coincide, so where an old voxel is a whole number of new ones, they fit evenly.
   first = (sizes - 1) / 2 - ratio * (shape - 1) / 2
   dtype = volume.values.dtype if nearest else np.float32
   if (shape == sizes).all() and np.allclose(ratio, 1):
@@ -102,12 +102,12 @@ def resample(volume: Volume, spacing: Spacing, *, nearest: bool = False) -> Volu
 
 
 def window(values: np.ndarray, low: float, high: float) -> np.ndarray:
-  """Returns values as bytes: low and what is below are 0, high and what is above 255.
+  """Returns values in a window as uint8: `low` and less become 0, `high` and more become 255.
 
   Args:
-    values: any shape, Hounsfield units of a CT.
-    low: of the window.
-    high: of it.
+    values: of any shape, Hounsfield units of a CT.
+    low: lower end of the window.
+    high: upper end of the window.
 
   Raises:
     UserError: the window is empty.

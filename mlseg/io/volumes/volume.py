@@ -1,4 +1,4 @@
-"""A volume and where it lies."""
+"""A volume in memory, and its position in the patient."""
 
 from typing import NamedTuple
 
@@ -10,14 +10,14 @@ _AXES = ("slices", "rows", "columns")
 
 
 class Volume(NamedTuple):
-  """Values on a grid, as axial slices that look as on a radiologist's screen.
+  """Values on a grid of axial slices, oriented as on a radiologist's screen.
 
   Slices go from the feet to the head, rows from front to back, columns from the patient's right to
-  the left, as far as the grid allows: an oblique one stays so.
+  the left. The axes of an oblique grid follow the nearest of these directions.
   """
 
   values: np.ndarray  # [Z, Y, X]
-  affine: np.ndarray  # [4, 4] float64: (slice, row, column, 1) to mm right, front, up (RAS+)
+  affine: np.ndarray  # [4, 4] float64, from (slice, row, column, 1) to mm in RAS+: right, front, up
 
   @property
   def spacing(self) -> tuple[float, float, float]:
@@ -26,19 +26,19 @@ class Volume(NamedTuple):
     return float(depth), float(height), float(width)
 
   def world(self, indices: np.ndarray) -> np.ndarray:
-    """Returns where indices [..., 3] of voxels lie, [..., 3] in mm."""
+    """Returns the positions [..., 3] in mm of voxels with indices [..., 3]."""
     return indices @ self.affine[:3, :3].T + self.affine[:3, 3]
 
 
 def oriented(values: np.ndarray, affine: np.ndarray) -> Volume:
-  """Returns a volume whose axes may lie in any order and direction as one of the usual order.
+  """Returns a volume in the orientation of `Volume` from values with axes in any order.
 
   Args:
-    values: [A, B, C], a view of which is returned.
-    affine: [4, 4], of its indices (a, b, c, 1), to mm in RAS+.
+    values: [A, B, C]; a view of them is returned.
+    affine: [4, 4], from indices (a, b, c, 1) to mm in RAS+.
 
   Raises:
-    UserError: the matrix is not finite, or its axes do not span the space.
+    UserError: the matrix is not finite, or is singular.
 
   Example:
     >>> sagittal = np.array([[0.0, 0, 2, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
@@ -50,8 +50,8 @@ def oriented(values: np.ndarray, affine: np.ndarray) -> Volume:
 
   affine = np.asarray(affine, np.float64)
   if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-    raise UserError(f"has an affine matrix that is not one of a grid: {affine.tolist()}")
-  # Of the input's axes, which world axis each follows, and in which direction.
+    raise UserError(f"has an affine matrix that does not describe a grid: {affine.tolist()}")
+  # For each axis of the input, the world axis that it follows, and its direction.
   found = orientations.io_orientation(affine)
   wanted = orientations.axcodes2ornt(("S", "P", "L"))
   change = orientations.ornt_transform(found, wanted)
@@ -60,12 +60,12 @@ def oriented(values: np.ndarray, affine: np.ndarray) -> Volume:
 
 
 def check_same_grid(first: Volume, second: Volume, names: tuple[str, str]) -> None:
-  """Raises a UserError where two volumes do not lie on one grid.
+  """Raises a UserError where two volumes do not have the same grid.
 
   Args:
     first: a volume.
     second: another.
-    names: of both, for the message.
+    names: of both volumes, for the message.
   """
   rule = f"{names[1]}: does not lie on the grid of {names[0]}"
   if first.values.shape != second.values.shape:

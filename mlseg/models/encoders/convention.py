@@ -1,4 +1,4 @@
-"""Where Keras and torchvision build the same network differently, so that weights fit only one."""
+"""How Keras and torchvision build the same network differently; weights of one need its choices."""
 
 from typing import NamedTuple
 
@@ -9,12 +9,12 @@ from mlseg.errors import unknown
 
 
 class Convention(NamedTuple):
-  """What a checkpoint demands of the network that it is loaded into."""
+  """The choices that a network must share with the one that its weights were trained in."""
 
-  symmetric_padding: bool  # of convolutions of stride 2, see `strided.stride_padding`
-  epsilon: float  # of batch normalisation
+  symmetric_padding: bool  # how convolutions of stride 2 are padded, see `strided.stride_padding`
+  epsilon: float  # added to the variance in batch normalisation
   momentum: float  # share of the old value in the running statistics
-  unbiased_variance: bool  # whether the running variance is over n - 1
+  unbiased_variance: bool  # whether the running variance divides by n - 1 instead of n
 
 
 CONVENTIONS = {
@@ -24,9 +24,10 @@ CONVENTIONS = {
 
 
 class Inputs(NamedTuple):
-  """How images in [0, 1] become what a network was trained on: channels in order, (x - mean)/std.
+  """How a network's input is made from images in [0, 1]: (x - mean) / std, per channel.
 
-  The numbers are per channel of the network's input, for images in [0, 1].
+  `blue_first` tells whether the channels are in the order blue, green, red; mean and std are in the
+  order of the network's channels.
   """
 
   mean: tuple[float, float, float]
@@ -34,17 +35,18 @@ class Inputs(NamedTuple):
   blue_first: bool = False
 
 
-# Means and deviations of ImageNet; Keras's VGG16 has 0 to 255 without a deviation.
+# Means and standard deviations of ImageNet. Keras's VGG16 takes values of 0 to 255 with the mean
+# subtracted, without division by a standard deviation.
 TORCHVISION = Inputs((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CAFFE = Inputs((103.939 / 255, 116.779 / 255, 123.68 / 255), (1 / 255,) * 3, blue_first=True)
 SYMMETRIC = Inputs((0.5,) * 3, (0.5,) * 3)
 
 
 def convention_of(name: str) -> Convention:
-  """Returns the convention of a name.
+  """Returns the convention of this name, 'keras' or 'torchvision'.
 
   Raises:
-    UserError: there is none of this name.
+    UserError: the name is unknown.
   """
   if name not in CONVENTIONS:
     raise unknown("convention", name, CONVENTIONS)
@@ -52,11 +54,11 @@ def convention_of(name: str) -> Convention:
 
 
 def prepare(images: jax.Array, inputs: Inputs) -> jax.Array:
-  """Returns images as a pretrained network wants them.
+  """Returns images in the form that a pretrained network was trained on.
 
   Args:
-    images: [B, H, W, 1 or 3] in [0, 1], red first; a grey image stands for three equal channels.
-    inputs: what the network was trained on.
+    images: [B, H, W, 1 or 3] in [0, 1], red first; a grey image is repeated to three channels.
+    inputs: order, means and standard deviations of the network's channels.
 
   Returns:
     [B, H, W, 3] float32.

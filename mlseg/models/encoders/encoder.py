@@ -1,4 +1,4 @@
-"""The encoders by name, and which stage of one a parameter belongs to."""
+"""Makes encoders by name, and tells which stage of an encoder a parameter belongs to."""
 
 import re
 from typing import Any
@@ -27,19 +27,19 @@ def make_encoder(
   dtype: jnp.dtype = jnp.float32,
   momentum: float | None = None,
 ) -> Encoder:
-  """Returns a network that gives features, finest first.
+  """Returns an encoder: a network that maps images to features at several strides, finest first.
 
   Args:
     name: 'vgg16' or 'mobilenet_v2'.
-    convention: 'keras' or 'torchvision', as the weights demand.
+    convention: 'keras' or 'torchvision', the library that the weights come from.
     width: multiplier of MobileNetV2's channels.
-    frozen_statistics: whether batch normalisation trains with its running statistics, unchanged.
-      VGG16 has none.
-    dtype: of the computation.
+    frozen_statistics: whether batch normalisation uses its running statistics in training too, and
+      leaves them unchanged. VGG16 has no batch normalisation.
+    dtype: type of the computation.
     momentum: share of the old value in the running statistics; None: that of the convention.
 
   Raises:
-    UserError: a name is unknown, or the width not that of this network.
+    UserError: a name is unknown, or this network does not exist in this width.
   """
   convention_of(convention)
   require(width > 0, "encoder: width must be positive", width)
@@ -55,7 +55,7 @@ def stage_of(path: tuple[str, ...]) -> str:
   """Returns the stage that a parameter belongs to, or 'head' for one outside an encoder.
 
   Args:
-    path: the names that lead to it.
+    path: the names that lead to the parameter in the tree of parameters.
 
   Example:
     >>> stage_of(("encoder", "stage_2", "conv_1", "kernel")), stage_of(("dense", "bias"))
@@ -65,7 +65,7 @@ def stage_of(path: tuple[str, ...]) -> str:
 
 
 def stage_labels(params: PyTree) -> PyTree:
-  """Returns the stage of each parameter in the structure of params, for `optax.multi_transform`.
+  """Returns the stage of each parameter, in the structure of params, for `optax.multi_transform`.
 
   Example:
     >>> import optax

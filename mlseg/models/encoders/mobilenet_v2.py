@@ -1,4 +1,4 @@
-"""MobileNetV2 of any width, equal to those of Keras and torchvision.
+"""MobileNetV2 of any width; it takes the weights of Keras and torchvision.
 
 Reference: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018.
 """
@@ -24,20 +24,25 @@ class Block(NamedTuple):
   """One inverted residual."""
 
   number: int  # 0 to 16
-  stage: int  # 0 to 4, the stride of whose features is 2^(stage + 1)
-  filters: int  # of its result
+  stage: int  # 0 to 4; the features of a stage have the stride 2^(stage + 1)
+  filters: int  # number of output channels
   stride: int
 
 
 def num_filters(filters: int, width: float, convention: str) -> int:
-  """Returns the channels of a layer of so many at width 1: a multiple of 8, never below 0.9 times.
+  """Returns the channels of a layer at a width: a multiple of 8, at least 0.9 filters × width.
+
+  Args:
+    filters: channels of the layer at width 1.
+    width: multiplier.
+    convention: 'keras' or 'torchvision', which round differently.
 
   Example:
     >>> num_filters(24, 0.75, "keras"), num_filters(16, 0.35, "keras")
     (24, 8)
   """
   wanted = filters * width
-  if convention == "keras":  # which drops the fraction before it rounds
+  if convention == "keras":  # drops the fraction before it rounds
     wanted = int(wanted)
   rounded = max(8, int(wanted + 4) // 8 * 8)
   return rounded if rounded >= 0.9 * wanted else rounded + 8
@@ -47,8 +52,8 @@ def block_table(width: float, convention: str) -> Iterator[Block]:
   """Yields the 17 blocks from the first to the last."""
   number, stage = 0, 0
   for filters, count, first_stride in _GROUPS:
-    for place in range(count):
-      stride = first_stride if place == 0 else 1
+    for index in range(count):
+      stride = first_stride if index == 0 else 1
       stage += stride - 1
       yield Block(number, stage, num_filters(filters, width, convention), stride)
       number += 1
@@ -57,19 +62,20 @@ def block_table(width: float, convention: str) -> Iterator[Block]:
 class MobileNetV2(nn.Module):
   """Maps images [B, H, W, 1 or 3] in [0, 1] to features, finest first.
 
-  The features are what the blocks before each halving give, at strides 2, 4, 8 and 16 (16, 24, 32
-  and 96 channels at width 1), and the result of the last convolution at stride 32, with 1280. Sizes
-  round up. The parameters are in 'stage_0' to 'stage_4', one per entry of the features; the stem
-  belongs to the first, the last convolution to the last.
+  The features are the outputs of the last blocks before each halving, at strides 2, 4, 8 and 16
+  (with 16, 24, 32 and 96 channels at width 1), and the output of the last convolution at stride 32,
+  with 1280 channels. Sizes round up. The parameters are in 'stage_0' to 'stage_4', one stage for
+  each of the features; the stem belongs to the first stage, the last convolution to the last.
 
   Attributes:
-    width: multiplier of all channels; the last convolution's only grow.
-    convention: 'keras' or 'torchvision', for padding, inputs, and batch normalisation: which one
-      depends on the weights.
-    frozen_statistics: whether batch normalisation trains with its running statistics, unchanged.
-    dtype: of the computation; parameters and statistics are float32.
+    width: multiplier of all channels; widths below 1 leave the last convolution at 1280.
+    convention: 'keras' or 'torchvision', the library that the weights come from; it decides
+      padding, inputs and batch normalisation.
+    frozen_statistics: whether batch normalisation uses its running statistics in training too, and
+      leaves them unchanged.
+    dtype: type of the computation; parameters and statistics are float32.
     momentum: share of the old value in the running statistics; None: that of the convention, which
-      for Keras is 0.999, made for many thousands of steps.
+      for Keras is 0.999, suited to many thousands of steps.
 
   Example:
     >>> shape = jax.ShapeDtypeStruct((2, 64, 50, 1), jnp.float32)
@@ -89,7 +95,7 @@ class MobileNetV2(nn.Module):
 
   @property
   def strides(self) -> tuple[int, ...]:
-    """Returns pixels of the image per pixel of each of the features."""
+    """Returns, for each of the features, how many pixels of the image one of theirs spans."""
     return 2, 4, 8, 16, 32
 
   @nn.compact
@@ -101,17 +107,17 @@ class MobileNetV2(nn.Module):
     layers = _Layers(self.convention, self.frozen_statistics, self.dtype, self.momentum)
     features = []
     for index in range(len(self.strides)):
-      members = tuple(block for block in table if block.stage == index)
+      inside = tuple(block for block in table if block.stage == index)
       stem = num_filters(_STEM, self.width, self.convention) if index == 0 else 0
       last = num_filters(_LAST, max(1.0, self.width), self.convention) if index == 4 else 0
-      stage = _Stage(members, layers, stem, last, name=f"stage_{index}")
+      stage = _Stage(inside, layers, stem, last, name=f"stage_{index}")
       activations = stage(activations, train)
       features.append(activations)
     return tuple(features)
 
 
 class _Layers(NamedTuple):
-  """How the layers of one network are made."""
+  """Makes the layers of a network with its convention, type and momentum."""
 
   convention: str
   frozen: bool
@@ -119,7 +125,7 @@ class _Layers(NamedTuple):
   momentum: float | None
 
   def norm(self, name: str, bounds: Bounds = RELU6) -> ClippedBatchNorm:
-    """Returns batch normalisation with what follows it."""
+    """Returns batch normalisation, followed by a clip to the bounds."""
     _, epsilon, momentum, unbiased = convention_of(self.convention)
     momentum = momentum if self.momentum is None else self.momentum
     return ClippedBatchNorm(bounds, momentum, epsilon, unbiased, self.frozen, name=name)
@@ -130,12 +136,12 @@ class _Layers(NamedTuple):
 
 
 class _Stage(nn.Module):
-  """Blocks between two halvings, after the stem where it has filters, before the last layer."""
+  """The blocks of one stage, after the stem in the first and before a 1×1 layer in the last."""
 
   blocks: tuple[Block, ...]
   layers: _Layers
-  stem: int
-  last: int
+  stem: int  # filters of the stem; 0: this stage has none
+  last: int  # filters of the last 1×1 convolution; 0: this stage has none
 
   @nn.compact
   def __call__(self, activations: jax.Array, train: bool) -> jax.Array:
@@ -153,7 +159,7 @@ class _Stage(nn.Module):
 
 
 class _Block(nn.Module):
-  """Expansion, depthwise convolution and linear projection, with a shortcut where shapes agree."""
+  """Expansion, depthwise convolution and linear projection; a shortcut is added if shapes agree."""
 
   block: Block
   layers: _Layers

@@ -1,4 +1,4 @@
-"""The convolutions of VGG16, equal to those of Keras and torchvision.
+"""The convolutions of VGG16; the network takes the weights of Keras and torchvision.
 
 Reference: Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
 Recognition", ICLR 2015, configuration D.
@@ -11,21 +11,22 @@ import jax.numpy as jnp
 from mlseg.models.encoders.convention import CAFFE, TORCHVISION, convention_of, prepare
 from mlseg.models.layers import blocks, pooling
 
-FILTERS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # of a stage, and its convolutions
+FILTERS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # per stage: filters, convolutions
 
 
 class VGG16(nn.Module):
   """Maps images [B, H, W, 1 or 3] in [0, 1] to features, finest first.
 
-  The features are the five blocks before their pooling, at strides 1, 2, 4, 8 and 16 with 64, 128,
-  256, 512 and 512 channels, and the last one after it, at stride 32. Sizes round down. The
-  parameters are those of Keras's and torchvision's VGG16 without its three dense layers, in
-  'stage_0' to 'stage_4'; the last features have none.
+  The features are the outputs of the five blocks before pooling, at strides 1, 2, 4, 8 and 16 with
+  64, 128, 256, 512 and 512 channels, and the last of them after pooling, at stride 32. Sizes round
+  down. The parameters are those of Keras's and torchvision's VGG16 without its three dense layers,
+  in 'stage_0' to 'stage_4'.
 
   Attributes:
-    convention: 'keras' (blue first, means subtracted from 0 to 255) or 'torchvision' (red first,
-      means and deviations): which one depends on the weights.
-    dtype: of the computation; the parameters are float32.
+    convention: 'keras' (blue first, 0 to 255 with the means subtracted) or 'torchvision' (red
+      first, means subtracted, divided by standard deviations): the library that the weights come
+      from.
+    dtype: type of the computation; the parameters are float32.
 
   Example:
     >>> shape = jax.ShapeDtypeStruct((2, 64, 48, 3), jnp.float32)
@@ -42,7 +43,7 @@ class VGG16(nn.Module):
 
   @property
   def strides(self) -> tuple[int, ...]:
-    """Returns pixels of the image per pixel of each of the features."""
+    """Returns, for each of the features, how many pixels of the image one of theirs spans."""
     return 1, 2, 4, 8, 16, 32
 
   @nn.compact
@@ -75,6 +76,6 @@ class _Stage(nn.Module):
 
 
 def _pool(activations: jax.Array) -> jax.Array:
-  """Returns the maxima of 2×2 windows; a last row or column without a partner is left out."""
+  """Returns the maxima of 2×2 windows; the last row or column of an odd size is dropped."""
   height, width = (size // 2 * 2 for size in activations.shape[1:3])
   return pooling.max_pool(activations[:, :height, :width])

@@ -1,4 +1,4 @@
-"""The gates of Attention U-Net: which places of a skip the decoder lets through.
+"""The attention gates of Attention U-Net, which weigh the positions of a skip connection.
 
 Reference: Oktay et al., "Attention U-Net: Learning Where to Look for the Pancreas", MIDL 2018.
 """
@@ -11,15 +11,18 @@ from mlseg.models.layers import blocks, pooling
 
 
 class AttentionGate(nn.Module):
-  """Weighs each place of a skip by a number in (0, 1) that the coarser level helps to choose.
+  """Multiplies each position of a skip by a weight in (0, 1), from the skip and the coarser level.
 
-  α = σ(ψ·ReLU(W_x x + W_g g)) x: x is the skip at half its size (the mean of 2×2 pixels), g the
-  coarser level, W_x, W_g and ψ are 1×1 convolutions; α is brought to the skip's size by repeating.
-  Oktay et al. 2018, eq. 1 and 2; they take x by a convolution of stride 2, and α by interpolation.
+    α = σ(ψ · ReLU(W_x x + W_g g))
+
+  Here x is the skip at half its size (means of 2×2 pixels), g the coarser level, and W_x, W_g and ψ
+  are 1×1 convolutions. Repeating α to 2×2 pixels gives the weights of the skip. This is eq. 1 and 2
+  of Oktay et al. 2018, who instead halve the skip by a convolution of stride 2 and enlarge α by
+  interpolation.
 
   Attributes:
-    filters: channels of the sum.
-    dtype: of the computation; the parameters are float32.
+    filters: channels of W_x x and W_g g.
+    dtype: type of the computation; the parameters are float32.
 
   Example:
     >>> gate, skip = AttentionGate(4), jnp.ones((1, 8, 8, 3))
@@ -33,7 +36,7 @@ class AttentionGate(nn.Module):
 
   @nn.compact
   def __call__(self, skip: jax.Array, coarse: jax.Array) -> jax.Array:
-    """Returns the skip [B, 2h, 2w, F], weighed, for a coarser level [B, h, w, G]."""
+    """Returns the weighted skip [B, 2h, 2w, F], given the coarser level [B, h, w, G]."""
     small = blocks.Conv(self.filters, size=1, dtype=self.dtype, name="skip")(_halved(skip))
     gate = blocks.Conv(self.filters, size=1, use_bias=True, dtype=self.dtype, name="gate")(coarse)
     psi = blocks.Conv(1, size=1, use_bias=True, dtype=self.dtype, name="psi")

@@ -1,7 +1,8 @@
-"""Layers in formulations that XLA compiles well, with the plain layers' parameters and mathematics.
+"""Convolution layers that compute the same as Flax's, in formulations that XLA compiles well.
 
-Each formulation exists because of a measured slowness of the plain one on the CPU; the tests hold
-value and gradient equal to `flax.linen.Conv` and `flax.linen.ConvTranspose`.
+The parameters are those of `flax.linen.Conv` and `flax.linen.ConvTranspose`, and tests compare
+values and gradients with them. Each formulation is here because the plain one was measured to be
+slow on the CPU.
 """
 
 from collections.abc import Callable
@@ -20,19 +21,21 @@ def _interleave(even: jax.Array, odd: jax.Array, axis: int) -> jax.Array:
   return jnp.stack([even, odd], axis=axis + 1).reshape(shape)
 
 
-# Which taps of a kernel of size 3 reach the even places of the result, and which the odd ones, and
-# how many zeros stand before the first source. `lax.conv_transpose` does not flip the kernel.
+# For the even and then the odd positions of the result: which taps of a kernel of size 3 reach
+# them, and how many zeros pad the input before and after. `lax.conv_transpose` does not flip the
+# kernel.
 _PARITIES = ((slice(0, 3, 2), (1, 0)), (slice(1, 2), (0, 0)))
 
 
 def upsample_convolve(images: jax.Array, kernel: jax.Array) -> jax.Array:
-  """Returns the stride-2 'SAME' transposed convolution, without products with zeros.
+  """Returns the stride-2 'SAME' transposed convolution, without multiplications by zeros.
 
   Equal to `lax.conv_transpose(images, kernel, (2, 2), 'SAME')`. The plain operation lowers to a
-  convolution over a zero-filled image, whose weight gradient is slower than the rest of a U-Net
-  together. The four places of the result under one source each see their own taps of the kernel:
-  one tap each of a 2×2 kernel, which is one matrix product; of a 3×3 kernel that product would move
-  two to three times the bytes, so there they are four small convolutions.
+  convolution over a zero-filled image, whose weight gradient takes longer than all the rest of a
+  U-Net. Each input pixel contributes to 2×2 output pixels, and each of these four reads its own
+  taps of the kernel. With a 2×2 kernel that is one tap each, so the whole is one matrix product.
+  With a 3×3 kernel the product would move two to three times the bytes, so four small convolutions
+  are used instead.
 
   Args:
     images: [B, H, W, I].
@@ -62,10 +65,10 @@ def _upsample_product(images: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _pixelwise(images: jax.Array, matrix: jax.Array) -> jax.Array:
-  """Returns images [B, H, W, I] times a matrix [I, O].
+  """Returns images [B, H, W, I] times a matrix [I, O], computed as a product of two matrices.
 
-  As a product of two matrices: of more axes, the gradient of the matrix is a sum over three, for
-  which XLA on the CPU transposes both, and takes up to twice as long.
+  Without the reshape, the gradient of the matrix would be a sum over three axes, for which XLA on
+  the CPU transposes both factors and takes up to twice as long.
   """
   product = jnp.dot(images.reshape(-1, images.shape[-1]), matrix)
   return product.reshape(*images.shape[:-1], -1)
@@ -75,10 +78,10 @@ class Conv(nn.Module):
   """A stride-1 'SAME' convolution with the parameters of `flax.linen.Conv`.
 
   Attributes:
-    features: output channels.
+    features: number of output channels.
     size: side of the kernel, odd.
-    use_bias: off before a normalisation, which would cancel it.
-    dtype: of the computation; the parameters are float32.
+    use_bias: whether a bias is added; not before a normalisation, which would cancel it.
+    dtype: type of the computation; the parameters are float32.
   """
 
   features: int
@@ -101,10 +104,10 @@ class UpConv(nn.Module):
   """A stride-2 'SAME' transposed convolution with the parameters of `flax.linen.ConvTranspose`.
 
   Attributes:
-    features: output channels.
+    features: number of output channels.
     size: side of the kernel, 2 or 3.
-    use_bias: off before a normalisation, which would cancel it.
-    dtype: of the computation; the parameters are float32.
+    use_bias: whether a bias is added; not before a normalisation, which would cancel it.
+    dtype: type of the computation; the parameters are float32.
   """
 
   features: int
@@ -122,7 +125,7 @@ def _with_parameters(
   images: jax.Array,
   convolution: Callable[[jax.Array, jax.Array], jax.Array],
 ) -> jax.Array:
-  """Returns the convolution with the module's own kernel, and bias if it has one."""
+  """Returns the convolution with the module's kernel, plus its bias if it has one."""
   shape = (module.size, module.size, images.shape[-1], module.features)
   kernel = module.param("kernel", nn.initializers.lecun_normal(), shape)
   out = convolution(images.astype(module.dtype), kernel.astype(module.dtype))

@@ -1,9 +1,11 @@
-"""Stride-1 convolutions that stay fast in a compiled loop, and with one kernel per model.
+"""Stride-1 convolutions that stay fast in a compiled loop and under `jax.vmap` over models.
 
-A convolution and its gradients come down to two functions, `_correlate` and
-`_correlate_over_batch`, each with a rule for `jax.vmap`. A network mapped over models has a kernel
-per model, and what JAX makes of that, a grouped convolution, is slow on CPUs and, from reports, on
-GPUs (jax issues 13800, 26568).
+A network mapped over models has one kernel per model. JAX turns that into a grouped convolution,
+which is slow on CPUs and, according to reports, on GPUs (jax issues 13800, 26568). Here a
+convolution and its gradients are made of two functions, `_correlate` and `_correlate_over_batch`,
+each with its own rule for `jax.vmap`.
+
+`materialised`, which other layers use for their results, decides what XLA on the CPU may fuse.
 """
 
 import functools
@@ -19,13 +21,14 @@ _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 def batched_formulation() -> str:
-  """Returns how a convolution runs over several models, each with a kernel of its own.
+  """Returns how a convolution runs over several models with different kernels on this platform.
 
-  - 'loop': one model after the other. A CPU is busy with one already.
-  - 'columns': the patches as columns of one matrix product per model, with the model as batch
-    dimension, so that small models fill an accelerator together. It needs kh kw times the memory of
-    the layer's input for a moment; a sum of one product per tap would need less, but reads and
-    writes the result kh kw times. Chosen from that count, not measured on a GPU.
+  - 'loop': one model after the other, on a CPU, whose cores one model keeps busy.
+  - 'columns': as one matrix product with the model as batch dimension, of the patches of the images
+    and the kernels, so that small models fill an accelerator together. It temporarily needs kh kw
+    times the memory of the layer's input. A sum of one product per tap would need less memory, but
+    read and write the result kh kw times. The choice follows from these counts; it was not measured
+    on a GPU.
   """
   return "loop" if jax.default_backend() == "cpu" else "columns"
 
@@ -34,12 +37,12 @@ def batched_formulation() -> str:
 def convolve(images: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
   """Returns the stride-1 cross-correlation of images with a kernel.
 
-  Equal to `lax.conv_general_dilated`, also under `jax.vmap` of any of the two arguments.
+  Equal to `lax.conv_general_dilated`, also under `jax.vmap` of either argument or both.
 
   Args:
     images: [B, H, W, I].
     kernel: [kh, kw, I, O].
-    padding: rows of zeros above and below, columns left and right.
+    padding: ((above, below), (left, right)), numbers of rows and columns of zeros.
 
   Returns:
     [B, H', W', O] with H' = H + above + below - kh + 1, and W' likewise.
@@ -71,7 +74,8 @@ def _kernel_gradient(images: jax.Array, cotangent: jax.Array, padding: Padding) 
 
 
 def _kernel_gradient_backward(padding, residuals, kernel):
-  # A convolution is linear in each of its three parts, so each derivative is one of the others.
+  # The sum of cotangent × convolution is linear in images, kernel and cotangent, so the derivatives
+  # of one of the three functions are the other two.
   images, cotangent = residuals
   return _images_gradient(cotangent, kernel, padding), convolve(images, kernel, padding)
 
@@ -87,7 +91,7 @@ _kernel_gradient.defvjp(
 
 @functools.cache
 def _correlate(padding: Padding) -> Callable[[jax.Array, jax.Array], jax.Array]:
-  """Returns the function of (images, kernel) that `convolve` is, with a rule for `jax.vmap`."""
+  """Returns the function of (images, kernel) behind `convolve`, with a rule for `jax.vmap`."""
 
   @jax.custom_batching.custom_vmap
   def correlate(images, kernel):
@@ -95,10 +99,10 @@ def _correlate(padding: Padding) -> Callable[[jax.Array, jax.Array], jax.Array]:
 
   @correlate.def_vmap
   def rule(size, mapped, images, kernel):
-    if mapped == [True, False]:  # images of all models are one batch
+    if mapped == [True, False]:  # one kernel: the images of all models become one batch
       out = correlate(images.reshape(-1, *images.shape[2:]), kernel)
       return out.reshape(size, -1, *out.shape[1:]), True
-    if mapped == [False, True]:  # kernels of all models are one kernel with more channels
+    if mapped == [False, True]:  # the same images: the kernels become one with more channels
       out = correlate(images, _models_into_channels(kernel))
       return _models_out_of_channels(out, size), True
     if batched_formulation() == "loop":
@@ -112,7 +116,7 @@ def _correlate(padding: Padding) -> Callable[[jax.Array, jax.Array], jax.Array]:
 
 @functools.cache
 def _correlate_over_batch(padding: Padding) -> Callable[[jax.Array, jax.Array], jax.Array]:
-  """Returns the function of (images, cotangent) that is the gradient of the kernel."""
+  """Returns the function of (images, cotangent) that gives the gradient of the kernel."""
 
   @jax.custom_batching.custom_vmap
   def kernel_gradient(images, cotangent):
@@ -125,7 +129,7 @@ def _correlate_over_batch(padding: Padding) -> Callable[[jax.Array, jax.Array], 
 
   @kernel_gradient.def_vmap
   def rule(size, mapped, images, cotangent):
-    if mapped == [False, True]:  # the first layer of models that see the same images
+    if mapped == [False, True]:  # the first layer of models that read the same images
       out = kernel_gradient(images, _models_into_channels(cotangent))
       return _models_out_of_channels(out, size), True
     if not mapped[1]:
@@ -143,9 +147,9 @@ def _correlate_over_batch(padding: Padding) -> Callable[[jax.Array, jax.Array], 
 def _convolve_over_batch(first: jax.Array, second: jax.Array, padding: Padding) -> jax.Array:
   """Returns the convolution of two batches that sums over the batch, [C1, kh, kw, C2].
 
-  Written in the canonical layout, with channels in the place of the batch: inside a compiled loop
-  XLA on the CPU otherwise takes a naive kernel, tens of times slower. Bringing the channels of the
-  first to the front is the dearer of the two transpositions, so that is the one with fewer.
+  It is written in the canonical layout, with channels where the batch usually is: inside a compiled
+  loop XLA on the CPU otherwise takes a naive kernel, tens of times slower. Of the two
+  transpositions that of the first argument costs more, so the first is the one with fewer channels.
   """
   return lax.conv_general_dilated(
     first.transpose(3, 1, 2, 0),
@@ -157,7 +161,7 @@ def _convolve_over_batch(first: jax.Array, second: jax.Array, padding: Padding) 
 
 
 def _turned(taps: Sequence[int], padding: Padding) -> Padding:
-  """Returns the padding of the convolution that goes back from the result to the images."""
+  """Returns the padding of the transposed convolution, which maps the result back to the images."""
   rows, columns = (
     (size - 1 - before, size - 1 - after)
     for size, (before, after) in zip(taps, padding, strict=True)
@@ -166,7 +170,7 @@ def _turned(taps: Sequence[int], padding: Padding) -> Padding:
 
 
 def _taps(images: tuple[int, ...], out: tuple[int, ...], padding: Padding) -> tuple[int, int]:
-  """Returns height and width of the kernel that leads from one shape [B, H, W, C] to the other."""
+  """Returns height and width of the kernel, from the shapes [B, H, W, C] of images and result."""
   height, width = (images[i] + sum(padding[i - 1]) - out[i] + 1 for i in (1, 2))
   return height, width
 
@@ -191,14 +195,15 @@ def _models_out_of_channels(array: jax.Array, size: int) -> jax.Array:
 
 
 def materialised(array: jax.Array) -> jax.Array:
-  """Returns the array, on the CPU written to memory before anything reads it.
+  """Returns the array unchanged; on the CPU it is written to memory before it is read.
 
-  XLA on the CPU otherwise computes a cheap elementwise result anew inside each of its readers. A
-  transposition for a weight gradient then gathers all the arrays that it is made of, against their
-  order in memory: 19 ms instead of 2 for a layer of 128×128×16. Elsewhere fusion is welcome.
+  XLA on the CPU otherwise recomputes a cheap elementwise result inside each operation that reads
+  it. The transposition for a weight gradient then reads all inputs of that result against their
+  order in
+  memory: 19 ms instead of 2 for a layer of 128×128×16. On other platforms fusion is faster.
 
-  It holds in programs compiled with `builders.compiler_options`, as those of training are; without
-  them XLA on the CPU removes the barrier before it fuses.
+  This works in programs compiled with `mlseg.devices.compiler.compiler_options`, as those of
+  training are; without these options XLA on the CPU removes the barrier before it fuses.
   """
   if jax.default_backend() != "cpu":
     return array

@@ -1,8 +1,8 @@
 """Depthwise 3×3 convolutions as sums of shifted products, which XLA on the CPU runs much faster.
 
-A depthwise convolution moves far more numbers than it multiplies. XLA on the CPU takes a naive
-kernel for it, of 100 ms forward and 100 to 900 ms back for a layer of 32 pictures of 64×64×32; the
-nine shifted products here, fused into one pass, take 3 and 20 ms, measured on two cores.
+A depthwise convolution is bound by memory, not by arithmetic. The kernel that XLA on the CPU uses
+for it takes 100 ms forward and 100 to 900 ms backward for a layer of 32 images of 64×64×32; the
+nine shifted products here, fused into one pass, take 3 and 20 ms. Measured on two cores.
 """
 
 import functools
@@ -16,21 +16,21 @@ from jax import lax
 from mlseg.models.layers.convolution import Padding, materialised
 
 _SIZE = 3
-# Of the product of images and cotangent, in one turn of the loop over a batch: 2 MB of float32 stay
-# in the cache, where products of the whole batch are written to memory and read back.
+# How many numbers of the product of images and cotangent one turn of the loop over a batch has: 2
+# MB of float32 stay in the cache, while products of the whole batch would go to memory and back.
 _NUMBERS_AT_ONCE = 2**19
 
 
 def depthwise_formulation() -> str:
-  """Returns how depthwise convolutions run: as 'shifts' on CPUs, else 'grouped', as one operation.
+  """Returns how depthwise convolutions run: 'shifts' on CPUs, 'grouped' on other platforms.
 
-  Accelerators have kernels of their own for a grouped convolution; there this is not measured.
+  Accelerators have kernels for grouped convolutions. The choice was not measured there.
   """
   return "shifts" if jax.default_backend() == "cpu" else "grouped"
 
 
 def depthwise(images: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
-  """Returns the cross-correlation of each channel of images with its own 3×3 kernel.
+  """Returns the cross-correlation of each channel of the images with a 3×3 kernel for that channel.
 
   Equal to `lax.conv_general_dilated` with one group per channel, also under `jax.vmap`.
 
@@ -38,7 +38,7 @@ def depthwise(images: jax.Array, kernel: jax.Array, stride: int, padding: Paddin
     images: [B, H, W, C].
     kernel: [3, 3, 1, C].
     stride: 1 or 2.
-    padding: rows of zeros above and below, columns left and right.
+    padding: ((above, below), (left, right)), numbers of rows and columns of zeros.
 
   Returns:
     [B, H', W', C] with H' = (H + above + below - 3) // stride + 1, and W' likewise.
@@ -78,7 +78,7 @@ _depthwise.defvjp(
 
 
 def _windows(padded: jax.Array, stride: int) -> Iterator[tuple[int, int, jax.Array]]:
-  """Yields row and column of each tap, with what it sees of the padded images, [B, H', W', C]."""
+  """Yields row and column of each tap, and the pixels that it multiplies, [B, H', W', C]."""
   batch, height, width, channels = padded.shape
   rows, columns = height - _SIZE + 1, width - _SIZE + 1
   for i in range(_SIZE):
@@ -90,10 +90,10 @@ def _windows(padded: jax.Array, stride: int) -> Iterator[tuple[int, int, jax.Arr
 def _images_gradient(
   cotangent: jax.Array, taps: jax.Array, stride: int, padding: Padding, shape: tuple[int, ...]
 ) -> jax.Array:
-  """Returns the gradient of images of this shape: at stride 2 one sum per parity of a pixel."""
+  """Returns the gradient of the images; at stride 2 it has one sum for each parity of pixels."""
   (above, _), (left, _) = padding
   size = -(-shape[1] // stride), -(-shape[2] // stride)
-  margin = (_SIZE - 1, _SIZE - 1)  # as far as any tap reaches beyond the cotangent
+  margin = (_SIZE - 1, _SIZE - 1)  # the taps reach this far beyond the cotangent
   padded = jnp.pad(cotangent, ((0, 0), margin, margin, (0, 0)))
   parts = [
     [_phase(padded, taps, stride, (above + r, left + c), size) for c in range(stride)]
@@ -111,11 +111,11 @@ def _images_gradient(
 def _phase(
   padded: jax.Array, taps: jax.Array, stride: int, origin: tuple[int, int], size: tuple[int, int]
 ) -> jax.Array:
-  """Returns the gradient of every stride-th pixel, the first at this place of the padded images."""
+  """Returns the gradient of every stride-th pixel, starting at `origin` in the padded images."""
   terms = []
   for i in range(origin[0] % stride, _SIZE, stride):
     for j in range(origin[1] % stride, _SIZE, stride):
-      # Pixel origin + stride t of the padded images meets tap i in place (origin - i)/stride + t.
+      # Tap i reads pixel origin + stride t for the result at index (origin - i)/stride + t.
       row, column = (_SIZE - 1 + (origin[0] - i) // stride, _SIZE - 1 + (origin[1] - j) // stride)
       terms.append(padded[:, row : row + size[0], column : column + size[1]] * taps[i, j])
   return _total(terms)
@@ -128,10 +128,10 @@ def _total(terms: list[jax.Array]) -> jax.Array:
 def _taps_gradient(
   images: jax.Array, cotangent: jax.Array, stride: int, padding: Padding
 ) -> jax.Array:
-  """Returns the gradient of the taps, [3, 3, C], a few pictures at a time.
+  """Returns the gradient of the taps, [3, 3, C], computed over a few images at a time.
 
-  The pictures of one turn lie apart in the batch, so that a batch in parts on several devices needs
-  no other device's pictures in any turn.
+  The images of one turn are spread over the batch, so that each device of several, which hold
+  consecutive parts of it, works on its own images in every turn.
   """
   batch = images.shape[0]
   turns = max(1, -(-cotangent.size // _NUMBERS_AT_ONCE))
@@ -155,8 +155,8 @@ class DepthwiseConv(nn.Module):
 
   Attributes:
     stride: 1 or 2.
-    padding: rows of zeros above and below, columns left and right.
-    dtype: of the computation; the parameters are float32.
+    padding: ((above, below), (left, right)), numbers of rows and columns of zeros.
+    dtype: type of the computation; the parameters are float32.
   """
 
   stride: int

@@ -1,8 +1,7 @@
-"""Batch normalisation and what follows it as one layer, which keeps and reads less memory.
+"""Batch normalisation and its activation as one layer, which stores and reads less memory.
 
-What follows is ReLU, or a clip such as ReLU6, or nothing. Beside it, `ClippedBatchNorm` has the
-choices that pretrained networks need: statistics that are kept as they are, and the variance as
-PyTorch has it.
+The activation is ReLU, another clip such as ReLU6, or none. `ClippedBatchNorm` also has the options
+that pretrained networks need: frozen statistics, and the unbiased variance of PyTorch.
 """
 
 import functools
@@ -28,19 +27,19 @@ def normalise_clip(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Returns clip(scale (x - mean) / sqrt(var + epsilon) + bias), and mean and var of the batch.
 
-  The way back keeps the images alone: the normalised ones, and where the clip lets them through,
-  follow from them in the passes that there are anyway.
+  For the backward pass only the images are kept; the normalised images and the mask of the clip are
+  recomputed from them, in passes over the images that are needed anyway.
 
   Args:
     images: [B, H, W, C], any floating dtype, sharded over devices or not.
     scale: [C] float32.
     bias: [C] float32.
     epsilon: added to the variance.
-    bounds: what the result is clipped to; at them the gradient is zero.
+    bounds: (lowest, highest) value of the result; where it reaches them the gradient is zero.
 
   Returns:
-    [B, H, W, C] in the dtype of the images, and mean and variance [C] float32, through which no
-    gradient goes back.
+    [B, H, W, C] in the dtype of the images, and mean and variance [C] float32, which have no
+    gradient.
   """
   return _forward(images, scale, bias, epsilon, bounds)[0]
 
@@ -48,7 +47,7 @@ def normalise_clip(
 def _forward(images, scale, bias, epsilon, bounds):
   wide = images.astype(jnp.float32)
   mean = wide.mean(_AXES)
-  # Two sums over the same pass; never negative but by rounding.
+  # E[x²] - E[x]² takes one pass; only rounding can make it negative.
   var = jnp.maximum(jnp.square(wide).mean(_AXES) - jnp.square(mean), 0)
   inverse = lax.rsqrt(var + epsilon)
   factor = scale * inverse
@@ -69,7 +68,7 @@ def _backward(epsilon, bounds, residuals, cotangents):
     gradient = jnp.where(normalised < bounds[1], gradient, 0)
   bias_gradient = gradient.sum(_AXES)
   scale_gradient = inverse * (gradient * (wide - mean)).sum(_AXES)
-  # factor (g - mean of g - x̂ mean of g x̂), as a polynomial of g and x.
+  # factor (g - mean of g - x̂ mean of g x̂), written as a linear function of g and x.
   count = images.size // images.shape[-1]
   slope = -factor * inverse * scale_gradient / count
   offset = -factor * bias_gradient / count - slope * mean
@@ -84,9 +83,9 @@ normalise_clip.defvjp(_forward, _backward)
 def scaled_clip(
   images: jax.Array, factor: jax.Array, offset: jax.Array, bounds: Bounds
 ) -> jax.Array:
-  """Returns clip(factor x + offset), computed in float32, in the dtype of the images."""
+  """Returns clip(factor x + offset), computed in float32 and cast to the dtype of the images."""
   out = images.astype(jnp.float32) * factor + offset
-  if bounds == RELU:  # read by convolutions alone, which have their arguments in memory
+  if bounds == RELU:  # only convolutions read it, and they write their arguments to memory anyway
     return nn.relu(out).astype(images.dtype)
   if bounds != LINEAR:
     out = jnp.clip(out, *bounds)
@@ -94,7 +93,7 @@ def scaled_clip(
 
 
 class ClippedBatchNorm(nn.Module):
-  """Batch normalisation with the variables of `flax.linen.BatchNorm`, and a clip.
+  """Batch normalisation with the variables of `flax.linen.BatchNorm`, followed by a clip.
 
   The statistics are those of the whole batch, over all devices that hold a part of it.
 
@@ -102,10 +101,10 @@ class ClippedBatchNorm(nn.Module):
     bounds: what the result is clipped to: `RELU`, `RELU6` or `LINEAR`.
     momentum: share of the old value in the running statistics.
     epsilon: added to the variance.
-    unbiased: whether the running variance takes in the batch's sum of squares over n - 1, as in
-      PyTorch, or over n, as in Keras. What is normalised with is always over n.
-    frozen: whether training normalises with the running statistics too, and leaves them as they
-      are; scale and bias are trained all the same.
+    unbiased: whether the batch's variance enters the running variance with the divisor n - 1, as in
+      PyTorch, instead of n, as in Keras. The normalisation itself always divides by n.
+    frozen: whether training too normalises with the running statistics, and leaves them unchanged;
+      scale and bias are still trained.
   """
 
   bounds: Bounds
@@ -135,6 +134,6 @@ class ClippedBatchNorm(nn.Module):
 
 
 class BatchNorm(ClippedBatchNorm):
-  """Batch normalisation and ReLU, as the networks that are trained from scratch have it."""
+  """Batch normalisation followed by ReLU."""
 
   bounds: Bounds = RELU

@@ -1,4 +1,4 @@
-"""Changes of resolution without parameters: 2×2 max pooling, its inverse, and repetition."""
+"""Changes of resolution without parameters: 2×2 max pooling, and repetition of pixels."""
 
 import jax
 import jax.numpy as jnp
@@ -22,20 +22,20 @@ def max_pool(images: jax.Array) -> jax.Array:
 
 
 def _max_pool_forward(images):
-  """Returns the maxima, and which of the four pixels each is: a byte instead of four floats."""
+  """Returns the maxima, and the index 0 to 3 of each in its window: one byte, not four floats."""
   batch, height, width, channels = images.shape
   windows = images.reshape(batch, height // 2, 2, width // 2, 2, channels)
-  maximum, place = windows[:, :, 0, :, 0], jnp.zeros((), jnp.int8)
+  maximum, best = windows[:, :, 0, :, 0], jnp.zeros((), jnp.int8)
   for index in (1, 2, 3):
     pixel = windows[:, :, index // 2, :, index % 2]
-    place = jnp.where(pixel > maximum, jnp.int8(index), place)
+    best = jnp.where(pixel > maximum, jnp.int8(index), best)
     maximum = jnp.maximum(maximum, pixel)
-  return maximum, place
+  return maximum, best
 
 
-def _max_pool_backward(place, cotangent):
-  places = jnp.arange(4, dtype=jnp.int8).reshape(2, 1, 2, 1)
-  wins = place[:, :, None, :, None, :] == places
+def _max_pool_backward(best, cotangent):
+  indices = jnp.arange(4, dtype=jnp.int8).reshape(2, 1, 2, 1)
+  wins = best[:, :, None, :, None, :] == indices
   return (materialised(_merge(jnp.where(wins, cotangent[:, :, None, :, None, :], 0))),)
 
 

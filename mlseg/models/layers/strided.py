@@ -1,4 +1,4 @@
-"""The 3×3 convolution of stride 2, as one of stride 1 over blocks of 2×2 pixels."""
+"""The 3×3 convolution of stride 2, computed as one of stride 1 over 2×2 blocks of pixels."""
 
 import flax.linen as nn
 import jax
@@ -8,12 +8,15 @@ from mlseg.models.layers.convolution import Padding, convolve
 
 
 def stride_padding(shape: tuple[int, ...], symmetric: bool) -> Padding:
-  """Returns the zeros around images for a 3×3 kernel of stride 2, so that sizes halve, rounded up.
+  """Returns the zero padding with which a 3×3 kernel of stride 2 halves sizes, rounded up.
 
   Args:
-    shape: of the images, [B, H, W, C].
-    symmetric: one row on both sides, as PyTorch; else 'SAME' as TensorFlow has it, which at even
-      sizes puts the one row that is needed at the end.
+    shape: shape of the images, [B, H, W, C].
+    symmetric: whether one row is added on both sides, as in PyTorch; if not, 'SAME' as in
+      TensorFlow, which at even sizes adds one row at the end only.
+
+  Returns:
+    ((above, below), (left, right)), numbers of rows and columns.
 
   Example:
     >>> stride_padding((1, 8, 7, 3), symmetric=False)
@@ -27,12 +30,12 @@ def convolve_stride2(images: jax.Array, kernel: jax.Array, padding: Padding) -> 
   """Returns the stride-2 cross-correlation of images with a 3×3 kernel.
 
   Equal to `lax.conv_general_dilated`, whose weight gradient is slow on the CPU. A pixel of the
-  result sees 2×2 blocks of 2×2 pixels, of which the kernel, filled up with zeros, takes 3×3.
+  result depends on 2×2 blocks of 2×2 pixels; the kernel is extended with zeros to these 4×4 pixels.
 
   Args:
     images: [B, H, W, I].
     kernel: [3, 3, I, O].
-    padding: as from `stride_padding`.
+    padding: from `stride_padding`.
 
   Returns:
     [B, ceil(H/2), ceil(W/2), O].
@@ -55,9 +58,9 @@ class StridedConv(nn.Module):
   """A 3×3 convolution of stride 2 without bias, with the parameters of `flax.linen.Conv`.
 
   Attributes:
-    features: output channels.
-    symmetric: which padding, see `stride_padding`.
-    dtype: of the computation; the parameters are float32.
+    features: number of output channels.
+    symmetric: how the images are padded, see `stride_padding`.
+    dtype: type of the computation; the parameters are float32.
   """
 
   features: int

@@ -1,6 +1,7 @@
-"""Boxes that the region proposal network starts from, the same for every image.
+"""The anchors: boxes from which the region proposal network starts, the same for every image.
 
-Sources: Ren et al., "Faster R-CNN", NeurIPS 2015; Lin et al., "Feature Pyramid Networks for Object
+References: Ren et al., "Faster R-CNN", NeurIPS 2015; Lin et al., "Feature Pyramid Networks for
+  Object
 Detection", CVPR 2017, section 4.1: one size per level, three shapes.
 """
 
@@ -12,7 +13,7 @@ import numpy as np
 def grid_anchors(
   size: tuple[int, int], strides: Sequence[int], scale: float, ratios: Sequence[float]
 ) -> np.ndarray:
-  """Returns the anchors of all levels: at the centre of each cell, boxes of several shapes.
+  """Returns the anchors of all levels: at the centre of each cell, one box for each ratio.
 
   A box of ratio r at a level of stride s has the area (scale s)² and is r times as high as wide.
 
@@ -20,10 +21,10 @@ def grid_anchors(
     size: height and width of the image in pixels, multiples of the strides.
     strides: pixels per cell of each level.
     scale: side of a square anchor, in cells.
-    ratios: height over width.
+    ratios: ratios of height to width.
 
   Returns:
-    [A, 4] float32, by level, row, column, ratio; they may stand out of the image.
+    [A, 4] float32, ordered by level, row, column and ratio; they may reach beyond the image.
 
   Example:
     >>> grid_anchors((8, 16), (8,), 2.0, (1.0,)).tolist()

@@ -1,8 +1,9 @@
-"""Boxes (top, left, bottom, right) at the edges of pixels: overlap, shifts, and the border.
+"""Operations on boxes: area, overlap, deltas, clipping, and non-maximum suppression.
 
-An edge is a line between pixels: a box of one pixel in row 3 has top 3 and bottom 4.
+A box is (top, left, bottom, right), measured at the edges of pixels: a box of one pixel in row 3
+has top 3 and bottom 4.
 
-Source: Ren et al., "Faster R-CNN", NeurIPS 2015, section 3.1.2.
+Reference: Ren et al., "Faster R-CNN", NeurIPS 2015, section 3.1.2.
 """
 
 import math
@@ -16,11 +17,11 @@ Scales = tuple[float, float, float, float]
 
 ANCHOR_SCALES: Scales = (1.0, 1.0, 1.0, 1.0)
 REGION_SCALES: Scales = (10.0, 10.0, 5.0, 5.0)
-_LARGEST_LOG = math.log(1000 / 16)  # of a change of size, so that no exponential overflows
+_LARGEST_LOG = math.log(1000 / 16)  # largest log of a change of size, so that exp cannot overflow
 
 
 def area(boxes: jax.Array) -> jax.Array:
-  """Returns the areas [...] of boxes [..., 4] in squared pixels, 0 where an edge is past its pair.
+  """Returns the areas [...] of boxes [..., 4] in squared pixels, 0 if top > bottom or left > right.
 
   Example:
     >>> area(jnp.array([[1.0, 1.0, 3.0, 5.0], [3.0, 1.0, 1.0, 5.0]])).tolist()
@@ -60,9 +61,9 @@ def decode(boxes: jax.Array, deltas: jax.Array, scales: Scales) -> jax.Array:
 
   Args:
     boxes: [..., 4].
-    deltas: [..., 4]: of the centre along rows and columns, then of the logarithms of height and
-      width.
-    scales: of the deltas, which divide them.
+    deltas: [..., 4], changes of the centre along rows and columns, then of the logarithms of height
+      and width.
+    scales: divisors of the deltas.
 
   Returns:
     [..., 4].
@@ -80,7 +81,7 @@ def decode(boxes: jax.Array, deltas: jax.Array, scales: Scales) -> jax.Array:
 
 
 def clip(boxes: jax.Array, size: tuple[int, int]) -> jax.Array:
-  """Returns the parts of the boxes [..., 4] inside an image of a height and width in pixels.
+  """Returns the parts of the boxes [..., 4] inside an image of size (height, width) in pixels.
 
   Example:
     >>> clip(jnp.array([-1.0, 2.0, 30.0, 9.0]), (16, 8)).tolist()
@@ -91,32 +92,32 @@ def clip(boxes: jax.Array, size: tuple[int, int]) -> jax.Array:
 
 
 class Kept(NamedTuple):
-  """Which boxes stay, best first; the places after the last one are not valid."""
+  """The boxes that non-maximum suppression keeps, best first; unused entries are not valid."""
 
-  places: jax.Array  # [K] int32, where they stand among the N
+  indices: jax.Array  # [K] int32, indices into the N boxes
   valid: jax.Array  # [K] bool
 
 
 def non_maximum_suppression(
   boxes: jax.Array, scores: jax.Array, count: int, threshold: float, groups: jax.Array | None = None
 ) -> Kept:
-  """Returns the boxes that remain where each in turn removes those that overlap it.
+  """Returns the boxes that greedy non-maximum suppression keeps.
 
-  The box with the best score is kept, those with a higher IoU with it than the threshold are
-  removed, and so on, `count` times: O(count N) instead of the IoU of all pairs. Of equal scores the
-  first box is kept.
+  The box with the best score is kept, and those whose IoU with it is above the threshold are
+  removed; this is repeated `count` times. It takes O(count N) instead of the IoU of all pairs. Of
+  boxes with equal scores the first is kept.
 
   Args:
     boxes: [N, 4].
-    scores: [N]; -inf: never kept.
-    count: K, at most how many stay.
-    threshold: the highest IoU that two boxes that stay may have.
-    groups: [N]; only boxes of one group remove each other. None: all are of one.
+    scores: [N]; boxes with -inf are never kept.
+    count: K, the largest number of boxes to keep.
+    threshold: the highest IoU that two kept boxes may have.
+    groups: [N]; a box removes only boxes of its group. None: all boxes are in one group.
 
   Example:
     >>> boxes = jnp.array([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 5.0], [8.0, 8.0, 9.0, 9.0]])
     >>> kept = non_maximum_suppression(boxes, jnp.array([0.5, 0.9, 0.1]), 3, 0.5)
-    >>> kept.places[kept.valid].tolist()
+    >>> kept.indices[kept.valid].tolist()
     [1, 2]
   """
 

@@ -1,7 +1,8 @@
-"""What is in an image, and what a detector says of it, in arrays whose shapes do not depend on it.
+"""The true objects of a batch and the outputs of a detector, in arrays of fixed shapes.
 
-What a detector says is all floats, since losses are differentiated with respect to all of it; what
-says where a box is has the gradient 0.
+The shapes do not depend on how many objects an image has; unused entries are marked as not valid.
+All outputs of a detector are floats, since losses are differentiated with respect to all of them;
+the gradients of boxes and of `valid` are 0.
 """
 
 from typing import NamedTuple
@@ -13,42 +14,42 @@ from mlseg.models.mask_rcnn.boxes import intersection_over_union
 
 
 class Objects(NamedTuple):
-  """The true objects of a batch in G places each, from `objects_of`."""
+  """The true objects of a batch, up to G in each image, from `objects_of`."""
 
   boxes: jax.Array  # [B, G, 4] float32 (top, left, bottom, right), bottom = last row + 1
-  classes: jax.Array  # [B, G] int32, 1 to C - 1; 0 where there is none
-  present: jax.Array  # [B, G] bool
+  classes: jax.Array  # [B, G] int32, 1 to C - 1; 0 for an unused entry
+  present: jax.Array  # [B, G] bool, whether the entry is an object
 
 
 class AnchorScores(NamedTuple):
-  """What the region proposal network says of each anchor."""
+  """The outputs of the region proposal network for each anchor."""
 
   boxes: jax.Array  # [B, A, 4], the anchors, the same for every image
-  logits: jax.Array  # [B, A], of an object being there
+  logits: jax.Array  # [B, A], of the probability that the anchor shows an object
   deltas: jax.Array  # [B, A, 4], with boxes.ANCHOR_SCALES
 
 
 class RegionScores(NamedTuple):
-  """What the box head says of each region: the proposals, in training the true boxes too."""
+  """The outputs of the box head for each region: the proposals, and in training the true boxes."""
 
   boxes: jax.Array  # [B, R, 4]
-  valid: jax.Array  # [B, R], 1, or 0 where a place holds no region
+  valid: jax.Array  # [B, R], 1, or 0 for an unused entry
   logits: jax.Array  # [B, R, C]
   deltas: jax.Array  # [B, R, C - 1, 4], with boxes.REGION_SCALES
 
 
 class MaskScores(NamedTuple):
-  """What the mask head says, in training of regions on objects, in evaluation of what was found."""
+  """The outputs of the mask head: for regions on objects in training, else for objects found."""
 
   boxes: jax.Array  # [B, K, 4]
-  valid: jax.Array  # [B, K], 1, or 0 where a place holds no box
+  valid: jax.Array  # [B, K], 1, or 0 for an unused entry
   scores: jax.Array  # [B, K], probability of the class; in training 0
   classes: jax.Array  # [B, K], 1 to C - 1 as a float; in training 0
   logits: jax.Array  # [B, K, M, M, C - 1]
 
 
 class Detections(NamedTuple):
-  """All that the five losses and the predictions are made of, float32."""
+  """The outputs of Mask R-CNN, from which the five losses and the predictions are computed."""
 
   anchors: AnchorScores
   regions: RegionScores
@@ -56,24 +57,25 @@ class Detections(NamedTuple):
 
 
 class Predictions(NamedTuple):
-  """The objects found in a batch, in D places each, best first."""
+  """The objects found in a batch, up to D in each image, best first."""
 
   boxes: jax.Array  # [B, D, 4] float32, as in Objects
-  classes: jax.Array  # [B, D] int32, 0 where there is none
-  scores: jax.Array  # [B, D] float32, 0 where there is none
-  present: jax.Array  # [B, D] bool
+  classes: jax.Array  # [B, D] int32, 0 for an unused entry
+  scores: jax.Array  # [B, D] float32, 0 for an unused entry
+  present: jax.Array  # [B, D] bool, whether the entry is an object
 
 
 def objects_of(instances: jax.Array, masks: jax.Array, max_objects: int) -> Objects:
   """Returns the box and class of every object that has a pixel.
 
-  An object that an augmentation moved out of the image is not present. An object has the largest
-  class of its pixels, which are meant to have one; with the background's it is not present.
+  An object that an augmentation moved out of the image is not present. The pixels of an object are
+  expected to have one class; if they have several, the object has the largest. An object of class
+  0, the background, is not present.
 
   Args:
-    instances: [B, H, W] integer, 1 to G at the pixels of the objects, 0 elsewhere; higher numbers
-      are no objects here.
-    masks: [B, H, W] integer, the classes of the pixels.
+    instances: [B, H, W] integers, n at the pixels of object n, from 1 to G, and 0 elsewhere;
+      numbers above G are ignored.
+    masks: [B, H, W] integers, the classes of the pixels.
     max_objects: G.
 
   Example:
@@ -93,17 +95,17 @@ def objects_of(instances: jax.Array, masks: jax.Array, max_objects: int) -> Obje
 
 
 def _ends(line: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Returns the first true place of [..., N] and the one after the last."""
+  """Returns the index of the first true entry of [..., N], and that of the last plus 1."""
   return line.argmax(axis=-1), line.shape[-1] - line[..., ::-1].argmax(axis=-1)
 
 
 def best_overlaps(boxes: jax.Array, valid: jax.Array, objects: Objects) -> jax.Array:
-  """Returns each box's highest IoU with an object, -1 where the box is not valid.
+  """Returns each box's highest IoU with an object, or -1 for a box that is not valid.
 
   Args:
     boxes: [B, R, 4].
     valid: [B, R].
-    objects: of the same images.
+    objects: the true objects of the same images.
 
   Returns:
     [B, R].
@@ -114,7 +116,7 @@ def best_overlaps(boxes: jax.Array, valid: jax.Array, objects: Objects) -> jax.A
 
 
 def predictions_of(detections: Detections) -> Predictions:
-  """Returns the objects found, from what a network gives in evaluation."""
+  """Returns the objects found, from the outputs of the network in evaluation."""
   masks = detections.masks
   classes = jnp.round(masks.classes).astype(jnp.int32)
   return Predictions(masks.boxes, classes, masks.scores, masks.valid > 0)

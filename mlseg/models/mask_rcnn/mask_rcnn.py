@@ -1,8 +1,8 @@
-"""Mask R-CNN with fixed numbers of boxes everywhere, so that it compiles once and maps over models.
+"""Mask R-CNN with fixed numbers of boxes, so that it compiles once and can be mapped over models.
 
 References: He et al., "Mask R-CNN", ICCV 2017; Ren et al., "Faster R-CNN", NeurIPS 2015; Lin et
-al., "Feature Pyramid Networks for Object Detection", CVPR 2017. Where they leave a choice it is
-torchvision's, with sizes for images of 128 to 256 pixels. The five losses are in
+al., "Feature Pyramid Networks for Object Detection", CVPR 2017. Choices that the papers leave open
+are those of torchvision, with sizes for images of 128 to 256 pixels. The five losses are in
 `mlseg.losses.detection`.
 """
 
@@ -22,11 +22,8 @@ from mlseg.models.mask_rcnn.detections import (
   Detections,
   MaskScores,
   Objects,
-  Predictions,
   RegionScores,
   best_overlaps,
-  objects_of,
-  predictions_of,
 )
 from mlseg.models.mask_rcnn.pasting import semantic_logits
 from mlseg.models.mask_rcnn.pyramid import FeaturePyramid
@@ -34,47 +31,48 @@ from mlseg.models.mask_rcnn.region_choice import found, proposals
 from mlseg.models.mask_rcnn.region_heads import BoxHead, MaskHead, ProposalHead
 from mlseg.models.mask_rcnn.roi_align import pyramid_align
 
-__all__ = ["Detections", "MaskRCNN", "Objects", "Predictions", "objects_of", "predictions_of"]
-
-_BOX_SIZE, _MASK_SIZE = 7, 14  # of what the heads see of a region; a mask has twice the second
+# Sides of the features that the box head and the mask head read of a region; a mask is twice as
+# large as the second.
+_BOX_SIZE, _MASK_SIZE = 7, 14
 
 
 class MaskRCNN(nn.Module):
   """Maps images [B, H, W, 1 or 3] in [0, 1] to the objects in them and their masks.
 
-  H and W must be multiples of the coarsest stride. An encoder's features become a pyramid; the
-  proposal network goes over all its levels; the best proposals, by their size, see one level each
-  through ROIAlign, and the box head names and moves them. In evaluation the mask head sees the
-  boxes that come of it, and `Outputs.logits` holds their masks pasted to one map (see
-  `semantic_logits`). In training the true boxes join the proposals, and the mask head sees the
-  `num_masks` regions that overlap an object most: the loss is of positive regions alone, which the
-  papers draw at random, and all the others would cost most of the time of a step.
+  H and W must be multiples of the coarsest stride. The encoder's features become a feature pyramid,
+  and the proposal network scores the anchors of all its levels. For each of the best proposals,
+  ROIAlign reads the level that suits its size, and the box head classifies and moves it. In
+  evaluation the mask head reads the resulting boxes, and `Outputs.logits` holds their masks, pasted
+  into one map (see `semantic_logits`). In training the true boxes join the proposals, and the mask
+  head reads only the `num_masks` regions that overlap an object most. The mask loss needs positive
+  regions alone, which the papers draw at random; reading all regions would take most of the time of
+  a step.
 
-  Levels are four, of strides 4 to 32, without torchvision's fifth: at 256 pixels its cells would be
-  a quarter of the image. Since a region is read on the level where it has 14 cells or more, those
-  up to 112 pixels are read at stride 4.
+  There are four levels, of strides 4 to 32. Torchvision has a fifth, whose cells would be a quarter
+  of an image of 256 pixels. A region is read on the coarsest level on which it has at least 14
+  cells, so regions up to 112 pixels are read at stride 4.
 
   Attributes:
-    encoder: from `make_encoder`.
+    encoder: the encoder, from `make_encoder`.
     num_classes: C, background included.
-    strides: of the levels, each twice the one before; the encoder must have them.
+    strides: strides of the levels, each twice the one before; the encoder must have them.
     filters: channels of each level.
-    anchor_scale: side of the square anchor of a level, in its cells (8 in the paper, whose images
-      are of 800 pixels): sides of 16 to 128 pixels.
-    anchor_ratios: height over width of the anchors of a cell.
-    num_candidates: anchors that may become proposals.
-    num_proposals: P.
-    num_detections: D, at most so many objects are found.
-    num_masks: regions of which the mask head is trained.
-    units: of the two hidden layers of the box head.
-    mask_convs: 3×3 convolutions of the mask head.
+    anchor_scale: side of the square anchor of a level, in its cells. The default gives sides of 16
+      to 128 pixels; the paper has 8, for images of 800 pixels.
+    anchor_ratios: ratios of height to width of the anchors of a cell.
+    num_candidates: how many of the best anchors are considered for proposals.
+    num_proposals: P, the largest number of proposals.
+    num_detections: D, the largest number of objects found in an image.
+    num_masks: number of regions that the mask head is trained on.
+    units: size of each of the two hidden layers of the box head.
+    mask_convs: number of 3×3 convolutions in the mask head.
     proposal_overlap: highest IoU of two proposals.
-    detection_overlap: highest IoU of two objects found of one class.
-    min_score: probability below which no object is found.
+    detection_overlap: highest IoU of two objects found of the same class.
+    min_score: lowest probability of an object that is found.
     score_power: how much an object's probability counts in the map; see `semantic_logits`.
 
   Example:
-    >>> from mlseg.models.encoder import make_encoder
+    >>> from mlseg.models import make_encoder
     >>> net = MaskRCNN(make_encoder("mobilenet_v2", "torchvision", 0.35), num_classes=3)
     >>> images = jax.ShapeDtypeStruct((2, 64, 96, 1), jnp.float32)
     >>> outputs, _ = jax.eval_shape(
@@ -103,12 +101,12 @@ class MaskRCNN(nn.Module):
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool, objects: Objects | None = None) -> Outputs:
-    """Returns logits [B, H, W, C] in evaluation, detections, and the last features.
+    """Returns the detections, the encoder's last features and, in evaluation, logits [B, H, W, C].
 
     Args:
-      images: the batch.
-      train: whether the encoder's normalisation takes the statistics of the batch.
-      objects: the true ones, read in training alone.
+      images: [B, H, W, 1 or 3].
+      train: whether the network is trained, with batch statistics in the encoder's normalisation.
+      objects: the true objects, which are read in training only.
 
     Raises:
       UserError: the size of the images is not a multiple of the coarsest stride.
@@ -118,8 +116,8 @@ class MaskRCNN(nn.Module):
     require(not any(side % self.strides[-1] for side in size), rule, size)
     objects = objects if train else None
     features = [f.astype(jnp.float32) for f in self.encoder(images, train)]
-    own = [features[self.encoder.strides.index(stride)] for stride in self.strides]
-    levels = FeaturePyramid(self.filters, name="pyramid")(own)
+    chosen = [features[self.encoder.strides.index(stride)] for stride in self.strides]
+    levels = FeaturePyramid(self.filters, name="pyramid")(chosen)
     anchors = self._anchors(levels, size)
     regions = self._regions(levels, anchors, size, objects)
     masks = self._masks(levels, regions, size, objects)
@@ -146,8 +144,8 @@ class MaskRCNN(nn.Module):
     if objects is not None:
       boxes = jnp.concatenate([boxes, objects.boxes], axis=1)
       valid = jnp.concatenate([valid, objects.present.astype(valid.dtype)], axis=1)
-    seen = pyramid_align(levels, boxes, self.strides, _BOX_SIZE)
-    logits, deltas = BoxHead(self.num_classes, self.units, name="box_head")(seen)
+    aligned = pyramid_align(levels, boxes, self.strides, _BOX_SIZE)
+    logits, deltas = BoxHead(self.num_classes, self.units, name="box_head")(aligned)
     return RegionScores(boxes, valid, logits, deltas)
 
   def _masks(
@@ -167,6 +165,6 @@ class MaskRCNN(nn.Module):
       boxes = jnp.take_along_axis(regions.boxes, index[..., None], axis=1)
       valid = (overlaps >= 0).astype(boxes.dtype)
       scores = classes = jnp.zeros_like(valid)
-    seen = pyramid_align(levels, boxes, self.strides, _MASK_SIZE)
-    logits = MaskHead(self.num_classes, self.mask_convs, name="mask_head")(seen)
+    aligned = pyramid_align(levels, boxes, self.strides, _MASK_SIZE)
+    logits = MaskHead(self.num_classes, self.mask_convs, name="mask_head")(aligned)
     return MaskScores(boxes, valid, scores, classes, logits)

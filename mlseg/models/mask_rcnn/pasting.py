@@ -1,11 +1,11 @@
-"""From the masks of single objects to one map of the image."""
+"""Pastes the masks of single objects into one map of the image."""
 
 import jax
 import jax.numpy as jnp
 
 from mlseg.models.mask_rcnn.detections import MaskScores
 
-_LEAST = 1e-6  # a probability, before its logarithm
+_LEAST = 1e-6  # smallest probability whose logarithm is taken
 
 
 def semantic_logits(
@@ -19,25 +19,25 @@ def semantic_logits(
   with two classes the softmax of the logits is p itself.
 
   Args:
-    masks: from a network in evaluation.
+    masks: the outputs of the mask head in evaluation.
     image_size: H and W.
-    score_power: a. With 1 an object of a low score is background; with 0 every object found counts,
-      as where masks are cut at one half by themselves.
+    score_power: a. With a = 1, an object with a low score stays background. With a = 0 every object
+      that was found counts fully, as if its mask were thresholded at one half.
   """
   num_others = masks.logits.shape[-1]
   classes = jnp.arange(1, num_others + 1, dtype=masks.classes.dtype)
-  own = (masks.classes[..., None] == classes).astype(masks.logits.dtype)  # [B, K, C - 1]
-  probabilities = jax.nn.sigmoid(jnp.einsum("bkmnc,bkc->bkmn", masks.logits, own))
+  one_hot = (masks.classes[..., None] == classes).astype(masks.logits.dtype)  # [B, K, C - 1]
+  probabilities = jax.nn.sigmoid(jnp.einsum("bkmnc,bkc->bkmn", masks.logits, one_hot))
   weights = masks.valid * masks.scores**score_power
   images = paste(probabilities, masks.boxes, image_size) * weights[..., None, None]
-  per_class = [(images * own[..., c, None, None]).max(axis=1) for c in range(num_others)]
+  per_class = [(images * one_hot[..., c, None, None]).max(axis=1) for c in range(num_others)]
   objects = jnp.stack(per_class, axis=-1)
   background = 1 - objects.max(axis=-1, keepdims=True)
   return jnp.log(jnp.maximum(jnp.concatenate([background, objects], axis=-1), _LEAST))
 
 
 def paste(masks: jax.Array, boxes: jax.Array, image_size: tuple[int, int]) -> jax.Array:
-  """Returns each mask stretched to its box by bilinear interpolation, 0 out of it.
+  """Returns each mask stretched to its box by bilinear interpolation, and 0 outside the box.
 
   Args:
     masks: [B, K, M, M].
@@ -45,7 +45,7 @@ def paste(masks: jax.Array, boxes: jax.Array, image_size: tuple[int, int]) -> ja
     image_size: H and W.
 
   Returns:
-    [B, K, H, W]; a pixel is in the box where its centre is.
+    [B, K, H, W]; a pixel is inside the box if its centre is.
 
   Example:
     >>> mask = jnp.array([[0.0, 1.0], [0.0, 1.0]])[None, None]
@@ -59,11 +59,11 @@ def paste(masks: jax.Array, boxes: jax.Array, image_size: tuple[int, int]) -> ja
 
 
 def _weights(start: jax.Array, end: jax.Array, length: int, size: int) -> jax.Array:
-  """Returns how much each cell of a mask counts at each pixel of an axis, [B, K, length, size]."""
+  """Returns the weight of each cell of a mask at each pixel of an axis, [B, K, length, size]."""
   centres = jnp.arange(length) + 0.5
   extent = jnp.maximum(end - start, jnp.finfo(end.dtype).tiny)[..., None]
   inside = (centres > start[..., None]) & (centres < end[..., None])
-  places = jnp.where(inside, (centres - start[..., None]) / extent, 0) * size - 0.5
-  places = jnp.clip(places, 0, size - 1)
-  weights = jnp.maximum(1 - jnp.abs(places[..., None] - jnp.arange(size)), 0)
+  points = jnp.where(inside, (centres - start[..., None]) / extent, 0) * size - 0.5
+  points = jnp.clip(points, 0, size - 1)
+  weights = jnp.maximum(1 - jnp.abs(points[..., None] - jnp.arange(size)), 0)
   return jnp.where(inside[..., None], weights, 0)

@@ -1,4 +1,4 @@
-"""A feature pyramid: all scales of an encoder, with what the coarser ones know.
+"""The feature pyramid: an encoder's features at all scales, each merged with the coarser ones.
 
 Reference: Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017, section 3.
 """
@@ -12,11 +12,11 @@ from mlseg.models.layers import blocks, pooling
 
 
 class FeaturePyramid(nn.Module):
-  """Maps features of several scales, finest first, to as many with the same channels.
+  """Maps features C_i at several scales, finest first, to levels P_i with the same channels.
 
     P_i = conv3x3(T_i),  T_i = conv1x1(C_i) + upsample(T_{i+1})
 
-  with up-sampling by repeating, no normalisation and no activation, as in torchvision.
+  Pixels are repeated to up-sample, and there is no normalisation or activation, as in torchvision.
 
   Attributes:
     filters: channels of each level.

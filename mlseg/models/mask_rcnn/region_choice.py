@@ -1,6 +1,6 @@
-"""Which boxes go on: from anchors to proposals, from regions to what is found; fixed numbers.
+"""Chooses the proposals among the anchors, and the objects found among the regions.
 
-No gradient goes through the choice, nor through the boxes chosen.
+The numbers of both are fixed. No gradient goes through the choice or through the chosen boxes.
 """
 
 import jax
@@ -16,26 +16,26 @@ from mlseg.models.mask_rcnn.boxes import (
 )
 from mlseg.models.mask_rcnn.detections import AnchorScores, RegionScores
 
-_SMALLEST = 1e-3  # pixels along a side; what is smaller was clipped away, or shrank to nothing
+_SMALLEST = 1e-3  # smallest side of a box, pixels: smaller ones were clipped away, or vanished
 
 
 def proposals(
   anchors: AnchorScores, image_size: tuple[int, int], candidates: int, count: int, threshold: float
 ) -> tuple[jax.Array, jax.Array]:
-  """Returns the regions that are to be looked at.
+  """Returns the proposals: the regions that the box head reads.
 
-  One suppression for all levels: one for each, as in torchvision, would give one object several of
-  the few places.
+  Non-maximum suppression runs once over all levels. Torchvision runs it for each level; with as few
+  proposals as here, one object would then take several of them.
 
   Args:
-    anchors: what the network says of each.
+    anchors: the outputs of the region proposal network.
     image_size: height and width in pixels, to which boxes are clipped.
-    candidates: anchors with the best logits that take part.
+    candidates: how many anchors, those with the best logits, are considered.
     count: P.
     threshold: highest IoU of two proposals.
 
   Returns:
-    Boxes [B, P, 4], and valid [B, P] float, 0 where fewer remained.
+    Boxes [B, P, 4], and valid [B, P] float, 0 for the entries beyond the last proposal.
   """
   boxes, logits, deltas = lax.stop_gradient(anchors)
   logits, index = lax.top_k(logits, min(candidates, logits.shape[1]))
@@ -43,7 +43,8 @@ def proposals(
   boxes = clip(decode(boxes, deltas, ANCHOR_SCALES), image_size)
   scores = jnp.where(_has_size(boxes), logits, -jnp.inf)
   kept = jax.vmap(lambda b, s: non_maximum_suppression(b, s, count, threshold))(boxes, scores)
-  return jnp.take_along_axis(boxes, kept.places[..., None], axis=1), kept.valid.astype(boxes.dtype)
+  best = jnp.take_along_axis(boxes, kept.indices[..., None], axis=1)
+  return best, kept.valid.astype(boxes.dtype)
 
 
 def found(
@@ -53,17 +54,18 @@ def found(
   threshold: float,
   min_score: float,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-  """Returns the objects found: the best pairs of a region and a class, each class by itself.
+  """Returns the objects found: the best pairs of a region and a class, suppressed per class.
 
   Args:
-    regions: what the network says of each.
+    regions: the outputs of the box head.
     image_size: height and width in pixels, to which boxes are clipped.
     count: D.
     threshold: highest IoU of two objects of one class.
-    min_score: probability of the class below which nothing is found.
+    min_score: lowest probability of the class of an object.
 
   Returns:
-    Boxes [B, D, 4]; valid, scores and classes [B, D] float, 0 where fewer remained.
+    Boxes [B, D, 4]; valid, scores and classes [B, D] float, 0 for the entries beyond the last
+    object.
   """
   boxes, valid, logits, deltas = lax.stop_gradient(regions)
   batch, num_regions, num_classes = logits.shape
@@ -76,12 +78,12 @@ def found(
   kept = jax.vmap(lambda b, s: non_maximum_suppression(b, s, count, threshold, classes))(
     boxes, ranking
   )
-  best = jnp.take_along_axis(boxes, kept.places[..., None], axis=1)
-  best_scores = jnp.take_along_axis(scores.reshape(batch, -1), kept.places, axis=1)
+  best = jnp.take_along_axis(boxes, kept.indices[..., None], axis=1)
+  best_scores = jnp.take_along_axis(scores.reshape(batch, -1), kept.indices, axis=1)
   present = kept.valid.astype(boxes.dtype)
-  return best * present[..., None], present, best_scores * present, classes[kept.places] * present
+  return best * present[..., None], present, best_scores * present, classes[kept.indices] * present
 
 
 def _has_size(boxes: jax.Array) -> jax.Array:
-  """Returns which boxes [..., 4] are neither flat nor thin."""
+  """Returns which boxes [..., 4] have a height and a width of at least `_SMALLEST`."""
   return (boxes[..., 2:] - boxes[..., :2] >= _SMALLEST).all(axis=-1)

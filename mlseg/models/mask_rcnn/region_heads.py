@@ -1,8 +1,10 @@
-"""The three heads of Mask R-CNN: what an anchor, a region, and a region's pixels are.
+"""The three heads of Mask R-CNN: for anchors, for regions, and for the masks of regions.
+
+No head has a normalisation. The last layers start near zero, so that at first boxes do not move and
+no class is preferred.
 
 References: Ren et al., "Faster R-CNN", NeurIPS 2015; He et al., "Mask R-CNN", ICCV 2017, figure 4,
-right. None has a normalisation. Last layers start near zero, so that boxes first stay where they
-are and no class is preferred.
+right.
 """
 
 from collections.abc import Sequence
@@ -15,17 +17,17 @@ from mlseg.models.layers import blocks
 
 
 class ProposalHead(nn.Module):
-  """Says of every anchor whether an object is there, and how the anchor is to move.
+  """Predicts for every anchor whether it shows an object, and how to move it to the object.
 
   Attributes:
-    num_shapes: anchors per cell.
+    num_shapes: number of anchors per cell.
   """
 
   num_shapes: int
 
   @nn.compact
   def __call__(self, levels: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """Returns logits [B, A] and deltas [B, A, 4], by level, row, column and shape."""
+    """Returns logits [B, A] and deltas [B, A, 4], ordered by level, row, column and shape."""
     filters = levels[0].shape[-1]
     conv = blocks.Conv(filters, use_bias=True, name="conv")  # one set of weights for all levels
     score, move = _last(self.num_shapes, "score"), _last(4 * self.num_shapes, "move")
@@ -38,11 +40,11 @@ class ProposalHead(nn.Module):
 
 
 class BoxHead(nn.Module):
-  """Says what a region shows, and for each class how the region is to move.
+  """Predicts the class of a region, and for each class how to move the region to the object.
 
   Attributes:
     num_classes: C, background included.
-    units: of the two hidden layers.
+    units: size of each of the two hidden layers.
   """
 
   num_classes: int
@@ -60,11 +62,11 @@ class BoxHead(nn.Module):
 
 
 class MaskHead(nn.Module):
-  """Says of the pixels of a region which belong to its object, for each class by itself.
+  """Predicts which pixels of a region belong to its object, separately for each class.
 
   Attributes:
     num_classes: C, background included.
-    num_convs: 3×3 convolutions before the one that doubles the size.
+    num_convs: number of 3×3 convolutions before the one that doubles the size.
   """
 
   num_classes: int
@@ -83,5 +85,5 @@ class MaskHead(nn.Module):
 
 
 def _last(features: int, name: str, deviation: float = 0.01) -> nn.Dense:
-  """Returns a layer on each cell whose results start near zero."""
+  """Returns a dense layer whose results start near zero."""
   return nn.Dense(features, kernel_init=nn.initializers.normal(deviation), name=name)

@@ -1,6 +1,6 @@
-"""ROIAlign as two matrix products per region, and the choice of a level of a pyramid.
+"""ROIAlign as two matrix products per region, and the choice of the pyramid level for a region.
 
-Sources: He et al., "Mask R-CNN", ICCV 2017, section 3; Lin et al., "Feature Pyramid Networks for
+References: He et al., "Mask R-CNN", ICCV 2017, section 3; Lin et al., "Feature Pyramid Networks for
 Object Detection", CVPR 2017, eq. 1.
 """
 
@@ -12,8 +12,8 @@ from jax import lax
 
 from mlseg.models.mask_rcnn.boxes import area
 
-_CELLS = 14  # the side of the smallest region of a level, in its cells: 224 pixels at stride 16
-_SLACK = 1e-6  # a region of just that side belongs to the level, as in torchvision
+_CELLS = 14  # side of the smallest region that a level is read for, in cells: 224 px at stride 16
+_SLACK = 1e-6  # so that a region of exactly this side is read on the level, as in torchvision
 
 
 def roi_align(
@@ -24,12 +24,12 @@ def roi_align(
   samples: int = 2,
   aligned: bool = True,
 ) -> jax.Array:
-  """Returns what each box sees of the features, on a grid of fixed size.
+  """Returns the features inside each box, resampled to a grid of fixed size.
 
-  A box is divided into size × size bins; a bin's value is the mean of samples × samples points in
-  it, regularly spaced, each interpolated bilinearly from four cells. The interpolation, and what
-  happens at the border, factor into rows and columns, so that the value is R X Cᵀ: matrix products,
-  whose gradient scatters nothing.
+  A box is divided into size × size bins. The value of a bin is the mean of samples × samples
+  regularly spaced points in it, each interpolated bilinearly from four cells. The interpolation and
+  the treatment of the border factor into rows and columns, so the result is R X Cᵀ: two matrix
+  products, whose gradient needs no scatter.
 
   Args:
     features: [B, h, w, F].
@@ -37,9 +37,9 @@ def roi_align(
     stride: pixels per cell.
     size: S, bins along each side.
     samples: points per bin along each side; torchvision's `sampling_ratio`.
-    aligned: whether the value of a cell stands at its centre, half a cell from its edge. Without,
-      as in the paper's first program, everything shifts by half a cell, and boxes count as one cell
-      where they are smaller.
+    aligned: whether the value of a cell is at its centre, half a cell from its edge. If not, as in
+      the paper's first program, everything shifts by half a cell, and boxes smaller than one cell
+      are treated as one cell.
 
   Returns:
     [B, R, S, S, F].
@@ -61,9 +61,10 @@ def pyramid_align(
   samples: int = 2,
   aligned: bool = True,
 ) -> jax.Array:
-  """Returns `roi_align` of each box on the level that suits its size, as `level_of` says.
+  """Returns `roi_align` of each box on the level that `level_of` chooses by the box's size.
 
-  All levels are read, with weights 0 but at one: shapes do not depend on the boxes.
+  All levels are read, with weights of 0 at all but the chosen one, so that shapes do not depend on
+  the boxes.
 
   Args:
     levels: per level [B, h, w, F], finest first.
@@ -76,14 +77,14 @@ def pyramid_align(
   Returns:
     [B, R, S, S, F].
   """
-  own = level_of(boxes, strides[0], len(strides))
+  chosen = level_of(boxes, strides[0], len(strides))
   factors = []
   for level, (features, stride) in enumerate(zip(levels, strides, strict=True)):
     start, end = jnp.split(boxes / stride, 2, axis=-1)
     height, width = features.shape[1:3]
     rows = _weights(start[..., 0], end[..., 0], height, size, samples, aligned)
     columns = _weights(start[..., 1], end[..., 1], width, size, samples, aligned)
-    factors.append((rows * (own == level)[..., None, None], features, columns))
+    factors.append((rows * (chosen == level)[..., None, None], features, columns))
 
   def of_image(factors: list[tuple[jax.Array, jax.Array, jax.Array]]) -> jax.Array:
     return sum((_product(*level) for level in factors), start=jnp.zeros(()))
@@ -92,9 +93,10 @@ def pyramid_align(
 
 
 def images_at_once() -> bool:
-  """Returns whether the regions of all images are read together: not on a CPU.
+  """Returns whether the regions of all images are read together, as on every platform but the CPU.
 
-  There the bands of one image stay in the cache, and it takes a fifth of the time.
+  On a CPU the intermediate products of a single image stay in the cache, so reading one image after
+  the other takes a fifth of the time.
   """
   return jax.default_backend() != "cpu"
 
@@ -102,20 +104,20 @@ def images_at_once() -> bool:
 def _product(rows: jax.Array, features: jax.Array, columns: jax.Array) -> jax.Array:
   """Returns R X Cᵀ for rows [R, S, h], features [h, w, F] and columns [R, S, w]: [R, S, S, F]."""
   bands = jnp.einsum("rph,hwf->rpwf", rows, features)
-  # Written out, or the product is one over regions with a transposition of the bands before it.
+  # The broadcast keeps XLA from transposing the bands to make one product over all regions.
   each = jnp.broadcast_to(columns[:, None], (*bands.shape[:2], *columns.shape[1:]))
   return jnp.matmul(each, bands)
 
 
 def level_of(boxes: jax.Array, finest_stride: int, num_levels: int) -> jax.Array:
-  """Returns the level whose cells divide a box's side into 14 to 28, or the nearest there is.
+  """Returns the level on which a box's side has 14 to 28 cells, or the nearest level there is.
 
     level = floor(log2(sqrt(area) / (14 finest_stride)))
 
   Args:
     boxes: [..., 4] in pixels.
-    finest_stride: of level 0.
-    num_levels: the stride doubles from one to the next.
+    finest_stride: stride of level 0, pixels; it doubles from each level to the next.
+    num_levels: number of levels.
 
   Returns:
     [...] int32, 0 to num_levels - 1.
@@ -133,9 +135,9 @@ def level_of(boxes: jax.Array, finest_stride: int, num_levels: int) -> jax.Array
 def _weights(
   start: jax.Array, end: jax.Array, length: int, size: int, samples: int, aligned: bool
 ) -> jax.Array:
-  """Returns how much each of `length` cells along an axis counts in each bin, [..., size, length].
+  """Returns the weight of each of `length` cells along an axis in each bin, [..., size, length].
 
-  A point up to one cell out of the features takes the nearest cell; one further out counts as 0.
+  A point up to one cell outside the features takes the nearest cell; a point further out gives 0.
   """
   if aligned:
     start, end = start - 0.5, end - 0.5

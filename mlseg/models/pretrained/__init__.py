@@ -1,4 +1,4 @@
-"""Weights of pretrained encoders: read from files of any origin, checked, never executed."""
+"""Loads pretrained weights of encoders from files, which are checked and never executed."""
 
 from mlseg.models.pretrained.load import insert, load
 from mlseg.models.pretrained.official import imagenet

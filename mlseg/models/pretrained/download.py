@@ -1,4 +1,4 @@
-"""A file from the network, once, whole and the right one, or a line that says where to put it."""
+"""Downloads a file once, complete and with the right checksum, or tells where to put it by hand."""
 
 import hashlib
 import http.client
@@ -16,27 +16,28 @@ _TIMEOUT = 30.0  # seconds without an answer
 
 
 class Checksum(NamedTuple):
-  """What a file's content is told by."""
+  """The checksum of a file's content."""
 
   algorithm: str  # 'sha256' or 'md5'
   digest: str  # hexadecimal digits
 
 
 def fetch(
-  url: str, checksum: Checksum | None, folder: pathlib.Path, say: Callable[[str], None]
+  url: str, checksum: Checksum | None, folder: pathlib.Path, report: Callable[[str], None]
 ) -> pathlib.Path:
-  """Returns the file of an address in a folder, downloaded where it is not there yet.
+  """Returns the path of a URL's file in a folder, and downloads the file if it is not there yet.
 
-  A file that is there is checked as one that comes. It has its name only once it is whole.
+  A file that is already there is checked like a downloaded one. A download gets its name only once
+  it is complete and checked.
 
   Args:
     url: the address; its last part is the file's name.
-    checksum: that the content must have; None: the owner gives none.
-    folder: where the file is, or is put.
-    say: is given a line before and after.
+    checksum: the checksum that the content must have; None if its owner publishes none.
+    folder: the folder that holds the file.
+    report: called with a line of text before a download and after the check.
 
   Raises:
-    UserError: the file cannot be had, or is not the right one.
+    UserError: the file cannot be downloaded, or its checksum is wrong.
   """
   path = folder / url.rsplit("/", 1)[-1]
   if path.exists():
@@ -46,9 +47,9 @@ def fetch(
         f"{path} has the {checksum.algorithm} {found}, not {checksum.digest}: not the file of"
         f" {url}, or damaged; delete it, and it is downloaded anew"
       )
-    say(f"pretrained weights: {path}{_proof(checksum, found)}")
+    report(f"pretrained weights: {path}{_proof(checksum, found)}")
     return path
-  say(f"pretrained weights: downloading {url}")
+  report(f"pretrained weights: downloading {url}")
   temporary = folder / f".{path.name}.{os.getpid()}"
   by_hand = f"to go on without network, put the file of {url} there: {path}"
   try:
@@ -69,15 +70,15 @@ def fetch(
     if isinstance(error, urllib.error.HTTPError):  # holds the connection
       error.close()
     raise UserError(f"{url} cannot be downloaded to {folder} ({reason}); {by_hand}") from error
-  say(f"pretrained weights: kept as {path}{_proof(checksum, found)}")
+  report(f"pretrained weights: kept as {path}{_proof(checksum, found)}")
   return path
 
 
 def _download(url: str, path: pathlib.Path) -> None:
-  """Writes the content of an address to a file.
+  """Writes the content of a URL to a file.
 
   Raises:
-    OSError: it cannot be had, or ended early.
+    OSError: the download failed, or ended early.
   """
   with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer, path.open("wb") as file:
     expected = answer.headers.get("Content-Length")
@@ -93,7 +94,7 @@ def _digest(path: pathlib.Path, checksum: Checksum | None) -> str:
 
 
 def _proof(checksum: Checksum | None, found: str) -> str:
-  """Returns what is known about a file's content, for the end of a line."""
+  """Returns how a file's content was checked, for the end of a message."""
   if checksum:
     return f" ({checksum.algorithm} as released)"
   return f" (its owner gives no checksum; sha256 {found})"

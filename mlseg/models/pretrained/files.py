@@ -1,4 +1,4 @@
-"""Named arrays from a file of weights, by its extension; nothing in a file is executed."""
+"""Reads the named arrays of a weights file by its extension; nothing in a file is executed."""
 
 import io
 import pathlib
@@ -27,14 +27,14 @@ _SAFETENSORS_DTYPES = {
 
 
 def read(path: pathlib.Path) -> Arrays:
-  """Returns the arrays of a file by the names that they have there.
+  """Returns the arrays of a file, by their names in the file.
 
   Args:
     path: '.safetensors', '.npz', Keras's '.h5', '.weights.h5' or '.keras', or PyTorch's '.pth' or
       '.pt'.
 
   Raises:
-    UserError: the file cannot be read, is damaged, of an unknown kind, or would execute code.
+    UserError: the file cannot be read, is damaged, has an unknown extension, or would execute code.
   """
   readers: dict[str, Callable[[bytes], Arrays]] = {
     ".safetensors": _read_safetensors,
@@ -56,7 +56,7 @@ def read(path: pathlib.Path) -> Arrays:
     return readers[path.suffix](content)
   except UserError as error:
     raise UserError(f"weights {path}: {error}") from error
-  except Exception as error:  # each library has errors of its own for what is cut short or altered
+  except Exception as error:  # each library raises other errors for truncated or altered files
     line = " ".join(str(error).split())[:200]
     raise UserError(
       f"weights {path}: damaged, or no {path.suffix} file ({type(error).__name__}: {line})"

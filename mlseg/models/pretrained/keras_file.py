@@ -1,4 +1,4 @@
-"""Named arrays from Keras's files: HDF5 of Keras 1 to 3, and the archive of Keras 3."""
+"""Reads the named arrays of Keras's files: the HDF5 of Keras 1 to 3, and the archive of Keras 3."""
 
 import io
 import zipfile
@@ -10,17 +10,17 @@ import numpy as np
 from mlseg.errors import UserError
 
 _WEIGHTS = "model.weights.h5"
-_LARGEST = 2**31  # bytes of one array or one member: VGG16's largest has 411 MB
+_LARGEST = 2**31  # most bytes of one array or archive entry: VGG16's largest array has 411 MB
 
 
 def read_hdf5(content: bytes) -> dict[str, np.ndarray]:
-  """Returns the arrays of an HDF5 file by their paths; a model's optimiser is left out.
+  """Returns the arrays of an HDF5 file by their paths, without the state of an optimiser.
 
-  Where Keras 3 stores a layer by class and order, such as 'layers/conv2d_1/vars/0', and notes its
-  name beside it, the path has that name: 'layers/Conv1/vars/0'.
+  Keras 3 stores a layer under its class and order, such as 'layers/conv2d_1/vars/0', and its name
+  in an attribute. If there is a name, the path has it instead: 'layers/Conv1/vars/0'.
 
   Raises:
-    UserError: an array is larger than any network's, or lies in another file.
+    UserError: an array is larger than any network's, or is stored in another file.
   """
   arrays = {}
 
@@ -28,19 +28,19 @@ def read_hdf5(content: bytes) -> dict[str, np.ndarray]:
     if not isinstance(item, h5py.Dataset) or path.startswith(("optimizer", "_optimizer")):
       return
     if item.external or item.is_virtual:
-      raise UserError(f"{path} is taken from another file, which is refused")
+      raise UserError(f"{path} is stored in another file, which is not read")
     if item.nbytes > _LARGEST:
       raise UserError(f"{path} claims {item.nbytes:,} bytes, more than any layer has")
     if item.dtype.kind in "fiub":
       arrays[_named(path, item.parent)] = np.asarray(item[()])
 
   with h5py.File(io.BytesIO(content), "r") as file:
-    file.visititems(visit)  # follows no links
+    file.visititems(visit)  # does not follow links
   return arrays
 
 
 def _named(path: str, parent: h5py.Group) -> str:
-  """Returns the path with the layer's own name, where the file has it."""
+  """Returns the path with the layer's name, if the file has one."""
   name = parent.attrs.get("name")
   parts = path.split("/")
   if len(parts) < 3 or parts[-2] != "vars" or not isinstance(name, str):
@@ -49,7 +49,7 @@ def _named(path: str, parent: h5py.Group) -> str:
 
 
 def read_archive(content: bytes) -> dict[str, np.ndarray]:
-  """Returns the arrays of a '.keras' file; its description of the model is not looked at.
+  """Returns the arrays of a '.keras' file; the description of the model in it is not read.
 
   Raises:
     UserError: the archive has no weights.

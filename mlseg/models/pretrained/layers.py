@@ -1,4 +1,4 @@
-"""The layers of each encoder, and what Keras and torchvision call them."""
+"""The layers of each encoder, and their names in Keras and torchvision."""
 
 import collections
 from typing import NamedTuple
@@ -13,26 +13,26 @@ CONV, DEPTHWISE, NORM = "conv2d", "depthwise_conv2d", "batch_normalization"  # K
 class Layer(NamedTuple):
   """One layer with parameters."""
 
-  path: tuple[str, ...]  # in the encoder's variables
-  kind: str
-  torch: str  # 'features.0.0'
-  keras: tuple[str, ...]  # names that Keras has had for it, the newest first
+  path: tuple[str, ...]  # the names that lead to it in the encoder's variables
+  kind: str  # CONV, DEPTHWISE or NORM
+  torch: str  # its name in torchvision, such as 'features.0.0'
+  keras: tuple[str, ...]  # its names in the versions of Keras, the newest first
 
 
 def layers_of(encoder: Encoder) -> list[Layer]:
-  """Returns the layers of an encoder in their order, which is that of Keras's files too."""
+  """Returns the layers of an encoder in the order of the network, which Keras's files also have."""
   return _mobilenet_v2(encoder) if isinstance(encoder, MobileNetV2) else _vgg16()
 
 
 def family(encoder: Encoder) -> str:
-  """Returns what a person calls an encoder, with its width if it has one."""
+  """Returns the name of an encoder for messages, with its width if it has one."""
   if isinstance(encoder, MobileNetV2):
     return f"mobilenet_v2 of width {encoder.width:g}"
   return "vgg16"
 
 
 def by_class_and_order(layers: list[Layer]) -> dict[str, Layer]:
-  """Returns the layers by what Keras 3 calls them in files: 'conv2d', 'conv2d_1' and so on."""
+  """Returns the layers by their names in Keras 3's files: 'conv2d', 'conv2d_1' and so on."""
   counts: collections.Counter[str] = collections.Counter()
   names = {}
   for layer in layers:
@@ -43,13 +43,13 @@ def by_class_and_order(layers: list[Layer]) -> dict[str, Layer]:
 
 
 def _vgg16() -> list[Layer]:
-  layers, place = [], 0
+  layers, index = [], 0
   for stage, (_, count) in enumerate(FILTERS):
     for conv in range(1, count + 1):
       keras = (f"block{stage + 1}_conv{conv}",)
-      layers.append(Layer((f"stage_{stage}", f"conv_{conv}"), CONV, f"features.{place}", keras))
-      place += 2  # a ReLU follows
-    place += 1  # a pooling
+      layers.append(Layer((f"stage_{stage}", f"conv_{conv}"), CONV, f"features.{index}", keras))
+      index += 2  # torchvision numbers the ReLU that follows
+    index += 1  # and the pooling
   return layers
 
 
@@ -68,21 +68,16 @@ def _mobilenet_v2(encoder: MobileNetV2) -> list[Layer]:
 
 
 def _block(number: int, path: tuple[str, str]) -> list[Layer]:
-  """Returns the layers of one inverted residual, of which the first has no expansion."""
+  """Returns the layers of one inverted residual; the first of the network has no expansion."""
   new = f"block_{number}" if number else "expanded_conv"
   parts = (("expand", CONV), ("depthwise", DEPTHWISE), ("project", CONV))[0 if number else 1 :]
   layers = []
-  for place, (part, kind) in enumerate(parts):
-    is_last = place == len(parts) - 1
-    torch = f"features.{number + 1}.conv.{place}"
-    conv, norm = (
-      (torch, f"features.{number + 1}.conv.{place + 1}")
-      if is_last
-      else (
-        f"{torch}.0",
-        f"{torch}.1",
-      )
-    )
+  for index, (part, kind) in enumerate(parts):
+    torch = f"features.{number + 1}.conv.{index}"
+    if index == len(parts) - 1:
+      conv, norm = torch, f"features.{number + 1}.conv.{index + 1}"
+    else:
+      conv, norm = f"{torch}.0", f"{torch}.1"
     old = f"mobl{number}_conv_{number}_{part}", f"bn{number}_conv_{number}_bn_{part}"
     layers.append(Layer((*path, part), kind, conv, (f"{new}_{part}", old[0])))
     layers.append(Layer((*path, f"{part}_norm"), NORM, norm, (f"{new}_{part}_BN", old[1])))

@@ -1,4 +1,4 @@
-"""Puts a file's weights into an encoder's variables, after names, shapes and values are checked."""
+"""Checks the names, shapes and values of a weights file, and loads it into an encoder."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from mlseg.models.pretrained.layers import family, layers_of
 from mlseg.models.pretrained.names import (
   Path,
   Target,
-  is_passed_over,
+  is_ignored,
   name_in,
   simplified,
   targets,
@@ -22,32 +22,32 @@ from mlseg.models.pretrained.names import (
 )
 
 Variables = dict[str, Any]
-_SHOWN = 3  # names of each kind of mistake
+_SHOWN = 3  # most names that a message lists for each kind of mistake
 
 
 class _Found(NamedTuple):
-  """What a file has, sorted."""
+  """The arrays of a file, sorted by the variables that they belong to."""
 
   arrays: dict[Path, np.ndarray]
-  names: dict[Path, str]  # in the file
-  unknown: list[str]
-  convention: str | None
+  names: dict[Path, str]  # the name of each array in the file
+  unknown: list[str]  # names of arrays that belong to no variable
+  convention: str | None  # the library whose names the file has; None: no name is known
 
 
 def load(path: pathlib.Path, encoder: Encoder) -> Variables:
   """Returns the variables of an encoder from a file of weights.
 
   Args:
-    path: the file; see `files.read` for its kinds. Names as in Keras or torchvision, also behind a
-      prefix; the layers of a classifier are passed over.
-    encoder: whose architecture and convention the file must have.
+    path: the file; see `files.read` for the formats. Its names are those of Keras or torchvision,
+      with or without a prefix; the layers of a classifier are ignored.
+    encoder: the encoder, whose architecture and convention the file must have.
 
   Returns:
-    Nested dicts of float32 arrays, as the encoder's `init` gives: 'params', and 'batch_stats' for a
-    network with batch normalisation.
+    Nested dicts of float32 arrays with the structure of the encoder's `init`: 'params', and
+    'batch_stats' for a network with batch normalisation.
 
   Raises:
-    UserError: the file cannot be read, or does not fit, in one line that lists what does not.
+    UserError: the file cannot be read, or does not fit the encoder; one line lists the mistakes.
   """
   table = targets(layers_of(encoder))
   found = _sort(path, weight_files.read(path), table)
@@ -67,15 +67,15 @@ def load(path: pathlib.Path, encoder: Encoder) -> Variables:
 
 
 def insert(variables: Variables, loaded: Variables, at: Sequence[str]) -> Variables:
-  """Returns a model's variables with those of an encoder that is part of it.
+  """Returns a model's variables, with those of its encoder replaced by loaded ones.
 
   Args:
-    variables: of the whole model.
-    loaded: from `load`.
+    variables: the variables of the whole model.
+    loaded: the variables of the encoder, from `load`.
     at: the names that lead to the encoder in each collection, such as ('encoder',).
 
   Raises:
-    UserError: there is no such part, or its arrays have other shapes.
+    UserError: the model has no such part, or its arrays have other shapes.
 
   Example:
     >>> model = {"params": {"encoder": {"w": np.zeros(2)}, "head": np.ones(3)}}
@@ -99,22 +99,22 @@ def _replaced(tree: Any, part: Any, at: tuple[str, ...], where: str) -> Any:
 
 
 def _sort(path: pathlib.Path, arrays: weight_files.Arrays, table: dict[str, Target]) -> _Found:
-  """Returns the arrays of a file by where they belong.
+  """Returns the arrays of a file, sorted by the variables that they belong to.
 
   Raises:
-    UserError: two arrays belong to one place.
+    UserError: two arrays belong to one variable, or names of Keras and torchvision are mixed.
   """
   found = _Found({}, {}, [], None)
   conventions: set[str] = set()
   for name, array in arrays.items():
     target = table.get(simplified(name))
     if target is None:
-      if not is_passed_over(name):
+      if not is_ignored(name):
         found.unknown.append(name)
       continue
     if target.path in found.names:
       twice = f"{found.names[target.path]} and {name}"
-      raise UserError(f"weights {path}: {twice} are two arrays for one place")
+      raise UserError(f"weights {path}: {twice} are two arrays for one variable")
     conventions.add(target.convention)
     found.names[target.path] = name
     found.arrays[target.path] = transposed(array, target)
@@ -134,7 +134,7 @@ def expected_shapes(encoder: Encoder) -> dict[Path, tuple[int, ...]]:
 def _mistakes(
   found: _Found, expected: dict[Path, tuple[int, ...]], table: dict[str, Target]
 ) -> list[str]:
-  """Returns what does not match, a phrase for each kind."""
+  """Returns the mistakes of a file, one phrase for each kind."""
   convention = found.convention or "keras"
   missing = [name_in(convention, path, table) for path in expected if path not in found.arrays]
   shapes, kinds, values = [], [], []

@@ -1,4 +1,4 @@
-"""From a name in a file to a place in an encoder's variables."""
+"""Finds the variable of an encoder that a name in a file of weights belongs to."""
 
 import re
 from collections.abc import Iterable
@@ -27,45 +27,45 @@ _TORCH = {
   DEPTHWISE: ("weight",),
   NORM: ("weight", "bias", "running_mean", "running_var"),
 }
-# What a classifier has on top, and a counter of PyTorch's: not the encoder's, and passed over.
-_NOT_OURS = re.compile(
+# Names of a classifier's head and of PyTorch's counters, which are no variables of the encoder.
+_IGNORED = re.compile(
   r"(.*[./])?(classifier|fc\d*|head|dense(_\d+)?|predictions|logits|top\w*)[./].*"
   r"|.*num_batches_tracked|(.*/)?seed_generator.*"
 )
 
 
 class Target(NamedTuple):
-  """Where an array belongs."""
+  """The variable that an array belongs to."""
 
-  convention: str  # 'keras' or 'torchvision', as it is named
-  path: Path  # ('params', 'stage_0', 'conv_1', 'kernel')
-  axes: tuple[int, ...] | None  # how to transpose it; None: not at all
+  convention: str  # 'keras' or 'torchvision', the library whose name the array has
+  path: Path  # such as ('params', 'stage_0', 'conv_1', 'kernel')
+  axes: tuple[int, ...] | None  # how to transpose the array; None: not at all
 
 
 def targets(layers: list[Layer]) -> dict[str, Target]:
-  """Returns where each name belongs, in the form that `simplified` gives names."""
+  """Returns the variable of each name; the names have the form that `simplified` returns."""
   table = {}
   ordered = {layer.path: name for name, layer in by_class_and_order(layers).items()}
   for layer in layers:
     ends = _NORM_ENDS if layer.kind == NORM else _KERNEL_ENDS
-    for place, (collection, end) in enumerate(ends[: len(_KERAS[layer.kind])]):
+    for index, (collection, end) in enumerate(ends[: len(_KERAS[layer.kind])]):
       path = (collection, *layer.path, end)
-      four = end == "kernel"
-      torch = Target("torchvision", path, (2, 3, 1, 0) if four else None)
-      keras_axes = (0, 1, 3, 2) if four and layer.kind == DEPTHWISE else None
+      is_kernel = end == "kernel"
+      torch = Target("torchvision", path, (2, 3, 1, 0) if is_kernel else None)
+      keras_axes = (0, 1, 3, 2) if is_kernel and layer.kind == DEPTHWISE else None
       keras = Target("keras", path, keras_axes)
-      table[f"{layer.torch}.{_TORCH[layer.kind][place]}"] = torch
+      table[f"{layer.torch}.{_TORCH[layer.kind][index]}"] = torch
       for name in layer.keras:
-        table[f"{name}/{_KERAS[layer.kind][place]}"] = keras
-        if layer.kind == DEPTHWISE:  # as Keras 3 names it in HDF5
+        table[f"{name}/{_KERAS[layer.kind][index]}"] = keras
+        if layer.kind == DEPTHWISE:  # its name in the HDF5 of Keras 3
           table[f"{name}/kernel"] = keras
-        table[f"{name}/vars/{place}"] = keras
-      table[f"{ordered[layer.path]}/vars/{place}"] = keras
+        table[f"{name}/vars/{index}"] = keras
+      table[f"{ordered[layer.path]}/vars/{index}"] = keras
   return table
 
 
 def simplified(name: str) -> str:
-  """Returns a name without what comes before the layer's, and in the newest spelling.
+  """Returns a name without prefixes before the layer's name, in the newest spelling.
 
   Example:
     >>> simplified("module.encoder.features.0.0.weight")
@@ -85,23 +85,23 @@ def simplified(name: str) -> str:
     return name
   layer, variable = parts[-2:]
   old = re.fullmatch(rf"{re.escape(layer)}_(W|b)(_\d+)?", variable)
-  if old:  # Keras 1, in which VGG16's official file is written
+  if old:  # Keras 1, which wrote VGG16's official file
     variable = {"W": "kernel", "b": "bias"}[old[1]]
   return f"{layer}/{variable}"
 
 
-def is_passed_over(name: str) -> bool:
-  """Returns whether a name is of a classifier's head, or of a counter.
+def is_ignored(name: str) -> bool:
+  """Returns whether a name belongs to a classifier's head or to a counter, not to the encoder.
 
   Example:
-    >>> is_passed_over("classifier.1.weight"), is_passed_over("features.1.weight")
+    >>> is_ignored("classifier.1.weight"), is_ignored("features.1.weight")
     (True, False)
   """
-  return _NOT_OURS.fullmatch(name) is not None
+  return _IGNORED.fullmatch(name) is not None
 
 
 def name_in(convention: str, path: Path, table: dict[str, Target]) -> str:
-  """Returns what a convention calls the array that belongs to a path."""
+  """Returns the name of a variable in a convention."""
   names: Iterable[str] = (
     name for name, target in table.items() if target[:2] == (convention, path)
   )
@@ -109,7 +109,7 @@ def name_in(convention: str, path: Path, table: dict[str, Target]) -> str:
 
 
 def transposed(array: np.ndarray, target: Target) -> np.ndarray:
-  """Returns an array in the order of axes that it has here, if it has as many axes."""
+  """Returns an array with its axes in the order of the variable, if it has as many axes."""
   if target.axes is None or array.ndim != len(target.axes):
     return array
   return array.transpose(target.axes)

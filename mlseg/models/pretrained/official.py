@@ -1,6 +1,5 @@
-"""The official ImageNet weights: where they are, and how they are told from anything else."""
+"""The official ImageNet weights of Keras and torchvision: their URLs and checksums."""
 
-import pathlib
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
@@ -22,18 +21,18 @@ class Release(NamedTuple):
   """One official file."""
 
   url: str
-  checksum: Checksum | None  # None: who released the file gives none
+  checksum: Checksum | None  # None: its owner publishes none
 
 
 def release_of(encoder: Encoder) -> Release:
   """Returns the official ImageNet weights of an encoder's architecture and convention.
 
-  The checksum of VGG16 for Keras is the MD5 in Keras's source. The names of torchvision's files end
-  in the first digits of their SHA-256, the whole of which is here. Keras gives none for
-  MobileNetV2: there names, shapes and finite values are all that is checked.
+  The checksum of Keras's VGG16 is the MD5 in Keras's source. The names of torchvision's files end
+  in the first digits of their SHA-256, which are given in full here. Keras publishes no checksum
+  for MobileNetV2, of which only names, shapes and finite values are checked.
 
   Raises:
-    UserError: there are none for this width.
+    UserError: there are no weights for this width.
   """
   keras = encoder.convention == "keras"
   if not isinstance(encoder, MobileNetV2):
@@ -55,20 +54,21 @@ def release_of(encoder: Encoder) -> Release:
   return Release(f"{_TORCH}/mobilenet_v2-b0353104.pth", Checksum("sha256", digest))
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
   print(text, file=sys.stderr, flush=True)
 
 
-def imagenet(encoder: Encoder, say: Callable[[str], None] = _say) -> Variables:
-  """Returns the official ImageNet weights of an encoder, downloaded the first time.
+def imagenet(encoder: Encoder, report: Callable[[str], None] = _print) -> Variables:
+  """Returns the official ImageNet weights of an encoder; the first call downloads them.
 
   Args:
-    encoder: its architecture, width and convention choose the file.
-    say: is given one line about where the weights come from.
+    encoder: its architecture, width and convention determine the file.
+    report: called with a line of text about where the weights come from.
 
   Raises:
-    UserError: there are none, or they cannot be had; the line says where to put the file.
+    UserError: there are no such weights, or they cannot be downloaded; the message tells where to
+      put the file by hand.
   """
   release = release_of(encoder)
-  folder = pathlib.Path(files.folder()) / "pretrained"
-  return load(fetch(release.url, release.checksum, folder, say), encoder)
+  folder = files.cache_folder() / "pretrained"
+  return load(fetch(release.url, release.checksum, folder, report), encoder)

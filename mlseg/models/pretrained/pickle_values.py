@@ -1,8 +1,8 @@
-"""Reads what PyTorch pickles for a dict of tensors, by interpreting the opcodes; nothing is called.
+"""Reads PyTorch's pickles of tensors by interpreting their opcodes, without calling anything.
 
-A pickle is a program, and Python's `pickle` runs it. Here its opcodes are listed, which executes
-nothing, and those that build numbers, text, lists, dicts and tensors are followed. A name of a
-function is only ever compared with the few that tensors are made with; any other is refused.
+A pickle is a program, and Python's `pickle` runs it. Here the opcodes are only listed, which
+executes nothing, and those that build numbers, text, lists, dicts and tensors are interpreted. The
+names of functions in a pickle are compared with the few that build tensors; any other is refused.
 """
 
 import pickletools
@@ -33,15 +33,15 @@ _NAMES = {*DTYPES, _DICT, _TENSOR, _PARAMETER}
 
 
 class Storage(NamedTuple):
-  """Numbers elsewhere in the file."""
+  """A flat array of numbers, which is stored outside the pickle."""
 
   dtype: np.dtype
-  key: str
-  size: int  # how many
+  key: str  # its name in the file
+  size: int  # how many numbers
 
 
 class Tensor(NamedTuple):
-  """A view of a storage."""
+  """A tensor as a view of a storage."""
 
   storage: Storage
   offset: int
@@ -58,7 +58,7 @@ class _Mark(NamedTuple):
 
 
 def refused(what: str) -> UserError:
-  """Returns the error for a pickle that is more than tensors."""
+  """Returns the error for a pickle that holds anything but tensors and plain values."""
   return UserError(f"its pickle holds {what}, which tensors do not need: refused, nothing was run")
 
 
@@ -66,7 +66,7 @@ def interpret(file: BinaryIO) -> Any:
   """Returns the value of the pickle at the file's position: dicts, lists, tensors and plain values.
 
   Raises:
-    UserError: the pickle does anything else, such as calling a function.
+    UserError: the pickle holds anything else, such as a call of a function.
   """
   machine = _Machine()
   for opcode, argument, _ in pickletools.genops(file):
@@ -101,7 +101,7 @@ class _Machine:
     self.memory: dict[int, Any] = {}
 
   def step(self, name: str, argument: Any) -> None:
-    """Follows one opcode."""
+    """Interprets one opcode."""
     stack = self.stack
     if name in ("PROTO", "FRAME"):
       return
@@ -123,7 +123,7 @@ class _Machine:
       self._combine(name)
 
   def _combine(self, name: str) -> None:
-    """Follows an opcode that takes values from the stack."""
+    """Interprets an opcode that takes values from the stack."""
     stack = self.stack
     if name == "MARK":
       stack.append(_Mark())
@@ -154,7 +154,7 @@ class _Machine:
 
   def _pop(self, count: int) -> list[Any]:
     if len(self.stack) < count:
-      raise UserError("its pickle takes more values than it has made")
+      raise UserError("its pickle takes more values from the stack than there are")
     items = self.stack[-count:]
     del self.stack[-count:]
     return items
@@ -168,12 +168,12 @@ class _Machine:
 
 def _expect(value: Any, kind: type) -> Any:
   if not isinstance(value, kind):
-    raise refused(f"a {type(value).__name__} in the place of a {kind.__name__}")
+    raise refused(f"a {type(value).__name__} instead of a {kind.__name__}")
   return value
 
 
 def _apply(function: Any, arguments: Any) -> Any:
-  """Returns what one of the known functions would make of its arguments."""
+  """Returns the value that one of the known functions would return for these arguments."""
   name = _expect(function, _Global).name
   arguments = _expect(arguments, tuple)
   if name == _DICT and not arguments:
@@ -184,7 +184,7 @@ def _apply(function: Any, arguments: Any) -> Any:
     storage, offset, shape, strides = arguments[:4]
     numbers = (offset, *_expect(shape, tuple), *_expect(strides, tuple))
     if not all(isinstance(n, int) and n >= 0 for n in numbers) or len(shape) != len(strides):
-      raise UserError("a tensor has a shape or strides that are no natural numbers")
+      raise UserError("a tensor has a shape or strides that are not whole numbers from 0")
     return Tensor(_expect(storage, Storage), offset, shape, strides)
   raise refused(f"a call of {name.replace(' ', '.')} with other arguments")
 

@@ -1,4 +1,4 @@
-"""Named arrays from PyTorch's files, without PyTorch, and without running what is pickled there."""
+"""Reads the named arrays of PyTorch's files, without PyTorch and without running their pickles."""
 
 import io
 import struct
@@ -11,18 +11,18 @@ import numpy as np
 from mlseg.errors import UserError
 from mlseg.models.pretrained.pickle_values import Storage, Tensor, interpret
 
-_MAGIC = 0x1950A86A20F9469CFC6C  # of the format before PyTorch 1.6, which torchvision's files have
+_MAGIC = 0x1950A86A20F9469CFC6C  # in files written before PyTorch 1.6, as torchvision's are
 _PROTOCOL = 1001
-_WRAPPERS = ("state_dict", "model_state_dict", "model")  # where training scripts keep the weights
-_MOST_DICTS, _MOST = 100, 100_000  # dicts, which may be nested, and tensors
+_WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which scripts keep the weights
+_MOST_DICTS, _MOST = 100, 100_000  # most dicts in a file, and most tensors
 Find = Callable[[Storage], bytes | memoryview]
 
 
 def read(content: bytes) -> dict[str, np.ndarray]:
-  """Returns the tensors of a '.pth' file; names in nested dicts are joined by dots.
+  """Returns the tensors of a '.pth' file by name; names in nested dicts are joined by dots.
 
   Raises:
-    UserError: the file is damaged, or holds anything that is no weights.
+    UserError: the file is damaged, or holds anything but weights.
   """
   if content[:4] == b"PK\3\4":
     return _read_zip(content)
@@ -32,7 +32,7 @@ def read(content: bytes) -> dict[str, np.ndarray]:
 
 
 def _read_zip(content: bytes) -> dict[str, np.ndarray]:
-  """Reads the format since PyTorch 1.6: an archive of a pickle and one member per storage."""
+  """Reads the format since PyTorch 1.6: an archive of a pickle and one entry per storage."""
   with zipfile.ZipFile(io.BytesIO(content)) as archive:
     names = archive.namelist()
     pickles = [name for name in names if name.endswith("/data.pkl")]
@@ -40,16 +40,16 @@ def _read_zip(content: bytes) -> dict[str, np.ndarray]:
       raise UserError("the archive is a program (TorchScript) or no PyTorch file; save its weights")
     folder = pickles[0].removesuffix("data.pkl")
 
-    def member(name: str) -> bytes:
-      # Stored as they are, members cannot claim more than the file has.
+    def entry(name: str) -> bytes:
+      # An uncompressed entry cannot be larger than the file.
       if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
         raise UserError(f"{name} is compressed, which PyTorch never does")
       return archive.read(name)
 
-    if f"{folder}byteorder" in names and member(f"{folder}byteorder") != b"little":
+    if f"{folder}byteorder" in names and entry(f"{folder}byteorder") != b"little":
       raise UserError("its numbers are big-endian, which is not read")
-    root = interpret(io.BytesIO(member(pickles[0])))
-    return _arrays(root, lambda storage: member(f"{folder}data/{storage.key}"))
+    root = interpret(io.BytesIO(entry(pickles[0])))
+    return _arrays(root, lambda storage: entry(f"{folder}data/{storage.key}"))
 
 
 def _read_sequence(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
@@ -85,7 +85,7 @@ def _arrays(root: Any, find: Find) -> dict[str, np.ndarray]:
 
 
 def _view(name: str, numbers: np.ndarray, tensor: Tensor) -> np.ndarray:
-  """Returns the numbers that a tensor is a view of."""
+  """Returns a tensor as a view of the numbers of its storage."""
   last = tensor.offset + sum(
     (size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True)
   )
@@ -98,7 +98,7 @@ def _view(name: str, numbers: np.ndarray, tensor: Tensor) -> np.ndarray:
 
 
 def _tensors(root: Any) -> Iterator[tuple[str, Tensor]]:
-  """Yields a checkpoint's tensors with their dotted names; numbers and text are passed over."""
+  """Yields a checkpoint's tensors with their dotted names; numbers and text are ignored."""
   if not isinstance(root, Mapping):
     raise UserError("it holds no dict of tensors")
   inner = next((root[key] for key in _WRAPPERS if isinstance(root.get(key), Mapping)), root)
@@ -109,7 +109,7 @@ def _tensors(root: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 def _walk(value: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Tensor]]:
-  """Yields the tensors in nested dicts, each dict once: a pickle's may hold themselves."""
+  """Yields the tensors in nested dicts, each dict once, since a pickled dict may contain itself."""
   if isinstance(value, Tensor):
     yield name, value
   elif isinstance(value, Mapping) and id(value) not in seen and len(seen) < _MOST_DICTS:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""How well runs predict the outcome of patients: numbers, tables and figures."""

@@ -1,4 +1,4 @@
-"""The figures of outcomes: ROC curves of all runs, and whether their probabilities are right."""
+"""Figures about outcomes: ROC curves and calibration plots."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,37 +8,41 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mlseg.report.curves import legend_below
-from mlseg.report.drawing import COLOURS, Picture, line_style, picture
+from mlseg.report.drawing import COLOURS, ReportFigure, line_style, report_figure
 from mlseg.report.names import file_name, listed, wrapped
 from mlseg.report.outcome.rows import Pooled
 
 _NUM_BINS = 20  # of the histogram of probabilities
 
-Numbers = Mapping[str, Any]  # of a run, from `mlseg.outcomes.summarize_run`
+Numbers = Mapping[str, Any]  # of a run, from `mlseg.report.outcome.numbers.summarize_run`
 
 
-def roc(runs: Mapping[str, Numbers]) -> list[Picture]:
+def roc(runs: Mapping[str, Numbers]) -> list[ReportFigure]:
   """Returns the ROC curves of all runs that have one.
 
-  There are at most as many runs to a picture as there are colours; the others lie behind in grey.
+  A figure has at most as many runs in colour as there are colours; the others are grey.
 
   Args:
-    runs: by name.
+    runs: their numbers by name.
   """
   known = {name: one for name, one in runs.items() if one["auc_delong"]["estimate"] is not None}
   names = list(known)
   count = -(-len(names) // len(COLOURS))
-  pictures = []
-  for place, group in enumerate(np.array_split(np.arange(len(names)), count) if names else []):
+  figures = []
+  groups = np.array_split(np.arange(len(names)), count) if names else []
+  for number, group in enumerate(groups, start=1):
     chosen = [names[i] for i in group]
     grey = "; the other runs in grey" if len(chosen) < len(names) else ""
     areas = ", ".join(f"{name} {known[name]['auc_delong']['estimate']:.3f}" for name in chosen)
-    alt = f"ROC curves, from the lower left to the upper right. Area: {areas}{grey}."
-    caption = (
-      f"ROC curve of {listed(chosen, 3)}, with the area below{grey}. The grey diagonal is chance."
+    alt = (
+      f"ROC curves, from the lower left to the upper right. Area under the curve: {areas}{grey}."
     )
-    pictures.append(picture(f"roc-{place + 1}", _roc(known, chosen), alt, caption))
-  return pictures
+    caption = (
+      f"ROC curve of {listed(chosen, 3)}, with the area under the curve{grey}. The grey diagonal is"
+      " chance."
+    )
+    figures.append(report_figure(f"roc-{number}", _roc(known, chosen), alt, caption))
+  return figures
 
 
 def _roc(runs: Mapping[str, Numbers], chosen: Sequence[str]) -> Figure:
@@ -46,7 +50,7 @@ def _roc(runs: Mapping[str, Numbers], chosen: Sequence[str]) -> Figure:
   axes = figure.subplots()
   axes.plot((0, 1), (0, 1), color="0.6", linewidth=1)
   for name, one in runs.items():
-    # Points of all distinct scores: a stair, but oblique where cases of both kinds share a score.
+    # One point per distinct score: steps, or slopes where cases of both labels share a score.
     points = one["roc"]["false_positive_rate"], one["roc"]["true_positive_rate"]
     if name not in chosen:
       axes.plot(*points, color="0.75", linewidth=1)
@@ -60,15 +64,15 @@ def _roc(runs: Mapping[str, Numbers], chosen: Sequence[str]) -> Figure:
   return figure
 
 
-def calibration(runs: Mapping[str, Numbers], pooled: Mapping[str, Pooled]) -> list[Picture]:
-  """Returns a figure per run: observed against predicted shares, and where probabilities lie.
+def calibration(runs: Mapping[str, Numbers], pooled: Mapping[str, Pooled]) -> list[ReportFigure]:
+  """Returns a figure per run: a calibration plot, and below it a histogram of the probabilities.
 
   Args:
-    runs: by name.
-    pooled: by name, the cases of the same runs.
+    runs: their numbers by name.
+    pooled: the cases of the same runs by name.
   """
-  pictures = []
-  for place, (name, one) in enumerate(runs.items(), start=1):
+  figures = []
+  for number, (name, one) in enumerate(runs.items(), start=1):
     curve = one["calibration"]
     bins = [
       f"{predicted:.2f} and {observed:.2f} of {count}"
@@ -82,12 +86,12 @@ def calibration(runs: Mapping[str, Numbers], pooled: Mapping[str, Pooled]) -> li
       f" bin: {'; '.join(bins)} cases."
     )
     caption = (
-      f"{name}: share of {one['positive']} among cases of about the same probability, with Wilson's"
-      " 95 % interval; below, how many cases have it."
+      f"{name}: observed share of {one['positive']} among cases of similar predicted probability,"
+      " with Wilson's 95 % interval; below, a histogram of the predicted probabilities."
     )
     figure = _calibration(name, one, pooled[name])
-    pictures.append(picture(file_name("calibration", place, name), figure, alt, caption))
-  return pictures
+    figures.append(report_figure(file_name("calibration", number, name), figure, alt, caption))
+  return figures
 
 
 def _calibration(name: str, one: Numbers, pooled: Pooled) -> Figure:
@@ -97,7 +101,9 @@ def _calibration(name: str, one: Numbers, pooled: Pooled) -> Figure:
   above.plot((0, 1), (0, 1), color="0.6", linewidth=1)
   there = curve["counts"] > 0
   x, y = curve["predicted"][there], curve["observed"][there]
-  ends = np.maximum([y - curve["low"][there], curve["high"][there] - y], 0)  # rounding may be less
+  ends = np.maximum(
+    [y - curve["low"][there], curve["high"][there] - y], 0
+  )  # rounding may make them negative
   above.errorbar(x, y, ends, fmt="o", markersize=4, elinewidth=1.2, capsize=2, color=COLOURS[0])
   above.set(ylabel=f"share of {wrapped(one['positive'], 30)}", ylim=(-0.02, 1.02))
   above.set_title(wrapped(name, 48))

@@ -1,9 +1,9 @@
-"""What runs say of their patients' outcomes, in numbers: from the rows of their tables of cases.
+"""Numbers on how well runs predict an outcome: AUC, F1, sensitivity, Brier score, calibration.
 
-The outcome is the second of two labels. A run tests a case under one seed, as in a cross-validation
-over its seeds, or under several: then the case's probability is the mean over them, so that each
-case counts once. The F1 is of each seed's own calls, at the threshold that this seed's validation
-cases chose.
+The outcome is the second of two labels. A case may be tested under one seed, as in a
+cross-validation over the seeds, or under several; its probability is then the mean over them, so
+that each case counts once. For F1, each seed classifies its test cases with the threshold that was
+chosen on its own validation cases.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from mlseg.report.outcome.rows import Pooled, RunRows, by_seed, columns, patient
 
 SPECIFICITY = 0.9  # at which the sensitivity is taken
 NUM_BINS = 10  # of the calibration curve
-NUM_RESAMPLES = 2000  # of bootstraps and permutations: p is then at least 1 / 2001
+NUM_RESAMPLES = 2000  # of bootstraps and permutations; the smallest p is then 1 / 2001
 
 
 class _Resampling(NamedTuple):
@@ -29,20 +29,20 @@ class _Resampling(NamedTuple):
 def summarize(
   runs: Mapping[str, RunRows], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> dict[str, Any]:
-  """Returns all numbers of the outcomes of runs, as plain values that JSON takes.
+  """Returns the numbers of all runs as plain values, which JSON can hold.
 
-  Intervals are of 95 %; an interval is a dict of estimate, low and high. Bootstraps draw patients,
-  and take models and thresholds as they are: they say what other patients would change, not what
-  another training would; so they are somewhat too narrow for a cross-validation, as DeLong's are.
-  None stands for what is not defined, as an AUC of one label alone.
+  Intervals are of 95 %; an interval is a dict of estimate, low and high. Bootstraps resample
+  patients and keep models and thresholds as they are. So they cover the choice of patients, but not
+  the randomness of training, and are somewhat too narrow for a cross-validation, as DeLong's are.
+  None stands for a number that is not defined, as the AUC where all cases have one label.
 
   Args:
     runs: by name; each of two labels.
     num_resamples: of each bootstrap and of the permutation test.
-    seed: of both; the same gives the same numbers.
+    seed: of their random numbers.
 
   Returns:
-    `runs`: by name what `summarize_run` returns; `comparisons`: what `compare` does.
+    `runs`: what `summarize_run` returns, by name; `comparisons`: what `compare` returns.
 
   Raises:
     ValueError: as `pool`.
@@ -73,10 +73,10 @@ def summarize_run(
     seed: as for `summarize`.
 
   Returns:
-    Names of the labels, numbers of cases and patients; AUCs, F1 and its thresholds by seed (None
-    where a seed has no validation cases with the outcome), sensitivity, Brier score and that of
-    always giving the share of the outcome, p of the permutation test; the points of the ROC curve
-    and of the calibration curve; the AUC of each covariate.
+    Names of the labels; numbers of cases and patients; AUCs; F1 and its thresholds by seed (None
+    where a seed has no validation cases with the outcome); sensitivity; the Brier score, and that
+    of a constant prediction, the share of the outcome; p of the permutation test; the points of the
+    ROC curve and of the calibration curve; the AUC of each covariate.
 
   Raises:
     ValueError: as `pool`.
@@ -112,17 +112,18 @@ def summarize_run(
 
 
 def compare(runs: Mapping[str, Pooled]) -> list[dict[str, Any]]:
-  """Tests the AUC of each run against that of the first, on the cases that both have tested.
+  """Tests the AUC of each run against that of the first run, on the cases that both have tested.
 
-  The tests are DeLong's of two scores of the same cases; p is adjusted over them by Holm's method.
+  The test is DeLong's for two scores of the same cases; p is adjusted by Holm's method.
 
   Args:
     runs: by name.
 
   Returns:
-    A dict for each run but the first: its name and that of the first; cases and patients in common;
-    both AUCs, their difference with its 95 % interval, p and p adjusted. Numbers are None where
-    there is nothing in common, or the same case has another label there.
+    A dict for each run but the first: its name and that of the first run; the numbers of cases and
+    patients in common; both AUCs; their difference with its 95 % interval; p and the adjusted p.
+    Numbers are None where there are no cases in common, or a case has another label in the other
+    run.
   """
   names = list(runs)
   found = [_against(runs[names[0]], runs[name]) for name in names[1:]]
@@ -134,21 +135,21 @@ def compare(runs: Mapping[str, Pooled]) -> list[dict[str, Any]]:
 
 
 def _against(reference: Pooled, other: Pooled) -> dict[str, Any]:
-  """Returns the test of another run against the reference, nan where there is none."""
-  of_reference = {case: place for place, case in enumerate(reference.ids)}
-  places = np.array(
+  """Returns the test of another run against the reference; nan where they cannot be compared."""
+  of_reference = {case: n for n, case in enumerate(reference.ids)}
+  indices = np.array(
     [(of_reference[case], n) for n, case in enumerate(other.ids) if case in of_reference], int
   ).reshape(-1, 2)
-  ours, theirs = places[:, 1], places[:, 0]
+  ours, theirs = indices[:, 1], indices[:, 0]
   labels = other.labels[ours]
   is_same = other.names == reference.names and (labels == reference.labels[theirs]).all()
-  if not len(places) or not is_same:
+  if not len(indices) or not is_same:
     names = ("auc", "auc_reference", "difference", "low", "high", "p")
     return {"num_cases": 0, "num_patients": 0} | dict.fromkeys(names, float("nan"))
   test = metrics.delong_test(labels, other.probabilities[ours], reference.probabilities[theirs])
   half = float(special.ndtri(0.975)) * test.deviation
   return {
-    "num_cases": len(places),
+    "num_cases": len(indices),
     "num_patients": len(set(other.patients[ours].tolist())),
     "auc": test.auc_a,
     "auc_reference": test.auc_b,
@@ -160,7 +161,7 @@ def _against(reference: Pooled, other: Pooled) -> dict[str, Any]:
 
 
 def _bootstrap(data, statistic, patients, resampling: _Resampling) -> Interval:
-  # A patient brings all cases: those within one are no sample that could have been another.
+  # Whole patients are resampled, with all their cases: the cases of one patient are no sample.
   return metrics.bootstrap_interval(
     data,
     statistic,
@@ -172,7 +173,7 @@ def _bootstrap(data, statistic, patients, resampling: _Resampling) -> Interval:
 
 
 def _auc_of_seeds(rows: RunRows, positive: str) -> dict[str, Any]:
-  """Returns the AUC of each seed on its own test cases, and mean and deviation of those there."""
+  """Returns the AUC of each seed on its own test cases, and their mean and standard deviation."""
   areas = {
     seed: metrics.roc_auc(*columns(own.values(), positive))
     for seed, own in by_seed(rows.test).items()
@@ -183,7 +184,7 @@ def _auc_of_seeds(rows: RunRows, positive: str) -> dict[str, Any]:
 
 
 def _f1(rows: RunRows, positive: str, resampling: _Resampling) -> dict[str, Any]:
-  """Returns F1 with its interval and the thresholds; None where a seed has no threshold."""
+  """Returns F1 with its interval, and the thresholds; None where a seed has no threshold."""
   tested, validated = by_seed(rows.test), by_seed(rows.validation or ())
   thresholds = {
     seed: metrics.best_f1_threshold(*columns(validated[seed].values(), positive))
@@ -193,34 +194,34 @@ def _f1(rows: RunRows, positive: str, resampling: _Resampling) -> dict[str, Any]
   if len(thresholds) < len(tested) or np.isnan(list(thresholds.values())).any():
     return {"f1": None, "thresholds": None}
   labels: list[np.ndarray] = []
-  called: list[np.ndarray] = []
+  predicted: list[np.ndarray] = []
   ids: list[str] = []
   for seed, own in tested.items():
     of_seed, probabilities = columns(own.values(), positive)
     labels.append(of_seed)
-    called.append((probabilities >= thresholds[seed]).astype(np.int64))
+    predicted.append((probabilities >= thresholds[seed]).astype(np.int64))
     ids += own
-  data = np.concatenate(labels), np.concatenate(called)
+  data = np.concatenate(labels), np.concatenate(predicted)
   f1 = _bootstrap(data, _f1_of_one, patients_of(ids, rows.groups), resampling)
   return {"f1": f1, "thresholds": thresholds}
 
 
-def _f1_of_one(labels: np.ndarray, called: np.ndarray) -> float:
-  return metrics.classification_f1(labels, called, average="none", num_classes=2)[1]
+def _f1_of_one(labels: np.ndarray, predicted: np.ndarray) -> float:
+  return metrics.classification_f1(labels, predicted, average="none", num_classes=2)[1]
 
 
 def _of_covariate(pooled: Pooled, known: Mapping[str, float]) -> dict[str, Any]:
-  """Returns the AUC that a covariate alone has, on the tested cases that have it."""
-  places = [n for n, case in enumerate(pooled.ids) if case in known]
-  if not places:
+  """Returns the AUC of a covariate alone, on the tested cases for which it is known."""
+  indices = [n for n, case in enumerate(pooled.ids) if case in known]
+  if not indices:
     return {"num_cases": 0, "auc": Interval(np.nan, np.nan, np.nan)}
-  values = np.array([known[pooled.ids[n]] for n in places])
-  interval = metrics.delong_interval(pooled.labels[places], values)
-  return {"num_cases": len(places), "auc": interval}
+  values = np.array([known[pooled.ids[n]] for n in indices])
+  interval = metrics.delong_interval(pooled.labels[indices], values)
+  return {"num_cases": len(indices), "auc": interval}
 
 
 def _plain(value: Any) -> Any:
-  """Returns values as JSON has them: lists, floats, and None for nan."""
+  """Returns values that JSON can hold: lists, floats, and None for nan."""
   if isinstance(value, Interval):
     return _plain({"estimate": value.estimate, "low": value.low, "high": value.high})
   if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The rows of a run's tables of cases, for what is said of outcomes: each case once, or by seed.
+"""Prepares the diagnoses of a run for the numbers on outcomes: each case once, or by seed.
 
 The outcome is the second of two labels.
 """
@@ -8,39 +8,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-PROBABILITY = "probability_"  # before the name of a label, in the rows
+from mlseg.workdir.diagnosis_table import PROBABILITY, label_names
 
-Row = Mapping[str, Any]  # seed, id, label and probability_NAME of two labels: a line of the tables
+Row = Mapping[str, Any]  # of diagnoses.csv: seed, id, label and probability_NAME of two labels
 
 
 class RunRows(NamedTuple):
-  """What a run's tables say of outcomes."""
+  """The diagnoses of a run, with what is known of its patients."""
 
   test: Sequence[Row]  # of diagnoses.csv
   validation: Sequence[Row] | None = None  # of validation_diagnoses.csv; None: there is none
-  groups: Mapping[str, str] | None = None  # by id: the patient; None: each case is of its own
-  covariates: Mapping[str, Mapping[str, float]] = {}  # by name, by id; without those not known
+  groups: Mapping[str, Any] | None = None  # patient by id; None: each case is another patient
+  covariates: Mapping[str, Mapping[str, float]] = {}  # by name, by id; without unknown values
 
 
 class Pooled(NamedTuple):
-  """Each tested case once."""
+  """The tested cases of a run, each once."""
 
   names: tuple[str, str]  # of the labels; the second is the outcome
   ids: tuple[str, ...]  # [N]
   labels: np.ndarray  # [N] int64, 1 for the outcome
   probabilities: np.ndarray  # [N] float64, of the outcome, mean over the seeds
   patients: np.ndarray  # [N] str
-
-
-def label_names(rows: Iterable[Row]) -> tuple[str, ...]:
-  """Returns the labels that rows have probabilities of.
-
-  Example:
-    >>> label_names([{"id": "a", "probability_well": 0.3, "probability_ill": 0.7}])
-    ('well', 'ill')
-  """
-  columns = next(iter(rows), {})
-  return tuple(name.removeprefix(PROBABILITY) for name in columns if name.startswith(PROBABILITY))
 
 
 def pool(rows: RunRows) -> Pooled:
@@ -50,7 +39,7 @@ def pool(rows: RunRows) -> Pooled:
     rows: of two labels.
 
   Raises:
-    ValueError: there are not two labels, a case has neither, or one in one row and one in another.
+    ValueError: there are not two labels, a case has another label, or different ones in two rows.
     KeyError: a case has no group.
 
   Example:
@@ -61,14 +50,14 @@ def pool(rows: RunRows) -> Pooled:
   """
   names = label_names(rows.test)
   if len(names) != 2:
-    raise ValueError(f"rows: must have probabilities of two labels, got {list(names)}")
+    raise ValueError(f"rows must have probabilities of two labels, got {list(names)}")
   labels: dict[str, str] = {}
   values: dict[str, list[float]] = {}
   for row in rows.test:
     if row["label"] not in names:
-      raise ValueError(f"rows: {row['id']} is {row['label']}, which is none of {list(names)}")
+      raise ValueError(f"the label of {row['id']} must be one of {list(names)}, got {row['label']}")
     if labels.setdefault(row["id"], row["label"]) != row["label"]:
-      raise ValueError(f"rows: {row['id']} is both {labels[row['id']]} and {row['label']}")
+      raise ValueError(f"{row['id']} has two labels: {labels[row['id']]} and {row['label']}")
     values.setdefault(row["id"], []).append(_probability(row, names[1]))
   return Pooled(
     names=(names[0], names[1]),
@@ -79,13 +68,13 @@ def pool(rows: RunRows) -> Pooled:
   )
 
 
-def patients_of(ids: Iterable[str], groups: Mapping[str, str] | None) -> np.ndarray:
-  """Returns the patient of each case [N], str."""
+def patients_of(ids: Iterable[str], groups: Mapping[str, Any] | None) -> np.ndarray:
+  """Returns the patient of each case, [N] str."""
   return np.array([str(case if groups is None else groups[case]) for case in ids])
 
 
 def by_seed(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
-  """Returns rows by seed and id: parts that were filled up to one size hold cases twice."""
+  """Returns rows by seed and id; a case that comes twice, to fill up a part, is there once."""
   found: dict[str, dict[str, Row]] = {}
   for row in rows:
     found.setdefault(str(row["seed"]), {})[row["id"]] = row

@@ -1,4 +1,4 @@
-"""An auxiliary loss with a weight of its own that decays over training."""
+"""An auxiliary loss whose weight follows a schedule and decays over training."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from mlseg.weighting.base import (
 
 
 class WithAuxiliaryState(NamedTuple):
-  """The state of the weighting of the other losses, and the time."""
+  """The state of the weighting of the other losses, and the number of steps."""
 
   inner: State
   num_updates: jax.Array  # [], int32
@@ -33,34 +33,34 @@ def with_auxiliary(
   decay_every: int = 100,
   schedule: optax.Schedule | None = None,
 ) -> LossWeighting:
-  """Weights one loss of a dict by a schedule of its own, the others by a weighting.
+  """Weights one loss of a dict by a schedule, and the others by a weighting.
 
   Formula: γ(t) = γ₀ exp(-λ t) for the auxiliary loss, t = floor(updates / decay_every)
 
-  With a `schedule` of optax it is γ = schedule(updates), 0 where that is negative or not finite.
-  The inner weighting does not see the auxiliary loss: neither in the losses nor in `weights` and
-  `gram`.
+  With a `schedule` of optax the weight is γ = schedule(updates), or 0 where that is negative or not
+  finite. The inner weighting does not see the auxiliary loss, neither in the losses nor in
+  `weights` and `gram`.
 
-  Models trained side by side may each have numbers of their own: the extra argument `auxiliary` of
-  `update`, a pair (γ₀, λ) of scalars, stands in for `initial` and `decay`.
+  Models that are trained side by side may have different numbers: `update` takes the extra argument
+  `auxiliary`, a pair (γ₀, λ) of scalars, in place of `initial` and `decay`.
 
   Needs: what the inner weighting needs
 
-  Use when: a loss should steer the start of training only, or none of its weight should be taken
-  from the others.
+  Use when: a loss should steer only the start of training, or its weight should not be taken from
+  the others.
 
-  Differs: the equation leaves the unit of t open; the authors' demo advances it once per 100
-  batches, here `decay_every`.
+  Differs: the paper does not state the unit of t; the authors' demo advances t once per 100
+  batches, which is `decay_every` here.
 
   Source: Golnari & Diba 2026, eqs. 1-2; the defaults are those of the authors' demo.
 
   Args:
-    weighting: of the other losses.
+    weighting: decides the weights of the other losses.
     name: the key of the auxiliary loss.
     initial: γ₀ >= 0.
     decay: λ >= 0, per unit of t.
     decay_every: updates per unit of t.
-    schedule: a function of the number of updates so far, in place of the three above.
+    schedule: a function of the number of updates so far; it replaces the three arguments above.
 
   Returns:
     A LossWeighting for dicts of losses.
@@ -70,7 +70,7 @@ def with_auxiliary(
       with `name` and at least one more.
 
   Example:
-    >>> from mlseg.weighting.fixed import fixed
+    >>> from mlseg.weighting import fixed
     >>> weighting = with_auxiliary(fixed(), "focal", decay_every=1)
     >>> losses = {"dice": jnp.float32(0.3), "focal": jnp.float32(0.1)}
     >>> state = weighting.init(losses)
@@ -106,7 +106,7 @@ def with_auxiliary(
 
   def update(losses, state, *, weights=None, gram=None, key=None, auxiliary=None, **extra):
     if gram is not None:
-      others = [place for place, other in enumerate(sorted(losses)) if other != name]
+      others = [index for index, other in enumerate(sorted(losses)) if other != name]
       gram = gram[np.ix_(others, others)]
     if weights is not None:
       weights = _without(weights, name)
@@ -114,7 +114,7 @@ def with_auxiliary(
       _without(losses, name), state.inner, weights=weights, gram=gram, key=key, **extra
     )
     own, unravel = ravel({name: losses[name]})
-    # The arithmetic of optax mixes dtypes, whatever the caller allows.
+    # optax mixes dtypes in its arithmetic, which the caller may have forbidden.
     with jax.numpy_dtype_promotion("standard"):
       gamma = jnp.asarray(gamma_at(state.num_updates, auxiliary), own.dtype)
     own_weight = unravel(jnp.where(jnp.isfinite(gamma), jnp.maximum(gamma, 0), 0)[None])

@@ -1,4 +1,4 @@
-"""When a weighting decides: at some steps only, once per epoch, or after a warm-up."""
+"""Combinators for when a weighting decides: every few steps, once per epoch, after a warm-up."""
 
 from typing import NamedTuple
 
@@ -28,42 +28,42 @@ class EveryState(NamedTuple):
 
 
 class PerEpochState(NamedTuple):
-  """The state of the inner weighting, the weights of this epoch, and means over it so far."""
+  """The state of the inner weighting, the weights of this epoch, and its mean losses so far."""
 
   inner: State
   weights: jax.Array  # [K]: 1/K before the first update
-  losses: jax.Array  # [K]: mean over the steps of this epoch that entered
-  gram: jax.Array  # [K, K], so too; [0, 0] where none is needed
-  num_entered: jax.Array  # [], int32: steps of this epoch
+  losses: jax.Array  # [K]: mean over the counted steps of this epoch
+  gram: jax.Array  # [K, K]: mean over the same steps; [0, 0] where none is needed
+  num_entered: jax.Array  # [], int32: the counted steps of this epoch
   num_updates: jax.Array  # [], int32
 
 
 class WarmUpState(NamedTuple):
-  """The state of the inner weighting, and the time."""
+  """The state of the inner weighting, and the number of steps."""
 
   inner: State
   num_updates: jax.Array  # [], int32
 
 
 def every(weighting: LossWeighting, steps: int) -> LossWeighting:
-  """Updates a weighting once per so many steps, and holds its weights between.
+  """Updates a weighting every few steps, and keeps its weights in between.
 
   Formula: w(t) = inner weights of step n floor(t / n), from the losses of that step alone
 
-  The inner state does not change between. Weights that are not finite are not taken: the ones
-  before stay, 1/K at first.
+  The inner state does not change in between. Where the inner weights are not finite, the weights
+  from before stay; at first these are 1/K.
 
-  The work of the inner weighting is skipped between, except under `vmap`, which computes both
-  branches of a condition. A Gram matrix is taken by whoever calls `update`, at every step.
+  The inner weighting is not computed in between, except under `vmap`, which computes both branches
+  of a condition. The caller of `update` computes a Gram matrix at every step all the same.
 
   Needs: what the inner weighting needs
 
   Use when: the weighting itself costs time, or its weights should not follow each batch; not to
-  smooth noise, for the losses between are not looked at: `ema` and `per_epoch` average.
+  smooth noise, because the losses in between are ignored: `ema` and `per_epoch` average.
 
   Args:
-    weighting: what decides.
-    steps: n >= 1; 1 changes nothing.
+    weighting: the inner weighting.
+    steps: n >= 1; with 1 nothing changes.
 
   Returns:
     A LossWeighting.
@@ -72,7 +72,7 @@ def every(weighting: LossWeighting, steps: int) -> LossWeighting:
     ValueError: where steps is out of its range; in `init`, what the inner weighting raises.
 
   Example:
-    >>> from mlseg.weighting.scalarization import geometric
+    >>> from mlseg.weighting import geometric
     >>> weighting = every(geometric(), 2)
     >>> state = weighting.init(jnp.zeros(2))
     >>> for losses in jnp.array([[4.0, 1.0], [1.0, 1.0], [1.0, 1.0]]):
@@ -111,18 +111,19 @@ def per_epoch(weighting: LossWeighting, steps_per_epoch: int) -> LossWeighting:
   Formula: w = inner weights of update e - 1 in all steps of epoch e, from mean_t L(t) over epoch
   e - 1
 
-  So the inner weighting sees one update per epoch, and an epoch's losses decide the weights of the
-  next one. Methods that look at past epochs count from the epoch that has just ended: it is
-  `per_epoch(dynamic_weight_average(include_current=True), n)` which weights an epoch by the two
-  before it, as that paper does. A method that decides from earlier updates alone, as
-  `coefficient_of_variation`, lags one epoch more.
+  So the inner weighting has one update per epoch, and the losses of an epoch decide the weights of
+  the next one. For the inner weighting the current losses are those of the epoch that has just
+  ended. So `per_epoch(dynamic_weight_average(include_current=True), n)` weights an epoch by the two
+  epochs before it, as the paper of that method does. A method that decides from earlier updates
+  alone, such as `coefficient_of_variation`, lags one epoch more.
 
   In the first epoch the weights are those that the inner weighting gives for the losses of the
-  first step, which leaves no trace in its state: for methods with a history, their neutral weights.
+  first step; its state stays as it was. A method with a history gives its neutral weights then.
 
-  A Gram matrix is averaged too; other arguments are those of an epoch's last step. A step with a
-  loss or a Gram matrix that is not finite enters no mean, and an epoch without any other changes
-  nothing. Weights that are not finite are not taken: the ones before stay, 1/K at first.
+  A Gram matrix is averaged too; other arguments are those of the last step of an epoch. A step with
+  a loss or a Gram matrix that is not finite is left out of the means, and an epoch of such steps
+  alone changes nothing. Where the inner weights are not finite, the weights from before stay; at
+  first these are 1/K.
 
   Needs: what the inner weighting needs
 
@@ -130,7 +131,7 @@ def per_epoch(weighting: LossWeighting, steps_per_epoch: int) -> LossWeighting:
   batches are mostly noise; not with few epochs.
 
   Args:
-    weighting: what decides.
+    weighting: the inner weighting.
     steps_per_epoch: calls of `update` per epoch.
 
   Returns:
@@ -141,7 +142,7 @@ def per_epoch(weighting: LossWeighting, steps_per_epoch: int) -> LossWeighting:
       raises.
 
   Example:
-    >>> from mlseg.weighting.scalarization import geometric
+    >>> from mlseg.weighting import geometric
     >>> weighting = per_epoch(geometric(), 2)
     >>> state = weighting.init(jnp.zeros(2))
     >>> for losses in jnp.array([[1.0, 1.0], [7.0, 1.0], [9.0, 9.0]]):
@@ -169,7 +170,7 @@ def per_epoch(weighting: LossWeighting, steps_per_epoch: int) -> LossWeighting:
     ends = (state.num_updates % steps_per_epoch == steps_per_epoch - 1) & known
 
     def decide():
-      # Without a finite step these are NaN: the first weights are then the inner neutral ones.
+      # NaN where no step was finite: the first weights are then the neutral ones of the method.
       mean_gram = None if gram is None else jnp.where(known, state.gram, jnp.nan)
       decided, inner = weighting.update(
         unravel(jnp.where(known, state.losses, jnp.nan)),
@@ -190,25 +191,25 @@ def per_epoch(weighting: LossWeighting, steps_per_epoch: int) -> LossWeighting:
 
 
 def warm_up(weighting: LossWeighting, steps: int, transition_steps: int = 0) -> LossWeighting:
-  """Holds a weighting back at first, while it already sees the losses.
+  """Delays the use of a weighting's weights; from the first step on it sees the losses.
 
   Formula: w(t) = (1 - a) v(t) + a inner weights(t), a = clip((t + 1 - n) / (m + 1), 0, 1)
 
-  Here t counts from 0, n is `steps`, m `transition_steps`, and v are the weights of the members
-  before this one in a chain, or 1/K where there is none: `chain(fixed(), warm_up(weighting, 100))`
+  Here t counts from 0, n is `steps` and m is `transition_steps`. v are the weights from before this
+  combinator in a chain, or 1/K where it is the first: `chain(fixed(), warm_up(weighting, 100))`
   begins with the plain sum. Histories fill and parameters are learned from the first step on.
 
-  Inner weights that are not finite are replaced by v, such v by 1/K.
+  Where the inner weights are not finite, v takes their place; where v is not finite, 1/K does.
 
   Needs: what the inner weighting needs, weights of a chain
 
-  Use when: the first losses say little about those to come, as before the network fits anything;
-  not to wait for a history, for methods with one wait by themselves.
+  Use when: the first losses are no guide to the later ones, as before the network has learned
+  anything; not to wait for a history, since methods with a history wait by themselves.
 
   Args:
-    weighting: what decides afterwards.
-    steps: n >= 0, steps without it.
-    transition_steps: m >= 0, steps from the one to the other; 0 for none.
+    weighting: the inner weighting.
+    steps: n >= 0, steps without its weights.
+    transition_steps: m >= 0, steps in which v and its weights are mixed; 0 for none.
 
   Returns:
     A LossWeighting.
@@ -217,7 +218,7 @@ def warm_up(weighting: LossWeighting, steps: int, transition_steps: int = 0) -> 
     ValueError: where an argument is out of its range; in `init`, what the inner weighting raises.
 
   Example:
-    >>> from mlseg.weighting.fixed import fixed
+    >>> from mlseg.weighting import fixed
     >>> weighting = warm_up(fixed((1.0, 0.0)), steps=1, transition_steps=1)
     >>> state = weighting.init(jnp.zeros(2))
     >>> for losses in jnp.zeros([3, 2]):
@@ -264,7 +265,7 @@ def _finite_or(weights: Weights, otherwise: jax.Array) -> jax.Array:
 def _average(
   state: PerEpochState, losses: jax.Array, gram: jax.Array | None, starts: jax.Array
 ) -> PerEpochState:
-  """Returns the state with one more step in its means, which begin anew where an epoch starts."""
+  """Returns the state with one more step in its means, which start again with each epoch."""
   new = (losses, state.gram if gram is None else gram.astype(state.gram.dtype))
   old = (state.losses, state.gram)
   enters = all_finite(new[0]) & all_finite(new[1])

@@ -1,4 +1,4 @@
-"""Weightings that act on the weights of the one before them in a chain."""
+"""A chain of weightings, and combinators that smooth or bound the weights of the one before."""
 
 from typing import NamedTuple
 
@@ -21,27 +21,27 @@ from mlseg.weighting.base import (
 
 
 class ChainState(NamedTuple):
-  """The states of the members of a chain."""
+  """The states of the weightings of a chain."""
 
-  members: tuple[State, ...]  # one per member, in order
+  members: tuple[State, ...]  # one per weighting, in order
 
 
 class EmaState(NamedTuple):
   """The moving average of the weights."""
 
   average: jax.Array  # [K]
-  num_seen: jax.Array  # [], int32: weights that entered
+  num_seen: jax.Array  # [], int32: steps with finite weights
 
 
 def chain(*weightings: LossWeighting) -> LossWeighting:
-  """Applies weightings one after another; each sees the losses and the weights of the one before.
+  """Applies weightings in turn; each gets the losses and the weights of the one before.
 
   Formula: w = (the last ∘ ... ∘ the first)(L, w given)
 
-  A random key is folded with each one's place. A method replaces the weights before it, a
-  combinator changes them, so a chain is one method and then combinators.
+  A method replaces the weights before it, and a combinator changes them. So a chain has one method
+  first, and then combinators. Each weighting gets the random key folded with its index.
 
-  Needs: what its members need
+  Needs: what its weightings need
 
   Use when: the weights of a method should be smoothed, bounded or scaled.
 
@@ -49,13 +49,13 @@ def chain(*weightings: LossWeighting) -> LossWeighting:
     *weightings: at least one.
 
   Returns:
-    A LossWeighting; its weights are those of the last.
+    A LossWeighting; its weights are those of the last one.
 
   Raises:
-    ValueError: without a weighting.
+    ValueError: where no weighting is given.
 
   Example:
-    >>> from mlseg.weighting.fixed import fixed
+    >>> from mlseg.weighting import fixed
     >>> weighting = chain(fixed((9.0, 1.0)), bounded(0.2, 0.8))
     >>> losses = jnp.array([0.5, 0.5])
     >>> weights, state = weighting.update(losses, weighting.init(losses))
@@ -69,14 +69,14 @@ def chain(*weightings: LossWeighting) -> LossWeighting:
     return ChainState(tuple(weighting.init(losses) for weighting in weightings))
 
   def update(losses, state, *, weights=None, gram=None, key=None, **extra):
-    members = []
-    for place, (weighting, member) in enumerate(zip(weightings, state.members, strict=True)):
-      own_key = None if key is None else jax.random.fold_in(key, place)
-      weights, member = weighting.update(
-        losses, member, weights=weights, gram=gram, key=own_key, **extra
+    states = []
+    for index, (weighting, inner) in enumerate(zip(weightings, state.members, strict=True)):
+      inner_key = None if key is None else jax.random.fold_in(key, index)
+      weights, inner = weighting.update(
+        losses, inner, weights=weights, gram=gram, key=inner_key, **extra
       )
-      members.append(member)
-    return weights, ChainState(tuple(members))
+      states.append(inner)
+    return weights, ChainState(tuple(states))
 
   return LossWeighting(init, update, any(weighting.needs_gram for weighting in weightings))
 
@@ -86,17 +86,17 @@ def ema(decay: float = 0.9) -> LossWeighting:
 
   Formula: a(t) = decay a(t-1) + (1 - decay) w(t), a(0) = w(0)
 
-  So the average is a convex combination of the weights seen, and sums to what they sum to. Weights
-  that are not finite do not enter; before any did, the result is uniform, 1/K.
+  The average is a convex combination of the weights so far, so it keeps their sum. Weights that are
+  not finite are left out. Until there are finite ones, the result is uniform, 1/K.
 
   Needs: weights of a chain
 
-  Use when: weights jump from step to step; the price is a delay of about 1 / (1 - decay) steps.
+  Use when: weights jump from step to step; it delays them by about 1 / (1 - decay) steps.
 
   Source: named as future work by Golnari & Diba 2026.
 
   Args:
-    decay: in [0, 1]; 0 changes nothing, 1 keeps the first weights for ever.
+    decay: in [0, 1]; with 0 nothing changes, with 1 the first weights stay.
 
   Returns:
     A LossWeighting for use in a `chain`.
@@ -134,17 +134,17 @@ def ema(decay: float = 0.9) -> LossWeighting:
 
 
 def bounded(lower: float = 0.0, upper: float = 1.0) -> LossWeighting:
-  """Bounds the share of each weight in their sum, and keeps the sum.
+  """Bounds the share of each weight in the sum of weights, and keeps the sum.
 
   Formula: w_k → S clip(w_k / S + τ, lower, upper), S = Σ_j w_j, τ such that the sum is S
 
-  So the shares are the point of the bounded simplex nearest to w / S. Weights within the bounds do
-  not change. Where S is not positive or a weight not finite, the result is uniform, 1/K.
+  The new shares are the point of the bounded simplex that is nearest to w / S. Weights within the
+  bounds do not change. Where S is not positive or a weight is not finite, weights are 1/K.
 
   Needs: weights of a chain
 
-  Use when: no loss may be given up or take all of the weight, as the Bayesian memory fusion lets
-  it; put it last, for what comes after may leave the bounds again.
+  Use when: no loss may lose its weight or get all of it, as can happen with Bayesian memory fusion;
+  put it last, since a combinator behind it may leave the bounds again.
 
   Source: named as future work ("limits on the weight adjustment") by Golnari & Diba 2026.
 
@@ -156,7 +156,7 @@ def bounded(lower: float = 0.0, upper: float = 1.0) -> LossWeighting:
     A LossWeighting for use in a `chain`.
 
   Raises:
-    ValueError: where a bound is out of its range; for K in `init`.
+    ValueError: where a bound is out of its range; in `init`, where it is for this K.
 
   Example:
     >>> weighting = bounded(0.1, 0.6)
@@ -198,8 +198,8 @@ def _bound(weights: jax.Array, lower: float, upper: float) -> jax.Array:
 def _project(shares: jax.Array, lower: float, upper: float) -> jax.Array:
   """Returns clip(shares + tau, lower, upper) with the tau for which it sums to 1.
 
-  The sum grows with tau in straight pieces that meet where a share reaches a bound, so tau lies on
-  a straight line between two of these places.
+  The sum is a piecewise linear function of tau, with a corner wherever a share reaches a bound, so
+  tau is found by linear interpolation between two corners.
   """
   shifts = jnp.sort(jnp.concatenate([lower - shares, upper - shares]))
   sums = jnp.clip(shares + shifts[:, None], lower, upper).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Combinators that scale the weights of the one before them in a chain."""
+"""Combinators that scale the weights of the weighting before them in a chain."""
 
 from typing import Literal
 
@@ -32,7 +32,7 @@ def with_prior(prior: Weights) -> LossWeighting:
 
   Needs: weights of a chain
 
-  Use when: some losses are known to matter more, say 5 : 1, whatever a method makes of them.
+  Use when: some losses are known to matter more, say 5 : 1, and a method should decide the rest.
 
   Args:
     prior: p >= 0, one positive: K numbers in the order of `jax.tree.leaves`, or a pytree like the
@@ -79,7 +79,7 @@ def with_prior(prior: Weights) -> LossWeighting:
 def rescale(
   to: Literal["sum_to_one", "sum_to_num_losses", "first_loss"] = "sum_to_one",
 ) -> LossWeighting:
-  """Scales all weights by one number.
+  """Divides all weights by one number, so that their sum or the first weight is fixed.
 
   Formula: w_k → w_k / d, d = Σ_j w_j, or d = (1/K) Σ_j w_j, or d = w_1
 
@@ -91,8 +91,8 @@ def rescale(
 
   Needs: weights of a chain
 
-  Use when: methods whose weights have different sums are compared, since a sum acts as a factor of
-  the learning rate; 'first_loss' if one loss is the measure of the others.
+  Use when: methods whose weights have different sums are compared, since the sum acts as a factor
+  of the learning rate; 'first_loss' if the other losses are measured against one loss.
 
   Args:
     to: 'sum_to_one', 'sum_to_num_losses' or 'first_loss'.

@@ -1,4 +1,4 @@
-"""Which weighting decides, and over which losses: for models side by side in one program."""
+"""Combinators that choose a weighting or the losses, for models side by side in one program."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,21 +11,21 @@ from mlseg.weighting.base import Losses, LossWeighting, State, num_losses
 
 
 class SwitchState(NamedTuple):
-  """The states of all members, of which one is in use."""
+  """The states of all weightings, of which one decides."""
 
-  members: tuple[State, ...]  # one per member, in order
+  members: tuple[State, ...]  # one per weighting, in order
 
 
 def switch(*weightings: LossWeighting) -> LossWeighting:
-  """Lets one of several weightings decide, by a number that may differ from model to model.
+  """Lets one of several weightings decide, by an index that may differ from model to model.
 
-  Formula: w = weights of member number `method`
+  Formula: w = weights of the weighting with index `method`
 
-  The number is the extra argument `method` of `update`, [] int32 (0 where it is not given), so each
-  model under `vmap` has its own. The other members' states stay as they are. The members decide
-  over the same losses; `subset` makes it so.
+  The index is the extra argument `method` of `update`, [] int32 (0 where it is not given), so each
+  model under `vmap` has its own. The states of the other weightings stay as they are. All of them
+  get the same losses; wrap those that weight fewer losses in `subset`.
 
-  Needs: what its members need
+  Needs: what its weightings need
 
   Use when: models under different weightings are trained in one program.
 
@@ -36,10 +36,10 @@ def switch(*weightings: LossWeighting) -> LossWeighting:
     A LossWeighting.
 
   Raises:
-    ValueError: without a weighting.
+    ValueError: where no weighting is given.
 
   Example:
-    >>> from mlseg.weighting.fixed import fixed
+    >>> from mlseg.weighting import fixed
     >>> weighting = switch(fixed((1.0, 0.0)), fixed((0.0, 1.0)))
     >>> losses = jnp.array([0.5, 0.5])
     >>> state = weighting.init(losses)
@@ -54,24 +54,24 @@ def switch(*weightings: LossWeighting) -> LossWeighting:
     return SwitchState(tuple(weighting.init(losses) for weighting in weightings))
 
   def update(losses, state, *, weights=None, gram=None, key=None, method=0, **extra):
-    def branch(place):
-      def decide(members):
-        own_weights, member = weightings[place].update(
-          losses, members[place], weights=weights, gram=gram, key=key, **extra
+    def branch(index):
+      def decide(states):
+        own_weights, inner = weightings[index].update(
+          losses, states[index], weights=weights, gram=gram, key=key, **extra
         )
-        return own_weights, (*members[:place], member, *members[place + 1 :])
+        return own_weights, (*states[:index], inner, *states[index + 1 :])
 
       return decide
 
-    branches = [branch(place) for place in range(len(weightings))]
-    chosen, members = jax.lax.switch(method, branches, state.members)
-    return chosen, SwitchState(members)
+    branches = [branch(index) for index in range(len(weightings))]
+    chosen, states = jax.lax.switch(method, branches, state.members)
+    return chosen, SwitchState(states)
 
   return LossWeighting(init, update, any(weighting.needs_gram for weighting in weightings))
 
 
 def subset(weighting: LossWeighting, names: Sequence[str]) -> LossWeighting:
-  """Weights some losses of a dict by a weighting that sees no others; the others weigh 0.
+  """Weights some losses of a dict by a weighting that gets only these; the others have weight 0.
 
   Formula: w_k = inner weight of loss k among the names, 0 elsewhere
 
@@ -80,18 +80,18 @@ def subset(weighting: LossWeighting, names: Sequence[str]) -> LossWeighting:
   Use when: models of one program are trained under different losses.
 
   Args:
-    weighting: of the named losses.
+    weighting: decides the weights of the named losses.
     names: keys of a dict of losses.
 
   Returns:
     A LossWeighting for dicts of losses.
 
   Raises:
-    ValueError: where names are none or twice the same; in `init`, where the losses are not a dict
-      that has them.
+    ValueError: where there are no names, or one twice; in `init`, where the losses are not a dict
+      that has all of them.
 
   Example:
-    >>> from mlseg.weighting.fixed import fixed
+    >>> from mlseg.weighting import fixed
     >>> weighting = subset(fixed(), ("dice",))
     >>> losses = {"dice": jnp.float32(0.3), "focal": jnp.float32(0.1)}
     >>> weights, _ = weighting.update(losses, weighting.init(losses))
@@ -113,7 +113,7 @@ def subset(weighting: LossWeighting, names: Sequence[str]) -> LossWeighting:
 
   def update(losses, state, *, weights=None, gram=None, key=None, **extra):
     if gram is not None:
-      chosen = [place for place, name in enumerate(sorted(losses)) if name in names]
+      chosen = [index for index, name in enumerate(sorted(losses)) if name in names]
       gram = gram[np.ix_(chosen, chosen)]
     if weights is not None:
       weights = own(weights)

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Optax transformations that combine the gradients of several losses into one."""

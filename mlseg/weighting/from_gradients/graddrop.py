@@ -1,6 +1,6 @@
-"""Gradient sign dropout, which treats every coordinate of per-loss gradients by itself.
+"""GradDrop, gradient sign dropout: in every coordinate, gradients of one sign are kept.
 
-It is an optax transformation, as no Gram matrix holds what it needs; see `stacked_tree`.
+Coordinates are not in the Gram matrix, so the method is an optax transformation of the gradients.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ PyTree = Any
 
 
 class GradDropState(NamedTuple):
-  """The position in the sequence of random draws."""
+  """The number of steps, from which the keys of the draws follow."""
 
   num_updates: jax.Array  # [], int32
 
@@ -26,28 +26,29 @@ class GradDropState(NamedTuple):
 def graddrop(
   num_losses: int, leak: float | Sequence[float] = 0.0, seed: int = 0
 ) -> optax.GradientTransformationExtraArgs:
-  """Keeps, in every coordinate, only the gradients of one sign, drawn by how much that sign weighs.
+  """Keeps, in every coordinate, the gradients of one sign, drawn in proportion to their sum.
 
   Formula: Σ_k (l_k + (1 - l_k) m_k) g_k with m_k = 1[P > U] 1[g_k > 0] + 1[P < U] 1[g_k < 0],
   P = (1 + Σ_k g_k / Σ_k |g_k|) / 2, U uniform in [0, 1), all of it per coordinate
 
-  Where the losses agree on the sign this is the sum of the gradients, and elsewhere its mean over
-  the draws is.
+  Where the losses agree on the sign, the result is the sum of the gradients. Elsewhere the mean of
+  the result over the draws is that sum.
 
   Needs: per-loss gradients, key
 
-  Use when: losses pull single parameters both ways, and the optimiser averages over many steps: the
-  draws add noise to every update.
+  Use when: losses pull single parameters in opposite directions, and the optimiser averages over
+  many steps, since the draws add noise to every update.
 
-  Differs: the paper and LibMTL drop gradients at the features that the tasks share, multiplied by
-  the features' signs and summed over the batch. TorchJD and mlseg drop them at the parameters.
+  Differs: the paper and LibMTL drop gradients with respect to the features that the tasks share,
+  multiplied by the signs of the features and summed over the batch. TorchJD and mlseg drop
+  gradients with respect to the parameters.
 
   Source: Chen et al. 2020, NeurIPS, "Just Pick a Sign", arXiv 2010.06808, algorithm 1.
 
   Args:
     num_losses: K.
-    leak: l, how much of what is dropped goes through, in [0, 1]; one number, or K.
-    seed: of the draws, one after another; a `key=` given to `update` takes their place.
+    leak: l, the share of a dropped gradient that is kept, in [0, 1]; one number, or K.
+    seed: of the draws where `update` is given no `key=`.
 
   Returns:
     A GradientTransformationExtraArgs.
@@ -81,9 +82,9 @@ def graddrop(
     if key is None:
       key = jax.random.fold_in(jax.random.key(seed), state.num_updates)
     combined = []
-    for place, leaf in enumerate(leaves):
-      own_key = jax.random.fold_in(key, place)
-      draws = jax.random.uniform(own_key, leaf.shape[1:], wide_dtype(leaf))
+    for index, leaf in enumerate(leaves):
+      leaf_key = jax.random.fold_in(key, index)
+      draws = jax.random.uniform(leaf_key, leaf.shape[1:], wide_dtype(leaf))
       combined.append(_drop(leaf, draws, leaks).astype(leaf.dtype))
     next_state = GradDropState(optax.safe_increment(state.num_updates))
     return jax.tree.unflatten(structure, combined), next_state
@@ -92,7 +93,7 @@ def graddrop(
 
 
 def _drop(gradients: jax.Array, draws: jax.Array, leaks: np.ndarray) -> jax.Array:
-  """Returns the sum over K of gradients [K, ...], but those of one sign, given draws [...]."""
+  """Returns the sum over K of gradients [K, ...] without those of one sign, given draws [...]."""
   wide = gradients.astype(draws.dtype)
   share = wide / wide.shape[0]  # so that the sums are no larger than the largest gradient
   size = jnp.abs(share).sum(axis=0)

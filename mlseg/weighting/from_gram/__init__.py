@@ -1,1 +1,1 @@
-"""TODO."""
+"""Weightings that decide from the Gram matrix of the gradients of the losses."""

@@ -1,4 +1,4 @@
-"""Aligned-MTL: the gradients are replaced by the nearest that are at right angles and as long."""
+"""Aligned-MTL: gradients are replaced by the nearest orthogonal ones of equal length."""
 
 from typing import Literal
 
@@ -15,26 +15,26 @@ _SCALES = ("min", "median", "rmse")
 def aligned_mtl(
   scale: Literal["min", "median", "rmse"] = "min", preference: Weights | None = None
 ) -> LossWeighting:
-  """Makes gradients orthogonal and equally long, changing them as little as it takes.
+  """Makes the gradients orthogonal and equally long, with the smallest possible change.
 
   Formula: w = √λ V Λ^(-1/2) Vᵀ p, G = V Λ Vᵀ the eigenvalues that are not 0, λ one of them: the
   least, the median or the mean
 
-  So Σ_k w_k g_k = Σ_k p_k ĝ_k with ĝ_k as long as √λ and at right angles. The weights do not depend
-  on the scale of all gradients, and may be negative. Where all gradients are 0, or an inner product
-  or a loss is not finite, they are p.
+  So Σ_k w_k g_k = Σ_k p_k ĝ_k, where the ĝ_k are orthogonal and have the length √λ. The weights do
+  not depend on a common scale of the gradients, and may be negative. They are p where all gradients
+  are 0, or an inner product or a loss is not finite.
 
-  Eigenvalues are the squares of the singular values of a factor of G, which is made of the cosines
-  between gradients: so float32 allows for lengths that differ by up to about 10⁵. Of the median of
-  an even number it is the lower.
+  The eigenvalues are computed as squares of the singular values of a factor of G, made of the
+  cosines between gradients. So in float32 the lengths of gradients may differ by up to about 10⁵.
+  The median of an even number of eigenvalues is the lower one of the two in the middle.
 
   Needs: Gram matrix
 
-  Use when: both the directions and the lengths of gradients are at odds and every loss should keep
-  its share p of each step; 'min' takes short steps where gradients nearly depend on each other.
+  Use when: gradients conflict and differ in length, and every loss should keep its share p of each
+  step; with 'min' steps are short where gradients are nearly linearly dependent.
 
-  Differs: the paper scales by the least eigenvalue, the authors' code offered 'median' and 'rmse'
-  too; TorchJD and mlseg take 'min' by default.
+  Differs: the paper scales by the least eigenvalue; the authors' code also offers 'median' and
+  'rmse'. The default of TorchJD and mlseg is 'min'.
 
   Source: Senushkin et al. 2023, CVPR, arXiv 2305.19000, algorithm 1.
 
@@ -73,7 +73,7 @@ def _balance(gram: jax.Array, scale: str) -> jax.Array:
   values, vectors = jnp.linalg.eigh(cosines)
   noise = 10 * norms.size * jnp.finfo(gram.dtype).eps
   roots = jnp.sqrt(jnp.where(values > noise * values.max(), values, 0))
-  # R with RᵀR = G, whose singular values have half the digits of G's eigenvalues to lose.
+  # R with RᵀR = G: its singular values lose half as many digits to rounding as G's eigenvalues.
   factor = roots[:, None] * vectors.T * norms
   _, singular, rows = jnp.linalg.svd(factor)
   counts = singular > noise * singular[0]
@@ -83,7 +83,7 @@ def _balance(gram: jax.Array, scale: str) -> jax.Array:
 
 
 def _scale(singular: jax.Array, counts: jax.Array, scale: str) -> jax.Array:
-  """Returns √λ from the singular values [K] in falling order, of which the first that count do."""
+  """Returns √λ from falling singular values [K]; `counts` [K] tells which of them are not 0."""
   rank = counts.sum()
   if scale == "rmse":
     squares = jnp.where(counts, singular**2, 0)

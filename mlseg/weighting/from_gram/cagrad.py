@@ -1,4 +1,4 @@
-"""Conflict-averse gradient descent: the mean gradient, turned towards the loss that falls least."""
+"""CAGrad, conflict-averse descent: the mean gradient, turned towards the loss that falls least."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -10,29 +10,29 @@ from mlseg.weighting.base import LossWeighting, check_number
 from mlseg.weighting.from_gram.gram import Given, from_gram, unit
 from mlseg.weighting.from_gram.quadratic import definite, dot, minimize_quadratic
 
-# The least length of a combination that is told from 0, over the shortest gradient's.
+# A combination that is shorter than this, relative to the shortest gradient, counts as 0.
 _SHORTEST = 1e-4
 _NUM_SECANTS = 24
 
 
 def cagrad(c: float = 0.5, rescale: Literal[0, 1, 2] = 1) -> LossWeighting:
-  """Maximises the least decrease of a loss among the directions near the mean gradient.
+  """Maximises the smallest decrease of any loss, over the directions near the mean gradient.
 
   Formula: w = (1/K + c ‖g_0‖/‖g_v‖ v) / s, g_0 = Σ_k g_k / K, v = argmin ⟨g_v, g_0⟩ + c ‖g_0‖ ‖g_v‖
   over v_k ≥ 0, Σ_k v_k = 1, g_v = Σ_k v_k g_k
 
-  It is the d that maximises min_k ⟨d, g_k⟩ with ‖d − g_0‖ ≤ c ‖g_0‖, over the scale s: 1 for
-  rescale 0, 1 + c² for 1, 1 + c for 2.
+  Σ_k w_k g_k is d / s, where d maximises min_k ⟨d, g_k⟩ subject to ‖d − g_0‖ ≤ c ‖g_0‖. The scale s
+  is 1 for rescale=0, 1 + c² for rescale=1, and 1 + c for rescale=2.
 
   Needs: Gram matrix
 
-  Use when: you want the minimum of the mean loss, reached with fewer conflicts; c = 0 is the mean,
-  a large c is `mgda`.
+  Use when: the minimum of the mean loss is wanted, with fewer conflicts on the way; c = 0 gives the
+  mean gradient, a large c gives `mgda`.
 
-  Differs: LibMTL and the authors' code minimise with SLSQP, which stops early: weights are off by
-  up to 3e-4. LibMTL's is written for K = 3 alone.
+  Differs: LibMTL and the authors' code minimise with SLSQP, which stops early, so that weights are
+  off by up to 3e-4. LibMTL's code is for K = 3 only.
 
-  Differs: TorchJD does not rescale, which is rescale=0; nash-mtl, FAMO and auto-lambda multiply the
+  Differs: TorchJD does not rescale, as with rescale=0; nash-mtl, FAMO and auto-lambda multiply the
   result by K.
 
   Source: Liu et al. 2021, NeurIPS, arXiv 2110.14048, eqs. 3-5 and algorithm 1.
@@ -70,11 +70,12 @@ def cagrad(c: float = 0.5, rescale: Literal[0, 1, 2] = 1) -> LossWeighting:
 def _towards_the_worst(gram: jax.Array, radius: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Returns the v on the simplex that minimises ⟨g_v, g_0⟩ + r ‖g_v‖, and the ‖g_v‖ to divide by.
 
-  With ‖g_v‖ = min over t of (‖g_v‖²/t + t)/2 it is, for a given t, a quadratic program, whose ‖g_v‖
-  over t falls as t grows; the t where it is 1 is looked for. Where g_v is 0 in the end, which has
-  no direction, the least t that is tried stands for the length, and g_v/t is what it tends to.
+  Since ‖g_v‖ = min over t of (‖g_v‖²/t + t)/2, the problem for a given t is a quadratic program.
+  The ratio ‖g_v‖ / t of its solution falls as t grows, and the t where it is 1 is searched for. If
+  g_v is 0 at the solution it has no direction; then the smallest t tried takes the place of the
+  length, and g_v/t is the limit.
 
-  The unknowns are y_k = v_k ‖g_k‖ over the shortest length, weights of unit gradients.
+  The unknowns are y_k = v_k ‖g_k‖ / (the shortest length), the weights of unit gradients.
   """
   cosines, norms = unit(gram)
   shortest = jnp.where(norms > 0, norms, jnp.inf).min()
@@ -85,13 +86,13 @@ def _towards_the_worst(gram: jax.Array, radius: jax.Array) -> tuple[jax.Array, j
   linear = dot(cosines, norms) / norms.size / jnp.where(radius > 0, radius, 1)
 
   def at(log_length: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the solution for a length t of y, and by how much log ‖g_y‖ is above log t."""
+    """Returns the solution y for a length t, and log ‖g_y‖ - log t."""
     length = jnp.exp(log_length)
     y = minimize_quadratic(matrix, length * linear, normal)
     squared = jnp.maximum((y * dot(matrix, y)).sum(), jnp.finfo(y.dtype).tiny)
     return y, jnp.log(squared) / 2 - log_length
 
-  # The convex combinations of unit gradients, in units of the shortest, are no longer than all.
+  # In units of the shortest gradient, no convex combination is longer than the longest gradient.
   low = jnp.log(jnp.asarray(_SHORTEST, gram.dtype))
   high = jnp.log(1 / normal.min())
   log_length = _root(lambda log_length: at(log_length)[1], low, high)
@@ -102,10 +103,10 @@ def _towards_the_worst(gram: jax.Array, radius: jax.Array) -> tuple[jax.Array, j
 
 
 def _root(function: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.Array) -> jax.Array:
-  """Returns where a falling function is 0, or the end of the range that is nearest to it.
+  """Returns where a falling function is 0, or the nearest end of the range.
 
-  Secants between the ends, of which one that does not move counts half as much each time (the
-  Illinois method); every third step halves the range instead.
+  It uses secants between the ends, where the value at an end that does not move is halved each time
+  (the Illinois method). Every third step halves the range instead.
   """
 
   def step(i, bracket):

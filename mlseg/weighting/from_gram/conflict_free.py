@@ -1,5 +1,7 @@
 """ConFIG: a direction that has the same positive cosine with every gradient."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 
@@ -9,19 +11,21 @@ from mlseg.weighting.from_gram.impartial_gradients import equiangular
 from mlseg.weighting.from_gram.quadratic import dot
 
 
-def config() -> LossWeighting:
+def conflict_free() -> LossWeighting:
   """Gives the direction that has one cosine with all gradients, the longer the less they conflict.
+
+  The method is called ConFIG.
 
   Formula: Σ_k w_k g_k = (Σ_k g_k·x̂) x̂, x̂ = x / |x|, x = U⁺ 1, the rows of U the g_k / |g_k|
 
-  In terms of the cosines C = U Uᵀ and y = C⁺ 1, x is Uᵀ y, so w_k = y_k / |g_k| Σ_j |g_j| (C y)_j /
-  yᵀ C y. Weights may be negative. Gradients at right angles have weights that are those of the
-  plain sum if they are equally long.
+  With the cosines C = U Uᵀ and y = C⁺ 1, x is Uᵀ y, so w_k = y_k / |g_k| Σ_j |g_j| (C y)_j /
+  yᵀ C y. Weights may be negative. For gradients at right angles and of equal length the weights are
+  1, as in the plain sum.
 
-  The direction is that of `impartial_gradients`. Where there are more losses than dimensions,
-  cosines are as equal as they can be in least squares. A gradient that is 0 has the weight 0, and
-  all weights are 0 where x is: two opposite gradients leave no direction. Weights are 1 where an
-  inner product or a loss is not finite.
+  The direction is that of `impartial_gradients`. Where there are more losses than dimensions, the
+  cosines are as equal as least squares can make them. A gradient that is 0 has the weight 0. All
+  weights are 0 where x is 0, as for two opposite gradients, which leave no direction. Weights are 1
+  where an inner product or a loss is not finite.
 
   Needs: Gram matrix
 
@@ -34,13 +38,30 @@ def config() -> LossWeighting:
     A LossWeighting. In a chain it replaces what came before.
 
   Example:
-    >>> weighting = config()
+    >>> weighting = conflict_free()
     >>> losses, gram = jnp.ones(2), jnp.diag(jnp.array([9.0, 1.0]))
     >>> weights, _ = weighting.update(losses, weighting.init(losses), gram=gram)
     >>> [round(float(weight), 4) for weight in weights]
     [0.6667, 2.0]
   """
   return from_gram(_solve, neutral=lambda losses: 1.0)
+
+
+def config() -> LossWeighting:
+  """Returns `conflict_free()`, which had this name before version 0.2.
+
+  Deprecated: this name goes with the next version.
+
+  Example:
+    >>> import warnings
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...   weighting = config()
+    >>> weighting.needs_gram
+    True
+  """
+  message = "mlseg.weighting.config is now called mlseg.weighting.conflict_free"
+  warnings.warn(message, DeprecationWarning, stacklevel=2)
+  return conflict_free()
 
 
 def _solve(given: Given) -> jax.Array:

@@ -1,6 +1,6 @@
-"""Gradient surgery: gradients in conflict are turned, one against another, before they are summed.
+"""Gradient surgery: gradients in conflict are turned before they are summed.
 
-PCGrad turns them to right angles, GradVac to the angles that are usual between them.
+PCGrad turns them to right angles, GradVac to the running average of the angles between them.
 """
 
 from typing import Literal, NamedTuple
@@ -20,32 +20,33 @@ from mlseg.weighting.base import (
 from mlseg.weighting.from_gram.gram import Given, from_gram, is_finite, normalize, require, unit
 
 _REDUCTIONS = ("sum", "mean")
-_MAX_TARGET = 0.9999  # no turn adds more than 71 times the length of a gradient
+_MAX_TARGET = 0.9999  # so that a turn adds at most 71 times the length of a gradient
 
 
 class GradVacState(NamedTuple):
-  """The cosines that are usual between a gradient, as it is turned, and another loss's."""
+  """The running averages of the cosines between a turned gradient and the gradient of a loss."""
 
   targets: jax.Array  # [K, K], in [-1, 1]; 0 on the diagonal
 
 
 def pcgrad(reduction: Literal["sum", "mean"] = "sum") -> LossWeighting:
-  """Takes from each gradient what conflicts with the others, one after another (PCGrad).
+  """Removes from each gradient the parts that conflict with the others, in turn (PCGrad).
 
   Formula: Σ_k w_k g_k = Σ_i g_i', where for all j ≠ i in random order g_i' ← g_i' -
   min(g_i'·g_j, 0) / |g_j|² g_j, from g_i' = g_i
 
-  So g_i' changes on the way, and g_j is the original. The orders come from the `key`; without one
-  they are those of the losses. A gradient that is 0 has the weight 1. Weights are 1 where an inner
-  product or a loss is not finite; all of them are 1/K times that with 'mean'.
+  So g_i' changes from j to j, while g_j is always the original gradient. The `key` decides the
+  orders; without a key they are the order of the losses. A gradient that is 0 has the weight 1.
+  Weights are 1 where an inner product or a loss is not finite. With 'mean' all weights are divided
+  by K.
 
   Needs: Gram matrix, key
 
-  Use when: conflicts of gradients should cost no loss its progress, and losses without conflict
-  should be left alone: the result is the plain sum then. A dominating gradient still dominates.
+  Use when: conflicting gradients should not undo each other, and without conflicts the result
+  should be the plain sum. A gradient that dominates by its length still does.
 
   Differs: the authors' TensorFlow code averages the turned gradients, while algorithm 1 of the
-  paper, LibMTL, TorchJD and ConFIG sum them; here `reduction`, and the sum by default.
+  paper, LibMTL, TorchJD and ConFIG sum them; here `reduction` decides, by default the sum.
 
   Source: Yu et al. 2020, NeurIPS, arXiv 2001.06782, algorithm 1.
 
@@ -53,11 +54,11 @@ def pcgrad(reduction: Literal["sum", "mean"] = "sum") -> LossWeighting:
     reduction: 'sum' or 'mean' of the turned gradients.
 
   Returns:
-    A LossWeighting, of weights of at least 1 ('sum') or 1/K. In a chain it replaces what came
-    before.
+    A LossWeighting whose weights are at least 1 ('sum') or 1/K ('mean'). In a chain it replaces
+    what came before.
 
   Raises:
-    ValueError: where the reduction is none of these.
+    ValueError: where the reduction is unknown.
 
   Example:
     >>> weighting = pcgrad()
@@ -75,21 +76,21 @@ def pcgrad(reduction: Literal["sum", "mean"] = "sum") -> LossWeighting:
 
 
 def gradvac(beta: float = 0.01) -> LossWeighting:
-  """Turns gradients towards each other until their cosines are the usual ones (GradVac).
+  """Turns gradients towards each other until their cosines reach moving targets (GradVac).
 
   Formula: Σ_k w_k g_k = Σ_i g_i', where for all j ≠ i in random order, with φ = cos(g_i', g_j), if
   φ < φ̂_ij, g_i' ← g_i' + |g_i'| (φ̂_ij √(1-φ²) - φ √(1-φ̂_ij²)) / (|g_j| √(1-φ̂_ij²)) g_j, from
   g_i' = g_i; then φ̂_ij ← (1-β) φ̂_ij + β φ
 
-  The targets φ̂ begin at 0, and with β = 0 it is `pcgrad`. A target counts as at most 0.9999 (and at
-  least -0.9999), as the formula has no bound at 1. The orders come from the `key`; without one they
-  are those of the losses. Pairs with a gradient that is 0 are left out. Weights are 1, and targets
-  stay, where an inner product or a loss is not finite.
+  The targets φ̂ begin at 0, and with β = 0 it is `pcgrad`. Targets are clipped to [-0.9999, 0.9999]
+  where they are used, because the formula grows without bound towards 1. The `key` decides the
+  orders; without a key they are the order of the losses. Pairs with a gradient that is 0 are left
+  out. Weights are 1, and targets stay, where an inner product or a loss is not finite.
 
   Needs: Gram matrix, key
 
-  Use when: the losses are related, so that their gradients should agree more than the right angle
-  that `pcgrad` leaves; and less where conflict is the rule.
+  Use when: the losses are related, so that their gradients should be closer to each other than the
+  right angle of `pcgrad`; where conflicts are usual, its targets allow for some conflict.
 
   Differs: β is 0.01 in the paper, as here, and 0.5 in LibMTL and TorchJD.
 
@@ -102,7 +103,7 @@ def gradvac(beta: float = 0.01) -> LossWeighting:
     beta: β, in [0, 1], how fast targets follow the cosines.
 
   Returns:
-    A LossWeighting, of weights of at least 1. In a chain it replaces what came before.
+    A LossWeighting whose weights are at least 1. In a chain it replaces what came before.
 
   Raises:
     ValueError: where beta is out of its range.
@@ -150,8 +151,8 @@ def _turn(
 ) -> tuple[jax.Array, jax.Array]:
   """Returns the weights [K] of the sum of all turned gradients, and the next targets [K, K].
 
-  A row is one turned gradient, as a combination of the unit gradients u_j: with those, gradients of
-  very different lengths do no harm. All rows take their t-th turn at once.
+  Each row is one turned gradient, as a combination of the unit gradients u_j, so that gradients of
+  very different lengths lose no precision. All rows make their t-th turn at once.
   """
   cosines, norms = unit(gram)
   rows = jnp.arange(norms.size)
@@ -161,7 +162,7 @@ def _turn(
     j = orders[:, t]
     is_j = j[:, None] == rows
     squared = (combinations * products).sum(axis=1)
-    # Of a gradient that is 0 but for rounding there is no direction.
+    # A gradient that is 0 up to rounding has no direction.
     exists = (squared > 8 * jnp.finfo(gram.dtype).eps) & (norms[j] > 0) & (j != rows)
     length = jnp.sqrt(jnp.where(exists, squared, 1))
     cosine = jnp.clip(jnp.where(is_j, products, 0).sum(axis=1) / length, -1, 1)

@@ -1,4 +1,4 @@
-"""GradNorm: learned weights that bring the gradients of all losses to fitting lengths."""
+"""GradNorm: learned weights under which losses that fall slowly have longer gradients."""
 
 from typing import Literal, NamedTuple
 
@@ -18,15 +18,15 @@ from mlseg.weighting.base import (
 from mlseg.weighting.from_gram.gram import is_finite, require
 from mlseg.weighting.learned_state import ADAM, LearnedState, descend, start
 
-# (lowest, highest) of what is learned, and its first value: weights, or logits of their shares.
+# The smallest, largest and first value of what is learned: weights, or logits of their shares.
 _PARAMETRIZATIONS = {"direct": (1e-3, 1e3, 1.0), "softmax": (-10.0, 10.0, 0.0)}
 
 
 class GradNormState(NamedTuple):
-  """What is learned, and the losses that progress is measured from."""
+  """The learned parameters, and the losses relative to which progress is measured."""
 
-  initial_losses: jax.Array  # [K], of the first step that entered; 0 before
-  learned: LearnedState  # of the weights [K], or their logits
+  initial_losses: jax.Array  # [K], of the first step with positive losses; 0 before
+  learned: LearnedState  # of the weights [K], or of their logits
 
 
 def gradnorm(
@@ -34,42 +34,42 @@ def gradnorm(
   optimizer: optax.GradientTransformation = ADAM,
   parametrization: Literal["direct", "softmax"] = "direct",
 ) -> LossWeighting:
-  """Learns weights under which a loss that lags behind has the longer weighted gradient.
+  """Learns weights under which the weighted gradient is longer for a loss that falls slowly.
 
   Formula: minimise Σ_k |n_k - n̄ r_k^α| over w with n̄ r_k^α constant, n_k = w_k |g_k|, n̄ = mean(n),
   r_k = ρ_k / mean(ρ), ρ_k = L_k(t) / L_k(0); then w ← K w / Σ_j w_j
 
-  So the gradient for w_k is ±|g_k|, clipped to [-100, 100]. Weights are those before the step of
-  the optimiser; at first they are 1. They are kept from falling below 0.001 before they are scaled
+  So the gradient for w_k is ±|g_k|, clipped to [-100, 100]. The weights of a step are those before
+  the step of the optimiser; the first ones are 1. They are kept above 0.001 before they are scaled
   to the sum K.
 
   With 'softmax' the optimiser learns z in w = K softmax(z), kept within ±10 of its mean, and no
   scaling is needed.
 
-  L(0) are the losses of the first step on which all are positive. Before it, and on a step on which
-  a loss is negative, or a loss or an inner product is not finite, nothing changes.
+  L(0) are the losses of the first step in which all are positive. Nothing changes before that step,
+  and in a step where a loss is negative, or a loss or an inner product is not finite.
 
   Needs: losses, Gram matrix
 
-  Use when: losses should fall at one relative rate, and are positive; the larger α, the harder a
-  loss that lags is pulled. It follows changes as slowly as its optimiser.
+  Use when: losses are positive and should fall at one relative rate; the larger α is, the more a
+  slow loss counts. It follows changes only as fast as its optimiser does.
 
-  Differs: AuxiLearn scales weights before the optimiser's step and not after it, so theirs, scaled
-  to the sum K, are mlseg's.
+  Differs: AuxiLearn scales weights before the optimiser's step and not after it; scaled to the sum
+  K, its weights are those of mlseg.
 
   Differs: LibMTL learns logits of a softmax, as 'softmax' does, and measures progress from the mean
   losses of the first epoch, in which weights are 1.
 
-  Differs: metaworld-algorithms differentiates the target n̄ r_k^α too, which the paper keeps
-  constant, and uses weights in the step that they come from.
+  Differs: metaworld-algorithms also differentiates the target n̄ r_k^α, which is constant in the
+  paper, and uses the new weights in the same step.
 
   Source: Chen et al. 2018, ICML, arXiv 1711.02257, eqs. 1 and 2 and algorithm 1.
 
   Args:
-    alpha: α >= 0, how much more a lagging loss should count; 0 makes all weighted gradients equally
+    alpha: α >= 0, how much more a slow loss should count; 0 makes all weighted gradients equally
       long.
-    optimizer: of the weights; by default optax.adam(0.025), whose steps do not depend on how long
-      the gradients are.
+    optimizer: of the weights; by default optax.adam(0.025), whose steps do not depend on the length
+      of the gradients.
     parametrization: 'direct' or 'softmax'.
 
   Returns:
@@ -124,7 +124,7 @@ def _gradient(
 ) -> jax.Array:
   """Returns the derivatives [K] of the sum of distances from the targets."""
   norms = jnp.sqrt(jnp.maximum(squares, 0))
-  # Quotients of losses may be too large for the floats, their logarithms are not.
+  # Quotients of losses may be too large for the dtype; differences of their logarithms are not.
   floored = jnp.maximum(losses, jnp.finfo(losses.dtype).tiny)
   rates = losses.size * jax.nn.softmax(jnp.log(floored) - jnp.log(initial))
   lengths = weights * norms

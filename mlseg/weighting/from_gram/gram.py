@@ -1,4 +1,4 @@
-"""What weightings share that decide from the Gram matrix G_ij = <g_i, g_j> of the gradients."""
+"""Functions shared by the weightings that decide from the Gram matrix G_ij = <g_i, g_j>."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,12 +18,12 @@ from mlseg.weighting.base import (
 
 
 class Given(NamedTuple):
-  """What a method decides from; finite."""
+  """The arguments from which a method decides, all of them finite."""
 
   gram: jax.Array  # [K, K], as `normalize` returns it
-  factor: jax.Array  # []: what normalised it
+  factor: jax.Array  # []: by which `normalize` multiplied it
   losses: jax.Array  # [K]
-  neutral: jax.Array  # [K]: the weights where nothing can be decided
+  neutral: jax.Array  # [K]: the weights where the method cannot decide
   key: jax.Array | None  # a random key
 
 
@@ -31,11 +31,11 @@ def require(gram: jax.Array | None, losses: jax.Array) -> jax.Array:
   """Returns the Gram matrix, symmetric and in the dtype of the losses.
 
   Args:
-    gram: [K, K], what `update` was given.
+    gram: [K, K], as given to `update`.
     losses: [K], the losses as a vector.
 
   Raises:
-    ValueError: where it was not given, or has another shape.
+    ValueError: where it is None, or has another shape.
 
   Example:
     >>> require(jnp.array([[1.0, 2.0], [4.0, 9.0]]), jnp.zeros(2)).tolist()
@@ -68,15 +68,15 @@ def is_finite(gram: jax.Array) -> jax.Array:
 def normalize(gram: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Returns the Gram matrix times a power of two, with its largest diagonal entry in [1, 4).
 
-  The power is even, so norms scale exactly too. What no gradients can have is bounded: a diagonal
-  entry is at least 0, and |G_ij| at most the product of the two norms. A matrix whose diagonal is
-  nowhere a normal positive number is taken for that of gradients that are all 0.
+  The power is even, so that norms are scaled exactly too. Entries that no gradients can have are
+  clipped: a diagonal entry is at least 0, and |G_ij| is at most the product of the two norms. A
+  matrix without a normal positive number on its diagonal counts as that of gradients that are 0.
 
   Args:
     gram: [K, K], symmetric and finite.
 
   Returns:
-    The matrix [K, K], and the factor that it was multiplied by, a scalar: 1 for zeros.
+    The matrix [K, K], and the factor by which it was multiplied, a scalar: 1 for zeros.
 
   Example:
     >>> normalized, factor = normalize(jnp.array([[1e30, 0.0], [0.0, 4e30]]))
@@ -100,8 +100,8 @@ def even_power(gram: jax.Array) -> tuple[jax.Array, jax.Array]:
     gram: [K, K], finite.
 
   Returns:
-    The power, and whether an entry of the diagonal is a normal positive number: 1 and False where
-    none is. Scalars.
+    Two scalars: the power, and whether an entry of the diagonal is a normal positive number; 1 and
+    False where none is.
 
   Example:
     >>> [float(power) for power in even_power(jnp.diag(jnp.array([1.0, 32.0])))]
@@ -154,9 +154,10 @@ def from_gram(
   """Returns a weighting without state from a function of the Gram matrix.
 
   Args:
-    solve: from what is given to weights [K]. What it gives for zeros is for it to say.
-    neutral: from the losses to the weights, [K] or one number for all, where a loss, an inner
-      product or the result is not finite. What it raises, `init` raises.
+    solve: a function of `Given` that returns the weights [K], also for a Gram matrix of zeros.
+    neutral: a function of the losses that returns the weights, [K] or one number for all, to use
+      where a loss, an inner product or the result of `solve` is not finite. `init` calls it, too,
+      and raises what it raises.
 
   Example:
     >>> weighting = from_gram(lambda given: jnp.diagonal(given.gram))
@@ -178,7 +179,7 @@ def from_gram(
     gram = require(gram, vector)
     otherwise = jnp.broadcast_to(jnp.asarray(neutral(losses), vector.dtype), vector.shape)
     enters = is_finite(gram) & all_finite(vector)
-    # Iterations on NaN are slow and of no use.
+    # Iterations on NaN would be slow, and their result is not used.
     normalized, factor = normalize(jnp.where(enters, gram, jnp.eye(vector.size, dtype=gram.dtype)))
     solution = solve(Given(normalized, factor, jnp.where(enters, vector, 1), otherwise, key))
     useful = enters & all_finite(solution)

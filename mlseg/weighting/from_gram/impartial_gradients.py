@@ -1,4 +1,4 @@
-"""Impartial learning by gradients: a direction along which no loss is favoured."""
+"""IMTL-G, impartial learning by gradients: a direction that favours no loss."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ from mlseg.weighting.base import LossWeighting
 from mlseg.weighting.from_gram.gram import Given, from_gram, unit
 from mlseg.weighting.from_gram.quadratic import dot
 
-_LEAST_SHARE = 1e-3  # of the sum of weights in the sum of their magnitudes
+_LEAST_SHARE = 1e-3  # the smallest allowed sum of weights, relative to the sum of their magnitudes
 
 
 def impartial_gradients() -> LossWeighting:
@@ -15,26 +15,27 @@ def impartial_gradients() -> LossWeighting:
 
   Formula: w = v / Σ_k v_k, v = G⁺ d, d_k = |g_k|, so Σ_j w_j g_j·g_k / |g_k| is the same for all k
 
-  Weights sum to 1 and may be negative. The direction is that of `config`, the length another: here
-  the shortest of gradients that are of very different lengths decides it.
+  Weights sum to 1 and may be negative. The direction is that of `conflict_free`, but the length is
+  another one: if gradients have very different lengths, the shortest decides it.
 
-  The pseudo-inverse is taken of the cosines C between gradients, v_k = (C⁺ 1)_k / |g_k|, which is
-  the same where no gradient depends on others, and as exact whatever their lengths. Where there are
-  more losses than dimensions, projections are as equal as they can be in least squares. A gradient
-  that is 0 has the weight 0.
+  The pseudo-inverse is taken of the cosines C between gradients, v_k = (C⁺ 1)_k / |g_k|. The result
+  is the same where gradients are linearly independent, and its precision does not depend on their
+  lengths. Where there are more losses than dimensions, the projections are as equal as least
+  squares can make them. A gradient that is 0 has the weight 0.
 
   Weights are 1/K where the sum of v is less than 0.001 of the sum of magnitudes, as for opposite
-  gradients or all 0: they would be huge, or, with a negative sum, make every loss rise.
+  gradients or gradients that are all 0. The weights would be huge there, or, with a negative sum,
+  would make every loss rise.
 
   Needs: Gram matrix
 
-  Use when: gradients differ much in length, and no loss should be favoured for it; not for more
-  than a few losses in strong conflict, where weights become large and change sign.
+  Use when: gradients differ much in length, and no loss should be favoured because of it; not for
+  more than a few losses in strong conflict, where weights become large and change their sign.
 
-  Differs: where the sum of v is negative, the paper's weights, as TorchJD's, lead uphill for every
-  loss; mlseg takes 1/K. TorchJD gives weights of 0 where it is 0.
+  Differs: where the sum of v is negative, the weights of the paper and of TorchJD lead uphill for
+  every loss; mlseg gives 1/K. Where the sum is 0, TorchJD gives weights of 0.
 
-  Differs: TorchJD's pseudo-inverse of G itself lets longer gradients count for more where
+  Differs: TorchJD takes the pseudo-inverse of G itself, so that longer gradients count more where
   projections cannot be equal.
 
   Source: Liu et al. 2021, ICLR, section 3.1; G⁺ d is the form of Quinton & Rey 2024, arXiv
@@ -62,13 +63,13 @@ def impartial_gradients() -> LossWeighting:
 
 
 def equiangular(cosines: jax.Array) -> jax.Array:
-  """Returns how much of each unit gradient makes a vector with the product 1 with every one.
+  """Returns the combination of unit gradients whose inner product with each of them is 1.
 
   Args:
     cosines: [K, K], C, between the gradients; 0 in the rows and columns of gradients that are 0.
 
   Returns:
-    [K], C⁺ 1; eigenvalues of C that are 0 but for rounding count as 0.
+    [K], the coefficients C⁺ 1; eigenvalues of C that are 0 up to rounding count as 0.
 
   Example:
     >>> parts = equiangular(jnp.array([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]))

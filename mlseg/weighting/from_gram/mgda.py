@@ -1,4 +1,4 @@
-"""The multiple-gradient descent algorithm: the shortest convex combination of the gradients."""
+"""MGDA, multiple-gradient descent: the shortest convex combination of the gradients."""
 
 from typing import Literal
 
@@ -13,26 +13,27 @@ _NORMALIZATIONS = ("none", "l2", "loss", "loss+")
 
 
 def mgda(normalization: Literal["none", "l2", "loss", "loss+"] = "none") -> LossWeighting:
-  """Weights of the shortest convex combination of the gradients, which descends on every loss.
+  """Gives the shortest convex combination of the gradients, along which every loss falls.
 
   Formula: w = argmin ‖Σ_k w_k g_k‖² over w_k ≥ 0, Σ_k w_k = 1
 
-  It is 0 where no direction descends on all losses. With a normalisation the gradients are divided
-  by ‖g_k‖ ('l2'), L_k ('loss') or L_k‖g_k‖ ('loss+') first, and the sum is of the divided ones: the
-  weights on the gradients themselves are w_k over the divisor, and do not sum to 1. A divisor that
-  is not positive counts as 1. A gradient that is 0 takes all the weight, since it is the shortest.
+  The combination is 0 where all losses fall in no direction. With a normalisation the gradients are
+  first divided by ‖g_k‖ ('l2'), L_k ('loss') or L_k‖g_k‖ ('loss+'), and the divided ones are
+  combined. The weights of the gradients themselves are then w_k over the divisor, and do not sum to
+  1. A divisor that is not positive counts as 1. A gradient that is 0 gets all the weight, since it
+  is the shortest combination.
 
   Needs: Gram matrix
 
-  Use when: no loss may rise, whatever that costs the others; the smallest gradient leads, so with
-  losses of different scale take a normalisation.
+  Use when: no loss may rise, even if the others fall more slowly for it; the shortest gradient
+  dominates, so choose a normalisation for losses of different scales.
 
-  Differs: the authors' solver stops at weights of 0.001 and 0.999 where one of two gradients is the
-  shortest; here they are 0 and 1. It and TorchJD's are Frank–Wolfe iterations, this one is exact to
-  rounding for any K.
+  Differs: where one of two gradients is the shortest combination, the authors' solver stops at
+  weights of 0.001 and 0.999; here they are 0 and 1. Their solver and TorchJD's are Frank–Wolfe
+  iterations; this one is exact up to rounding for any K.
 
   Differs: with a normalisation LibMTL sums the divided gradients, as here; nash-mtl applies the
-  weights to the losses themselves, times K.
+  weights, times K, to the losses themselves.
 
   Source: Sener & Koltun 2018, NeurIPS, arXiv 1810.04650, eq. 3 and algorithm 2; Désidéri 2012.
 
@@ -63,7 +64,7 @@ def mgda(normalization: Literal["none", "l2", "loss", "loss+"] = "none") -> Loss
     if normalization != "none":
       divisors = {"l2": lengths, "loss": losses, "loss+": losses * lengths}[normalization]
       divisors = jnp.where(divisors > 0, divisors, 1)
-      shrunk = divisors / divisors.max()  # the common scale of the divisors does not matter here
+      shrunk = divisors / divisors.max()  # a common scale of the divisors changes nothing here
       gram = normalize(gram / shrunk[:, None] / shrunk)[0]
     return min_norm_weights(gram) / divisors
 

@@ -1,4 +1,4 @@
-"""Bargaining and fairness among losses: fixed points of G w = w^(-1/α)."""
+"""Nash-MTL and FairGrad: bargaining and fairness among losses, as fixed points G w = w^(-1/α)."""
 
 import jax
 import jax.numpy as jnp
@@ -11,27 +11,28 @@ _NUM_STEPS = 30
 
 
 def nash_mtl(max_norm: float = 1.0) -> LossWeighting:
-  """The Nash bargaining solution: the product of the losses' decreases is at its largest.
+  """Gives the Nash bargaining solution, which maximises the product of the losses' decreases.
 
   Formula: w = a with G a = 1/a (elementwise), times min(1, max_norm / ‖Σ_k a_k g_k‖)
 
-  The solution does not change where a loss is multiplied by a number. The norm above is √K. Where
-  a convex combination of the gradients is 0 there is no solution: 1e-6 is added to the diagonal of
-  the cosines (1e-12 in float64), which bounds the weights. A gradient that is 0 has the weight 0.
+  The combined gradient does not change if a loss is multiplied by a positive number. Before it is
+  limited, its norm is √K. If a convex combination of the gradients is 0, there is no solution. So
+  1e-6 is added to the diagonal of the cosines (1e-12 in float64), which bounds the weights. A
+  gradient that is 0 has the weight 0.
 
   Needs: Gram matrix
 
-  Use when: losses have different scales and each should gain in proportion; the weights do not vary
-  smoothly near points where gradients are opposite.
+  Use when: losses have different scales and each should fall in proportion; near points where
+  gradients are opposite, the weights jump.
 
-  Differs: the authors' code approximates the fixed point by a few convex programs from the last
-  weights, and updates every few steps to save time; here it is solved exactly, and `every` gives a
-  cadence.
+  Differs: the authors' code approximates the fixed point by a few convex programs that start from
+  the last weights, and updates the weights every few steps to save time; here the fixed point is
+  solved exactly, and `every` can update the weights every few steps.
 
   Source: Navon et al. 2022, ICML, arXiv 2202.01017, claim 3.1 and algorithm 1.
 
   Args:
-    max_norm: >= 0, the longest the weighted sum may be; 0: no limit.
+    max_norm: >= 0, the largest norm of the combined gradient; 0: no limit.
 
   Returns:
     A LossWeighting. In a chain it replaces what came before.
@@ -59,17 +60,17 @@ def nash_mtl(max_norm: float = 1.0) -> LossWeighting:
 
 
 def fairgrad(alpha: float = 2.0) -> LossWeighting:
-  """α-fair resource allocation: the losses' decreases maximise Σ_k d_k^(1−α)/(1−α).
+  """Gives the α-fair solution: the losses' decreases d_k maximise Σ_k d_k^(1−α)/(1−α).
 
   Formula: G w = w^(−1/α) (elementwise)
 
-  α = 1 is `nash_mtl` without its limit, α → ∞ max–min fairness. Where there is no solution the same
-  is added as there, and a gradient that is 0 has the weight 0.
+  α = 1 is `nash_mtl` without its limit, and α → ∞ is max–min fairness. The same number as there is
+  added to the diagonal of the cosines, and a gradient that is 0 has the weight 0.
 
   Needs: Gram matrix
 
-  Use when: the losses that fall least should gain more than under `nash_mtl`; α below 1 is nearer
-  to the plain sum.
+  Use when: the losses that fall least should fall more than under `nash_mtl`; with α below 1 it is
+  closer to the plain sum.
 
   Source: Ban & Ji 2024, ICML, arXiv 2402.15638, eq. 5 and algorithm 1.
 
@@ -106,7 +107,7 @@ def _fixed_point(cosines: jax.Array, targets: jax.Array, power: float) -> jax.Ar
   """Returns the y > 0 with (C y)_k = p_k y_k^(-β).
 
   It minimises y.Cy/2 − Σ_k p_k y_k^(1−β)/(1−β), which is convex. Newton's steps are shortened so
-  that no y_k loses more than it has; near the solution they are whole ones.
+  that every y_k stays positive; near the solution they have their full length.
   """
   matrix = definite(cosines)
 

@@ -1,9 +1,10 @@
 """Convex quadratic programs over K numbers that are not negative, in a fixed number of steps.
 
-The programs have as many unknowns as there are losses, so a step is a linear system of that size.
-The primal-dual interior-point method takes about ten of them for any program here, ends at rounding
-error, and needs no branch on values: it compiles, and `vmap` runs many programs at once. Where
-solutions are many, it gives one in the middle of them, so equal gradients get equal weights.
+A program has one unknown per loss, so a step of the solver is a linear system of that size. The
+solver is the primal-dual interior-point method. It needs about ten steps for any program here, is
+exact up to rounding, and has no branch on values, so it compiles and can be mapped by `vmap`. Where
+a program has many solutions it gives one in the middle of them, so that equal gradients get equal
+weights.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 NUM_STEPS = 20
-_MAX_UNROLLED = 8  # the largest K for which arithmetic in line is faster than a call of LAPACK
+_MAX_UNROLLED = 8  # the largest K for which unrolled arithmetic is faster than a call of LAPACK
 
 
 class _Point(NamedTuple):
@@ -25,7 +26,7 @@ class _Point(NamedTuple):
 
 
 def ridge(dtype: jax.typing.DTypeLike) -> float:
-  """Returns what is added to cosines' diagonal: enough above rounding for one bounded solution.
+  """Returns the number that is added to the diagonal of cosines, so that a solution is bounded.
 
   Args:
     dtype: of the matrix.
@@ -54,9 +55,10 @@ def definite(cosines: jax.Array) -> jax.Array:
 def minimize_quadratic(
   matrix: jax.Array, linear: jax.Array, normal: jax.Array | None = None
 ) -> jax.Array:
-  """Returns the v that minimises v.Qv / 2 + c.v with v_k >= 0 and, if asked, a.v = 1.
+  """Returns the v that minimises v.Qv / 2 + c.v with v_k >= 0 and, if `normal` is given, a.v = 1.
 
-  Mehrotra's predictor-corrector method. Its central path v_k s_k = mu runs to mu = 0.
+  It uses Mehrotra's predictor-corrector method, which follows the central path v_k s_k = mu to
+  mu = 0.
 
   Args:
     matrix: [K, K], Q, symmetric positive definite, entries of the order of 1.
@@ -64,7 +66,7 @@ def minimize_quadratic(
     normal: [K], a, in (0, 1], its largest entry 1; None: without that constraint.
 
   Returns:
-    [K]. What is not finite, or not definite, gives any finite or NaN result.
+    [K]. For arguments that are not finite or not definite, the result may be anything.
 
   Example:
     >>> print(minimize_quadratic(jnp.eye(2), jnp.array([-3.0, 1.0])))
@@ -82,14 +84,14 @@ def minimize_quadratic(
     return _advance(point, matrix, linear, normal)
 
   point = jax.lax.fori_loop(0, NUM_STEPS, advance, point)
-  # At the end one of the two is 0 but for rounding.
+  # At the solution one of the two is 0 up to rounding.
   return jnp.where(point.v > jnp.finfo(start.dtype).eps * point.slack, point.v, 0)
 
 
 def _advance(
   point: _Point, matrix: jax.Array, linear: jax.Array, normal: jax.Array | None
 ) -> _Point:
-  """Returns the next iterate, or the same where rounding or garbage leaves no step."""
+  """Returns the next iterate, or the same one where the step is not finite or leaves the range."""
   v, slack, level = point
   mu = (v * slack).mean()
   gradient = dot(matrix, v) + linear

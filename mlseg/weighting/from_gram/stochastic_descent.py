@@ -1,8 +1,8 @@
-"""Common descent from stochastic gradients: weights that move by a few steps per batch.
+"""MoDo and SDMGrad: common descent from noisy gradients, a few steps of the weights per batch.
 
 The shortest convex combination of noisy gradients (`mgda`) is a biased direction. The gradient of
-its squared length, H w, is not, where H holds the inner products of gradients of two independent
-batches.
+its squared length, H w, is unbiased, if H holds the inner products between the gradients of two
+independent batches.
 """
 
 from typing import NamedTuple
@@ -28,12 +28,12 @@ from mlseg.weighting.from_gram.gram import even_power, is_finite, require
 from mlseg.weighting.from_gram.quadratic import dot
 from mlseg.weighting.simplex import project_to_simplex
 
-# Of a matrix scaled by the gradients' lengths; the next step is at a vertex anyway.
+# The largest entry of the scaled matrix; beyond it the next weights are at a vertex in any case.
 _MAX_ENTRY = 1e15
 
 
 class SimplexState(NamedTuple):
-  """The weights that the next steps start from."""
+  """The weights from which the next steps start."""
 
   weights: jax.Array  # [K], sum 1
 
@@ -44,15 +44,15 @@ def modo(gamma: float = 0.1, rho: float = 0.1) -> LossWeighting:
   Formula: w ← Π(w - γ (H w + ρ w)), H_ij = g_i·g_j' of two independent batches, Π the projection
   onto the simplex
 
-  Give H as `gram`; it need not be symmetric. The Gram matrix of one batch does too, but noise adds
-  to its diagonal, and draws weights to the losses with the least noise.
+  H is given to `update` as `gram`; it need not be symmetric. The Gram matrix of one batch works
+  too, but noise adds to its diagonal, which moves weights to the losses with the least noise.
 
-  Weights begin at 1/K, and stay where a loss or an entry of H is not finite. γ acts in the units of
-  H: it has to be small where gradients are long.
+  Weights begin at 1/K, and stay where a loss or an entry of H is not finite. The unit of γ is the
+  inverse of that of H, so γ has to be small where gradients are long.
 
   Needs: Gram matrix
 
-  Use when: batches are small and losses conflict, and two gradients per step can be paid for.
+  Use when: batches are small, losses conflict, and two gradients per step are affordable.
 
   Source: Chen et al. 2023, NeurIPS, arXiv 2305.20057, algorithm 1; the defaults are TorchJD's.
 
@@ -93,34 +93,34 @@ def sdmgrad(
   regularization: float = 0.3,
   preference: Weights | None = None,
 ) -> LossWeighting:
-  """Weighs between a given mean of the gradients and the shortest convex combination (SDMGrad).
+  """Gives a direction between a weighted mean of the gradients and that of `mgda` (SDMGrad).
 
   Formula: w = (v + λ p) / (1 + λ) after `num_steps` of u ← m u + H̃ (v + λ p), v ← Π(v - η u),
   p the preference, H̃ = H / mean_k(√max(H_kk, 0))², H_ij = g_i·g_j' of two independent batches
 
   That is descent on (v + λ p)ᵀ H̃ (v + λ p) / 2 over the simplex, onto which Π projects. It starts
-  from the v of the last batch and u = 0.
+  from the v of the last batch and from u = 0.
 
-  Give H as `gram`; it need not be symmetric. The Gram matrix of one batch does too, but noise adds
-  to its diagonal, and draws weights to the losses with the least noise.
+  H is given to `update` as `gram`; it need not be symmetric. The Gram matrix of one batch works
+  too, but noise adds to its diagonal, which moves weights to the losses with the least noise.
 
   v begins at 1/K, and stays where a loss or an entry of H is not finite, or no H_kk is a normal
   positive number.
 
   Needs: Gram matrix
 
-  Use when: batches are small, two gradients per step can be paid for, and the direction should
-  stay near the plain mean, nearer for larger λ.
+  Use when: batches are small, two gradients per step are affordable, and the direction should stay
+  near the mean gradient; the larger λ is, the nearer it stays.
 
-  Differs: η is 10 in the authors' code and TorchJD, at which a step is longer than the simplex is
-  wide: v jumps from corner to corner, and rounding errors grow a thousandfold. Here it is 0.1,
-  which converges.
+  Differs: η is 10 in the authors' code and in TorchJD. A step is then longer than the simplex is
+  wide, so that v jumps from corner to corner and rounding errors grow a thousandfold. Here η is
+  0.1, with which v converges.
 
-  Differs: λ is 0.6 by default in the authors' code and 0.3 in its experiments, as in LibMTL,
+  Differs: λ is 0.6 by default in the authors' code, and 0.3 in its experiments, in LibMTL, in
   TorchJD and here.
 
-  Differs: the authors' code and TorchJD add 1e-8 to the squared mean length, so that weights of
-  short gradients stay; mlseg does not.
+  Differs: the authors' code and TorchJD add 1e-8 to the squared mean length, so that weights hardly
+  move where gradients are short; mlseg does not.
 
   Source: Xiao et al. 2023, NeurIPS, arXiv 2305.18409, algorithm 1; steps, momentum and scaling are
   the authors' code's.
@@ -128,7 +128,7 @@ def sdmgrad(
   Args:
     learning_rate: η >= 0.
     momentum: m, in [0, 1].
-    num_steps: of the descent, per update.
+    num_steps: steps of the descent per update.
     regularization: λ >= 0.
     preference: p >= 0, one number for all, or K in the order of `jax.tree.leaves`, or a pytree like
       the losses; None: 1/K.
@@ -192,8 +192,8 @@ def _init(losses: Losses) -> SimplexState:
 
 
 def _products(gram: jax.Array | None, losses: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Returns the inner products [K, K], 0 where a step must not enter, and whether it does."""
-  require(gram, losses)  # for its errors: its result is symmetric
+  """Returns the inner products [K, K], and whether the step counts; zeros where it does not."""
+  require(gram, losses)  # only checked: its result is symmetric
   products = jnp.asarray(gram).astype(losses.dtype)
   enters = is_finite(products) & all_finite(losses)
   return jnp.where(enters, products, 0), enters
@@ -201,6 +201,7 @@ def _products(gram: jax.Array | None, losses: jax.Array) -> tuple[jax.Array, jax
 
 def _descend(weights: jax.Array, gradient: jax.Array, rate: float) -> jax.Array:
   """Returns the weights [K] after one step of projected descent."""
-  # What all components share does not change the projection; without it no step is infinite up.
+  # A number that is added to all components does not change the projection. Without the smallest
+  # component, no component of the step is infinite.
   rise = jnp.minimum(gradient - gradient.min(), jnp.finfo(gradient.dtype).max)
   return project_to_simplex(weights - rate * rise)

@@ -1,4 +1,4 @@
-"""Projections onto the cone of directions that conflict with no loss."""
+"""UPGrad and dual projection: projections onto the directions that conflict with no loss."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from mlseg.weighting.from_gram.quadratic import definite, minimize_quadratic
 
 
 def upgrad(regularization: float = 0.0) -> LossWeighting:
-  """Projects each gradient onto the directions that conflict with no other, and averages.
+  """Projects each gradient onto the directions that conflict with no loss, and averages.
 
   Formula: w = (1/K) Σ_i v_i, v_i = argmin vᵀGv over v ≥ e_i, so that ⟨Σ_j v_ij g_j, g_k⟩ ≥ 0 for
   all k
@@ -18,11 +18,11 @@ def upgrad(regularization: float = 0.0) -> LossWeighting:
 
   Needs: Gram matrix
 
-  Use when: losses conflict and none may rise, and each loss should move the sum in proportion to
-  its gradient, which `mgda` does not keep.
+  Use when: losses conflict and none may rise, and each loss should change the direction in
+  proportion to the length of its gradient, which is not so in `mgda`.
 
   Differs: TorchJD adds 1e-4 of the trace to the diagonal of G, so its result conflicts a little;
-  here nothing is added by default, and regularization=1e-4 is TorchJD's.
+  here nothing is added by default, and regularization=1e-4 does the same as TorchJD.
 
   Source: Quinton & Rey 2024, arXiv 2406.16232, sections 3-4.
 
@@ -47,7 +47,7 @@ def upgrad(regularization: float = 0.0) -> LossWeighting:
   def solve(given: Given) -> jax.Array:
     cosines, norms = unit(_regularized(given.gram, regularization))
     matrix = definite(cosines)
-    # What is added of each unit gradient; a program each, and all at once.
+    # The parts of unit gradients that are added: one program per gradient, all solved at once.
     added = jax.vmap(lambda linear: minimize_quadratic(matrix, linear))(cosines)
     return (1 + from_unit((norms[:, None] * added).sum(axis=0), norms)) / norms.size
 
@@ -63,10 +63,11 @@ def dual_projection(regularization: float = 0.0) -> LossWeighting:
 
   Needs: Gram matrix
 
-  Use when: the mean gradient is wanted, bent only as far as needed for no loss to rise; long
-  gradients lead.
+  Use when: the mean gradient is wanted, turned only as far as needed for no loss to rise; long
+  gradients dominate.
 
-  Differs: TorchJD adds 1e-4 of the trace to the diagonal of G; regularization=1e-4 does here.
+  Differs: TorchJD adds 1e-4 of the trace to the diagonal of G; regularization=1e-4 does the same
+  here.
 
   Source: Lopez-Paz & Ranzato 2017, NeurIPS, arXiv 1706.08840, eq. 11 (gradient episodic memory).
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Weightings that decide from the values of the losses alone."""

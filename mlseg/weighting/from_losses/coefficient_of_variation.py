@@ -1,4 +1,4 @@
-"""Coefficient-of-variation weighting: what varies most, relative to its mean, counts most."""
+"""Coefficient-of-variation weighting: a loss counts by how much it varies relative to its mean."""
 
 from typing import Literal, NamedTuple
 
@@ -17,7 +17,7 @@ from mlseg.weighting.base import (
 )
 
 _MEANS = ("full", "decay")
-_MAX_RATIO = 1e12  # its square still fits float32, a thousand million times over
+_MAX_RATIO = 1e12  # so that float32 can hold the sum of up to 10^14 squares
 
 
 class CoefficientOfVariationState(NamedTuple):
@@ -26,7 +26,7 @@ class CoefficientOfVariationState(NamedTuple):
   mean_loss: jax.Array  # [K]
   mean_ratio: jax.Array  # [K]
   sum_of_squares: jax.Array  # [K]: of the ratios' deviations from their mean
-  num_seen: jax.Array  # [], int32: steps that entered
+  num_seen: jax.Array  # [], int32: steps with finite losses
 
 
 def coefficient_of_variation(
@@ -36,18 +36,17 @@ def coefficient_of_variation(
 
   Formula: w_k = c_k / Σ_j c_j, c_k = std(l_k) / mean(l_k), l_k(t) = L_k(t) / mean(L_k(0..t-1))
 
-  The weights of a step come from the steps before it, whatever its own losses are; the first two
-  steps have 1/K. The standard deviation is sqrt(variance + 1e-8), so that a constant loss keeps a
-  little weight.
+  The weights of a step come from the steps before it alone; in the first two steps they are 1/K.
+  The standard deviation is sqrt(variance + 1e-8), so that a constant loss keeps a little weight.
 
   A step with a loss that is not finite changes nothing. The ratio to a mean of 0 counts as 1, and
-  ratios are clipped to [-1e12, 1e12]. Where a mean ratio is not positive, as losses that change
-  their sign may have, weights are 1/K.
+  ratios are clipped to [-1e12, 1e12]. Where a mean ratio is not positive, which can happen if a
+  loss changes its sign, weights are 1/K.
 
   Needs: losses
 
   Use when: several losses of one task have different scales and none should be tuned by hand; not
-  when a loss varies because its batches are noisy, for noise is rewarded too.
+  when a loss varies because its batches are noisy, since noise raises a weight too.
 
   Differs: with mean='decay' the authors' code lets both means decay but not the sum of squares,
   which it divides by the number of all steps; mlseg does the same.
@@ -78,7 +77,7 @@ def coefficient_of_variation(
 
   def init(losses: Losses) -> CoefficientOfVariationState:
     zeros = jnp.zeros(num_losses(losses), state_dtype(losses))
-    copies = jnp.copy(zeros), jnp.copy(zeros)  # arrays of their own, which may be given away
+    copies = jnp.copy(zeros), jnp.copy(zeros)  # separate arrays, so that a step may overwrite each
     return CoefficientOfVariationState(zeros, *copies, jnp.zeros((), jnp.int32))
 
   def update(losses, state, *, weights=None, gram=None, key=None, **extra):

@@ -25,7 +25,7 @@ _MEDIANS = {"true": history.median, "reference": history.swapped_median}
 
 
 class DynamicMemoryFusionState(NamedTuple):
-  """The histories, and what the Bayesian statistic believed before the next step."""
+  """The histories of the losses, and the prior of the Bayesian statistic for the next step."""
 
   history: history.RingBuffer  # values [K, capacity], count []
   log_prior: jax.Array  # [K]: logarithms, since a prior that runs to one loss underflows
@@ -39,41 +39,41 @@ def dynamic_memory_fusion(
   *,
   _median: Literal["true", "reference"] = "true",
 ) -> LossWeighting:
-  """Weights losses by a statistic of their histories, each history brought to [0, 1] before.
+  """Weights losses by a statistic of their histories, each scaled to [0, 1] first.
 
   Formula: w_k = Var(h_k) / Σ_j Var(h_j), or (1/MAD_k) / Σ_j (1/MAD_j), or (prior_k/MAD_k) / Σ_j
   (prior_j/MAD_j), with h_k = min_max(symlog(history of L_k)), MAD_k = median |h_k - median(h_k)|
 
   These are 'variance', 'mad' and 'bayesian'. The history ends with the current loss.
 
-  The Bayesian posterior w becomes the next prior, so evidence adds up, and without `forgetting` the
-  weights run to one loss. With it the next prior is (1 - forgetting) w + forgetting / K, and old
-  evidence fades over about 1 / forgetting steps; 1 gives 'mad'.
+  With 'bayesian' the posterior w is the next prior, so evidence adds up, and without `forgetting`
+  all weight goes to one loss in the end. With `forgetting` the next prior is (1 - forgetting) w +
+  forgetting / K, and old evidence fades over about 1 / forgetting steps; forgetting=1 gives 'mad'.
 
-  `forgetting` acts inside, on what the method believes; `ema` behind it in a chain smooths the
-  weights of any statistic, with a delay, and does not stop the run to one loss; `bounded` behind it
-  stops it at the bound, in the weights but not in the belief, which takes as long to turn around.
+  `forgetting` changes the prior. In contrast, `ema` behind this method in a chain smooths the
+  weights of any statistic, with a delay, but one loss still gets all weight in the end. `bounded`
+  behind it limits the weights but not the prior, which needs as long as without it to turn around.
 
-  Weights are 1/K until every history has `min_history` values. Where the statistics decide nothing
-  (every variance is 0, or some MAD is 0, as in a constant history), they count as equal: weights
-  are 1/K, and the Bayesian posterior is its prior. A step with a loss that is not finite enters no
+  Weights are 1/K until every history has `min_history` values. Where the statistics are of no use
+  (every variance is 0, or a MAD is 0, as in a constant history), they count as equal: weights are
+  1/K, and the Bayesian posterior is its prior. A step with a loss that is not finite enters no
   history and leaves the prior as it is.
 
   Needs: losses
 
-  Use when: losses of one task should share the weight by how much they still move ('variance') or
-  by how steady they are ('mad'); 'bayesian' only with `forgetting` or `bounded`.
+  Use when: losses of one task should be weighted by how much they still change ('variance') or by
+  how steady they are ('mad'); 'bayesian' only with `forgetting` or `bounded`.
 
-  Differs: in the authors' demo the current loss sits in the history, and gradients flow through the
-  weights; here weights are constants.
+  Differs: in the authors' demo the current loss is part of the history, and gradients flow through
+  the weights; here weights are constants.
 
   Differs: the demo swaps the medians of odd and even numbers of values; here it is the true median.
 
   Differs: the paper does not say when weights begin to adapt; the demo leaves them uniform until
-  `history_size` = 50 values are there and keeps 150, here `min_history` and `capacity`.
+  there are `history_size` = 50 values, and keeps 150; here these are `min_history` and `capacity`.
 
-  Differs: the demo's Bayesian weights run to one loss, since each posterior is the next prior; the
-  same here, unless `forgetting` is positive.
+  Differs: in the demo the Bayesian statistic gives all weight to one loss in the end, since each
+  posterior is the next prior; here it does the same, unless `forgetting` is positive.
 
   Differs: the demo divides 0 by 0 where histories are constant; here the weights are uniform.
 
@@ -137,7 +137,7 @@ def _check(statistic, capacity, min_history, forgetting, median) -> None:
 
 
 def _score(values: jax.Array, mask: jax.Array, statistic: str, median: Callable) -> jax.Array:
-  """Returns what the weight of one loss is proportional to, infinite for a MAD of 0."""
+  """Returns the score to which the weight of a loss is proportional, infinite for a MAD of 0."""
   scaled = history.min_max(history.symlog(values), mask)
   if statistic == "variance":
     return history.variance(scaled, mask)
@@ -146,7 +146,7 @@ def _score(values: jax.Array, mask: jax.Array, statistic: str, median: Callable)
 
 def _log_posterior(log_prior: jax.Array, likelihood: jax.Array) -> jax.Array:
   """Returns log(prior likelihood / sum_j prior_j likelihood_j)."""
-  # A likelihood that underflowed to 0 would rule its loss out for ever.
+  # A likelihood that underflowed to 0 would keep the weight of its loss at 0 for ever.
   floored = jnp.maximum(likelihood, jnp.finfo(likelihood.dtype).tiny)
   return jax.nn.log_softmax(log_prior + jnp.log(floored))
 

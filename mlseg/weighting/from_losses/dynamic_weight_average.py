@@ -1,4 +1,4 @@
-"""Dynamic weight average: weights from the ratio of each loss to what it was before."""
+"""Dynamic weight average: weights from the ratio of each loss to its value before."""
 
 from typing import NamedTuple
 
@@ -35,29 +35,28 @@ def dynamic_weight_average(
   An update is meant to be an epoch, its losses the means over it. With a larger `window` the ratio
   is that of the means over the last `window` losses and over the `window` losses before them.
 
-  Weights are 1 until 2 `window` losses are there. They are 1, too, where a ratio is not finite, as
-  after a loss of 0. A step with a loss that is not finite changes nothing; negative losses enter as
-  they are.
+  Weights are 1 until there are 2 `window` losses, and where a ratio is not finite, as after a loss
+  of 0. A step with a loss that is not finite changes nothing. Negative losses are used as they are.
 
   Needs: losses
 
   Use when: the losses have different units, as ratios have none, and training goes by epochs; with
-  T = 2 the weights stay near 1, for ratios are.
+  T = 2 the weights stay near 1, since the ratios are near 1.
 
-  Differs: the paper's weights of an epoch come from the two epochs before it, as here by default;
-  include_current=True lets them follow the losses just given, as in the variant by iterations in
-  the code of Nash-MTL. Where an update sees the epoch that has just ended, as in `per_epoch`, it is
-  that which gives the paper's weights.
+  Differs: the paper's weights of an epoch come from the two epochs before it, as here by default.
+  With include_current=True the losses just given take part, as in the code of Nash-MTL, whose
+  variant goes by iterations. Where an update gets the losses of an epoch that has just ended, as
+  under `per_epoch`, include_current=True gives the paper's weights.
 
-  Differs: that variant fills its window with ones before training, and so leaves 1 before it has
-  seen 2 `window` losses; mlseg waits for them.
+  Differs: that variant fills its window with ones before training, so its weights differ from 1
+  before it has 2 `window` losses; mlseg waits for them.
 
   Source: Liu et al. 2019, CVPR, arXiv 1803.10704, section 4.1.3.
 
   Args:
     temperature: T >= 1e-6; large for uniform weights.
     window: losses in each of the two means.
-    include_current: whether the losses given to `update` enter the ratio at once.
+    include_current: whether the losses given to `update` are part of the ratio at once.
 
   Returns:
     A LossWeighting whose weights sum to K. In a chain it replaces what came before.
@@ -112,5 +111,5 @@ def balance(current: jax.Array, earlier: jax.Array, temperature: float) -> jax.A
   """
   ratios = current / earlier / temperature
   weights = current.size * jax.nn.softmax(ratios)
-  # Contracted arithmetic can take huge ratios above their maximum, so both are looked at.
+  # Fused multiply-adds can take huge ratios above their maximum, so both are checked.
   return jnp.where(all_finite(ratios) & all_finite(weights), weights, 1)

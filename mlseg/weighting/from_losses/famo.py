@@ -1,4 +1,4 @@
-"""Fast adaptive multitask optimization: learned weights under which all losses fall alike."""
+"""FAMO, fast adaptive multitask optimization: all losses fall at one relative rate."""
 
 import math
 from typing import NamedTuple
@@ -26,12 +26,12 @@ _EPSILON = 1e-8
 
 
 class FamoState(NamedTuple):
-  """What is learned, and the losses that it is learned from."""
+  """The learned logits, and the losses from which they are learned."""
 
   logits: jax.Array  # [K]
   log_losses: jax.Array  # [K]: log(L - b + 1e-8) of the last step
   optimizer_state: State
-  num_updates: jax.Array  # [], int32: steps that entered
+  num_updates: jax.Array  # [], int32: steps that counted
 
 
 def famo(
@@ -42,22 +42,21 @@ def famo(
   Formula: w_k = (z_k / d_k) / Σ_j (z_j / d_j), z = softmax(ξ), d_k = L_k - b_k + 1e-8;
   ξ follows the gradient (∂z/∂ξ)ᵀ (log d(t-1) - log d(t)) + γ ξ
 
-  The step for the logits ξ compares the losses of two steps, of different batches. `update` takes
-  `losses_after=`, the losses of the previous batch under the current parameters, in the structure
-  of the losses; where given they take the place of d(t), as in the paper, for one forward pass
-  more. Logits begin at 0.
+  The step of the logits ξ compares the losses of two steps, which are of different batches.
+  `update` also takes `losses_after=`, the losses of the previous batch under the current
+  parameters, in the structure of the losses. Where given, d(t) is computed from them, as in the
+  paper; that costs one more forward pass. Logits begin at 0.
 
-  A step with a loss that is not finite, or is not above b_k - 1e-8, changes nothing, and its
-  weights are z; such a `losses_after`, or a step to logits that are not finite,
-  leaves them as they are.
+  A step with a loss that is not finite, or not above b_k - 1e-8, changes nothing, and its weights
+  are z. Where this holds for `losses_after`, or the logits would not be finite, the logits stay.
 
   Needs: losses
 
-  Use when: losses of different scales should fall at one relative rate at the cost of no gradient;
-  not for losses near their minimum 0, whose logarithms are mostly noise.
+  Use when: losses of different scales should fall at one relative rate, without the cost of further
+  gradients; not for losses near their minimum 0, whose logarithms are mostly noise.
 
-  Differs: the authors' code compares the losses of one batch before and after a step, as
-  `losses_after` allows; mlseg without it compares those of two batches, which is noisier and free.
+  Differs: the authors' code compares the losses of one batch before and after a step, as mlseg does
+  with `losses_after`; without it mlseg compares two batches, which is noisier and costs nothing.
 
   Differs: γ is 0.001 in the paper's Algorithm 2 and in LibMTL, as here, and 1e-5 in the authors'
   code.
@@ -67,7 +66,7 @@ def famo(
   Args:
     optimizer: of the logits; optax.adam(0.025) as in the paper.
     gamma: γ >= 0, how strongly the logits are drawn to 0.
-    min_losses: b, what the losses cannot be below: one number, or K in the order of
+    min_losses: b, the lower bounds of the losses: one number, or K in the order of
       `jax.tree.leaves`, or a pytree like the losses.
 
   Returns:
@@ -96,7 +95,7 @@ def famo(
   def learn(state: FamoState, after: jax.Array) -> tuple[jax.Array, State]:
     decrease, shares = state.log_losses - after, jax.nn.softmax(state.logits)
     gradient = shares * (decrease - (shares * decrease).sum()) + gamma * state.logits
-    # The arithmetic of optax mixes dtypes, whatever the caller allows.
+    # optax mixes dtypes in its arithmetic, which the caller may have forbidden.
     with jax.numpy_dtype_promotion("standard"):
       updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.logits)
     return optax.apply_updates(state.logits, updates), optimizer_state

@@ -1,4 +1,4 @@
-"""Weights that do not change."""
+"""Weights that do not change, the baseline of every other method."""
 
 import functools
 

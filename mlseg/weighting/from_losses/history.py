@@ -1,7 +1,7 @@
-"""The histories of K losses, and statistics of one history that do not ask for its order.
+"""A ring buffer for the histories of K losses, and statistics of one history.
 
-A statistic takes one history [capacity] and the mask [capacity] of the values that are there;
-`vmap` takes it over the K histories. A history without values has the statistic 0.
+A statistic takes one history [capacity], in any order, and a mask [capacity] of the values that are
+filled; `vmap` maps it over the K histories. The statistic of a history without values is 0.
 """
 
 from typing import NamedTuple
@@ -16,13 +16,13 @@ from mlseg.weighting.base import all_finite, shrink
 class RingBuffer(NamedTuple):
   """The last `capacity` losses, one row per loss.
 
-  A column is one step, so the histories stay aligned: a step on which any loss is not finite enters
-  none of them.
+  Each column is one step, so the histories stay aligned: a step with a loss that is not finite is
+  left out of all of them.
   """
 
-  values: jax.Array  # [K, capacity], in order of arrival, then around; zeros until filled
-  # [], int32: steps that entered, also those that are overwritten by now
-  count: jax.Array  # type: ignore[assignment]  # hides the method of tuples that nobody needs
+  values: jax.Array  # [K, capacity]; step n is in column n % capacity; zeros until filled
+  # [], int32: the steps so far, those included that are overwritten by now
+  count: jax.Array  # type: ignore[assignment]  # hides a method of tuples that is not used here
 
 
 def empty(num_losses: int, capacity: int, dtype: jax.typing.DTypeLike = jnp.float32) -> RingBuffer:
@@ -41,7 +41,7 @@ def empty(num_losses: int, capacity: int, dtype: jax.typing.DTypeLike = jnp.floa
 
 
 def push(buffer: RingBuffer, losses: jax.Array) -> RingBuffer:
-  """Returns the buffer with one more step, the oldest one dropped if it was full.
+  """Returns the buffer with one more step; if it was full, without the oldest one.
 
   A step with a loss that is NaN or infinite changes nothing.
 
@@ -57,14 +57,14 @@ def push(buffer: RingBuffer, losses: jax.Array) -> RingBuffer:
   """
   chex.assert_shape(losses, (buffer.values.shape[0],))
   enters = all_finite(losses)
-  place = buffer.count % buffer.values.shape[1]
-  column = jnp.where(enters, losses.astype(buffer.values.dtype), buffer.values[:, place])
-  values = buffer.values.at[:, place].set(column)
+  index = buffer.count % buffer.values.shape[1]
+  column = jnp.where(enters, losses.astype(buffer.values.dtype), buffer.values[:, index])
+  values = buffer.values.at[:, index].set(column)
   return RingBuffer(values, buffer.count + enters.astype(jnp.int32))
 
 
 def filled(buffer: RingBuffer) -> jax.Array:
-  """Returns which places of the buffer hold a value.
+  """Returns which columns of the buffer hold a value.
 
   Args:
     buffer: of K losses.
@@ -80,7 +80,7 @@ def filled(buffer: RingBuffer) -> jax.Array:
 
 
 def ages(buffer: RingBuffer) -> jax.Array:
-  """Returns how many steps ago each place of a full buffer was written: 0 for the newest.
+  """Returns how many steps ago each column of a full buffer was written: 0 for the newest.
 
   Args:
     buffer: of K losses.
@@ -101,7 +101,7 @@ def mean(history: jax.Array, mask: jax.Array) -> jax.Array:
 
   Args:
     history: [capacity].
-    mask: [capacity], bool: the n values that are there.
+    mask: [capacity], bool: where the n values are.
 
   Example:
     >>> float(mean(jnp.array([1.0, 3.0, 9.0]), jnp.array([True, True, False])))
@@ -118,7 +118,7 @@ def variance(history: jax.Array, mask: jax.Array) -> jax.Array:
 
   Args:
     history: [capacity].
-    mask: [capacity], bool: the n values that are there.
+    mask: [capacity], bool: where the n values are.
 
   Example:
     >>> float(variance(jnp.array([1.0, 3.0, 9.0]), jnp.array([True, True, False])))
@@ -128,11 +128,11 @@ def variance(history: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def median(history: jax.Array, mask: jax.Array) -> jax.Array:
-  """Returns the median, halfway between the two middle values where n is even.
+  """Returns the median, which is halfway between the two middle values where n is even.
 
   Args:
     history: [capacity].
-    mask: [capacity], bool: the n values that are there.
+    mask: [capacity], bool: where the n values are.
 
   Example:
     >>> float(median(jnp.array([5.0, 1.0, 3.0, 9.0]), jnp.array([True, True, True, False])))
@@ -143,15 +143,16 @@ def median(history: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def swapped_median(history: jax.Array, mask: jax.Array) -> jax.Array:
-  """Returns what the authors' demo takes for the median, odd and even n swapped; for tests alone.
+  """Returns the "median" of the authors' demo, which swaps odd and even n; for tests alone.
 
-  Odd n: halfway between the values n // 2 - 1 and n // 2 in order, from 0. Even n: value n // 2.
+  In sorted order, counted from 0: for odd n halfway between the values n // 2 - 1 and n // 2, for
+  even n the value n // 2.
 
   Source: the public demo of Golnari & Diba.
 
   Args:
     history: [capacity].
-    mask: [capacity], bool: the n values that are there.
+    mask: [capacity], bool: where the n values are.
 
   Example:
     >>> float(swapped_median(jnp.array([5.0, 1.0, 3.0, 9.0]), jnp.ones(4, bool)))
@@ -168,8 +169,8 @@ def median_absolute_deviation(history: jax.Array, mask: jax.Array, median=median
 
   Args:
     history: [capacity].
-    mask: [capacity], bool: the n values that are there.
-    median: what to take for the median.
+    mask: [capacity], bool: where the n values are.
+    median: the function that computes a median.
 
   Example:
     >>> float(median_absolute_deviation(jnp.array([1.0, 2.0, 4.0]), jnp.ones(3, bool)))
@@ -200,10 +201,10 @@ def min_max(history: jax.Array, mask: jax.Array) -> jax.Array:
 
   Args:
     history: [capacity].
-    mask: [capacity], bool: the n values that are there.
+    mask: [capacity], bool: where the n values are.
 
   Returns:
-    [capacity], zero where no value is there.
+    [capacity], 0 where there is no value.
 
   Example:
     >>> min_max(jnp.array([1.0, 3.0, 2.0, 9.0]), jnp.array([True, True, True, False])).tolist()
@@ -218,9 +219,9 @@ def min_max(history: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def _sort(history: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Returns the values in order, those that are not there at the end, and their number n."""
+  """Returns the values in rising order, with infinity behind them, and their number n."""
   padded = jnp.where(mask, history, jnp.inf)
-  # XLA sorts integers five times faster on the CPU than floats, whose comparison it cannot inline.
+  # On the CPU, XLA sorts integers five times faster than floats, whose comparison it cannot inline.
   integers = jnp.int64 if padded.dtype == jnp.float64 else jnp.int32
   bits = _flip_negative(jax.lax.bitcast_convert_type(padded, integers))
   ordered = jax.lax.bitcast_convert_type(_flip_negative(jnp.sort(bits)), padded.dtype)
@@ -228,11 +229,11 @@ def _sort(history: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _flip_negative(bits: jax.Array) -> jax.Array:
-  """Returns the bits of floats as integers in the same order, or those as bits again."""
+  """Maps the bits of floats to integers of the same order; applied twice, it changes nothing."""
   return jnp.where(bits < 0, bits ^ jnp.iinfo(bits.dtype).max, bits)
 
 
 def _middle(ordered: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
-  """Returns halfway between two places of the ordered values, 0 where there are none."""
+  """Returns the mean of the ordered values at two indices, 0 where there are no values."""
   middle = ordered[jnp.maximum(low, 0)] / 2 + ordered[high] / 2
   return jnp.where(jnp.isfinite(middle), middle, 0)

@@ -10,7 +10,7 @@ from mlseg.weighting.base import Losses, LossWeighting, check_integer, normalize
 
 
 class RandomWeightingState(NamedTuple):
-  """How many weights were drawn."""
+  """The number of steps, from which the keys of the draws follow."""
 
   num_updates: jax.Array  # [], int32
 
@@ -21,30 +21,31 @@ def random_weighting(
   ] = "normal",
   seed: int = 0,
 ) -> LossWeighting:
-  """Weights losses at random, anew at every step.
+  """Weights losses by random numbers, drawn anew at every step.
 
   Formula: w = softmax(z), z_k ~ N(0, 1)
 
-  The other distributions: 'uniform', softmax of numbers from [0, 1); 'dirichlet', uniform over all
-  weights that sum to 1; 'bernoulli', the mean of a random subset that is not empty, all subsets
-  being equally likely; 'constrained_bernoulli', one loss alone.
+  The other distributions: 'uniform', the softmax of numbers from [0, 1); 'dirichlet', uniform over
+  all weights that sum to 1; 'bernoulli', equal weights for a random non-empty subset of the losses,
+  all subsets being equally likely; 'constrained_bernoulli', one loss alone.
 
-  The weights do not depend on the losses, so losses of any value, NaN too, change nothing.
+  The weights do not depend on the losses, so a loss may have any value, NaN too.
 
   Needs: losses, key
 
-  Use when: a baseline is wanted for any method that adapts weights; one that does not beat this
-  has gained nothing but noise.
+  Use when: a baseline is wanted for methods that adapt weights: a method that is not better than
+  random weights does not help.
 
-  Differs: the authors' code takes the softmax of Dirichlet draws too, and leaves the sum of
-  Bernoulli draws as it falls; here both sum to 1 and are otherwise as drawn.
+  Differs: the authors' code takes the softmax of Dirichlet draws too, and does not normalise
+  Bernoulli draws; here Dirichlet draws are the weights, and Bernoulli draws are divided by their
+  sum.
 
   Source: Lin et al. 2022, TMLR, arXiv 2111.10603.
 
   Args:
     distribution: 'normal', 'uniform', 'dirichlet', 'bernoulli' or 'constrained_bernoulli'.
-    seed: of the keys where `update` is given none: the seed and the number of the step then decide
-      the weights, which are the same for all members of a `vmap`.
+    seed: where `update` is given no key, the seed and the number of the step decide the weights, so
+      under `vmap` they are the same for all models.
 
   Returns:
     A LossWeighting whose weights sum to 1. In a chain it replaces what came before.
@@ -78,7 +79,7 @@ def random_weighting(
 
 
 def step_key(key: jax.Array | None, seed: int, step: jax.Array) -> jax.Array:
-  """Returns the key that was given, or else one for the step.
+  """Returns the given key, or where it is None, a key for the step.
 
   Args:
     key: a random key or None.
@@ -107,13 +108,13 @@ def _dirichlet(key, size, dtype):
 
 
 def _bernoulli(key, size, dtype):
-  # The first member of the subset is drawn first, so that no draw has to be repeated.
+  # The lowest index of the subset is drawn first, so that no draw has to be repeated.
   first_key, rest_key = jax.random.split(key)
-  places = jnp.arange(size)
-  first = jax.random.categorical(first_key, -jnp.log(2.0) * places.astype(jnp.float32))
+  indices = jnp.arange(size)
+  first = jax.random.categorical(first_key, -jnp.log(2.0) * indices.astype(jnp.float32))
   rest = jax.random.bernoulli(rest_key, shape=(size,))
-  members = (places == first) | ((places > first) & rest)
-  return normalize(members.astype(dtype))
+  is_in_subset = (indices == first) | ((indices > first) & rest)
+  return normalize(is_in_subset.astype(dtype))
 
 
 def _constrained_bernoulli(key, size, dtype):

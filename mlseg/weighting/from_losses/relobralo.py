@@ -1,4 +1,4 @@
-"""Relative loss balancing with random lookback."""
+"""ReLoBRaLo: relative loss balancing with random lookback."""
 
 from typing import NamedTuple
 
@@ -20,12 +20,12 @@ from mlseg.weighting.from_losses.random_weighting import step_key
 
 
 class RelobraloState(NamedTuple):
-  """The weights, and the losses that the next ones are compared with."""
+  """The weights, and the losses with which later ones are compared."""
 
   weights: jax.Array  # [K]
   first: jax.Array  # [K]: the losses of the first step
   previous: jax.Array  # [K]: the losses of the step before
-  num_updates: jax.Array  # [], int32: steps that entered
+  num_updates: jax.Array  # [], int32: steps with finite losses
 
 
 def relobralo(
@@ -35,22 +35,22 @@ def relobralo(
   random: bool = True,
   seed: int = 0,
 ) -> LossWeighting:
-  """Averages weights from the last ratio of each loss, and now and then from that to its start.
+  """Averages weights from the ratios of losses to those before, and at times to the first ones.
 
   Formula: w(t) = α (ρ w(t-1) + (1 - ρ) b(t, 0)) + (1 - α) b(t, t-1),
   b_k(t, s) = K softmax_k(L_k(t) / (T L_k(s))), ρ ~ Bernoulli(E[ρ])
 
   The weights of the first step are 1. A step with a loss that is not finite keeps the weights and
-  changes nothing. Where a ratio is not finite, as to a loss of 0, that b is 1 for all losses;
-  negative losses enter as they are.
+  changes nothing. Where a ratio is not finite, as to a loss of 0, that b is 1 for all losses.
+  Negative losses are used as they are.
 
   Needs: losses, key
 
   Use when: the losses have different units and training is long, as the weights follow in about
-  1 / (1 - α) steps; not when losses reach 0, where ratios say nothing.
+  1 / (1 - α) steps; not when losses reach 0, where ratios have no meaning.
 
   Differs: jinns continues from the softmax of the step before instead of w(t-1), and has the factor
-  K in b(t, 0) alone; mlseg follows the paper.
+  K in b(t, 0) only; mlseg follows the paper.
 
   Source: Bischof & Kraus 2025, CMAME, arXiv 2110.09813, eq. 11; the defaults are those for
   Burgers' equation.
@@ -58,9 +58,9 @@ def relobralo(
   Args:
     decay: α, in [0, 1].
     temperature: T >= 1e-6; large for uniform weights.
-    expected_saudade: E[ρ], in [0, 1]; 1 never looks back.
-    random: whether ρ is drawn, or else replaced by its expectation.
-    seed: of the keys where `update` is given none, as in `random_weighting`.
+    expected_saudade: E[ρ], in [0, 1]; with 1 it never looks back to the first losses.
+    random: whether ρ is drawn; if not, its expectation takes its place.
+    seed: of the draws where `update` is given no key, as in `random_weighting`.
 
   Returns:
     A LossWeighting whose weights sum to K. In a chain it replaces what came before.

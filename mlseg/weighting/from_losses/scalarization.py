@@ -1,4 +1,4 @@
-"""Losses combined other than by a weighted sum, as the weights that their gradients amount to.
+"""Scalarizations: totals F(L) of the losses that are not weighted sums, as weightings.
 
 The gradient of a total F(L) is Σ_k (∂F/∂L_k) g_k, so its weights are w_k = ∂F/∂L_k.
 """
@@ -28,15 +28,16 @@ def geometric() -> LossWeighting:
 
   Formula: w_k = ∂G/∂L_k = G / (K L_k), G = (Π_j L_j)^(1/K)
 
-  Where a loss is not positive or not finite, or a weight too large for the floats: 1/K.
+  Where a loss is not positive or not finite, or a weight is too large for the dtype, weights are
+  1/K.
 
   Needs: losses
 
   Use when: positive losses of different units should count by their relative changes, without a
-  hyper-parameter; not when a loss comes near 0, for its weight then grows without bound.
+  hyper-parameter; not when a loss comes near 0, since its weight then grows without bound.
 
-  Differs: LibMTL reports L_k / (K Π_j L_j) as its weights, which are not those of its gradient;
-  mlseg gives those of the gradient.
+  Differs: LibMTL reports L_k / (K Π_j L_j) as its weights, which are not the weights of its
+  gradient; mlseg gives the weights of the gradient.
 
   Source: Chennupati et al. 2019, CVPR workshops, arXiv 1904.08492.
 
@@ -59,17 +60,17 @@ def geometric() -> LossWeighting:
 
 
 def soft_optimal_uncertainty(temperature: float | None = 1.0) -> LossWeighting:
-  """Weights losses by the softmax of their inverses, which are the optimal uncertainty weights.
+  """Weights losses by the softmax of their inverses, the optimal weights of uncertainty weighting.
 
   Formula: w_k = exp(1 / (T L_k)) / Σ_j exp(1 / (T L_j))
 
-  Without a temperature the weights are the inverses themselves, w_k = 1 / L_k, which makes the
-  total the sum of the logarithms. Where a loss is not positive or not finite, or a weight or 1/L_k
-  too large for the floats: 1/K.
+  Without a temperature the weights are the inverses themselves, w_k = 1 / L_k, so the total is the
+  sum of the logarithms. Where a loss is not positive or not finite, or a weight or 1/L_k is too
+  large for the dtype, weights are 1/K.
 
   Needs: losses
 
-  Use when: the smallest loss is the one to trust most; it runs to that loss alone unless T is of
+  Use when: the smallest loss is the one to trust most; that loss gets all the weight unless T is of
   the size of 1 / min_k L_k.
 
   Source: Kirchdorfer et al. 2024, GCPR, arXiv 2408.07985.
@@ -78,8 +79,8 @@ def soft_optimal_uncertainty(temperature: float | None = 1.0) -> LossWeighting:
     temperature: T >= 1e-6, large for uniform weights; None for the inverses without softmax (UW-O).
 
   Returns:
-    A LossWeighting whose weights sum to 1, unless without temperature. In a chain it replaces what
-    came before.
+    A LossWeighting whose weights sum to 1, except without a temperature. In a chain it replaces
+    what came before.
 
   Raises:
     ValueError: where the temperature is out of its range.
@@ -107,20 +108,20 @@ def cosmos(preference: Weights | None = None, penalty: float = 1.0) -> LossWeigh
 
   Formula: w = ∂/∂L (rᵀL - λ cos(r, L)) = r - λ (r/|r| - cos(r, L) L/|L|) / |L|
 
-  A weight may be negative, where a loss is larger than preferred and the losses are small beside λ.
-  Where a loss is not finite, or all are 0, or a weight is too large for the floats: w = r.
+  A weight can be negative where a loss is below its preferred share and the losses are small beside
+  λ. Where a loss is not finite, all are 0, or a weight is too large for the dtype: w = r.
 
   Needs: losses
 
-  Use when: the losses should keep given ratios while they fall; not when they come near 0 together,
-  where the cosine's gradient, as 1/|L|, is all that counts.
+  Use when: the losses should keep given ratios while they fall; not when all of them come near 0,
+  where the gradient of the cosine dominates, since it grows as 1/|L|.
 
   Source: Ruchte & Grabocka 2021, ICDM, arXiv 2103.13392, eq. 5.
 
   Args:
     preference: r >= 0, one positive: one number for all losses, or K in the order of
       `jax.tree.leaves`, or a pytree like the losses; None for 1/K.
-    penalty: λ >= 0, of the cosine.
+    penalty: λ >= 0, the factor of the cosine.
 
   Returns:
     A LossWeighting. In a chain it replaces what came before.
@@ -153,20 +154,19 @@ def penalty_boundary_intersection(
 
   Formula: w = ∂/∂L (d₁ + θ d₂) = u + θ p / |p|, u = r/|r|, d₁ = uᵀL, p = L - d₁ u, d₂ = |p|
 
-  Weights may be negative, and are for a loss far below what is preferred: such a step raises it.
-  The ideal point is 0. Where a loss is not finite, or the losses lie on the direction but for
-  rounding: w = u.
+  Weights can be negative: a loss far below its preferred share is raised by the step. The ideal
+  point is 0. Where a loss is not finite, or the losses lie on the direction up to rounding: w = u.
 
   Needs: losses
 
-  Use when: the losses must keep given ratios even if some have to rise; seldom for training, as the
-  gradient jumps from side to side of the direction.
+  Use when: the losses must keep given ratios even if some have to rise; seldom for training, since
+  the gradient jumps from one side of the direction to the other.
 
   Source: Zhang & Li 2007, IEEE TEVC, section II-C.
 
   Args:
     preference: r >= 0, as in `cosmos`; None for equal losses.
-    theta: θ >= 0, of the distance.
+    theta: θ >= 0, the factor of the distance.
 
   Returns:
     A LossWeighting. In a chain it replaces what came before.
@@ -196,11 +196,11 @@ def of_gradient(
   gradient: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]],
   preference: Weights | None = None,
 ) -> LossWeighting:
-  """Returns the weighting that a function without state makes.
+  """Returns a weighting without state, from the function that gives its weights.
 
   Args:
-    gradient: a function of the losses [K] and the preference [K] that gives the weights [K], and
-      those to take where a loss or a weight is not finite.
+    gradient: a function of the losses [K] and the preference [K] that returns the weights [K], and
+      the weights [K] to use where a loss or a weight is not finite.
     preference: one number for all losses, or K, or a pytree like the losses; None for 1/K.
 
   Raises:
@@ -233,7 +233,7 @@ def of_gradient(
 
 
 def _unit(vector: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Returns the vector over its length, and the length; zeros for a vector without length."""
+  """Returns the vector divided by its length, and the length; zeros where the length is 0."""
   shrunk, factor = shrink(vector)
   largest = jnp.abs(shrunk).max()
   has_length = largest >= float(jnp.finfo(vector.dtype).tiny)

@@ -21,10 +21,10 @@ from mlseg.weighting.from_losses.scalarization import of_gradient
 
 
 class SmoothTchebycheffState(NamedTuple):
-  """The mean losses that the logarithms are relative to."""
+  """The mean losses n to which the logarithms are relative."""
 
   nadir: jax.Array  # [K]
-  num_updates: jax.Array  # [], int32: steps that entered
+  num_updates: jax.Array  # [], int32: steps with positive, finite losses
 
 
 def smooth_tchebycheff(
@@ -39,21 +39,21 @@ def smooth_tchebycheff(
   Formula: w_k = ∂/∂L_k μ log Σ_j exp(λ_j L_j / μ) = λ_k softmax_k(λ L / μ)
 
   With `log` the total is K μ log Σ_j exp(Kλ_j log(L_j / n_j) / μ), so that w_k =
-  K² λ_k softmax_k(Kλ log(L / n) / μ) / L_k, where n is the mean of the losses of `nadir_updates`
-  steps after the first `warm_up`. Until that is known the total is Σ_k log L_k, w_k = 1/L_k.
+  K² λ_k softmax_k(Kλ log(L / n) / μ) / L_k, where n is the mean of the losses over `nadir_updates`
+  steps after the first `warm_up` steps. Until n is known the total is Σ_k log L_k, so w_k = 1/L_k.
 
-  The ideal point is 0. Where a loss is not finite: w_k = λ_k / K, as for equal scores. With `log`,
-  where a loss is not positive or not finite, or a weight too large for the floats, weights are 1/K,
-  and such a loss does not count as an update.
+  The ideal point is 0. Where a loss is not finite, w_k = λ_k / K, as for equal scores. With `log`,
+  weights are 1/K where a loss is not positive or not finite, or a weight is too large for the
+  dtype; a step with such a loss is not counted.
 
   Needs: losses
 
   Use when: the worst loss should be improved first, and with `log` if the losses have different
   units; weights sum to 1/K without `log`, so put `rescale` behind it or raise the learning rate.
 
-  Differs: the paper scalarizes the losses themselves; the authors' multi-task code their logarithms
-  relative to the means of one epoch, here `log` with `warm_up` and `nadir_updates` as epochs 0-3
-  and epoch 4.
+  Differs: the paper scalarizes the losses themselves. The authors' multi-task code scalarizes their
+  logarithms relative to the means of one epoch; that is `log` here, with epochs 0-3 as `warm_up`
+  and epoch 4 as `nadir_updates`.
 
   Source: Lin et al. 2024, ICML, arXiv 2402.19078.
 
@@ -61,8 +61,8 @@ def smooth_tchebycheff(
     mu: μ >= 1e-6, small for the maximum itself.
     preference: λ >= 0, as in `cosmos`; None for 1/K.
     log: whether the maximum is over logarithms.
-    warm_up: steps before n is measured, for `log`.
-    nadir_updates: steps whose mean is n, >= 1, for `log`.
+    warm_up: steps before n is measured; only with `log`.
+    nadir_updates: the number of steps whose mean is n, >= 1; used with `log`.
 
   Returns:
     A LossWeighting. In a chain it replaces what came before.
@@ -86,7 +86,7 @@ def smooth_tchebycheff(
 
   def gradient(losses, preferred):
     scores = preferred * losses
-    # The division by a small mu must not overflow where it matters.
+    # Without the largest score, dividing by a small mu cannot overflow above.
     weights = preferred * jax.nn.softmax((scores - scores.max()) / mu)
     return weights, preferred / losses.size
 

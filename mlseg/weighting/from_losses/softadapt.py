@@ -39,40 +39,40 @@ def softadapt(
   update_every: int = 1,
   difference: Literal["backward", "forward"] = "backward",
 ) -> LossWeighting:
-  """Weights losses by the softmax of their rates of change, so that what falls slowest counts most.
+  """Weights losses by the softmax of their rates of change: the slower a loss falls, the more.
 
   Formula: w_k = exp(β s_k) / Σ_j exp(β s_j), s_k = dL_k/dt by finite differences
 
-  The variant 'normalized' puts s_k / Σ_j |s_j| in place of s_k; 'loss_weighted' multiplies the
+  The variant 'normalized' has s_k / Σ_j |s_j| in place of s_k; 'loss_weighted' multiplies the
   exponentials by the mean of L_k over the window.
 
   Weights are 1/K until the window is full. A step with a loss that is not finite changes nothing.
-  Where 'loss_weighted' meets a negative mean, or only means of 0, weights are 1/K; rates too large
-  for the floats give the weights of the largest that fit.
+  With 'loss_weighted', weights are 1/K where a mean is negative or all are 0. Rates that are too
+  large for the dtype are clipped to its largest numbers.
 
   Needs: losses
 
-  Use when: the losses have one unit and some stall; feed epoch means, as differences of the losses
-  of batches are mostly noise, and choose β for the size of s_k.
+  Use when: the losses have one unit and some of them stall; give it means over epochs, since
+  differences between batches are mostly noise, and choose β by the size of s_k.
 
-  Differs: the paper asks for the recent rate of change, which is the derivative at the newest loss;
-  the authors' package takes that at the oldest of the losses that the difference uses, here
-  difference='forward'. With accuracy_order=1 both are the last difference.
+  Differs: the paper describes the recent rate of change, which is the derivative at the newest
+  loss. The authors' package takes the derivative at the oldest of the losses in the difference;
+  that is difference='forward' here. With accuracy_order=1 both are the last difference.
 
-  Differs: the package divides the rates by Σ_j s_j, which turns their order around where most
-  losses fall; mlseg divides by Σ_j |s_j|, as the authors' first release did.
+  Differs: the package divides the rates by Σ_j s_j, which reverses their order where most losses
+  fall; mlseg divides by Σ_j |s_j|, as the authors' first release did.
 
   Source: Heydari et al. 2019, arXiv 1912.12355, section 3.1.
 
   Args:
     variant: 'original', 'normalized' or 'loss_weighted'.
-    beta: in [-1e6, 1e6]; negative to favour what falls fastest.
-    window: losses that are kept, >= 2.
-    accuracy_order: of the finite difference, which uses one loss more, 1 <= accuracy_order <
-      window; None for window - 1.
-    update_every: the weights change once per so many steps.
-    difference: of the last accuracy_order + 1 losses, 'backward' for the derivative at the newest
-      of them, 'forward' at the oldest.
+    beta: in [-1e6, 1e6]; negative to favour the losses that fall fastest.
+    window: the number of losses that are kept, >= 2.
+    accuracy_order: of the finite difference, which uses the last accuracy_order + 1 losses,
+      1 <= accuracy_order < window; None for window - 1.
+    update_every: the number of steps from one change of the weights to the next.
+    difference: 'backward' for the derivative at the newest of these losses, 'forward' at the
+      oldest.
 
   Returns:
     A LossWeighting whose weights sum to 1. In a chain it replaces what came before.

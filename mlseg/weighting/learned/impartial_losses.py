@@ -21,19 +21,19 @@ def impartial_losses(
 
   Formula: minimise Σ_k e^(s_k) L_k - s_k over s_k, so w_k = e^(s_k)
 
-  The total is that of `uncertainty("doubled")` with s in place of -s. Weights are those before the
-  step of the optimiser, which needs nothing but the losses. Gradients for s are clipped to [-100,
-  100], and s to [-20, 20]. A step with a loss that is not finite changes nothing.
+  The total is that of `uncertainty("doubled")` with s in place of -s. The weights of a step are
+  those before the step of the optimiser, which needs only the losses. Gradients for s are clipped
+  to [-100, 100], and s to [-20, 20]. A step with a loss that is not finite changes nothing.
 
   Needs: losses
 
-  Use when: positive losses of any kind have different scales, and no distribution is behind them;
-  not for losses that reach 0 or below, whose weights grow to the bound e^20.
+  Use when: positive losses of any kind have different scales, and are not likelihoods of a
+  distribution; not for losses that reach 0 or below, whose weights grow to the bound e^20.
 
   Source: Liu et al. 2021, ICLR, section 3.2.
 
   Args:
-    initial: s at first, in [-20, 20].
+    initial: the first value of s, in [-20, 20].
     optimizer: of s; by default optax.adam(0.025), whose steps do not depend on the losses' scale.
 
   Returns:

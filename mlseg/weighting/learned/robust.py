@@ -1,4 +1,4 @@
-"""The general robust loss of losses: outliers count less, by how much is learned."""
+"""The general robust loss as a weighting: losses that are outliers count less, as is learned."""
 
 import functools
 import math
@@ -22,7 +22,7 @@ from mlseg.weighting.learned_state import ADAM, MAX_LOG, LearnedState, descend, 
 
 _SHAPES = (0.001, 1.999)  # the range of a learned shape; at its ends the density has no derivative
 _MAX_LOGIT = math.log(_SHAPES[1] / _SHAPES[0])
-_MAX_RATIO = 1e30  # of a loss to c²: so that it can still be divided by |α - 2|
+_MAX_RATIO = 1e30  # of a loss to c², so that it can still be divided by |α - 2|
 
 
 def robust(
@@ -32,28 +32,28 @@ def robust(
   learn_scale: bool = True,
   optimizer: optax.GradientTransformation = ADAM,
 ) -> LossWeighting:
-  """Minimises the general robust loss of each loss, taken as a square, and learns its parameters.
+  """Minimises the general robust loss of each loss, read as a square, and learns its parameters.
 
   Formula: minimise Σ_k ρ(L_k; α_k, c_k) + log c_k + log Z(α_k) over α and c, so w_k = ∂ρ/∂L_k =
   (L_k / (c_k² |α_k - 2|) + 1)^(α_k/2 - 1) / (2 c_k²), ρ as in `general_robust`, Z = ∫ exp(-ρ(x²;
   α, 1)) dx
 
-  So a loss far above c², as of a batch with a wrong mask, counts less than 1/(2c²), the more so the
-  smaller α is. With α = 2 kept fixed this is `uncertainty`. Learned are, for each loss, α = 2
-  sigmoid(a), in [0.001, 1.999], and log c², in [-20, 20]. Z is integrated once, and the derivative
-  of log Z interpolated in a.
+  So a loss far above c², such as that of a batch with a wrong mask, has a weight below 1/(2c²), and
+  the smaller α is, the smaller is the weight. With α fixed at 2 this is `uncertainty`. For each
+  loss it learns α = 2 sigmoid(a), in [0.001, 1.999], and log c², in [-20, 20]. Z is integrated
+  once, and the derivative of log Z is interpolated in a.
 
-  Weights are those before the step of the optimiser, which needs nothing but the losses. Gradients
-  are clipped to [-100, 100]. A negative loss counts as 0. A step with a loss that is not finite
-  changes nothing, and its weights are those of losses of 0, 1/(2c²).
+  The weights of a step are those before the step of the optimiser, which needs only the losses.
+  Gradients are clipped to [-100, 100]. A negative loss counts as 0. A step with a loss that is not
+  finite changes nothing, and its weights are 1/(2c²), as for losses of 0.
 
   Needs: losses
 
-  Use when: single batches have losses far above the rest; per pixel or per image `general_robust`
-  does more, since a mean over a batch has lost its outliers.
+  Use when: single batches have losses far above the rest; `general_robust` per pixel or per image
+  does more, since outliers are lost in the mean over a batch.
 
-  Differs: the author transforms every residual and only then averages; as a weighting it can act on
-  the K means alone.
+  Differs: the author transforms every residual before averaging; a weighting can act on the K means
+  only.
 
   Differs: the author's code fits a spline to log Z, and bounds c below at 1e-5; here log Z is
   integrated numerically, and c is in [e^-10, e^10].
@@ -61,10 +61,10 @@ def robust(
   Source: Barron 2019, CVPR, arXiv 1701.03077, eqs. 8, 16 and 17.
 
   Args:
-    shape: α at first: 2 for no robustness, 1 for the root of squares, 0 for their logarithm, -2 for
-      Geman & McClure's loss. In [0.001, 1.999]; if not learned, in [0, 2], and if the scale is not
-      learned either, in [-10, 2].
-    scale: c at first, in [1e-4, 1e4]: the size of a usual residual, the root of a loss.
+    shape: the first value of α: 2 for no robustness, 1 for the root of squares, 0 for their
+      logarithm, -2 for Geman & McClure's loss. In [0.001, 1.999]; if not learned, in [0, 2], and if
+      the scale is not learned either, in [-10, 2].
+    scale: the first value of c, in [1e-4, 1e4]: the size of a usual residual, the root of a loss.
     learn_shape: whether α is learned.
     learn_scale: whether c is learned.
     optimizer: of a and log c²; optax.adam(0.025) by default.
@@ -85,7 +85,7 @@ def robust(
   lower, upper = _SHAPES if learn_shape else (0.0 if learn_scale else -10.0, 2.0)
   check_number("shape", shape, lower, upper)
   check_number("scale", scale, 1e-4, 1e4)
-  # Parameters that are not learned are clipped to where they are.
+  # Parameters that are not learned are clipped to their first value.
   begin = [math.log(shape / (2 - shape)) if learn_shape else 0.0, 2 * math.log(scale)]
   limits = [_MAX_LOGIT if learn_shape else 0.0, MAX_LOG]
   lowest = [-limits[0], -limits[1] if learn_scale else begin[1]]
@@ -122,8 +122,8 @@ def general_robust(
 
   Formula: ρ(x²; α, c) = |α - 2| / α ((x² / (c² |α - 2|) + 1)^(α/2) - 1)
 
-  With its limits for α = 2, x² / (2c²), and for α = 0, log(x² / (2c²) + 1). It can be
-  differentiated by all three arguments, except by α at these two.
+  For α = 2 it is the limit x² / (2c²), and for α = 0 the limit log(x² / (2c²) + 1). It can be
+  differentiated with respect to all three arguments, but at these two values not to α.
 
   Source: Barron 2019, CVPR, arXiv 1701.03077, eq. 8.
 
@@ -158,7 +158,7 @@ def log_partition(shapes: np.ndarray) -> np.ndarray:
     >>> np.exp(log_partition(np.array([0.0, 2.0]))).round(4).tolist()  # π sqrt(2), sqrt(2 π)
     [4.4429, 2.5066]
   """
-  # With x = exp(π/2 sinh(u)) the integrand falls as exp(-exp(|u|)), whatever the tails in x.
+  # With x = exp(π/2 sinh(u)) the integrand falls as exp(-exp(|u|)), however it falls with x.
   nodes = np.linspace(-4.5, 4.5, 361)
   residuals = np.exp(np.pi / 2 * np.sinh(nodes))
   steps = residuals * np.pi / 2 * np.cosh(nodes) * (nodes[1] - nodes[0])

@@ -1,4 +1,4 @@
-"""Weights from learned variances: uncertainty weighting, and its revised form."""
+"""Uncertainty weighting: weights from learned variances, and the revised form of it."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from mlseg.weighting.base import (
 )
 from mlseg.weighting.learned_state import ADAM, MAX_LOG, LearnedState, descend, start
 
-# What multiplies e^-s L, and what multiplies s, in the total.
+# The factors of e^-s L and of s in the total.
 _FACTORS = {"regression": (0.5, 0.5), "classification": (1.0, 0.5), "doubled": (1.0, 1.0)}
 
 
@@ -30,33 +30,34 @@ def uncertainty(
 
   Formula: minimise Σ_k e^(-s_k) L_k / 2 + s_k / 2 over s_k = log σ_k², so w_k = e^(-s_k) / 2
 
-  That is 'regression', L/(2σ²) + log σ; its optimum is σ² = L. The other kinds: 'classification',
-  L/σ² + log σ, w = e^-s, where σ² = 2L; 'doubled', L/σ² + log σ², w = e^-s, twice 'regression'.
+  This is the kind 'regression', L/(2σ²) + log σ, with its optimum at σ² = L. The other kinds are
+  'classification', L/σ² + log σ, with w = e^-s and the optimum σ² = 2L, and 'doubled', L/σ² +
+  log σ², with w = e^-s, which is twice 'regression'.
 
-  Weights are those before the step of the optimiser, which needs nothing but the losses. Gradients
-  for s are clipped to [-100, 100], and s to [-20, 20]. A loss that stays at 0 or below drives its s
-  to -20. A step with a loss that is not finite changes nothing.
+  The weights of a step are those before the step of the optimiser, which needs only the losses.
+  Gradients for s are clipped to [-100, 100], and s to [-20, 20]. A loss that stays at 0 or below
+  drives its s to -20. A step with a loss that is not finite changes nothing.
 
   Needs: losses
 
   Use when: losses are negative log-likelihoods or squared errors that stay away from 0; not for
   losses that reach 0 or below, whose weights grow to the bound e^20.
 
-  Differs: the authors' notebook, cov-weighting and BenTaieb & Hamarneh 2017 take e^-s L + s, twice
-  the paper's total for regression, which also doubles the learning rate of the network; here
-  kind='doubled'.
+  Differs: the authors' notebook, cov-weighting and BenTaieb & Hamarneh 2017 use e^-s L + s, twice
+  the paper's total for regression, which also doubles the learning rate of the network; that is
+  kind='doubled' here.
 
-  Differs: LibMTL, Nash-MTL and TorchJD take the form for regression for all losses; the paper has
-  no 1/2 before the loss of a classification.
+  Differs: LibMTL, Nash-MTL and TorchJD use the form for regression for all losses; the paper has no
+  1/2 before the loss of a classification.
 
-  Differs: LibMTL, as the code of MTAN, begins with s = -0.5; mlseg, as most others, with 0.
+  Differs: LibMTL, like the code of MTAN, begins with s = -0.5; mlseg, like most others, with 0.
 
   Source: Kendall et al. 2018, CVPR, arXiv 1705.07115, eqs. 7 and 10.
 
   Args:
     kind: 'regression', 'classification' or 'doubled': one for all losses, or K in the order of
       `jax.tree.leaves`, or a pytree like the losses.
-    initial: s at first, in [-20, 20].
+    initial: the first value of s, in [-20, 20].
     optimizer: of s; by default optax.adam(0.025), whose steps do not depend on the losses' scale.
 
   Returns:
@@ -99,25 +100,25 @@ def uncertainty(
 def revised_uncertainty(
   initial: float = 1.0, optimizer: optax.GradientTransformation = ADAM
 ) -> LossWeighting:
-  """Learns the scale of each loss as uncertainty weighting does, with a penalty that is positive.
+  """Learns the scale of each loss as `uncertainty` does, but with a positive penalty.
 
   Formula: minimise Σ_k L_k / (2 c_k²) + log(1 + c_k²) over c_k, so w_k = 1 / (2 c_k²)
 
-  Weights are those before the step of the optimiser, which needs nothing but the losses. Gradients
-  for c are clipped to [-100, 100], and c to [e^-10, e^10]. A step with a loss that is not finite
-  changes nothing.
+  The weights of a step are those before the step of the optimiser, which needs only the losses.
+  Gradients for c are clipped to [-100, 100], and c to [e^-10, e^10]. A step with a loss that is not
+  finite changes nothing.
 
   Needs: losses
 
-  Use when: as `uncertainty`, but the total must not become negative or small losses should count
-  less: near 0 the optimum is c² = sqrt(L / 2), so that the weight grows as the root of 1/L only.
+  Use when: as for `uncertainty`, but the total must not become negative, or small losses should
+  count less: near 0 the optimum is c² = sqrt(L / 2), so the weight grows only as the root of 1/L.
 
   Differs: common code lets c pass through 0, where the weight is infinite; here c stays positive.
 
   Source: Liebel & Körner 2018, arXiv 1805.06334.
 
   Args:
-    initial: c at first, in [1e-4, 1e4].
+    initial: the first value of c, in [1e-4, 1e4].
     optimizer: of c; optax.adam(0.025) by default.
 
   Returns:

@@ -11,7 +11,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from mlseg.data import cases, prepare
+from mlseg.data import prepare
 from mlseg.data.datasets import busi
 from mlseg.errors import UserError
 
@@ -234,7 +234,7 @@ def test_two_processes_write_the_same_bytes(folder, tmp_path):
 @pytest.mark.shared
 def test_the_embedded_set_is_what_the_command_makes_of_the_originals(shared, tmp_path):
   rows, _ = _built(shared / "data" / "busi", tmp_path, "size128")
-  source = tfds.builder_from_directory(cases.EMBEDDED / "busi" / "size128" / "1.0.0")
+  source = tfds.builder_from_directory(busi.EMBEDDED)
   embedded = {
     row["id"].decode(): row
     for split in ("benign", "malignant")
@@ -247,7 +247,7 @@ def test_the_embedded_set_is_what_the_command_makes_of_the_originals(shared, tmp
 
 
 def test_the_embedded_set_has_all_cases_and_no_path_of_a_machine():
-  folder = cases.EMBEDDED / "busi"
+  folder = busi.EMBEDDED.parents[1]
   files = [path for path in folder.rglob("*") if path.is_file()]
   assert {"README.md", "dataset_info.json"} <= {path.name for path in files}
   assert sum(path.stat().st_size for path in files) < 10_000_000

@@ -9,7 +9,9 @@ from mlseg.errors import UserError
 from mlseg.io.volumes import Volume
 from tests.io.volumes import made
 
-OPTIONS = cohort.Options(spacing=(0.0, 0.0, 0.0), margin=100.0, slices=4, window=(-1000.0, 1000.0))
+OPTIONS = cohort.CohortOptions(
+  spacing=(0.0, 0.0, 0.0), margin=100.0, slices=4, window=(-1000.0, 1000.0)
+)
 
 
 def _volume(values, spacing=(5.0, 1.0, 1.0)):

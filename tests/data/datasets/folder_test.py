@@ -36,7 +36,7 @@ def test_the_commands_of_the_recipe_are_those_that_are_tested(number, monkeypatc
   commands = _commands()
   assert len(commands) == len(LAYOUTS)
   config, _ = parse.parse(commands[number])
-  assert folder.Options(**dict(config.data.folder)) == options_of(**LAYOUTS[number])
+  assert folder.FolderOptions(**dict(config.data.folder)) == options_of(**LAYOUTS[number])
 
 
 def test_linked_folders_are_read_once_and_hidden_ones_never(tmp_path):
@@ -174,7 +174,7 @@ def test_the_cache_is_used_and_made_again_where_files_or_options_change(tmp_path
   root, cache = layouts.bus_bra(tmp_path / "data"), tmp_path / "cache"
   first = load(root, cache, **layouts.BUS_BRA)
   with monkeypatch.context() as patch:
-    patch.setattr(in_memory, "preprocess", None)  # a call would fail
+    patch.setattr(in_memory, "arrays_of", None)  # a call would fail
     again = load(root, cache, **layouts.BUS_BRA)
   assert again.fingerprint == first.fingerprint
   (file,) = cache.iterdir()

@@ -14,7 +14,7 @@ from mlseg.errors import UserError
 from mlseg.recipe import data as recipe_data
 from tests.data.layouts import save
 
-PARTIAL = glas.Options(complete=False)
+PARTIAL = glas.GlasOptions(complete=False)
 # Name, patient, both grades, as in the table.
 ROWS = [
   ("testA_1", 2, " benign", " adenomatous"),
@@ -189,7 +189,7 @@ def test_the_builder_writes_all_of_it(folder, tmp_path, monkeypatch):
 def test_the_real_pictures(shared, tmp_path):
   root = shared / "data" / "glas" / glas.FOLDER
   data = cases.load(
-    "glas", root=str(root), image_size=16, diameter=0, options=glas.Options(), cache=tmp_path
+    "glas", root=str(root), image_size=16, diameter=0, options=glas.GlasOptions(), cache=tmp_path
   )
   assert len(data.ids) == 165
   assert data.is_test.sum() == 80

@@ -11,7 +11,7 @@ from mlseg.data.datasets import isic_2018, isic_tables
 from mlseg.errors import UserError
 from tests.data.layouts import isic, picture, save, write_table
 
-PARTIAL = isic_2018.Options(complete=False)
+PARTIAL = isic_2018.Isic2018Options(complete=False)
 FIRST = 24306  # number of the first picture in task 3
 CLASSES = ("NV", "MEL", "BKL", "BCC", "AKIEC", "DF", "VASC", "NV")
 

@@ -18,7 +18,7 @@ from tests.data.layouts import save, write_table
 from tests.recipe.configs_test import CONFIGS, _module
 
 GRADES = {"TCGA_CS_4941": "2", "TCGA_CS_4942": "1", "TCGA_DU_A5TP": "", "TCGA_HT_7473": "1"}
-PARTIAL = lgg.Options(complete=False)
+PARTIAL = lgg.LggOptions(complete=False)
 
 
 def _make(root, separator=",", num_slices=11):
@@ -88,8 +88,7 @@ def test_slices_without_a_tumour_can_be_left_out(folder):
 def test_patients_alone_are_groups(folder):
   data = _load(folder)
   assert grouped.near_duplicates(data.hashes, 254)  # though pictures may be as near as anything
-  recipe = recipe_data.DataRecipe("lgg", str(folder), 64, 0, 2.0, 25.0)
-  assert recipe_data.find_near_duplicates(recipe, data) == []
+  assert recipe_data.find_near_duplicates(data) == []
 
 
 def test_no_patient_crosses_in_a_split_or_a_fold(folder):

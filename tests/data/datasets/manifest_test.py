@@ -1,4 +1,4 @@
-"""Manifests of cohorts: what they say, and what is refused."""
+"""Manifests of cohorts: what is read from them, and what is refused."""
 
 import math
 
@@ -37,7 +37,7 @@ def test_a_manifest_has_paths_labels_and_covariates(folder, separator):
     ("A,a.nii", "A,c.nii", r"patient A: image .*c\.nii does not exist"),
     ("B,series", "A,series", "row 3 has the id 'A' a second time"),
     ("yes,61", ",61", "row 2 has no value in column 'label'"),
-    ("yes,61", "NaN,61", "patient A has the label 'NaN', which is none"),
+    ("yes,61", "NaN,61", "patient A has the label 'NaN', which stands for a missing value"),
     ("48.5", "old", "patient B: covariate 'age' must be a number, not 'old'"),
     ("no,48.5", "yes,48.5", "all 2 patients have the same label"),
     ("no,48.5,3", "no,48.5", "row 3 has not the 6 cells of the header"),

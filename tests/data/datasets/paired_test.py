@@ -53,8 +53,8 @@ def _synthetic(root, count=6):
 
 @pytest.fixture
 def any_count(monkeypatch):
-  for builder in (busc.Busc, bus_synthetic.BusSynthetic):
-    monkeypatch.setattr(builder.builder_configs["original"], "expected", ())
+  for module in (busc, bus_synthetic):
+    monkeypatch.setattr(module, "EXPECTED", ())
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

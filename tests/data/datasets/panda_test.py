@@ -8,12 +8,13 @@ import tensorflow_datasets as tfds
 import tifffile
 
 from mlseg.data import cases, prepare
-from mlseg.data.datasets import panda, slides
+from mlseg.data.datasets import panda
 from mlseg.errors import UserError
+from mlseg.io.pictures import slides
 from tests.data.layouts import write_table
 
 HEIGHT, WIDTH = 512, 768  # of level 0; levels are 1, 4 and 16 times smaller
-OPTIONS = panda.Options(level=1, tile=48, max_tiles=0, complete=False)
+OPTIONS = panda.PandaOptions(level=1, tile=48, max_tiles=0, complete=False)
 SLIDES = {  # provider, ISUP grade, Gleason score
   "00a0": ("karolinska", 0, "0+0"),
   "00b1": ("radboud", 4, "4+4"),

@@ -17,9 +17,10 @@ from pydicom import encaps, uid
 from mlseg.data import cases, prepare
 from mlseg.data.datasets import siim_acr
 from mlseg.errors import UserError
+from mlseg.io.pictures import dicom
 from tests.data.layouts import picture
 
-PARTIAL = siim_acr.Options(complete=False)
+PARTIAL = siim_acr.SiimAcrOptions(complete=False)
 SHAPE = (48, 40)
 
 
@@ -169,7 +170,7 @@ def test_pictures_are_read_one_by_one(folder, monkeypatch):
     alive.append(path)
     return np.zeros((2048, 2048), np.uint8), "x"
 
-  monkeypatch.setattr(siim_acr, "read_radiograph", read)
+  monkeypatch.setattr(dicom, "read_8_bits", read)
   pictures = siim_acr.open_source(folder, PARTIAL).read()
   assert alive == []
   next(pictures)
@@ -179,7 +180,7 @@ def test_pictures_are_read_one_by_one(folder, monkeypatch):
 def test_inverted_radiographs_come_the_right_way_up(tmp_path):
   image, _ = picture(np.random.default_rng(0), SHAPE)
   _dicom(tmp_path / "1.2.dcm", image, "", interpretation="MONOCHROME1")
-  values, patient = siim_acr.read_radiograph(tmp_path / "1.2.dcm")
+  values, patient = dicom.read_8_bits(tmp_path / "1.2.dcm")
   np.testing.assert_array_equal(values, 255 - image)
   assert patient == ""
 

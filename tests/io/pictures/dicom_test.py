@@ -1,4 +1,4 @@
-"""DICOM files that pydicom writes are shown as the standard says."""
+"""DICOM files that pydicom writes are shown as the standard asks."""
 
 import io
 
@@ -126,7 +126,7 @@ def test_of_several_frames_the_first(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")  # as the command does; no warning is what fails here
-def test_what_cannot_be_read_is_said_in_one_line(tmp_path):
+def test_a_broken_file_gives_a_message_of_one_line(tmp_path):
   buffer = io.BytesIO()
   pydicom.dcmwrite(buffer, make_dataset(VALUES), enforce_file_format=True)
   whole = buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Every kind of file is read as what was written; what is broken is said in one line."""
+"""Every kind of picture file is read as it was written; broken files give one-line messages."""
 
 import io
 
@@ -154,15 +154,15 @@ BROKEN = {
   "empty": (b"", "the file is empty"),
   "text": (b"hello, this is no picture at all", "is not a PNG, JPEG, BMP, TIFF or DICOM picture"),
   "gif": (_bytes(GREY, "GIF"), "is not a PNG"),
-  "damaged png": (_damaged(), "is not a readable picture"),
-  "png without its end": (_bytes(GREY, "PNG")[:-12], "is not a readable picture"),
-  "half a png": (_bytes(GREY, "PNG")[:200], "is not a readable picture"),
-  "half a 16-bit png": (cv2.imencode(".png", DEEP)[1].tobytes()[:120], "not a readable picture"),
+  "damaged png": (_damaged(), "is cut short or damaged"),
+  "png without its end": (_bytes(GREY, "PNG")[:-12], "is cut short or damaged"),
+  "half a png": (_bytes(GREY, "PNG")[:200], "is cut short or damaged"),
+  "half a 16-bit png": (cv2.imencode(".png", DEEP)[1].tobytes()[:120], "is cut short or damaged"),
   "half a jpeg": (_bytes(COLOUR, "JPEG")[:500], "is not a readable picture"),
   "half a bmp": (_bytes(COLOUR, "BMP")[:300], "is not a readable picture"),
   "half a tiff": (_bytes(GREY, "TIFF")[:200], "is not a readable picture"),
   "half a 16-bit tiff": (_tiff(DEEP)[:400], "is not a readable picture"),
-  "a signature": (b"\x89PNG\r\n\x1a\n", "is not a readable picture"),
+  "a signature": (b"\x89PNG\r\n\x1a\n", "is cut short or damaged"),
   "a signature of tiff": (b"II*\0" + bytes(8), "is not a readable picture"),
   "volume": (_tiff(np.zeros((16, 16, 16), np.uint16), volumetric=True, tile=(16, 16, 16)), "axes"),
 }
@@ -170,7 +170,7 @@ BROKEN = {
 
 @pytest.mark.filterwarnings("ignore")  # as the command does; no warning is what fails here
 @pytest.mark.parametrize("case", BROKEN)
-def test_what_is_broken_is_said_in_one_line(case, tmp_path, capfd):
+def test_a_broken_file_gives_a_message_of_one_line(case, tmp_path, capfd):
   content, expected = BROKEN[case]
   with pytest.raises(UserError) as info:
     _read(tmp_path, "a.png", content)
@@ -204,5 +204,7 @@ def test_pictures_are_found_by_name_or_content(tmp_path):
     [tmp_path / "notes.txt"],
     0,
   )
-  with pytest.raises(UserError, match=r"gone.png: is not a file"):
+  with pytest.raises(UserError, match=r"gone\.png: cannot be read \(No such file"):
     picture_files.read(tmp_path / "gone.png", "minmax")
+  with pytest.raises(UserError, match=r"b: is not a file"):
+    picture_files.read(tmp_path / "b", "minmax")

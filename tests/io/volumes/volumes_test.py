@@ -160,7 +160,7 @@ def _cut(folder):
   ("damage", "message"),
   [
     (lambda f: _middle(f).unlink(), r"s: has missing slices: .*\.dcm are 5 mm apart, others 2\.5"),
-    (_duplicate, "has two slices at one place: .*more.dcm"),
+    (_duplicate, "has two slices at one position: .*more.dcm"),
     (_mixed, r"has mixed series: .* \(6 slices\), 1\.2\.3\.4 \(1 slices\)"),
     (_other_size, "has slices of different Rows: 10 in 000.dcm, 9 in more.dcm"),
     (_tilted, r"stacked at 11\.3° to their normal"),

@@ -20,7 +20,7 @@ from mlseg.models.encoders.convention import CAFFE, SYMMETRIC, TORCHVISION, prep
     (("mobilenet_v2", "keras", -1.0), "encoder: width must be positive, not -1.0"),
   ],
 )
-def test_mistakes_are_said_in_one_line(arguments, message):
+def test_mistakes_are_reported_in_one_line(arguments, message):
   with pytest.raises(UserError) as caught:
     encoder.make_encoder(*arguments)
   assert str(caught.value) == message

@@ -164,9 +164,9 @@ def test_mapped_over_models_equals_each(torch_weights):
   stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), variables, other)
   images = _images((64, 64), batch=4)
   actual = jax.jit(jax.vmap(lambda v: _apply(encoder, v, images, True)))(stacked)
-  for place, one in enumerate((variables, other)):
+  for index, one in enumerate((variables, other)):
     expected = _apply(encoder, one, images, True)
-    jax.tree.map(lambda a, e, p=place: peers.assert_close(a[p], e, 1e-4), actual, expected)
+    jax.tree.map(lambda a, e, p=index: peers.assert_close(a[p], e, 1e-4), actual, expected)
 
 
 @peers.QUIET

@@ -68,9 +68,9 @@ def test_gradient_equals_torchvision(torch_weights):
   gradient = jax.jit(jax.grad(total))(variables["params"])
   network.zero_grad()
   sum((f**2).mean() for f in peers.torch_features(network, "vgg16", images)).backward()
-  for place, name in ((0, "stage_0/conv_1"), (17, "stage_3/conv_1"), (28, "stage_4/conv_3")):
+  for index, name in ((0, "stage_0/conv_1"), (17, "stage_3/conv_1"), (28, "stage_4/conv_3")):
     stage, conv = name.split("/")
-    layer = network.features[place]
+    layer = network.features[index]
     kernel = layer.weight.grad.permute(2, 3, 1, 0)
     peers.assert_close(gradient[stage][conv]["kernel"], kernel, 1e-4)
     peers.assert_close(gradient[stage][conv]["bias"], layer.bias.grad, 1e-4)
@@ -94,8 +94,8 @@ def test_photograph_with_the_real_weights(shared):
     centred = golden["input_caffe_nchw"].transpose(0, 2, 3, 1)
     blue_first = centred + np.array([103.939, 116.779, 123.68])
     images = np.float32(blue_first[..., ::-1] / 255)
-    for place, features in enumerate(_features(encoder, variables, images)):
-      expected = golden[f"vgg16_stage{place + 1}_gap"]
+    for index, features in enumerate(_features(encoder, variables, images)):
+      expected = golden[f"vgg16_stage{index + 1}_gap"]
       difference = np.asarray(features).mean((1, 2)) - expected
       # The file has half the digits of the weights that these means were made with.
       assert np.linalg.norm(difference) <= 4e-4 * np.linalg.norm(expected)

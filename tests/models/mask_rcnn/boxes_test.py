@@ -113,10 +113,10 @@ def test_suppression_equals_a_plain_loop(seed, grouped):
   expected = _suppressed(boxes, scores, 0.3, groups)
   run = jax.jit(non_maximum_suppression, static_argnums=(2, 3))
   kept = run(boxes, scores, 40, 0.3, jnp.asarray(groups) if grouped else None)
-  assert kept.places[kept.valid].tolist() == expected
+  assert kept.indices[kept.valid].tolist() == expected
   assert 3 < len(expected) < 37
   few = run(boxes, scores, 3, 0.3, jnp.asarray(groups) if grouped else None)
-  assert few.places.tolist() == expected[:3]
+  assert few.indices.tolist() == expected[:3]
 
 
 def test_suppression_of_nothing():

@@ -19,19 +19,19 @@ def test_objects_equal_a_plain_loop():
   masks = np.where(instances > 0, 1 + instances % 3, 0)
   objects = jax.jit(objects_of, static_argnums=2)(instances.astype(np.uint8), masks, 12)
   for image in range(3):
-    for place in range(12):
-      rows, columns = np.nonzero(instances[image] == place + 1)
-      assert objects.present[image, place] == (rows.size > 0)
+    for index in range(12):
+      rows, columns = np.nonzero(instances[image] == index + 1)
+      assert objects.present[image, index] == (rows.size > 0)
       if rows.size:
         box = [rows.min(), columns.min(), rows.max() + 1, columns.max() + 1]
-        assert objects.boxes[image, place].tolist() == box
-        assert objects.classes[image, place] == 1 + (place + 1) % 3
+        assert objects.boxes[image, index].tolist() == box
+        assert objects.classes[image, index] == 1 + (index + 1) % 3
       else:
-        assert objects.classes[image, place] == 0
+        assert objects.classes[image, index] == 0
   assert 0 < int(objects.present.sum()) < objects.present.size
 
 
-def test_places_beyond_the_last_are_no_objects():
+def test_entries_beyond_the_last_object_are_not_present():
   instances = jnp.array([[[0, 1, 2, 3]]])
   objects = objects_of(instances, instances > 0, 2)
   assert objects.present.tolist() == [[True, True]]

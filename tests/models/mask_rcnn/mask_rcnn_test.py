@@ -38,12 +38,12 @@ def _pictures(count, size=SIZE):
   images = rng.normal(0.3, 0.05, (count, size, size, 1)).astype(np.float32)
   instances = np.zeros((count, size, size), np.int32)
   for image in range(count):
-    for place in range(1 + image % 2):
-      centre = size * np.array([rng.uniform(0.3, 0.7), (0.25, 0.75)[place] + rng.normal(0, 0.03)])
+    for index in range(1 + image % 2):
+      centre = size * np.array([rng.uniform(0.3, 0.7), (0.25, 0.75)[index] + rng.normal(0, 0.03)])
       radii = size * rng.uniform(0.1, 0.2, 2)
       inside = ((rows - centre[0]) / radii[0]) ** 2 + ((columns - centre[1]) / radii[1]) ** 2 <= 1
-      instances[image][inside] = place + 1
-      images[image, inside] += 0.3 + 0.3 * place
+      instances[image][inside] = index + 1
+      images[image, inside] += 0.3 + 0.3 * index
   return images, instances, instances  # the second object is of class 2
 
 
@@ -224,9 +224,9 @@ def test_several_models_at_once_equal_each(trained):
 
   actual = jax.jit(jax.vmap(run))(stacked)
   single = jax.jit(run)
-  for place, one in enumerate((variables, other)):
+  for index, one in enumerate((variables, other)):
     for own, expected in zip(actual, single(one), strict=True):
-      np.testing.assert_allclose(own[place], expected, rtol=1e-3, atol=1e-4)
+      np.testing.assert_allclose(own[index], expected, rtol=1e-3, atol=1e-4)
 
 
 def test_a_region_sees_the_same_wherever_the_pyramid_is_read(trained):

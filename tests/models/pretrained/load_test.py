@@ -151,7 +151,7 @@ def _spoiled(change):
     ),
     (
       lambda a: a.update({"x.features.0.1.bias": a["features.0.1.bias"]}),
-      ["features.0.1.bias and x.features.0.1.bias are two arrays for one place"],
+      ["features.0.1.bias and x.features.0.1.bias are two arrays for one variable"],
     ),
   ],
 )
@@ -169,7 +169,7 @@ def test_other_architectures_and_conventions(tmp_path):
   message = _message(path, made_weights.KERAS)
   assert "named as by torchvision, but the encoder's convention is 'keras'" in message
   np.savez(path, **made_weights.torch_arrays(DRAWN), **made_weights.keras_arrays(DRAWN, "new"))
-  assert "two arrays for one place" in _message(path, made_weights.ENCODER)
+  assert "two arrays for one variable" in _message(path, made_weights.ENCODER)
   np.savez(path, nothing=np.ones(2))
   assert "(1 names: nothing)" in _message(path, made_weights.ENCODER)
 
@@ -208,7 +208,7 @@ def test_hdf5_takes_nothing_from_other_files(tmp_path):
   with h5py.File(tmp_path / "w.h5", "w") as file:
     external = [(str(tmp_path / "secret"), 0, 64)]
     file.create_dataset("Conv1/Conv1/kernel:0", (16,), np.float32, external=external)
-  assert "another file, which is refused" in _message(tmp_path / "w.h5", made_weights.KERAS)
+  assert "another file, which is not read" in _message(tmp_path / "w.h5", made_weights.KERAS)
   with h5py.File(tmp_path / "w.h5", "w") as file:
     file.create_dataset("Conv1/Conv1/kernel:0", (2**40,), np.float32, chunks=(1024,))
   assert "more than any layer has" in _message(tmp_path / "w.h5", made_weights.KERAS)

@@ -49,9 +49,9 @@ def keras_arrays(drawn, spelling):
     name = layer.keras[-1 if spelling == "old" else 0]
     order = f"_{counts[layer.kind]}" if counts[layer.kind] else ""
     counts[layer.kind] += 1
-    for place, (end, value) in enumerate(zip(names, values, strict=True)):
+    for index, (end, value) in enumerate(zip(names, values, strict=True)):
       if spelling == "by order":
-        arrays[f"layers/functional/layers/{layer.kind}{order}/vars/{place}"] = value
+        arrays[f"layers/functional/layers/{layer.kind}{order}/vars/{index}"] = value
       else:
         arrays[f"model_weights/{name}/{name}/{end}:0"] = value
   return arrays

@@ -54,25 +54,25 @@ def _fail(url, checksum, folder):
 
 
 @pytest.mark.parametrize("checksum", [SHA256, Checksum("md5", hashlib.md5(CONTENT).hexdigest())])
-def test_downloaded_once_and_said(server, tmp_path, checksum):
+def test_downloaded_once_and_reported(server, tmp_path, checksum):
   url, asked = server
-  said = []
+  messages = []
   for _ in range(2):
-    path = fetch(f"{url}/file.bin", checksum, tmp_path / "new", said.append)
+    path = fetch(f"{url}/file.bin", checksum, tmp_path / "new", messages.append)
     assert path.read_bytes() == CONTENT
   assert asked == ["/file.bin"]
-  assert said[0] == f"pretrained weights: downloading {url}/file.bin"
-  assert said[1:] == [
+  assert messages[0] == f"pretrained weights: downloading {url}/file.bin"
+  assert messages[1:] == [
     f"pretrained weights: {text}{path} ({checksum.algorithm} as released)"
     for text in ("kept as ", "")
   ]
   assert [p.name for p in path.parent.iterdir()] == ["file.bin"]
 
 
-def test_without_a_checksum_the_digest_is_said(server, tmp_path):
-  said = []
-  fetch(f"{server[0]}/file.bin", None, tmp_path, said.append)
-  assert said[-1].endswith(f"(its owner gives no checksum; sha256 {SHA256.digest})")
+def test_without_a_checksum_the_digest_is_reported(server, tmp_path):
+  messages = []
+  fetch(f"{server[0]}/file.bin", None, tmp_path, messages.append)
+  assert messages[-1].endswith(f"(its owner gives no checksum; sha256 {SHA256.digest})")
 
 
 def test_wrong_short_and_missing_files_are_not_kept(server, tmp_path):
@@ -116,9 +116,9 @@ def test_imagenet_uses_the_cache(monkeypatch, tmp_path):
   digest = hashlib.sha256(path.read_bytes()).hexdigest()
   release = official.Release("http://127.0.0.1:1/weights.pth", Checksum("sha256", digest))
   monkeypatch.setattr(official, "release_of", lambda _: release)
-  said = []
-  loaded = pretrained.imagenet(made_weights.ENCODER, said.append)
-  assert len(said) == 1
+  messages = []
+  loaded = pretrained.imagenet(made_weights.ENCODER, messages.append)
+  assert len(messages) == 1
   kernel = loaded["params"]["stage_0"]["stem"]["kernel"]
   np.testing.assert_array_equal(kernel, arrays["features.0.0.weight"].transpose(2, 3, 1, 0))
 

@@ -71,11 +71,11 @@ class _Evil:
     return self._call
 
 
-def _zip(pickled, **members):
+def _zip(pickled, **entries):
   content = io.BytesIO()
   with zipfile.ZipFile(content, "w") as archive:
     archive.writestr("a/data.pkl", pickled)
-    for name, data in members.items():
+    for name, data in entries.items():
       archive.writestr(f"a/{name}", data)
   return content.getvalue()
 

@@ -8,7 +8,7 @@ import pytest
 from mlseg import weighting as w
 
 SHORT = {"capacity": 4, "min_history": 2}
-MEMBERS = (w.dynamic_memory_fusion("variance", **SHORT), w.geometric(), w.relobralo())
+WEIGHTINGS = (w.dynamic_memory_fusion("variance", **SHORT), w.geometric(), w.relobralo())
 ROWS = jnp.array(np.random.default_rng(0).gamma(2.0, 1.0, [6, 3]), jnp.float32)
 
 
@@ -21,26 +21,26 @@ def _trajectory(weighting, **extra):
   return jnp.stack(found)
 
 
-@pytest.mark.parametrize("method", range(len(MEMBERS)))
+@pytest.mark.parametrize("method", range(len(WEIGHTINGS)))
 def test_the_chosen_member_decides_as_if_it_were_alone(method):
-  actual = _trajectory(w.switch(*MEMBERS), method=jnp.int32(method))
-  np.testing.assert_allclose(actual, _trajectory(MEMBERS[method]), rtol=1e-6)
+  actual = _trajectory(w.switch(*WEIGHTINGS), method=jnp.int32(method))
+  np.testing.assert_allclose(actual, _trajectory(WEIGHTINGS[method]), rtol=1e-6)
 
 
 def test_under_vmap_each_model_has_a_method_of_its_own():
-  weighting = w.switch(*MEMBERS)
+  weighting = w.switch(*WEIGHTINGS)
   methods = jnp.array([2, 0, 1])
   actual = jax.jit(jax.vmap(lambda method: _trajectory(weighting, method=method)))(methods)
   for number, method in enumerate(methods.tolist()):
-    np.testing.assert_allclose(actual[number], _trajectory(MEMBERS[method]), rtol=1e-5)
+    np.testing.assert_allclose(actual[number], _trajectory(WEIGHTINGS[method]), rtol=1e-5)
 
 
-def test_the_members_that_are_not_chosen_keep_their_state():
-  weighting = w.switch(*MEMBERS)
+def test_the_weightings_that_are_not_chosen_keep_their_state():
+  weighting = w.switch(*WEIGHTINGS)
   state = weighting.init(ROWS[0])
   _, new = weighting.update(ROWS[0], state, method=jnp.int32(1), key=jax.random.key(0))
-  for place in (0, 2):
-    jax.tree.map(np.testing.assert_array_equal, new.members[place], state.members[place])
+  for index in (0, 2):
+    jax.tree.map(np.testing.assert_array_equal, new.members[index], state.members[index])
 
 
 def test_a_subset_weighs_its_losses_as_if_there_were_no_others():
@@ -51,15 +51,15 @@ def test_a_subset_weighs_its_losses_as_if_there_were_no_others():
   losses = dict(zip("abc", ROWS[0], strict=True))
   weights, _ = weighting.update(losses, weighting.init(losses), gram=gram)
   own = {name: losses[name] for name in names}
-  places = jnp.array([0, 2])
-  expected, _ = w.cagrad().update(own, w.cagrad().init(own), gram=gram[places][:, places])
+  indices = jnp.array([0, 2])
+  expected, _ = w.cagrad().update(own, w.cagrad().init(own), gram=gram[indices][:, indices])
   assert weights["b"] == 0
   for name in names:
     np.testing.assert_allclose(weights[name], expected[name], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
-  ("build", "said"),
+  ("build", "message"),
   [
     (lambda: w.switch(), "weightings: must be at least one"),
     (lambda: w.subset(w.fixed(), ()), "names: must be different and at least one"),
@@ -68,8 +68,8 @@ def test_a_subset_weighs_its_losses_as_if_there_were_no_others():
     (lambda: w.subset(w.fixed(), ("d",)).init(jnp.zeros(2)), "names: losses must be a dict"),
   ],
 )
-def test_wrong_use_is_said(build, said):
-  with pytest.raises(ValueError, match=said):
+def test_wrong_use_is_refused(build, message):
+  with pytest.raises(ValueError, match=message):
     build()
 
 

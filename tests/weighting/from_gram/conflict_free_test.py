@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlseg.weighting.from_gram.conflict_free import config
+from mlseg import weighting
+from mlseg.weighting.from_gram.conflict_free import conflict_free
 
 
 @jax.jit
 def _update(losses, gram):
-  weighting = config()
+  weighting = conflict_free()
   return weighting.update(losses, weighting.init(losses), gram=gram)[0]
 
 
@@ -113,5 +114,14 @@ def test_where_no_direction_is_left_weights_are_zero(dtype):
 def test_what_is_not_finite_gives_weights_of_one():
   losses, gram = jnp.ones(3), jnp.eye(3)
   for bad_losses, bad_gram in ((losses * jnp.inf, gram), (losses, gram.at[0, 1].set(jnp.nan))):
-    weights, _ = config().update(bad_losses, config().init(losses), gram=bad_gram)
+    weights, _ = conflict_free().update(bad_losses, conflict_free().init(losses), gram=bad_gram)
     np.testing.assert_array_equal(weights, [1, 1, 1])
+
+
+def test_the_former_name_warns_and_gives_the_same_method():
+  with pytest.warns(DeprecationWarning, match="now called mlseg.weighting.conflict_free"):
+    former = weighting.config()
+  gram = jnp.array([[4.0, -1.0], [-1.0, 1.0]])
+  losses = jnp.ones(2)
+  weights = former.update(losses, former.init(losses), gram=gram)[0]
+  np.testing.assert_array_equal(weights, _update(losses, gram))

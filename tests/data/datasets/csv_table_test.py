@@ -1,4 +1,4 @@
-"""Tables of diagnoses and patients; what is wrong with one is in folder_mistakes_test."""
+"""CSV tables of data sets; `folder_mistakes_test` has the messages about wrong tables."""
 
 from mlseg.data.datasets import csv_table
 

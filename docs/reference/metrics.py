@@ -1,9 +1,9 @@
-"""The page of this package, `README.md`: what each metric is, and what it says of empty masks.
+"""Makes `docs/reference/metrics.md`: the formula, range, pitfalls and empty-mask values of metrics.
 
-    python -m mlseg.metrics.catalogue     # writes the page anew
+    python docs/reference/metrics.py
 
-The values on empty masks are computed, and so are those of the worked example, from the rows that
-`benchmarks/conventions.py` writes.
+The values on empty masks are computed here. Those of the worked example are in `conventions.csv`,
+which `benchmarks/conventions.py` writes.
 """
 
 import csv
@@ -14,147 +14,145 @@ from typing import NamedTuple
 
 import numpy as np
 
-import mlseg.metrics as metrics
+from mlseg import metrics
 from mlseg.metrics import overlap, surface
 
-FOLDER = pathlib.Path(__file__).parent
+FOLDER = pathlib.Path(__file__).resolve().parent
+PAGE = FOLDER / "metrics.md"
 CONVENTIONS = FOLDER / "conventions.csv"  # written by benchmarks/conventions.py
 
 
 class Row(NamedTuple):
-  """What the page says of a metric beside its values on empty masks."""
+  """A row of the page, without the values on empty masks."""
 
-  name: str  # of the function
+  name: str  # of the function in `mlseg.metrics`
   formula: str
-  span: str  # of its values
+  span: str  # the range of the values
   better: str  # up or down
   pitfall: str
 
 
 OVERLAP = (
   Row("dice", "2 tp / (2 tp + fp + fn)", "[0, 1]", "up",
-      "background and pooling move it most (see below); small regions lose more by one pixel"),
+      "averaging over the background and pooling change it most (see below); one wrong pixel costs"
+      " a small region more"),
   Row("iou", "tp / (tp + fp + fn)", "[0, 1]", "up",
-      "Dice / (2 - Dice) of one image, but not of means: a mean IoU does not follow from a mean"
-      " Dice"),
+      "equals Dice / (2 - Dice) for one image; a mean IoU does not follow from a mean Dice"),
   Row("precision", "tp / (tp + fp)", "[0, 1]", "up",
-      "predicting less raises it; in an image without prediction it has no denominator"),
-  Row("recall", "tp / (tp + fn)", "[0, 1]", "up", "predicting everything makes it 1"),
+      "predicting fewer pixels raises it; where nothing is predicted the denominator is 0"),
+  Row("recall", "tp / (tp + fn)", "[0, 1]", "up", "predicting every pixel makes it 1"),
   Row("specificity", "tn / (tn + fp)", "[0, 1]", "up",
-      "near 1 for any small lesion, since the background is large; depends on how the image is"
+      "near 1 for every small lesion, because the background is large; depends on how the image is"
       " cropped"),
   Row("negative_predictive_value", "tn / (tn + fn)", "[0, 1]", "up", "as specificity"),
   Row("false_positive_rate", "fp / (fp + tn)", "[0, 1]", "down", "1 - specificity"),
   Row("false_negative_rate", "fn / (fn + tp)", "[0, 1]", "down", "1 - recall"),
   Row("f1", "2 P R / (P + R)", "[0, 1]", "up",
-      "equals Dice for one class and image; of means over classes (`summarize`) it is another"
-      " number"),
+      "equals Dice for one class and image; `summarize` takes it from the precision and recall"
+      " averaged over classes, which gives another number"),
   Row("accuracy", "(tp + tn) / pixels", "[0, 1]", "up",
-      "predicting nothing scores the background's share, often above 0.9"),
+      "predicting nothing scores the share of the background, often above 0.9"),
   Row("class_balanced_dice", "Σ_c w_c Dice_c, w_c ∝ 1 - N_c / N", "[0, 1]", "up",
-      "weights of each image's own mask, or of all masks where pooled; with two classes the lesion"
-      " weighs as much as the background's share"),
+      "the weights come from each image's mask, or from all masks where pooled; with two classes"
+      " the weight of the lesion is the share of the background"),
 )  # fmt: skip
 SURFACE = (
   Row("hausdorff", "max(max_p d(p, T), max_t d(t, P))", "[0, ∞)", "down",
-      "one stray pixel decides it; in pixels unless `spacing` is given"),
+      "one stray pixel can decide it; in pixels unless `spacing` is given"),
   Row("hausdorff95", "max of the two 95th percentiles", "[0, ∞)", "down",
-      "MedPy and others pool both directions before the percentile, which gives less"),
+      "MedPy and others pool both directions before they take the percentile, which gives less"),
   Row("average_symmetric_surface_distance", "mean of all d(p, T) and d(t, P)", "[0, ∞)", "down",
-      "the longer surface weighs more; the mean of the two directed means is another number"),
+      "the longer surface weighs more; the mean of the two directed means is a different number"),
   Row("normalized_surface_dice", "share of both surfaces within the tolerance", "[0, 1]", "up",
-      "says nothing without its tolerance; surfaces are counted in pixels, which weighs diagonal"
-      " parts less than their length"),
+      "has no meaning without its tolerance; surfaces are counted in pixels, so a diagonal part"
+      " weighs less than its length"),
 )  # fmt: skip
 OBJECTS = (
   Row("object_f1", "2 tp / (2 tp + fp + fn) of objects", "[0, 1]", "up",
-      "found at half covered: blind to how well; one merged region over two glands finds one at"
-      " most"),
+      "an object counts as found when half of it is covered, however well; one region over two"
+      " glands finds one of them at most"),
   Row("object_dice", "½ (Σ γ_i Dice(G_i, S_i) + Σ σ_j Dice(G_j, S_j))", "[0, 1]", "up",
-      "large objects weigh more, γ and σ being shares of the area"),
+      "large objects weigh more, because γ and σ are shares of the area"),
   Row("object_hausdorff", "the same with H for Dice", "[0, ∞)", "down",
-      "an object without partner is measured to the nearest one, however far"),
+      "an object without partner is compared with the nearest one, however far away"),
 )  # fmt: skip
 CLASSIFICATION = (
   Row("classification_accuracy", "right / N", "[0, 1]", "up",
-      "the majority class scores its share"),
+      "predicting the largest class always scores the share of that class"),
   Row("balanced_accuracy", "mean over classes of recall", "[0, 1]", "up",
-      "rare classes weigh as much as others, with the noise of few cases"),
+      "a rare class weighs as much as any other, with the noise of its few cases"),
   Row("classification_precision", "tp / (tp + fp)", "[0, 1]", "up",
-      "macro and micro differ: micro is the accuracy"),
+      "macro and micro averages differ: the micro average is the accuracy"),
   Row("classification_recall", "tp / (tp + fn)", "[0, 1]", "up",
-      "macro also counts classes that are only predicted, unlike balanced accuracy"),
+      "the macro average also counts classes that are only predicted; balanced accuracy does not"),
   Row("classification_f1", "2 tp / (2 tp + fp + fn)", "[0, 1]", "up",
-      "macro, micro, weighted and that of class 1 are four numbers under one name"),
+      "the macro, micro and weighted averages and the value for class 1 are four numbers"),
   Row("roc_auc", "P(s+ > s-) + ½ P(s+ = s-)", "[0, 1]", "up",
-      "of ranks: blind to calibration, and to the share of positives"),
+      "depends on ranks alone, so neither on calibration nor on the share of positives"),
   Row("average_precision", "Σ_k (R_k - R_k-1) P_k", "[0, 1]", "up",
-      "chance is the share of positives, so it does not compare across data sets; interpolated"
-      " areas are larger"),
+      "chance level is the share of positives, so values from different data sets do not compare;"
+      " interpolated areas are larger"),
   Row("sensitivity_at_specificity", "max sensitivity with specificity ≥ s", "[0, 1]", "up",
-      "the threshold is chosen on the data it is reported on: take it from validation data for a"
-      " claim"),
+      "the threshold is chosen on the same data that it is reported on; for a claim, choose it on"
+      " validation data"),
   Row("expected_calibration_error", "Σ_b n_b / N |acc_b - conf_b|", "[0, 1]", "down",
       "depends on the number of bins; a constant prediction of the base rate scores 0"),
   Row("brier", "mean (p - y)²; Σ over classes for more than two", "[0, 1] or [0, 2]", "down",
-      "for two classes some report twice this"),
+      "for two classes, some report twice this number"),
 )  # fmt: skip
 HELPERS = {
   "confusion_counts", "confusion_matrix", "classification_confusion", "foreground_dice",
-  "label_objects", "match_objects", "per_case", "per_case_objects", "per_case_surface",
-  "pooled_distances", "pooled_objects", "split_objects", "summarize", "summarize_classification",
-  "summarize_objects", "summarize_surface", "surface_distances",
+  "foreground_dice_per_case", "label_objects", "match_objects", "per_case", "per_case_objects",
+  "per_case_surface", "pooled_distances", "pooled_objects", "split_objects", "summarize",
+  "summarize_classification", "summarize_objects", "summarize_surface", "surface_distances",
 }  # fmt: skip
 STATISTICS = (
   "mean_and_deviation", "format_mean_and_deviation", "bootstrap_interval", "delong_interval",
   "delong_test", "auc_permutation_test", "wilson_interval", "paired_tests", "holm", "compare",
   "cliffs_delta", "roc_curve", "best_f1_threshold", "calibration_curve",
 )  # fmt: skip
-TITLE = """# Metrics
+HEAD = """# Metrics
 
-This page is made by `python -m mlseg.metrics.catalogue`."""
+This page is made by `python docs/reference/metrics.py`."""
 CONVENTION_NOTE = """## How they are reported
 
-A table of a run has each metric of overlap and surface four times: `m` is the mean over the
-foreground classes, then over images; `m_with_background` the mean over all classes, then over
-images; `_pooled` is taken from the counts, or distances, of all images together, so that large
-regions weigh more. Objects and classification have `m` and, where it means something, `_pooled`.
-`cases.csv` has one row per case, seed and class with the counts of pixels, from which any of
-these follows.
+A table of a run has each metric of overlap and surface under four names: `m` is the mean over the
+foreground classes, then over images; `m_with_background` is the mean over all classes, then over
+images; `m_pooled` and `m_with_background_pooled` come from the counts, or distances, of all images
+together, so that large regions weigh more. Metrics of objects and of classification have `m` and,
+where it means something, `m_pooled`. `cases.csv` has one row per case, seed and class with the
+counts of pixels, from which all of these follow.
 
-Three values stand for empty masks: *nothing true and nothing predicted*, *predicted only*, *true
-only*. They are computed from the code when this page is made. `missing` is the diagonal of the
-image unless given: the largest distance that could be, so that a mean stays finite and a missed
-lesion is paid for. Others differ: MONAI gives nan or infinity there and leaves nan out of its
-means, so that what was missed may cost nothing."""
+The column on empty masks has three values: for *nothing true and nothing predicted*, for *predicted
+only* and for *true only*. They are computed from the code when this page is made. `missing` is the
+diagonal of the image unless another value is given: it is the largest distance that can occur, so
+that a mean stays finite and a missed lesion raises it. MONAI gives nan or infinity there and leaves
+nan out of its means, so that a missed lesion may cost nothing."""
 EXAMPLE_NOTE = """## How far a number moves by convention alone
 
-The test set of BUSI ({cases} images of 128×128, `configs/dmf_busi.py`, seed 0), one set of
-predictions, one network; in per cent. Beside it a network that predicts no lesion anywhere.
+The table has one set of predictions of one network on the test set of BUSI ({cases} images of
+128×128, `configs/dmf_busi.py`, seed 0), in per cent, and beside it the same for a network that
+predicts no lesion anywhere.
 
 {table}
 
-So a table that says "Dice" may mean any of these. In a mean with the background, whoever predicts
-nothing starts near one half; pooled, large lesions decide. (The two class-balanced ones are equal
-because there are two classes.) Written by `python benchmarks/conventions.py runs/NAME/cases.csv`
-from the rows of a run."""
+So a table that says "Dice" may mean any of these. In a mean with the background, predicting nothing
+already scores near one half; in a pooled score, large lesions decide. (The two class-balanced ones
+are equal because there are two classes.) `python benchmarks/conventions.py runs/NAME/cases.csv`
+writes the numbers from the cases of a run."""
 
 
 def render() -> str:
-  """Returns the page.
-
-  Example:
-    >>> "| `dice` |" in render()
-    True
-  """
-  parts = [TITLE, inspect.getdoc(metrics) or "", CONVENTION_NOTE]
+  """Returns the page."""
+  parts = [HEAD, inspect.getdoc(metrics) or "", CONVENTION_NOTE]
   parts += ["## Overlap, of pixels", _metrics_table(OVERLAP, _overlap_values)]
   parts += ["## Surfaces, in units of spacing", _metrics_table(SURFACE, _surface_values)]
   parts += ["## Objects, as in the gland challenge", _metrics_table(OBJECTS, _object_values)]
   parts += [
     "## Classification, of cases",
-    "In place of empty masks: *every case of class 0*, *every case of class 1*, for the scores"
-    " 0.2, 0.4, 0.6 (of class 1).",
+    "In place of empty masks, the column *of one class* has the values where *every case is of"
+    " class 0* and where *every case is of class 1*, for the probabilities 0.2, 0.4, 0.6 of class"
+    " 1.",
     _metrics_table(CLASSIFICATION, _classification_values, "of one class"),
   ]
   if CONVENTIONS.exists():
@@ -164,7 +162,7 @@ def render() -> str:
 
 
 def _overlap_values(name: str) -> str:
-  """Returns the metric of a lesion where there is none, is predicted only, and is true only."""
+  """Returns the metric of a lesion that is nowhere, that is predicted only, that is true only."""
   lesions = np.array([[0, 0, 0, 10], [0, 4, 0, 6], [0, 0, 4, 6]])
   if name == "class_balanced_dice":
     rests = lesions[:, ::-1]
@@ -244,4 +242,4 @@ def _number(value: float) -> str:
 
 
 if __name__ == "__main__":
-  (FOLDER / "README.md").write_text(render(), encoding="utf-8")
+  PAGE.write_text(render(), encoding="utf-8")

@@ -1,6 +1,8 @@
-"""The page of this package, `README.md`, made from the docstrings and the measured costs.
+"""Makes `docs/reference/weighting.md`: every weighting, from its docstring and its measured cost.
 
-python -m mlseg.weighting.catalogue     # writes the page anew
+    python docs/reference/weighting.py
+
+The costs are those of `costs.csv`, the figure is `weights.png`.
 """
 
 import csv
@@ -9,26 +11,35 @@ import pathlib
 import re
 from collections.abc import Callable
 
-import mlseg.weighting as weighting
-from mlseg.weighting.registry import COMBINATORS, GROUPS
+from mlseg import weighting
+from mlseg.weighting.registry import REGISTRY
 
-FOLDER = pathlib.Path(__file__).parent
+FOLDER = pathlib.Path(__file__).resolve().parent
+PAGE = FOLDER / "weighting.md"
 COSTS = FOLDER / "costs.csv"  # written by benchmarks/weighting.py
 LABELS = ("Formula", "Needs", "Use when", "Source")
-TITLE = """# Loss weighting
+TITLES = {
+  "from_losses": "From the values of the losses",
+  "learned": "Learned beside the network",
+  "from_gram": "From gradients, through their Gram matrix",
+  "from_gradients": "From the gradients of each loss, as optax transformations",
+}
+HEAD = """# Loss weighting
 
-This page is made from the docstrings: `python -m mlseg.weighting.catalogue`."""
+This page is made from the docstrings by `python docs/reference/weighting.py`."""
 FIGURE = """![Shares of the weights of each method over one run](weights.png)
 
-The shares of the weights that each method gives, w_k / Σ_j |w_j|, on one recorded run: 20 epochs on
-BUSI with equal weights, Gram matrices at the logits. The methods only watch, so the figure shows
-how they judge the same course of events, not where each would lead. It is drawn by
-`python benchmarks/weights_over_a_run.py draw`."""
-COST_NOTE = """*Cost* is what a method adds to a step of the BUSI U-Net with K = 3 losses, in per
-cent of the step's one backward pass on two CPU cores, and the time of its update alone. Gram
-matrices are taken at the logits there, at one price for all; in parameter space they cost K
-backward passes whatever the method. From `costs.csv`, with the measured ratios of whole steps,
-which `python benchmarks/weighting.py --csv=mlseg/weighting/costs.csv` writes."""
+The figure shows the shares w_k / Σ_j |w_j| of the weights that each method gives on one recorded
+run: 20 epochs on BUSI with equal weights, with Gram matrices taken at the logits. The methods see
+the losses of this run and do not change it. So the figure compares what the methods decide from the
+same losses, not the trainings that they would lead to. `python benchmarks/weights_over_a_run.py
+draw` draws it."""
+COST_NOTE = """The column *cost* has two numbers: what a method adds to a training step of the BUSI
+U-Net with K = 3 losses, in per cent of the step's backward pass on two CPU cores, and the time of
+the method's update alone. Gram matrices are taken at the logits, which costs the same for every
+method; in parameter space they cost K backward passes. The numbers are those of `costs.csv`, which
+`python benchmarks/weighting.py --csv=docs/reference/costs.csv` writes, with the measured ratios of
+whole steps."""
 
 
 def paragraphs(factory: Callable) -> dict[str, list[str]]:
@@ -82,9 +93,9 @@ def _literal(value: object) -> str:
 def render() -> str:
   """Returns the page."""
   costs = _costs()
-  parts = [TITLE, _fenced(inspect.getdoc(weighting) or ""), FIGURE]
-  for title, names in GROUPS.items():
-    parts += [f"## {title}", _methods_table(names, costs)]
+  parts = [HEAD, _fenced(inspect.getdoc(weighting) or ""), FIGURE]
+  for family, title in TITLES.items():
+    parts += [f"## {title}", _methods_table(REGISTRY[family], costs)]
   parts += [COST_NOTE, "## Combinators", _combinators_table()]
   parts += ["## Where paper and reference code disagree", _disagreements()]
   return "\n\n".join(part.strip() for part in parts) + "\n"
@@ -103,10 +114,9 @@ def _costs() -> dict[str, dict[str, str]]:
     return {row["method"]: row for row in csv.DictReader(file)}
 
 
-def _methods_table(names: tuple[str, ...], costs: dict[str, dict[str, str]]) -> str:
+def _methods_table(factories: dict[str, Callable], costs: dict[str, dict[str, str]]) -> str:
   rows = []
-  for name in names:
-    factory = getattr(weighting, name)
+  for name, factory in factories.items():
     found = paragraphs(factory)
     formula, needs, use, source = (found[label][0] for label in LABELS)
     cells = [f"`{name}`", source, _code(formula), needs, _code(defaults(factory)), use]
@@ -125,8 +135,7 @@ def _cost(row: dict[str, str] | None) -> str:
 
 def _combinators_table() -> str:
   rows = []
-  for name in COMBINATORS:
-    factory = getattr(weighting, name)
+  for name, factory in REGISTRY["combinators"].items():
     found = paragraphs(factory)
     rows.append(
       [f"`{name}`", _code(found["Formula"][0]), _code(defaults(factory)), found["Use when"][0]]
@@ -136,9 +145,9 @@ def _combinators_table() -> str:
 
 def _disagreements() -> str:
   lines = []
-  for names in (*GROUPS.values(), COMBINATORS):
-    for name in names:
-      differs = paragraphs(getattr(weighting, name)).get("Differs", [])
+  for factories in REGISTRY.values():
+    for name, factory in factories.items():
+      differs = paragraphs(factory).get("Differs", [])
       lines += [f"- `{name}`: {text}" for text in differs]
   return "\n".join(lines)
 
@@ -158,4 +167,4 @@ def _code(text: str) -> str:
 
 
 if __name__ == "__main__":
-  (FOLDER / "README.md").write_text(render(), encoding="utf-8")
+  PAGE.write_text(render(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Regions of tiled TIFF files of several levels, without reading the rest of them."""
+"""Whole slides: reading regions of tiled TIFF files of several levels, and nothing else of them."""
 
 import contextlib
 import pathlib
@@ -14,7 +14,7 @@ from mlseg.errors import UserError
 def opened(path: pathlib.Path) -> Iterator[list[tifffile.TiffPage]]:
   """Yields the levels of a file, the largest first, while it is open.
 
-  They are its pages, and those below the first one, as writers use the one or the other.
+  Some writers store the levels as pages, others below the first page (SubIFDs); both are read.
 
   Raises:
     UserError: the file cannot be read.
@@ -29,23 +29,27 @@ def opened(path: pathlib.Path) -> Iterator[list[tifffile.TiffPage]]:
 
 @contextlib.contextmanager
 def _errors_of(path: pathlib.Path) -> Iterator[None]:
-  """Turns whatever is raised while a file is read into one line that names it."""
+  """Turns any error while a file is read into a UserError of one line that names the file."""
   try:
     yield
   except UserError:
     raise
-  except Exception as error:  # tifffile and what it decodes with raise many things
+  except Exception as error:  # tifffile and its decoders raise many classes
     reason = str(error).partition("\n")[0]
     if "imagecodecs" in reason:
-      reason = "needs imagecodecs: pip install 'mlseg[slides]'"
+      reason = "needs imagecodecs: pip install 'mlseg-jax[slides]'"
     raise UserError(f"{path}: is not a readable TIFF file ({reason})") from error
 
 
 def read_overview(level: tifffile.TiffPage, path: pathlib.Path) -> np.ndarray:
   """Returns a whole level, RGB [H, W, 3] uint8.
 
+  Args:
+    level: a page of the file.
+    path: the file, for messages.
+
   Raises:
-    UserError: it cannot be read, or is something else.
+    UserError: the level cannot be read, or does not have three colours of 8 bits.
   """
   with _errors_of(path):
     picture = level.asarray()
@@ -58,18 +62,21 @@ def read_overview(level: tifffile.TiffPage, path: pathlib.Path) -> np.ndarray:
 def read_region(
   page: tifffile.TiffPage, top: int, left: int, size: int, fill: int, path: pathlib.Path
 ) -> np.ndarray:
-  """Returns a square of a level, [size, size] or [size, size, channels] of its own type.
+  """Returns a square region of a level.
 
   Args:
     page: the level.
-    top: first row.
-    left: first column.
-    size: side, pixels.
+    top: first row of the region.
+    left: first column of the region.
+    size: side of the region, pixels.
     fill: the value beyond the edges of the level, and where the file has no tile.
-    path: of the file, for messages.
+    path: the file, for messages.
+
+  Returns:
+    [size, size] or [size, size, channels], in the type of the level.
 
   Raises:
-    UserError: the level is not in tiles, has separate planes, or is cut short or damaged here.
+    UserError: the level is not in tiles, has separate planes, or is damaged in this region.
   """
   if not page.is_tiled or page.planarconfig != tifffile.PLANARCONFIG.CONTIG:
     raise UserError(f"{path}: must be a TIFF in tiles with its channels together")
@@ -92,7 +99,7 @@ def read_region(
 
 
 def _read_tile(page: tifffile.TiffPage, index: int) -> np.ndarray | None:
-  """Returns a tile [height, width, channels], None where the file has none."""
+  """Returns a tile [height, width, channels]; None: the file does not have it."""
   handle = page.parent.filehandle
   handle.seek(page.dataoffsets[index])
   data = handle.read(page.databytecounts[index])

@@ -1,0 +1,72 @@
+"""The data sets by name: how each is opened, its options, and its tfds builder."""
+
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow_datasets as tfds
+
+from mlseg.data.datasets import (
+  bus_synthetic,
+  busc,
+  busi,
+  cohort,
+  folder,
+  glas,
+  isic_2018,
+  lgg,
+  panda,
+  siim_acr,
+)
+from mlseg.data.datasets.sources import NoOptions, Source
+
+FOLDER = "folder"  # any folder of pictures and masks
+
+
+class Dataset(NamedTuple):
+  """A data set that can be opened."""
+
+  open: Callable[[pathlib.Path, Any], Source]  # from the root folder and the options
+  options: type[NamedTuple]  # class of the options, the section of a recipe with the set's name
+  download: str  # what the root folder is, in words
+  builder: type[tfds.core.GeneratorBasedBuilder] | None = None  # for `prepare`
+  open_embedded: Callable[[], Source] | None = None  # opens pictures that come with the package
+  embedded_size: int = 0  # side of those pictures, pixels
+
+
+DATASETS: dict[str, Dataset] = {
+  "busi": Dataset(
+    busi.open_source,
+    NoOptions,
+    f"original {busi.FOLDER}",
+    busi.Busi,
+    busi.open_embedded,
+    busi.EMBEDDED_SIZE,
+  ),
+  "busc": Dataset(busc.open_source, NoOptions, "unpacked download of BUSC", busc.Busc),
+  "bus_synthetic": Dataset(
+    bus_synthetic.open_source,
+    NoOptions,
+    "unpacked download of BUS synthetic",
+    bus_synthetic.BusSynthetic,
+  ),
+  "glas": Dataset(glas.open_source, glas.GlasOptions, f"folder {glas.FOLDER}", glas.Glas),
+  "isic_2018": Dataset(
+    isic_2018.open_source, isic_2018.Isic2018Options, "folders of ISIC 2018", isic_2018.Isic2018
+  ),
+  "lgg": Dataset(lgg.open_source, lgg.LggOptions, f"folder {lgg.FOLDER} of TCGA-LGG", lgg.Lgg),
+  "panda": Dataset(
+    panda.open_source,
+    panda.PandaOptions,
+    f"folder with {', '.join(panda.FOLDERS)} and {panda.TABLE}",
+    panda.Panda,
+  ),
+  "siim_acr": Dataset(
+    siim_acr.open_source,
+    siim_acr.SiimAcrOptions,
+    f"folder with {siim_acr.FOLDER} and {siim_acr.TABLE}",
+    siim_acr.SiimAcr,
+  ),
+  FOLDER: Dataset(folder.open_source, folder.FolderOptions, "folder of the data"),
+  cohort.NAME: Dataset(cohort.open_source, cohort.CohortOptions, "folder of the data"),
+}

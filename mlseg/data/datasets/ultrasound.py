@@ -1,0 +1,133 @@
+"""What the data sets of breast ultrasound share: cases by label, their source and their builder."""
+
+import abc
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from mlseg.data.datasets.sources import Example, Source
+from mlseg.data.preprocessing import resize_image, resize_mask
+from mlseg.data.splits.grouped import THRESHOLD
+from mlseg.io.pictures.files import natural_key
+from mlseg.io.pictures.picture import to_colour, to_grey
+from mlseg.io.pictures.png import encode
+
+CLASS_NAMES = ("background", "lesion")
+
+# By label and name of the case, the path of the picture and the paths of its masks.
+CasePaths = dict[str, dict[str, tuple[pathlib.Path, list[pathlib.Path]]]]
+# From the paths of a picture and its masks to the picture, [H, W] or RGB [H, W, 3] uint8, and its
+# mask, [H, W], 0 or 255.
+ReadCase = Callable[[pathlib.Path, list[pathlib.Path]], tuple[np.ndarray, np.ndarray]]
+
+
+class UltrasoundConfig(tfds.core.BuilderConfig):
+  """The config of an `UltrasoundBuilder`.
+
+  Args:
+    size: side of the square grey pictures that are written, pixels; None: pictures keep their size
+      and have three channels.
+    labels: the labels that are written; None: all that the folder has.
+    **kwargs: name and description, as tfds takes them.
+  """
+
+  def __init__(self, size: int | None = None, labels: tuple[str, ...] | None = None, **kwargs: Any):
+    super().__init__(**kwargs)
+    self.size = size
+    self.labels = labels
+
+
+class UltrasoundBuilder(  # type: ignore[call-arg] # of a metaclass that is not typed
+  tfds.core.GeneratorBasedBuilder, skip_registration=True
+):
+  """A tfds builder that writes the cases of each label to a split of that name."""
+
+  LABELS: tuple[str, ...]
+  HOMEPAGE: str
+  CITATION: str
+  LICENSE: str
+
+  @abc.abstractmethod
+  def find_cases(self, root: pathlib.Path) -> CasePaths:
+    """Returns the cases in a folder."""
+
+  @abc.abstractmethod
+  def read_case(
+    self, image_path: pathlib.Path, mask_paths: list[pathlib.Path]
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a picture and its mask; see `ReadCase`."""
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    size = self.builder_config.size
+    features = {
+      # Original pictures are grey or RGB: three channels hold both.
+      "image": tfds.features.Image(shape=(size, size, 1 if size else 3), encoding_format="png"),
+      "mask": tfds.features.Image(shape=(size, size, 1), encoding_format="png"),
+      "label": tfds.features.ClassLabel(names=list(self.LABELS)),
+      "id": tfds.features.Text(),
+      "height": np.int32,  # of the original
+      "width": np.int32,
+    }
+    return self.dataset_info_from_configs(
+      features=tfds.features.FeaturesDict(features),
+      homepage=self.HOMEPAGE,
+      citation=self.CITATION,
+      license=self.LICENSE,
+    )
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+    cases = self.find_cases(pathlib.Path(dl_manager.manual_dir))
+    labels = self.builder_config.labels or tuple(cases)
+    return {label: self._generate_examples(cases, label) for label in labels}
+
+  def _generate_examples(self, cases: CasePaths, label: str) -> Iterator[tuple[int, Any]]:
+    size = self.builder_config.size
+    for number, (case, paths) in enumerate(cases[label].items()):
+      image, mask = self.read_case(*paths)
+      height, width = mask.shape
+      if size:
+        image, mask = resize_image(to_grey(image), size), resize_mask(mask, size)
+      else:
+        image = to_colour(image)
+      yield (
+        number,
+        {
+          "image": encode(image, bool(size)),
+          "mask": encode(mask, bool(size)),
+          "label": label,
+          "id": case,
+          "height": height,
+          "width": width,
+        },
+      )
+
+
+def make_source(cases: CasePaths, read_case: ReadCase) -> Source:
+  """Returns cases as a source of grey pictures, label by label, in the order of their names."""
+  chosen = [
+    (label, case, *paths)
+    for label, of_label in cases.items()
+    for case, paths in sorted(of_label.items(), key=lambda item: case_key(item[0]))
+  ]
+
+  def read() -> Iterator[Example]:
+    for label, case, image_path, mask_paths in chosen:
+      image, mask = read_case(image_path, mask_paths)
+      yield Example(id=case, image=to_grey(image), mask=(mask > 0).astype(np.uint8), label=label)
+
+  return Source(
+    files=tuple(path for _, _, image, masks in chosen for path in (image, *masks)),
+    class_names=CLASS_NAMES,
+    label_names=tuple(cases),
+    channels=1,
+    duplicate_bits=THRESHOLD,
+    read=read,
+  )
+
+
+def case_key(case: str) -> list[Any]:
+  """Returns the key that sorts cases by the numbers in the last part of their names."""
+  return natural_key(pathlib.PurePosixPath(case))

@@ -1,0 +1,54 @@
+"""TIFF files with more than 8 bits, read by tifffile."""
+
+import io
+
+import numpy as np
+import tifffile
+
+from mlseg.errors import UserError
+from mlseg.io.pictures.picture import Picture, check_num_pixels, to_eight_bits, turn_upright
+
+_ORIENTATION = 0x0112  # number of the tag
+_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB = 0, 1, 2  # photometric interpretations
+
+
+def read(data: bytes, scaling: str) -> Picture | None:
+  """Returns the first page of a TIFF file; None: it is better read by Pillow.
+
+  Pillow knows more compressions, tifffile more number types. Therefore Pillow reads pages of 8
+  bits, and those that tifffile cannot decompress.
+
+  Args:
+    data: content of the file.
+    scaling: see `picture.to_eight_bits`.
+
+  Raises:
+    UserError: the picture is too large, or the page is not a picture.
+    Exception: tifffile cannot read the file; it raises many classes.
+  """
+  with tifffile.TiffFile(io.BytesIO(data)) as file:
+    page = file.pages.first
+    check_num_pixels(page.imagelength, page.imagewidth)
+    photometric = int(page.photometric)
+    numbers = (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB)
+    if page.dtype is None or page.dtype.itemsize == 1 or photometric not in numbers:
+      return None
+    try:
+      values = page.asarray()
+    except ValueError as error:
+      if "imagecodecs" not in str(error):
+        raise
+      return None
+    num_pages, axes = len(file.pages), page.axes
+    orientation = page.tags.valueof(_ORIENTATION, 1)
+  if axes == "SYX":
+    values = np.moveaxis(values, 0, -1)
+  elif axes not in ("YX", "YXS"):
+    raise UserError(f"is a TIFF file with the axes {axes}, which is not a picture")
+  if values.ndim == 3:
+    values = values[..., :3] if photometric == _RGB else values[..., 0]
+  grey = to_eight_bits(values, scaling)
+  if photometric == _MIN_IS_WHITE:
+    grey = 255 - grey
+  note = f"the first of {num_pages} pages" if num_pages > 1 else ""
+  return Picture(turn_upright(grey, orientation), note=note)

@@ -1,0 +1,67 @@
+"""`results.json`: the scores of a run. It is written last, so a run that has it is complete.
+
+    {
+      "split": "test",
+      "metrics": {"dice": {"mean": 0.78, "std": 0.02, "per_seed": [0.77, 0.79]}, ...},
+      "seeds": [0, 1],
+      "config": {...}
+    }
+
+`std` is the sample standard deviation over the seeds, null for one seed. A number that is not
+finite is null.
+"""
+
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from mlseg.files import read_json, reading, to_json, write_file
+
+NAME = "results.json"
+
+
+class Metric(NamedTuple):
+  """A metric over the seeds; None stands for what is not known."""
+
+  mean: float | None
+  std: float | None
+  per_seed: tuple[float | None, ...]
+
+
+class Results(NamedTuple):
+  """The scores of a run."""
+
+  metrics: dict[str, Metric]  # by name
+  seeds: tuple[int, ...]
+  config: dict[str, Any]
+
+
+def write(workdir: pathlib.Path, results: Mapping[str, Any]) -> None:
+  """Writes what the file holds, as the module's docstring shows it, into a run's folder."""
+  write_file(workdir / NAME, to_json(dict(results), indent=2) + "\n")
+
+
+def read(workdir: pathlib.Path) -> Results:
+  """Returns the scores of a run's folder.
+
+  Raises:
+    UserError: the file is missing or damaged.
+  """
+  path = workdir / NAME
+  content = read_json(path)
+  with reading(path):
+    return Results(
+      metrics={str(name): _metric(entry) for name, entry in content["metrics"].items()},
+      seeds=tuple(content["seeds"]),
+      config=dict(content.get("config") or {}),
+    )
+
+
+def _metric(entry: Mapping[str, Any]) -> Metric:
+  per_seed = tuple(_finite(value) for value in entry["per_seed"])
+  return Metric(_finite(entry["mean"]), _finite(entry["std"]), per_seed)
+
+
+def _finite(value: Any) -> float | None:
+  return None if value is None or not math.isfinite(value) else float(value)

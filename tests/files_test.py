@@ -1,0 +1,114 @@
+"""Files are written as a whole, read with one kind of error, and computed arrays are cached."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from mlseg import files
+from mlseg.errors import UserError
+
+
+def test_a_file_that_fails_to_write_leaves_the_old_one(tmp_path, monkeypatch):
+  path = tmp_path / "f"
+  files.write_file(path, "old")
+
+  def no_space(_):
+    raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(os, "fsync", no_space)
+  with pytest.raises(OSError, match="space"):
+    files.write_file(path, "new")
+  assert [p.name for p in tmp_path.iterdir()] == ["f"]
+  assert path.read_text() == "old"
+
+
+def test_names_of_files_that_are_no_text_are_written_as_they_are(tmp_path):
+  name = os.fsdecode(b"scan \xff.png")
+  files.write_file(tmp_path / "t.csv", files.to_csv([{"file": name}]))
+  assert (tmp_path / "t.csv").read_bytes() == b"file\nscan \xff.png\n"
+
+
+def test_json_is_strict():
+  values = {"a": [float("nan"), float("inf"), 1.5], 2: (1, "x")}
+  assert json.loads(files.to_json(values)) == {"a": [None, None, 1.5], "2": [1, "x"]}
+
+
+def test_a_table_comes_back_as_text(tmp_path):
+  rows = [{"id": 'a, "b"', "dice": 1 / 3, "n": 1}, {"id": "c\r\nd", "dice": float("nan")}]
+  files.write_file(tmp_path / "t.csv", files.to_csv(rows))
+  assert files.read_header(tmp_path / "t.csv") == ["id", "dice", "n"]
+  assert files.read_csv(tmp_path / "t.csv", columns=("id", "n")) == [
+    {"id": 'a, "b"', "dice": "0.333333", "n": "1"}, {"id": "c\r\nd", "dice": "nan", "n": ""},
+  ]  # fmt: skip
+
+
+def test_a_table_of_given_columns_refuses_others():
+  assert files.to_csv([{"b": 1}], columns=("a", "b")) == "a,b\n,1\n"
+  with pytest.raises(ValueError, match="not in fieldnames"):
+    files.to_csv([{"c": 1}], columns=("a", "b"))
+
+
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    (b"", "it has no column 'id'"),
+    (b"name\na\n", "it has no column 'id'"),
+    (b"id,name\na\n", "row 1 has not as many cells as the header"),
+    (b"id\na\nb,c\n", "row 2 has not as many cells as the header"),
+    (b'id\n"a"b\n', "expected after"),
+    (b"id\n\xff\n", "codec can't decode"),
+  ],
+)
+def test_a_damaged_table_is_named(tmp_path, content, message):
+  (tmp_path / "t.csv").write_bytes(content)
+  with pytest.raises(UserError, match=rf"t\.csv is damaged: \w+: .*{message}"):
+    files.read_csv(tmp_path / "t.csv", columns=("id",))
+
+
+def test_missing_files_are_named(tmp_path):
+  for read in (files.read_csv, files.read_header, files.read_json, files.read_npz):
+    with pytest.raises(UserError, match=r"none cannot be read \(No such file"):
+      read(tmp_path / "none")
+
+
+def test_pickled_objects_are_neither_written_nor_read(tmp_path):
+  evil = np.array([{"a": 1}], dtype=object)
+  with pytest.raises(ValueError, match="allow_pickle"):
+    files.to_npz({"a": evil})
+  np.savez(tmp_path / "a.npz", a=evil)
+  with pytest.raises(UserError, match=r"a\.npz is damaged"):
+    files.read_npz(tmp_path / "a.npz")
+
+
+def test_arrays_are_made_once_and_again_when_damaged(tmp_path):
+  made = []
+
+  def make():
+    made.append(1)
+    return {"x": np.arange(3)}
+
+  path = tmp_path / "below" / "a.npz"
+  for content, count in ((None, 1), (None, 1), (b"", 2), (b"PK", 3)):
+    if content is not None:
+      path.write_bytes(content)
+    np.testing.assert_array_equal(files.cached_arrays(path, make)["x"], [0, 1, 2])
+    assert len(made) == count
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path):
+  (tmp_path / "file").write_text("")
+  with pytest.warns(UserWarning, match="cannot be written"):
+    files.cached_arrays(tmp_path / "file" / "a.npz", lambda: {"x": np.arange(3)})
+
+
+def test_a_changed_file_has_another_state(tmp_path):
+  path = tmp_path / "a"
+  path.write_text("1")
+  before = files.file_states([path], tmp_path)
+  assert before[0][:2] == ("a", 1)
+  path.write_text("22")
+  assert files.file_states([path], tmp_path) != before
+  with pytest.raises(UserError, match="none: cannot be read"):
+    files.file_states([tmp_path / "none"])

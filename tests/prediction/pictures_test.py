@@ -1,0 +1,67 @@
+"""Names of results and batches of pictures, with pictures that are made here."""
+
+import itertools
+import pathlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from mlseg.errors import UserError
+from mlseg.io.pictures.picture import Picture
+from mlseg.prediction import pictures
+from mlseg.prediction.pictures import result_names
+
+
+def test_no_two_results_have_one_name():
+  assert result_names(["a.png", "a.jpg", "a.png.png"]) == ["a.png", "a.jpg", "a.png.png"]
+  assert result_names(["x/a.png", "y/a.png"]) == ["x/a", "y/a"]
+  assert result_names(["A.png", "a.png"]) == ["A.png", "a.png"]  # where the disk has both
+  assert result_names(["1.2.840.5", "1.2.840.6"]) == ["1.2.840.5", "1.2.840.6"]
+  names = ["a.png", "a.png.jpg", "a.png.jpg.bmp", "a.tif"]
+  assert len(set(result_names(names))) == 4
+
+
+@pytest.fixture
+def read(monkeypatch):
+  """Makes files readable by name: 'bad...' is damaged, 'large...' has 100 pixels, others one."""
+
+  def read(path, sixteen_bit):
+    assert sixteen_bit == "range"
+    if path.name.startswith("bad"):
+      raise UserError(f"{path} is damaged")
+    side = 10 if path.name.startswith("large") else 1
+    return Picture(np.zeros((side, side), np.uint8), None)
+
+  monkeypatch.setattr(pictures.picture_files, "read", read)
+
+
+def _batches(names, batch_size):
+  """Returns the names of the pictures of each batch, and those of its unreadable files."""
+  work = [(pathlib.Path(name), name) for name in names]
+  with ThreadPoolExecutor(2) as pool:
+    return [
+      ([job.name for job in jobs], [str(error).split()[0] for error in errors])
+      for jobs, errors in pictures._batches(work, "range", batch_size, pool)
+    ]
+
+
+def test_batches_are_full_but_the_last_and_in_order(read):
+  names = [f"{n}.png" for n in range(11)]
+  batches = _batches(names, 3)
+  assert [len(jobs) for jobs, _ in batches] == [3, 3, 3, 2]
+  assert list(itertools.chain(*(jobs for jobs, _ in batches))) == names
+
+
+def test_files_that_cannot_be_read_come_with_the_batch_at_hand(read):
+  assert _batches(["a", "bad1", "b", "bad2", "c", "bad3"], 2) == [
+    (["a", "b"], ["bad1"]),
+    (["c"], ["bad2", "bad3"]),
+  ]
+  assert _batches(["bad1"], 2) == [([], ["bad1"])]
+
+
+def test_a_batch_of_large_pictures_ends_early(read, monkeypatch):
+  monkeypatch.setattr(pictures, "_MAX_BATCH_BYTES", 150)
+  batches = _batches(["large1", "large2", "large3", "a", "b"], 4)
+  assert [jobs for jobs, _ in batches] == [["large1", "large2"], ["large3", "a", "b"]]
