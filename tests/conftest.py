@@ -5,23 +5,39 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 
 SESSION = "MLSEG_TEST_SESSION"  # the variable that hands the session's folder to every process
-if SESSION not in os.environ:  # the first process; pytest-xdist's workers inherit the folder
-  os.environ[SESSION] = tempfile.mkdtemp(prefix="mlseg_tests_")
-  atexit.register(shutil.rmtree, os.environ[SESSION], ignore_errors=True)
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Most of the time here is compilation of programs that run once: they are optimised less, and each
-# is compiled by one process of the session alone. Loading a small one takes as long as compiling.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
-os.environ.update(
-  MLSEG_CACHE=f"{os.environ[SESSION]}/cache",  # nothing is written to the user's own
-  JAX_COMPILATION_CACHE_DIR=f"{os.environ[SESSION]}/compiled",
-  JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0.1",
-  JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="0",
-)
+# Most of the time here is compilation of programs that run once, so it is made quick.
+QUICK = ("--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+         " --xla_cpu_parallel_codegen_split_count=1")  # fmt: skip
+
+
+def _start_session() -> None:
+  """Sets what JAX and mlseg read when they are imported, for this process and those it starts."""
+  session = os.environ[SESSION] = tempfile.mkdtemp(prefix="mlseg_tests_")
+  atexit.register(shutil.rmtree, session, ignore_errors=True)
+  os.environ.setdefault("JAX_PLATFORMS", "cpu")
+  if "XLA_FLAGS" not in os.environ:
+    code = "from jaxlib import xla_client; xla_client.make_cpu_client()"
+    trial = subprocess.run(
+      [sys.executable, "-c", code], env=os.environ | {"XLA_FLAGS": QUICK}, capture_output=True
+    )
+    if trial.returncode == 0:  # XLA ends a process that gives it a flag it does not know
+      os.environ["XLA_FLAGS"] = QUICK
+  os.environ.update(
+    MLSEG_CACHE=f"{session}/cache",  # nothing is written to the user's own
+    # Each program is compiled by one process; loading a small one takes as long as compiling it.
+    JAX_COMPILATION_CACHE_DIR=f"{session}/compiled",
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0.1",
+    JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="0",
+  )
+
+
+if SESSION not in os.environ:  # the workers of pytest-xdist inherit all of it
+  _start_session()
 
 import jax
 import pytest

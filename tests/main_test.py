@@ -5,6 +5,7 @@ import pathlib
 import pytest
 
 from mlseg import main
+from mlseg.data import cases
 from mlseg.recipe import parse
 
 CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
@@ -41,20 +42,13 @@ WRONG = {
     [SMOKE, "--config.weighting.name=fixed", "--config.weighting.fixed=(1.0,)"],
     "one weight per entry of config.losses, not (1.0,)",
   ),
-  "data set": ([SMOKE, "--config.data.name=bussi"], "unknown dataset 'bussi': choose from bus_s"),
-  "data folder": ([SMOKE, "--config.data.root=nowhere"], "nowhere"),
   "split": ([SMOKE, "--config.data.split=rnd"], "unknown split 'rnd': choose from"),
-  "batch": (
-    [SMOKE, "--config.batch_size=512"],
-    "batch_size 512 is larger than the training set of",
-  ),
   "model": (
     [SMOKE, "--config.model.name=vnet"],
     "unknown model 'vnet': choose from attention_unet",
   ),
   "norm": ([SMOKE, "--config.model.norm=layer"], "'layer': choose from batch"),
   "image size": ([SMOKE, "--config.data.image_size=30"], "must be a multiple of 4"),
-  "too large": ([SMOKE, "--config.data.image_size=256"], "--config.data.root"),
   "optimizer": ([SMOKE, "--config.optimizer.name=lion"], "unknown optimizer 'lion': choose from"),
   "decay": ([SMOKE, "--config.optimizer.weight_decay=0.1"], "weight_decay"),
   "spacing": (
@@ -65,18 +59,47 @@ WRONG = {
   "rotation": ([SMOKE, "--config.augmentation.flip_vertical=2.0"], "flip_vertical"),
 }
 
+ONLY_WITH_DATA = {
+  "data set": ([SMOKE, "--config.data.name=bussi"], "unknown dataset 'bussi': choose from bus_s"),
+  "data folder": ([SMOKE, "--config.data.root=nowhere"], "nowhere"),
+  "batch": (
+    [SMOKE, "--config.batch_size=512"],
+    "batch_size 512 is larger than the training set of",
+  ),
+  "too large": ([SMOKE, "--config.data.image_size=256"], "--config.data.root"),
+}
+
+
+@pytest.fixture
+def error(tmp_path, monkeypatch, capfd):
+  """Returns a function that returns what the command prints about a wrong use."""
+
+  def run(arguments):
+    monkeypatch.chdir(tmp_path)
+    assert main.main(["mlseg.main", "--workdir=run", *arguments]) == 2
+    assert not (tmp_path / "run").exists()
+    printed = capfd.readouterr().err
+    assert printed.startswith("mlseg: ")
+    assert printed.count("\n") == 1, printed
+    return printed
+
+  return run
+
 
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_use_gets_one_line_and_code_2(case, tmp_path, monkeypatch, capfd):
+def test_wrong_use_gets_one_line_and_code_2_before_the_data_are_read(case, error, monkeypatch):
+  def load(*args, **kwargs):
+    pytest.fail("the data are read")
+
+  monkeypatch.setattr(cases, "load", load)
   arguments, expected = WRONG[case]
-  monkeypatch.chdir(tmp_path)
-  monkeypatch.setenv("MLSEG_CACHE", str(tmp_path / "cache"))
-  assert main.main(["mlseg.main", "--workdir=run", *arguments]) == 2
-  error = capfd.readouterr().err
-  assert expected in error
-  assert error.startswith("mlseg: ")
-  assert error.count("\n") == 1, error
-  assert not (tmp_path / "run").exists()
+  assert expected in error(arguments)
+
+
+@pytest.mark.parametrize("case", ONLY_WITH_DATA)
+def test_what_only_the_data_show_gets_one_line_and_code_2(case, error):
+  arguments, expected = ONLY_WITH_DATA[case]
+  assert expected in error(arguments)
 
 
 def test_help_shows_the_flags(capsys):
