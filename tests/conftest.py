@@ -1,13 +1,27 @@
 """Shared test settings: strict numerics, the development data, and no unexpected skips."""
 
+import atexit
 import os
 import pathlib
+import shutil
 import signal
 import sys
+import tempfile
 
+SESSION = "MLSEG_TEST_SESSION"  # the variable that hands the session's folder to every process
+if SESSION not in os.environ:  # the first process; pytest-xdist's workers inherit the folder
+  os.environ[SESSION] = tempfile.mkdtemp(prefix="mlseg_tests_")
+  atexit.register(shutil.rmtree, os.environ[SESSION], ignore_errors=True)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Most of the time here is compilation of programs that run once.
+# Most of the time here is compilation of programs that run once: they are optimised less, and each
+# is compiled by one process of the session alone. Loading a small one takes as long as compiling.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+os.environ.update(
+  MLSEG_CACHE=f"{os.environ[SESSION]}/cache",  # nothing is written to the user's own
+  JAX_COMPILATION_CACHE_DIR=f"{os.environ[SESSION]}/compiled",
+  JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0.1",
+  JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="0",
+)
 
 import jax
 import pytest
@@ -20,15 +34,6 @@ SHARED = pathlib.Path(os.environ.get("MLSEG_SHARED", _ROOT.parent / "shared"))
 # A shell starts a suite in the background without Ctrl-C, and so would the programs under test be.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
   signal.signal(signal.SIGINT, signal.default_int_handler)
-
-# Files that take a minute or more, which are begun first, so that none of them is left at the end
-# for one process while the other has nothing to do.
-LONG = (
-  "processes_test.py", "train_test.py", "seeds_test.py", "multitask_train_test.py",
-  "cells_test.py", "mask_rcnn_test.py", "slurm_test.py", "speed_test.py",
-  "speed_multitask_test.py", "weighting_laws_test.py", "loss_peers_test.py",
-  "patches_train_test.py",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -59,7 +64,9 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-  items.sort(key=lambda item: item.path.name not in LONG)
+  # Files with slow tests first, so that none is left to one process when the other is done.
+  slow = {item.path for item in items if item.get_closest_marker("slow")}
+  items.sort(key=lambda item: item.path not in slow)
   if SHARED.is_dir():
     return
   skip = pytest.mark.skip(reason="the development data (folder `shared`) is not here")

@@ -5,9 +5,12 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "benchmarks" / "loss_memory.py"
 
 
+@pytest.mark.slow
 def test_several_losses_hold_little_more_than_one(tmp_path):
   command = [sys.executable, str(SCRIPT), "--small", f"--out={tmp_path}"]
   done = subprocess.run(command, capture_output=True, text=True, check=True)

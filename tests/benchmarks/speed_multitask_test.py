@@ -21,6 +21,8 @@ torch = pytest.importorskip("torch")
 
 from speed_parts import in_torch_multitask  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 PROBLEM = problems.TOY
 IMAGES, MASKS = make_data(PROBLEM)
 NAMES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}

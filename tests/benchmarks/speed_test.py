@@ -23,6 +23,7 @@ def _run(benchmarks, folder, *options):
   return results, done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("part", "rows", "measure"),
   [
@@ -43,6 +44,7 @@ def test_a_part_measures_at_toy_size(benchmarks, tmp_path, part, rows, measure):
   assert printed.strip() == tables.section(part, measured).strip()
 
 
+@pytest.mark.slow
 def test_frameworks_that_cannot_be_imported_are_left_out_with_a_reason(benchmarks, tmp_path):
   """A second run of another part keeps the first one's numbers."""
   options = ("--parts=frameworks", "--frameworks=mlseg;Flax as one writes it;PyTorch, eager")

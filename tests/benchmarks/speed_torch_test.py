@@ -14,6 +14,8 @@ torch = pytest.importorskip("torch")
 from speed_parts import in_mlseg, in_torch  # noqa: E402
 from speed_parts import problem as problems  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 PROBLEM = problems.TOY._replace(depth=2)
 IMAGES, MASKS = problems.make_data(PROBLEM)
 

@@ -83,6 +83,7 @@ def free_port():
     return s.getsockname()[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_killed_process_ends_the_job(start, lost):
   processes = start("long")
@@ -101,6 +102,7 @@ def test_a_killed_process_ends_the_job(start, lost):
   assert f"process {lost} of 2 was killed" in messages[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", [0, 1])
 def test_an_error_in_one_process_ends_the_other(start, failing):
   processes = start("error", failing)
@@ -113,6 +115,7 @@ def test_an_error_in_one_process_ends_the_other(start, failing):
   assert len(messages) == 1
 
 
+@pytest.mark.slow
 def test_an_error_in_all_processes_is_reported_by_each(start):
   for process in start("wrong"):
     code, messages = process.messages()
@@ -120,6 +123,7 @@ def test_an_error_in_all_processes_is_reported_by_each(start):
     assert messages == ["mlseg: everybody was given the wrong folder"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_signal_to_one_process_stops_both_in_the_same_turn(start, signum, code):
   processes = start("long")
@@ -129,6 +133,7 @@ def test_a_signal_to_one_process_stops_both_in_the_same_turn(start, signum, code
   assert [process.returncode for process in processes] == [code, code]
 
 
+@pytest.mark.slow
 def test_without_process_0_the_other_says_where_it_looked():
   port = free_port()
   code, messages = Process(port, 1, "long", MLSEG_START_SECONDS="1").messages()
@@ -137,6 +142,7 @@ def test_without_process_0_the_other_says_where_it_looked():
   assert f"process 1 of 2 could not reach process 0 at 127.0.0.1:{port} within 1 s" in messages[0]
 
 
+@pytest.mark.slow
 def test_without_the_others_process_0_says_that_it_waited():
   code, messages = Process(free_port(), 0, "long", MLSEG_START_SECONDS="1").messages()
   assert code != 0
@@ -144,6 +150,7 @@ def test_without_the_others_process_0_says_that_it_waited():
   assert "process 0 of 2 waited 1 s in vain for all processes of the job to start" in messages[0]
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_reported():
   with socket.socket(socket.AF_INET6) as taken:
     taken.bind(("::", 0))

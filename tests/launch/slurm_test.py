@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent.parent
 TASKS = ["--ntasks-per-node=2", "--cpus-per-task=1"]
@@ -32,6 +34,7 @@ def slurm(tmp_path_factory):
   clean |= {
     "SLURM_CONF": str(folder / "slurm.conf"),
     "PYTHON": sys.executable,
+    "MLSEG_CACHE": os.environ["MLSEG_CACHE"],  # not the user's own
     "JAX_PLATFORMS": "cpu",
     "MLSEG_HEARTBEAT_SECONDS": "10",
   }

@@ -10,6 +10,8 @@ from mlseg.report.__main__ import main
 from tests.report.made_outcomes import add_outcomes
 from tests.report.made_runs import make_run
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 BEST = "variance+class_balanced_dice"
 VIEWS = [

@@ -13,8 +13,14 @@ import pytest
 from mlseg.errors import UserError
 from mlseg.training import step as train_step
 from mlseg.training.checkpoint import Checkpoints, flatten
-from mlseg.weighting import bounded, chain, ema, per_epoch, with_auxiliary
-from mlseg.weighting.from_losses import dynamic_memory_fusion
+from mlseg.weighting import (
+  bounded,
+  chain,
+  dynamic_memory_fusion,
+  ema,
+  per_epoch,
+  with_auxiliary,
+)
 
 
 def _state(seed=0):
@@ -74,8 +80,8 @@ def test_the_newest_state_comes_back_and_two_are_kept(tmp_path):
 _TWO_DEVICES = """
 import pathlib, sys
 import jax, numpy as np
-from mlseg import sharding
-from mlseg.checkpoint import Checkpoints
+from mlseg.devices import sharding
+from mlseg.training.checkpoint import Checkpoints
 
 mesh = sharding.make_mesh(sharding.Layout(seed=2, data=1, model=1))
 arrays = {"w": np.ones((2, 3), np.float32), "gram": np.ones((2, 0, 0), np.float32)}

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from mlseg.training import step as train_step
-from mlseg.weighting.from_losses import dynamic_memory_fusion, fixed
+from mlseg.weighting import dynamic_memory_fusion, fixed
 
 
 def _loss_fn(params, model_state, batch):

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlseg.weighting import LossWeighting, SplitLoss, losses_and_gradients
-from mlseg.weighting.from_losses import fixed
+from mlseg.weighting import LossWeighting, SplitLoss, fixed, losses_and_gradients
 
 PARAMS = {"w": np.array([[0.5, -1.0], [1.5, 0.2], [-0.3, 0.8]], np.float32)}
 ZEROS = {"l1": jnp.zeros(()), "l2": jnp.zeros(()), "l4": jnp.zeros(())}
