@@ -64,7 +64,9 @@ def train_cells(
   complete = [cell for cell in mine if cell.name not in failures | dict.fromkeys(to_train)]
   done, total = _num_models(complete), _num_models([*complete, *todo])
   failed_before = f", {len(failures)} failed" if failures else ""
-  reporter.print(f"cells   {len(complete)} of {len(mine)} done, {len(todo)} to train{failed_before}")
+  reporter.print(
+    f"cells   {len(complete)} of {len(mine)} done, {len(todo)} to train{failed_before}"
+  )
   for group in groups:
     size = _num_models([cell for cell in group if cell.name in to_train])
     reporter.begin_part(done, size, total)
