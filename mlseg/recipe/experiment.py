@@ -275,7 +275,7 @@ def _check_selection(experiment: Experiment) -> None:
 def _check_weighting(experiment: Experiment) -> bool:
   """Checks the weighting, and returns whether it needs a Gram matrix."""
   method = experiment.weighting.make(1)
-  never_called = SplitLoss(lambda *_: None, lambda *_: None)
+  never_called = SplitLoss(lambda *_: (None, None), lambda *_: None)
   with user_errors("config.weighting"):
     losses_and_gradients(never_called, method, gram_at=experiment.weighting.gram_at)
     method.init(dict.fromkeys(experiment.losses.names, jnp.zeros(())))
