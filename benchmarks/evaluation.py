@@ -137,7 +137,7 @@ if __name__ == "__main__":
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument("--images", type=int, default=1000, help="a multiple of 20")
+  parser.add_argument("--images", type=int, default=1000, help="a multiple of 20, at least 40")
   parser.add_argument("--size", type=int, default=512, help="a multiple of 16")
   arguments = parser.parse_args()
   time_overlap(arguments.images, arguments.size)

@@ -75,7 +75,7 @@ class Reporter:
     self._task: Any = None
     self._overall: OverallProgress | None = None
 
-  def say(self, text: str) -> None:
+  def print(self, text: str) -> None:
     """Prints a message, above the progress bar if there is one."""
     self.console.print(text, markup=False)
 
@@ -131,7 +131,7 @@ class Reporter:
       return
     (task,) = self._progress.tasks
     if not self.console.is_terminal and done // 250 > int(task.completed) // 250:
-      self.say(f"{task.description}: {done} of {task.total:.0f}")
+      self.print(f"{task.description}: {done} of {task.total:.0f}")
     self._progress.update(self._task, completed=done)
 
   def epoch(self, title: str, records: list[dict[str, Any]], epochs: int) -> None:
@@ -150,12 +150,12 @@ class Reporter:
       if scores:
         span = f" ({min(scores):.4f} to {max(scores):.4f})" if len(scores) > 1 else ""
         texts.append(f"{name} {sum(scores) / len(scores):.4f}{span}")
-    self.say(
+    self.print(
       f"{title}  epoch {records[0]['epoch']:>3g}/{epochs}  {describe(_mean(records))}"
       f"  validation {', '.join(texts)}"
     )
     if self._overall is not None:
-      self.say(self._overall.describe(records[0]["epoch"] / epochs, time.monotonic()))
+      self.print(self._overall.describe(records[0]["epoch"] / epochs, time.monotonic()))
 
   def results(self, title: str, results: dict[str, Any], foreground: str) -> None:
     """Prints the test metrics in tables, as mean ± standard deviation over seeds.
@@ -172,7 +172,7 @@ class Reporter:
       self._results_of_pixels(title, metrics, foreground)
     if "box_ap" in metrics:
       values = ", ".join(f"{name} {shown(metrics[name])}" for name in BOXES)
-      self.say(f"boxes, average precision in percent: {values}")
+      self.print(f"boxes, average precision in percent: {values}")
     if "classification_accuracy" in metrics:
       self._results_of_cases(title, metrics)
 

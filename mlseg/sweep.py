@@ -152,7 +152,7 @@ def _write_tables(
 
   complete = [cell for cell in whole.cells if is_complete(cell, workdir)]
   if not complete:
-    reporter.say(f"no run is complete in {workdir}")
+    reporter.print(f"no run is complete in {workdir}")
     return
   study_files.write(whole, complete, workdir, failures)
   text = "\n".join(
@@ -160,8 +160,8 @@ def _write_tables(
     for table in study.tables(workdir)
   )
   write_file(workdir / "table.md", text)
-  reporter.say(text)
-  reporter.say(f"rows.csv, dice.csv, comparisons.csv and table.md are in {workdir}")
+  reporter.print(text)
+  reporter.print(f"rows.csv, dice.csv, comparisons.csv and table.md are in {workdir}")
 
 
 def run(argv: list[str]) -> int:

@@ -67,7 +67,7 @@ def test_results_are_in_percent_and_distances_as_they_are(capsys):
 
 def test_a_quiet_console_prints_nothing(capsys):
   reporter = Reporter(quiet=True)
-  reporter.say("a message")
+  reporter.print("a message")
   reporter.epoch("busi", [_record(0.5, 0.25)], 10)
   assert capsys.readouterr().out == ""
 

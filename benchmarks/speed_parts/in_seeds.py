@@ -25,7 +25,7 @@ def open_session(problem: Problem, options: dict[str, Any]) -> Session:
   training = in_mlseg.make_training(problem, vectorized=options["strategy"] == "vmap")
   keys = jax.random.split(jax.random.key(problem.seed), count)
   mesh = sharding.make_mesh(sharding.Layout(devices, 1, 1)) if devices > 1 else None
-  where = sharding.by_member(mesh) if mesh else None
+  where = sharding.by_model(mesh) if mesh else None
   init = jax.jit(
     jax.vmap(training.init), out_shardings=where, compiler_options=compiler.init_options()
   )

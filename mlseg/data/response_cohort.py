@@ -16,7 +16,6 @@ checks, truth.csv has the true class, the standard deviation of the texture in H
 label was flipped. The same seed gives the same voxels.
 """
 
-import csv
 import os
 import pathlib
 import shutil
@@ -30,6 +29,7 @@ from absl import flags
 from mlseg.data import planted_lesion
 from mlseg.data.planted_lesion import Background, Planted
 from mlseg.errors import UserError, require
+from mlseg.files import to_csv
 from mlseg.io import volumes
 from mlseg.io.volumes import nifti
 
@@ -187,8 +187,8 @@ def measure(made: Planted) -> tuple[float, float]:
 
 
 def _write_table(path: pathlib.Path, header: list[str], rows: list[list]) -> None:
-  with path.open("w", encoding="utf-8", newline="") as file:
-    csv.writer(file, lineterminator="\n").writerows([header, *rows])
+  table = [dict(zip(header, row, strict=True)) for row in rows]
+  path.write_text(to_csv(table, header), encoding="utf-8", newline="")
 
 
 def main(argv: list[str]) -> int:

@@ -103,7 +103,7 @@ def everywhere(mesh: Mesh | AbstractMesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec())
 
 
-def by_member(mesh: Mesh) -> NamedSharding:
+def by_model(mesh: Mesh) -> NamedSharding:
   """Returns the sharding of arrays [models, ...] along 'seed'."""
   return NamedSharding(mesh, PartitionSpec("seed"))
 

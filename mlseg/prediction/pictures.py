@@ -87,8 +87,8 @@ def predict(options: Options, reporter: Reporter) -> tuple[int, int]:
   except OSError as error:
     raise UserError(f"--out: {options.out} cannot be written ({error.strerror})") from error
   results = prediction_outputs.names(run, options.saliency)
-  reporter.say(f"{_count(len(paths) - num_broken, 'picture')} predicted: {', '.join(results)}")
-  reporter.say(f"{seconds:.2f} s a picture, compilation included")
+  reporter.print(f"{_count(len(paths) - num_broken, 'picture')} predicted: {', '.join(results)}")
+  reporter.print(f"{seconds:.2f} s a picture, compilation included")
   return num_broken, len(paths)
 
 
@@ -161,12 +161,12 @@ def _print_header(
   size, seeds = run.data.input_size, len(run.seeds)
   tiles = ", in tiles" if run.data.patch_size else ""
   others = f", {_count(num_others, 'other file')} left out" if num_others else ""
-  reporter.say(f"model     {options.workdir}, {_count(seeds, 'seed')}, {size}×{size}{tiles}")
-  reporter.say(f"classes   {', '.join(run.class_names)}")
+  reporter.print(f"model     {options.workdir}, {_count(seeds, 'seed')}, {size}×{size}{tiles}")
+  reporter.print(f"classes   {', '.join(run.class_names)}")
   if run.label_names:
-    reporter.say(f"diagnoses {', '.join(run.label_names)}")
-  reporter.say(f"pictures  {_count(num_pictures, 'file')} in {options.images}{others}")
-  reporter.say(f"results   {options.out}")
+    reporter.print(f"diagnoses {', '.join(run.label_names)}")
+  reporter.print(f"pictures  {_count(num_pictures, 'file')} in {options.images}{others}")
+  reporter.print(f"results   {options.out}")
 
 
 def _count(number: int, thing: str) -> str:
@@ -198,7 +198,7 @@ def _predict_all(
         print(f"mlseg: {error}", file=sys.stderr if stderr.isatty() else stderr)
       for job in jobs:
         if job.picture.note:
-          reporter.say(f"{job.path}: {job.picture.note} is predicted")
+          reporter.print(f"{job.path}: {job.picture.note} is predicted")
       if jobs:
         prediction = jax.device_get(network(_stack(run, jobs, batch_size, pool)))
         for name, rows in _write_all(options, run, jobs, prediction, pool):

@@ -54,16 +54,16 @@ def predict(
   found = manifest.read(table, with_labels=False)
   try:
     claim()
-    reporter.say(f"model     {run.name}, seeds {list(run.seeds)}")
-    reporter.say(f"diagnoses {', '.join(run.label_names)}")
-    reporter.say(f"patients  {len(found)} in {table}")
+    reporter.print(f"model     {run.name}, seeds {list(run.seeds)}")
+    reporter.print(f"diagnoses {', '.join(run.label_names)}")
+    reporter.print(f"patients  {len(found)} in {table}")
     start = time.monotonic()
     num_broken = _predict_all(out, run, found, saliency, reporter)
   except OSError as error:
     raise UserError(f"--out: {out} cannot be written ({error.strerror})") from error
   seconds = (time.monotonic() - start) / max(len(found), 1)
-  reporter.say(f"{len(found) - num_broken} patients predicted: {out}")
-  reporter.say(f"{seconds:.2f} s a patient, compilation included")
+  reporter.print(f"{len(found) - num_broken} patients predicted: {out}")
+  reporter.print(f"{seconds:.2f} s a patient, compilation included")
   return num_broken, len(found)
 
 

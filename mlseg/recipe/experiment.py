@@ -25,7 +25,7 @@ from mlseg.recipe.losses import LossRecipe
 from mlseg.recipe.model import NetworkRecipe
 from mlseg.recipe.optimizer import make_optimizer
 from mlseg.recipe.weighting import make_weighting
-from mlseg.weighting import LossWeighting, losses_and_gradients
+from mlseg.weighting import LossWeighting, SplitLoss, losses_and_gradients
 
 # Scores of the validation set by which an epoch is the best, and the head that each needs.
 SELECTIONS = {"dice": "segmentation", "accuracy": "classification", "auc": "classification",
@@ -275,7 +275,8 @@ def _check_selection(experiment: Experiment) -> None:
 def _check_weighting(experiment: Experiment) -> bool:
   """Checks the weighting, and returns whether it needs a Gram matrix."""
   method = experiment.weighting.make(1)
+  never_called = SplitLoss(lambda *_: (None, None), lambda *_: None)
   with user_errors("config.weighting"):
-    losses_and_gradients(lambda params: ({}, params), method, gram_at=experiment.weighting.gram_at)
+    losses_and_gradients(never_called, method, gram_at=experiment.weighting.gram_at)
     method.init(dict.fromkeys(experiment.losses.names, jnp.zeros(())))
   return method.needs_gram

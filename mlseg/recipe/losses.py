@@ -186,7 +186,7 @@ def _check_options(
   for option in options:
     if option not in inspect.signature(loss.function).parameters:
       known = inspect.signature(loss.function).parameters.values()
-      choices = [own.name for own in known if own.kind is own.KEYWORD_ONLY]
+      choices = [own.name for own in known if own.kind is own.KEYWORD_ONLY and own.name != "valid"]
       raise unknown(f"option of config.loss_options.{name}", option, choices)
   if not known_classes and any(isinstance(value, tuple) for value in options.values()):
     return

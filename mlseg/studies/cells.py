@@ -64,7 +64,9 @@ def train_cells(
   complete = [cell for cell in mine if cell.name not in failures | dict.fromkeys(to_train)]
   done, total = _num_models(complete), _num_models([*complete, *todo])
   failed_before = f", {len(failures)} failed" if failures else ""
-  reporter.say(f"cells   {len(complete)} of {len(mine)} done, {len(todo)} to train{failed_before}")
+  reporter.print(
+    f"cells   {len(complete)} of {len(mine)} done, {len(todo)} to train{failed_before}"
+  )
   for group in groups:
     size = _num_models([cell for cell in group if cell.name in to_train])
     reporter.begin_part(done, size, total)
@@ -172,7 +174,7 @@ def _train(
       both = [_train([cell], experiments, workdir, reporter) for cell in group]
       failed, mistakes = zip(*both, strict=True)
       return dict(collections.ChainMap(*failed)), dict(collections.ChainMap(*mistakes))
-    reporter.say(f"{group[0].name} failed: {error}")
+    reporter.print(f"{group[0].name} failed: {error}")
     return {}, {group[0].name: str(error)}
   except Stopped:
     raise
@@ -180,7 +182,7 @@ def _train(
     if jax.process_count() > 1:  # the others do not know, and would wait for this one
       raise
     text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    reporter.say(f"{', '.join(cell.name for cell in group)} failed: {text}")
+    reporter.print(f"{', '.join(cell.name for cell in group)} failed: {text}")
     return {cell.name: text for cell in group}, {}
   else:
     failures = {}

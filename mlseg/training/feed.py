@@ -51,7 +51,7 @@ def shapes(
     data = Data(cases_of(cases))
     whole = jax.tree.map(lambda x: _shape((), x, sharding.everywhere(mesh), 0), data)
     return whole, whole
-  by_model, where = sharding.by_member(mesh), NamedSharding(mesh, _BATCHES)
+  by_model, where = sharding.by_model(mesh), NamedSharding(mesh, _BATCHES)
   size = num_models, experiment.log_every, experiment.batch_size
   starts = jax.ShapeDtypeStruct((num_models,), np.int32, sharding=by_model)
   chunk = Chunk(jax.tree.map(lambda x: _shape(size, x, where), cases_of(cases)), starts)
@@ -145,12 +145,12 @@ class Stream:
     starts = np.full(len(index), step, np.int32)
     where = NamedSharding(self._mesh, _BATCHES)
     batches = jax.tree.map(lambda array: self._gather(array, index, where), self._arrays)
-    chunk = Chunk(batches, sharding.place(starts, sharding.by_member(self._mesh)))
+    chunk = Chunk(batches, sharding.place(starts, sharding.by_model(self._mesh)))
     self._ready = step, chunk
 
   def validation(self) -> Data:
     """Returns the validation parts of all models, [M, v, ...]."""
-    where = sharding.by_member(self._mesh)
+    where = sharding.by_model(self._mesh)
     return Data(
       jax.tree.map(lambda array: self._gather(array, self._validation, where), self._part)
     )

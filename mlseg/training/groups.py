@@ -147,12 +147,12 @@ def print_header(reporter: Reporter, runs: Sequence[Run], cases: Cases, split: S
   where = runs[0].workdir if len(runs) == 1 else runs[0].workdir.parent
   sizes = " / ".join(str(len(part)) for part in split)
   height, width = cases.images.shape[1:3]
-  reporter.say(f"run     {names} in {where}")
-  reporter.say(
+  reporter.print(f"run     {names} in {where}")
+  reporter.print(
     f"data    {data.name}, {len(cases.ids)} images of {height}×{width},"
     f" {sizes} for training / validation / test ({data.split} split)"
   )
-  reporter.say(
+  reporter.print(
     f"device  {jax.device_count()} × {jax.devices()[0].device_kind}, jax {jax.__version__}"
   )
 
@@ -163,7 +163,7 @@ def print_layout(
   """Prints how several models are trained, and on which devices, where there is a choice."""
   if num_models > 1:
     recipes = f" of {num_runs} configs" if num_runs > 1 else ""
-    reporter.say(f"models  {num_models}{recipes}, strategy {strategy}")
+    reporter.print(f"models  {num_models}{recipes}, strategy {strategy}")
   if max(layout) > 1:
     sizes = ", ".join(f"{name} {size}" for name, size in layout._asdict().items())
-    reporter.say(f"mesh    {sizes}; {jax.process_count()} processes")
+    reporter.print(f"mesh    {sizes}; {jax.process_count()} processes")

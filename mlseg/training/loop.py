@@ -42,7 +42,7 @@ def train_group(
   step = _step(group, status)
   finished = step == programs.num_steps or stopped.all()
   if not finished:
-    reporter.say(f"{group.title}: compiled in {programs.training.seconds:.1f} s")
+    reporter.print(f"{group.title}: compiled in {programs.training.seconds:.1f} s")
 
   # ---- Steps: the host waits for the devices when they have come to a log step, and nowhere else
   with reporter.bar(group.title, programs.num_steps, step):
@@ -85,7 +85,7 @@ def train_group(
         raise Stopped(signum, step)
   checkpoints.close()
   for line in group.skipped(status):
-    reporter.say(line)
+    reporter.print(line)
   return state, group.diverged(status)
 
 
@@ -93,7 +93,7 @@ def _start(
   group: Group, programs: Programs, checkpoints: Checkpoints, reporter: Reporter
 ) -> tuple[TrainState, Status]:
   """Returns the state that a group begins with, new or restored; lines beyond it are dropped."""
-  state: TrainState | None = checkpoints.restore(reporter.say)
+  state: TrainState | None = checkpoints.restore(reporter.print)
   if state is None:
     state = programs.init([model.seed for model in group.models])
   else:
@@ -101,7 +101,7 @@ def _start(
   status = jax.device_get(programs.status(state))
   step = _step(group, status)
   if step:
-    reporter.say(f"{group.title}: goes on from step {step} of {programs.num_steps}")
+    reporter.print(f"{group.title}: goes on from step {step} of {programs.num_steps}")
   if sharding.is_main():
     group.rewind(step)
   return state, status
@@ -111,7 +111,7 @@ def _fill(state: TrainState, programs: Programs, count: int) -> TrainState:
   """Returns a restored state in which the models that only fill up the mesh are stopped."""
   stopped = jax.device_get(programs.status(state).stopped)
   stopped = stopped | (np.arange(len(stopped)) >= count)
-  return state._replace(stopped=sharding.place(stopped, sharding.by_member(programs.mesh)))
+  return state._replace(stopped=sharding.place(stopped, sharding.by_model(programs.mesh)))
 
 
 def _step(group: Group, status: Status) -> int:

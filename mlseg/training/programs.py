@@ -90,7 +90,7 @@ class Programs:
     self.steps_per_epoch = self._functions.steps_per_epoch
     self.num_steps = self._functions.num_steps
     self._everywhere = sharding.everywhere(mesh)
-    self._by_model = sharding.by_member(mesh)
+    self._by_model = sharding.by_model(mesh)
 
     # ---- The state: one after another whatever the strategy, so that no start depends on it
     self._init_all = model_axis.over_models(self._functions.init, "map", mesh)

@@ -113,7 +113,7 @@ def train_together(
     programs.inputs([m.split for m in group.models], [m.run for m in group.models])
     for group in groups
   ]
-  reporter.say(f"model   {first.network.name}, {programs.num_params:,} parameters")
+  reporter.print(f"model   {first.network.name}, {programs.num_params:,} parameters")
   print_layout(reporter, strategy, len(models), len(runs), layout)
 
   with contextlib.ExitStack() as stack:
@@ -170,12 +170,12 @@ def _finish(
     model_file.write(workdir, best)
     run_outputs.write(workdir, cases, parts, tested, summary)
   if run.title:  # one of many, which a table will show
-    reporter.say(f"{run.name}: test {shown_scores(summary['metrics'])}, in {workdir}")
+    reporter.print(f"{run.name}: test {shown_scores(summary['metrics'])}, in {workdir}")
     return summary
   title = f"{run.name}, test set, per image unless pooled; percent, distances in pixels"
   names = cases.class_names[1:]
   reporter.results(title, summary, names[0] if len(names) == 1 else "foreground")
-  reporter.say(f"rows, results and figures are in {workdir}")
+  reporter.print(f"rows, results and figures are in {workdir}")
   return summary
 
 

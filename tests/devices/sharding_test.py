@@ -75,7 +75,7 @@ def test_host_arrays_are_put_on_the_mesh_unchanged():
   placed = sharding.place(tree, sharding.everywhere(mesh))
   assert placed["a"].sharding.is_equivalent_to(sharding.everywhere(mesh), 2)
   jax.tree.map(np.testing.assert_array_equal, placed, tree)
-  by_model = sharding.place(tree["a"], sharding.by_member(mesh))
+  by_model = sharding.place(tree["a"], sharding.by_model(mesh))
   assert by_model.sharding.spec == PartitionSpec("seed")
 
 

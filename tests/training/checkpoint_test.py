@@ -85,7 +85,7 @@ from mlseg.training.checkpoint import Checkpoints
 
 mesh = sharding.make_mesh(sharding.Layout(seed=2, data=1, model=1))
 arrays = {"w": np.ones((2, 3), np.float32), "gram": np.ones((2, 0, 0), np.float32)}
-state = sharding.place(arrays, sharding.by_member(mesh))
+state = sharding.place(arrays, sharding.by_model(mesh))
 for step in (1, 2):
   checkpoints = Checkpoints(pathlib.Path(sys.argv[1]), state, 2)
   restored = checkpoints.restore(print)
