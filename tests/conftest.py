@@ -28,6 +28,7 @@ def _start_session() -> None:
     if trial.returncode == 0:  # XLA ends a process that gives it a flag it does not know
       os.environ["XLA_FLAGS"] = QUICK
   os.environ.update(
+    OMP_NUM_THREADS="1",  # the two processes of a session are enough for two cores
     MLSEG_CACHE=f"{session}/cache",  # nothing is written to the user's own
     # Each program is compiled by one process; loading a small one takes as long as compiling it.
     JAX_COMPILATION_CACHE_DIR=f"{session}/compiled",
@@ -57,6 +58,14 @@ def forget_programs():
   """Gives compiled programs up: each has memory mappings, of which a process may have 65,530."""
   yield
   jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def no_figures():
+  """Leaves out the figures of the runs that this process trains, which take longer than they."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr("mlseg.report.plots.plot_run", lambda workdir: [])
+    yield
 
 
 @pytest.fixture(scope="session")

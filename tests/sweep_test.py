@@ -9,6 +9,8 @@ from mlseg import sweep
 from mlseg.errors import UserError
 from tests.end_to_end.command import ROOT, SMOKE
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 DMF = f"--config={ROOT / 'configs' / 'dmf_busi.py'}"
 
 

@@ -26,13 +26,10 @@ def _free_port():
     return opened.getsockname()[1]
 
 
-def _start(arguments, *, num_processes, num_devices, cache):
+def _start(arguments, *, num_processes, num_devices):
   """Starts the processes of a job on this machine."""
   port = _free_port()
-  job = {
-    "JAX_NUM_CPU_DEVICES": str(num_devices),
-    "JAX_COMPILATION_CACHE_DIR": str(cache),
-  }
+  job = {"JAX_NUM_CPU_DEVICES": str(num_devices)}
   processes = []
   for number in range(num_processes):
     if num_processes > 1:
@@ -65,11 +62,10 @@ def _wait(processes):
 def trajectories(tmp_path_factory):
   """What 20 steps compute, by number of processes and case."""
   found = {}
-  cache = tmp_path_factory.mktemp("compiled")
   for number, cases in ((1, (REFERENCE, *ALONE)), (2, IN_TWO)):
     folder = tmp_path_factory.mktemp("steps")
     arguments = ["tests.end_to_end.sharded_steps", str(folder), *cases]
-    _wait(_start(arguments, num_processes=number, num_devices=4 // number, cache=cache))
+    _wait(_start(arguments, num_processes=number, num_devices=4 // number))
     for case in cases:
       with np.load(folder / f"{case}.npz") as file:
         found[number, case] = dict(file)
@@ -112,9 +108,7 @@ def test_a_run_goes_on_with_another_number_of_devices_and_processes(tmp_path):
 
   def start(folder, num_processes, num_devices):
     arguments = [*recipe, f"--workdir={folder}"]
-    return _start(
-      arguments, num_processes=num_processes, num_devices=num_devices, cache=tmp_path / "compiled"
-    )
+    return _start(arguments, num_processes=num_processes, num_devices=num_devices)
 
   _wait(start(tmp_path / "unbroken", 1, 1))
   for num_processes, num_devices in ((1, 1), (2, 1)):

@@ -12,7 +12,13 @@ from mlseg.training import train
 from mlseg.training.groups import Run
 from tests.end_to_end.command import SMOKE
 
-TINY = ["--config.data.image_size=16", "--config.metrics.surface=False"]
+pytestmark = pytest.mark.usefixtures("no_figures")
+
+TINY = [
+  "--config.data.image_size=16",
+  "--config.model.depth=1",
+  "--config.metrics.surface=False",
+]
 SGD = ["--config.optimizer.name=sgd", "--config.optimizer.learning_rate=0.02"]
 
 

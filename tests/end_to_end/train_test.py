@@ -13,10 +13,11 @@ from mlseg.console import Reporter
 from mlseg.errors import UserError
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe import experiment, parse
-from mlseg.report import plots
 from mlseg.training import train
 from tests.end_to_end import command
 from tests.end_to_end.command import EPOCHS, LONG, SMOKE
+
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def _config(*overrides):
@@ -28,12 +29,6 @@ def unbroken(tmp_path_factory):
   """A run by the command line."""
   workdir = tmp_path_factory.mktemp("unbroken")
   return workdir, command.run(workdir)
-
-
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch):
-  """Leaves the figures out, except those of the command line: they take longer than these runs."""
-  monkeypatch.setattr(plots, "plot_run", lambda workdir: [])
 
 
 def test_a_run_leaves_the_files_of_the_layout(unbroken):

@@ -1,7 +1,6 @@
 """Cells of a study: killed and resumed, failing one by one, tabulated; against an unbroken run."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -14,6 +13,8 @@ from mlseg import sweep
 from mlseg.report import __main__ as report
 from mlseg.training import train
 from tests.end_to_end.command import ROOT, SMOKE
+
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 # Two groups of four models each; long enough to be killed in the middle of either.
 STUDY = {
@@ -42,11 +43,10 @@ def _write(tmp_path, **entries):
   return f"--study={path}"
 
 
-def _start(study, workdir, cache):
+def _start(study, workdir):
   command = [sys.executable, "-u", "-m", "mlseg.sweep", study, f"--workdir={workdir}"]
   pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-  environ = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
-  return subprocess.Popen(command, cwd=ROOT, env=environ, **pipes)
+  return subprocess.Popen(command, cwd=ROOT, **pipes)
 
 
 def _kill_after(process, said):
@@ -71,16 +71,16 @@ def _finish(process):
 
 @pytest.mark.slow
 def test_a_study_that_is_killed_twice_gives_the_tables_of_an_unbroken_one(tmp_path):
-  study, cache = _write(tmp_path), tmp_path / "cache"
-  output = _kill_after(_start(study, tmp_path / "broken", cache), "epoch   3/6")
+  study = _write(tmp_path)
+  output = _kill_after(_start(study, tmp_path / "broken"), "epoch   3/6")
   assert "cells   0 of 4 done, 4 to train" in output
   # The first group is complete, the second in its middle.
-  output = _kill_after(_start(study, tmp_path / "broken", cache), "all     75 % of 8 models")
+  output = _kill_after(_start(study, tmp_path / "broken"), "all     75 % of 8 models")
   assert "goes on from step" in output
-  output = _finish(_start(study, tmp_path / "broken", cache))
+  output = _finish(_start(study, tmp_path / "broken"))
   assert "cells   2 of 4 done, 2 to train" in output
   assert "goes on from step" in output
-  _finish(_start(study, tmp_path / "unbroken", cache))
+  _finish(_start(study, tmp_path / "unbroken"))
   for name in FILES:
     assert (tmp_path / "broken" / name).read_text() == (tmp_path / "unbroken" / name).read_text()
   assert not list((tmp_path / "broken" / "checkpoints").iterdir())  # for nothing any more
