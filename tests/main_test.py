@@ -27,40 +27,10 @@ WRONG = {
   "stray argument": ([SMOKE, "fast"], "unexpected argument 'fast'"),
   "range": ([SMOKE, "--config.num_epochs=0"], "config.num_epochs must be at least 1, not 0"),
   "loss": ([SMOKE, "--config.losses=('dise',)"], "unknown loss 'dise': choose from binary_cr"),
-  "auxiliary": ([SMOKE, "--config.auxiliary.name=dise"], "unknown loss 'dise': choose from"),
-  "loss option": ([SMOKE, "--config.loss_options.class_balanced_dice.class_weights=x"], "'x'"),
   "weighting": ([SMOKE, "--config.weighting.name=best"], "unknown weighting 'best': choose from"),
-  "statistic": (
-    [SMOKE, "--config.weighting.options.dynamic_memory_fusion.statistic=mode"],
-    "config.weighting: statistic: choose from variance, mad, bayesian; got 'mode'",
-  ),
-  "prior": ([SMOKE, "--config.weighting.prior=(1.0,)"], "one weight per entry of config.losses"),
-  "cadence": ([SMOKE, "--config.weighting.every=0"], "config.weighting: steps: must be an integer"),
-  "gram": ([SMOKE, "--config.weighting.gram_at=features"], "gram_at: choose from logits, params"),
-  "parts": ([SMOKE, "--config.num_microbatches=3"], "must divide config.batch_size, not 3"),
-  "fixed weights": (
-    [SMOKE, "--config.weighting.name=fixed", "--config.weighting.fixed=(1.0,)"],
-    "one weight per entry of config.losses, not (1.0,)",
-  ),
-  "split": ([SMOKE, "--config.data.split=rnd"], "unknown split 'rnd': choose from"),
-  "model": (
-    [SMOKE, "--config.model.name=vnet"],
-    "unknown model 'vnet': choose from attention_unet",
-  ),
-  "norm": ([SMOKE, "--config.model.norm=layer"], "'layer': choose from batch"),
-  "image size": ([SMOKE, "--config.data.image_size=30"], "must be a multiple of 4"),
-  "optimizer": ([SMOKE, "--config.optimizer.name=lion"], "unknown optimizer 'lion': choose from"),
-  "decay": ([SMOKE, "--config.optimizer.weight_decay=0.1"], "weight_decay"),
-  "spacing": (
-    [SMOKE, "--config.metrics.spacing=(1.0, 0.0)"],
-    "config.metrics.spacing must be two positive numbers, not (1.0, 0.0)",
-  ),
-  "tolerance": ([SMOKE, "--config.metrics.tolerance=-1.0"], "config.metrics.tolerance must not be"),
-  "rotation": ([SMOKE, "--config.augmentation.flip_vertical=2.0"], "flip_vertical"),
 }
 
 ONLY_WITH_DATA = {
-  "data set": ([SMOKE, "--config.data.name=bussi"], "unknown dataset 'bussi': choose from bus_s"),
   "data folder": ([SMOKE, "--config.data.root=nowhere"], "nowhere"),
   "batch": (
     [SMOKE, "--config.batch_size=512"],

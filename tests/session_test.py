@@ -17,8 +17,12 @@ print(files.cache_folder(), jax.config.jax_compilation_cache_dir)
 """
 
 
-def test_nothing_is_written_to_the_users_own_cache():
+def test_nothing_is_written_to_the_users_own_cache(tmp_path):
   session = os.environ["MLSEG_TEST_SESSION"]
   here = [files.cache_folder(), jax.config.jax_compilation_cache_dir]
-  done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
+  environ = os.environ | {"HOME": str(tmp_path)}
+  done = subprocess.run(
+    [sys.executable, "-c", CODE], env=environ, capture_output=True, text=True, check=True
+  )
   assert list(map(str, here)) == done.stdout.split() == [f"{session}/cache", f"{session}/compiled"]
+  assert not any(tmp_path.iterdir())

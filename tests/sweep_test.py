@@ -7,7 +7,7 @@ import pytest
 
 from mlseg import sweep
 from mlseg.errors import UserError
-from tests.end_to_end.train_test import ROOT, SMOKE
+from tests.end_to_end.command import ROOT, SMOKE
 
 DMF = f"--config={ROOT / 'configs' / 'dmf_busi.py'}"
 

@@ -41,8 +41,7 @@ def statistics(
     >>> [statistics(image, np.ones([1, 2, 2]), name).tolist() for name in STATISTICS]
     [[4.0], [1.0], [32.0]]
   """
-  if name not in STATISTICS:
-    raise unknown("texture statistic", name, STATISTICS)
+  check_statistic(name)
   shape = len(masks), slices, -1, masks.shape[2]
   inside = ((masks > 0) & (masks != padding.IGNORED)).reshape(shape)
   inner = ndimage.binary_erosion(inside, np.ones((1, 1, 3, 3)))
@@ -92,6 +91,12 @@ STATISTICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
   "entropy": _entropy,
   "contrast": _contrast,
 }
+
+
+def check_statistic(name: str) -> None:
+  """Raises a UserError where there is no statistic of this name."""
+  if name not in STATISTICS:
+    raise unknown("texture statistic", name, STATISTICS)
 
 
 def signed_distances(

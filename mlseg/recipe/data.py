@@ -96,6 +96,10 @@ def read(config: ConfigDict) -> DataRecipe:
 
 def check(recipe: DataRecipe) -> None:
   """Raises a UserError where a value is out of its range."""
+  if recipe.name not in cases.NAMES:
+    raise unknown("dataset", recipe.name, cases.NAMES)
+  if recipe.has_volumes and recipe.diameter:
+    raise UserError("config.data.diameter must be 0 for volumes: they are not filtered")
   if recipe.placement not in PLACEMENTS:
     raise unknown("config.data.placement", recipe.placement, PLACEMENTS)
   if recipe.split not in SPLITS:

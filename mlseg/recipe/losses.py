@@ -154,6 +154,8 @@ def make_losses(
       if name in given and options.get("class_weights") == ():
         options["class_weights"] = given[name]
       if name == TEXTURE:  # its option says which statistic `data.load_cases` computes
+        if "statistic" in options:
+          targets.check_statistic(options["statistic"])
         options = {"edges": edges}
       functions[name] = functools.partial(LOSSES[name].function, **options)
       _check_options(name, options, num_classes, num_labels, known_classes)

@@ -53,7 +53,7 @@ def _rows(path):
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
+def weights(tmp_path_factory, short_encoder):
   """A file of weights under torchvision's names, and the variables in it by path."""
   images = np.zeros((1, 32, 32, 3), np.float32)
   variables = jax.jit(made_weights.ENCODER.init, static_argnums=2)(jax.random.key(9), images, False)
@@ -65,15 +65,13 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, short_encoder):
   """A folder with made pictures and a recipe for them."""
   folder = tmp_path_factory.mktemp("multitask")
   root = layouts.bus_bra(folder / "data", num_patients=PATIENTS)
   text = RECIPE.format(configs=CONFIGS, root=root, files=layouts.BUS_BRA)
   (folder / "recipe.py").write_text(text)
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setenv("MLSEG_CACHE", str(folder / "cache"))
-    yield folder
+  return folder
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.end_to_end.train_test import ROOT, SMOKE, _steps
+from tests.end_to_end.command import ROOT, SMOKE, steps
 
 pytestmark = pytest.mark.slow
 
@@ -118,10 +118,10 @@ def test_a_run_goes_on_with_another_number_of_devices_and_processes(tmp_path):
 
   _wait(start(tmp_path / "unbroken", 1, 1))
   for num_processes, num_devices in ((1, 1), (2, 1)):
-    reached = max(_steps(workdir), default=0)
+    reached = max(steps(workdir), default=0)
     processes = start(workdir, num_processes, num_devices)
     end = time.monotonic() + 300
-    while max(_steps(workdir), default=0) < reached + 20:
+    while max(steps(workdir), default=0) < reached + 20:
       assert all(process.poll() is None for process in processes)
       assert time.monotonic() < end
       time.sleep(0.01)
@@ -131,10 +131,10 @@ def test_a_run_goes_on_with_another_number_of_devices_and_processes(tmp_path):
     if num_processes > 1:
       assert f"goes on from step {reached} of" in outputs[0]
       assert "mlseg" not in outputs[1]  # the others are silent
-  assert max(_steps(workdir)) < max(_steps(tmp_path / "unbroken"))
+  assert max(steps(workdir)) < max(steps(tmp_path / "unbroken"))
   (output,) = _wait(start(workdir, 1, 2))
   assert "data 2" in output
-  assert _steps(workdir) == _steps(tmp_path / "unbroken")
+  assert steps(workdir) == steps(tmp_path / "unbroken")
   last = [
     json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
     for folder in (workdir, tmp_path / "unbroken")

@@ -10,7 +10,7 @@ from mlseg.devices import sharding
 from mlseg.recipe import experiment, parse
 from mlseg.training import train
 from mlseg.training.groups import Run
-from tests.end_to_end.train_test import SMOKE
+from tests.end_to_end.command import SMOKE
 
 TINY = ["--config.data.image_size=16", "--config.metrics.surface=False"]
 SGD = ["--config.optimizer.name=sgd", "--config.optimizer.learning_rate=0.02"]

@@ -2,13 +2,6 @@
 
 import csv
 import json
-import os
-import pathlib
-import random
-import signal
-import subprocess
-import sys
-import time
 
 import jax
 import jax.numpy as jnp
@@ -22,82 +15,25 @@ from mlseg.recipe import data as recipe_data
 from mlseg.recipe import experiment, parse
 from mlseg.report import plots
 from mlseg.training import train
-from mlseg.training.checkpoint import flatten
-
-ROOT = pathlib.Path(__file__).parents[2]
-SMOKE = f"--config={ROOT / 'configs' / 'smoke.py'}"
-EPOCHS = 12
-LONG = [SMOKE, f"--config.num_epochs={EPOCHS}", "--config.data.image_size=16"]
+from tests.end_to_end import command
+from tests.end_to_end.command import EPOCHS, LONG, SMOKE
 
 
 def _config(*overrides):
   return parse.parse(["mlseg.main", SMOKE, *overrides])[0]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled(tmp_path_factory):
-  """Keeps what was compiled, since most of these tests train the same programs."""
-  folder = str(tmp_path_factory.mktemp("compiled"))
-  options = {"jax_compilation_cache_dir": folder, "jax_persistent_cache_min_compile_time_secs": 0.0}
-  old = {name: getattr(jax.config, name) for name in options}
-  for name, value in options.items():
-    jax.config.update(name, value)
-  yield {name.upper(): str(value) for name, value in options.items()}
-  for name, value in old.items():
-    jax.config.update(name, value)
-
-
-def _start(workdir, compiled):
-  command = [sys.executable, "-m", "mlseg.main", f"--workdir={workdir}", *LONG]
-  return subprocess.Popen(
-    command,
-    cwd=ROOT,
-    env=os.environ | compiled,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.STDOUT,
-    text=True,
-  )
-
-
-def _run(workdir, compiled):
-  process = _start(workdir, compiled)
-  output = process.communicate(timeout=300)[0]
-  assert process.returncode == 0, output
-  return output
-
-
-def _final(workdir, seed=0):
-  """Returns the arrays of the last checkpoint by name."""
-  import orbax.checkpoint as ocp
-
-  manager = ocp.CheckpointManager(workdir.resolve() / "checkpoints" / f"seed_{seed}")
-  step = manager.latest_step()
-  args = ocp.args.Composite(state=ocp.args.StandardRestore())
-  arrays = manager.restore(step, args=args)["state"]
-  manager.close()
-  return step, {name: np.asarray(value) for name, value in arrays.items()}
-
-
-def _steps(workdir):
-  """Returns the logged steps, in order; a line that a kill cut is left out."""
-  file = workdir / "metrics.jsonl"
-  lines = file.read_text().splitlines(keepends=True) if file.exists() else []
-  return [json.loads(line)["step"] for line in lines if line.endswith("\n")]
-
-
-def _wait_for(condition, process, seconds=120):
-  end = time.monotonic() + seconds
-  while not condition():
-    assert process.poll() is None, process.communicate()[0]
-    assert time.monotonic() < end
-    time.sleep(0.0005)
-
-
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory, compiled):
-  """A run that nobody disturbed."""
+def unbroken(tmp_path_factory):
+  """A run by the command line."""
   workdir = tmp_path_factory.mktemp("unbroken")
-  return workdir, _run(workdir, compiled)
+  return workdir, command.run(workdir)
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+  """Leaves the figures out, except those of the command line: they take longer than these runs."""
+  monkeypatch.setattr(plots, "plot_run", lambda workdir: [])
 
 
 def test_a_run_leaves_the_files_of_the_layout(unbroken):
@@ -143,10 +79,11 @@ def test_the_rows_of_the_cases_give_the_summary(unbroken):
   assert sum(map(len, parts)) == len(set.union(*parts)) == 647
 
 
-def test_a_finished_run_is_only_read_again(unbroken, compiled):
+def test_a_finished_run_is_only_read_again(unbroken, capsys):
   workdir, _ = unbroken
   before = (workdir / "results.json").read_text(), (workdir / "metrics.jsonl").read_text()
-  output = _run(workdir, compiled)
+  assert main.main(["mlseg.main", f"--workdir={workdir}", *LONG]) == 0
+  output = capsys.readouterr().out
   assert "validation dice" not in output
   assert "lesion" in output
   assert before == (
@@ -160,78 +97,6 @@ def test_training_lowers_every_loss(unbroken):
   records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
   for name, last in records[-1]["losses"].items():
     assert last < records[0]["losses"][name]
-
-
-def test_killed_three_times_the_run_ends_bitwise_equal(unbroken, compiled, tmp_path):
-  workdir = tmp_path / "run"
-  random_moment = random.Random(os.getpid())
-
-  def saving():
-    return any((workdir / "checkpoints").rglob("*orbax-checkpoint-tmp*"))
-
-  # While a checkpoint is written: the temporary folder that stays behind tells that it was cut in
-  # the middle. A save that was faster than the kill does not count, and the next one is tried.
-  for _ in range(5):
-    process = _start(workdir, compiled)
-    _wait_for(saving, process)
-    process.kill()
-    process.communicate()
-    if saving():
-      break
-  assert saving()
-  # Then twice at a moment that nobody chose.
-  for _ in range(2):
-    reached = max(_steps(workdir), default=0)
-    process = _start(workdir, compiled)
-    _wait_for(lambda reached=reached: max(_steps(workdir), default=0) > reached, process)
-    time.sleep(random_moment.uniform(0, 0.2))
-    process.kill()
-    process.communicate()
-  _run(workdir, compiled)
-  step, arrays = _final(workdir)
-  expected_step, expected = _final(unbroken[0])
-  assert step == expected_step
-  assert arrays.keys() == expected.keys()
-  for name, array in arrays.items():
-    np.testing.assert_array_equal(array, expected[name], err_msg=name)
-  assert _steps(workdir) == _steps(unbroken[0])
-  assert (workdir / "cases.csv").read_text() == (unbroken[0] / "cases.csv").read_text()
-
-
-def test_signals_save_and_the_run_goes_on_bitwise(unbroken, compiled, tmp_path):
-  stopped_at = 0
-  for signum, code in ((signal.SIGTERM, 0), (signal.SIGINT, 130)):
-    process = _start(tmp_path, compiled)
-    _wait_for(lambda last=stopped_at: max(_steps(tmp_path), default=0) > last + 2, process)
-    process.send_signal(signum)
-    output = process.communicate(timeout=60)[0]
-    assert process.returncode == code, output
-    assert "saved at step" in output
-    assert "Traceback" not in output
-    assert (f"goes on from step {stopped_at} of" in output) == (stopped_at > 0)
-    stopped_at = _steps(tmp_path)[-1]
-    assert _final(tmp_path)[0] == stopped_at
-  output = _run(tmp_path, compiled)
-  assert f"goes on from step {stopped_at} of" in output
-  for name, array in _final(tmp_path)[1].items():
-    np.testing.assert_array_equal(array, _final(unbroken[0])[1][name], err_msg=name)
-
-
-def test_a_damaged_checkpoint_is_said_and_training_goes_on(unbroken, compiled, tmp_path):
-  process = _start(tmp_path, compiled)
-  folder = tmp_path / "checkpoints" / "seed_0"
-  _wait_for(lambda: len([p for p in folder.glob("*") if p.name.isdigit()]) == 2, process)
-  process.kill()
-  process.communicate()
-  newest = max((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
-  for file in newest.rglob("*"):
-    if file.is_file():
-      file.write_bytes(file.read_bytes()[:-1])
-  output = _run(tmp_path, {})  # compiled anew, as on another machine
-  assert f"checkpoint of step {newest.name}" in output
-  assert "is damaged" in output
-  for name, array in _final(tmp_path)[1].items():
-    np.testing.assert_array_equal(array, _final(unbroken[0])[1][name], err_msg=name)
 
 
 def test_seeds_train_one_after_another_and_are_summed_up(tmp_path):
@@ -448,34 +313,3 @@ def test_nothing_is_traced_again_while_training(tmp_path, monkeypatch):
     train.train(experiment.read(config), tmp_path / str(epochs), Reporter(quiet=True))
     counts[epochs] = len(traces)
   assert counts[3] == counts[1] > 0
-
-
-def test_figures_draw_a_run_with_gaps_and_several_seeds(tmp_path):
-  with (tmp_path / "metrics.jsonl").open("w") as file:
-    for seed in (0, 1):
-      for epoch, loss in ((0.5, 1.0), (1.0, None)):
-        record = {
-          "seed": seed,
-          "step": 1,
-          "epoch": epoch,
-          "losses": {"a": loss},
-          "weights": {"a": 1},
-        }
-        file.write(json.dumps(record) + "\n")
-  np.savez(
-    tmp_path / "examples.npz",
-    images=np.zeros((1, 8, 8, 1), np.uint8),
-    masks=np.zeros((1, 8, 8), np.uint8),
-    predictions=np.ones((1, 8, 8), np.uint8),
-    ids=np.array(["case 1"]),
-    dice=np.array([0.0]),
-  )
-  files = plots.plot_run(tmp_path)
-  assert [f.name for f in files] == ["losses.png", "weights.png", "predictions.png"]
-  assert all(f.stat().st_size > 5000 for f in files)
-
-
-def test_flatten_names_every_array_of_a_state():
-  names = flatten({"a": [jnp.ones(2), jax.random.key(0)], "b": {"c": jnp.int32(1)}})
-  assert list(names) == ["a.0", "a.1", "b.c"]
-  assert names["a.1"].dtype == jnp.uint32

@@ -13,7 +13,7 @@ import pytest
 from mlseg import sweep
 from mlseg.report import __main__ as report
 from mlseg.training import train
-from tests.end_to_end.train_test import ROOT, SMOKE
+from tests.end_to_end.command import ROOT, SMOKE
 
 # Two groups of four models each; long enough to be killed in the middle of either.
 STUDY = {

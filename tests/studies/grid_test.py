@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from mlseg.errors import UserError
 from mlseg.studies import grid
-from tests.end_to_end.train_test import ROOT
+from tests.end_to_end.command import ROOT
 
 STUDIES = sorted((ROOT / "configs" / "studies").glob("*.py"))
 BUSI = str(ROOT / "configs" / "studies" / "dmf_busi.py")

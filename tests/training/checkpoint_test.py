@@ -180,3 +180,9 @@ def test_no_readable_checkpoint_is_an_error_that_says_what_to_do(tmp_path):
   with pytest.raises(UserError, match="--workdir"):
     checkpoints.restore(print)
   checkpoints.close()
+
+
+def test_flatten_names_every_array_of_a_state():
+  names = flatten({"a": [jnp.ones(2), jax.random.key(0)], "b": {"c": jnp.int32(1)}})
+  assert list(names) == ["a.0", "a.1", "b.c"]
+  assert names["a.1"].dtype == jnp.uint32
