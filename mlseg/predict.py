@@ -110,7 +110,7 @@ def _run(values: dict[str, Any]) -> int:
     # Libraries that read files warn in many ways; a file that cannot be read is reported anyway.
     warnings.simplefilter("ignore")
     num_broken, num_files = predict_pictures.predict(
-      predict_pictures.Options(**(values | folders)), Reporter()
+      predict_pictures.PredictOptions(**(values | folders)), Reporter()
     )
   if num_broken:
     print(f"mlseg: {num_broken} of {num_files} files could not be read", file=sys.stderr)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
   from mlseg.console import Reporter
 
 
-class Options(NamedTuple):
+class SweepOptions(NamedTuple):
   """What a command line asks for beside the cells of its grid."""
 
   workdir: pathlib.Path
@@ -46,7 +46,7 @@ class Options(NamedTuple):
   table: bool
 
 
-def parse(argv: list[str]) -> tuple[grid.Grid, Options]:
+def parse(argv: list[str]) -> tuple[grid.Grid, SweepOptions]:
   """Returns the grid and the options of a command line.
 
   Raises:
@@ -73,7 +73,7 @@ def parse(argv: list[str]) -> tuple[grid.Grid, Options]:
     raise UserError(f"--cells={values.cells} is none of {', '.join(c.name for c in whole.cells)}")
   mine = tuple(chosen[values.task :: values.num_tasks])
   workdir = pathlib.Path(values.workdir or f"runs/{name}")
-  return whole, Options(workdir, mine, values.together, values.table)
+  return whole, SweepOptions(workdir, mine, values.together, values.table)
 
 
 def _flags() -> flags.FlagValues:
@@ -116,7 +116,7 @@ def _grid(values: flags.FlagValues, overrides: list[str]) -> tuple[grid.Grid, st
   return whole, f"{name}-{digest}" if words else name
 
 
-def sweep(whole: grid.Grid, options: Options, reporter: "Reporter") -> int:
+def sweep(whole: grid.Grid, options: SweepOptions, reporter: "Reporter") -> int:
   """Trains this command's part of a grid, and writes and prints the tables of all that is there.
 
   Returns:

@@ -30,7 +30,7 @@ _SIZE_STEP = 64  # sizes of pictures that are predicted in tiles are rounded up 
 _NOTE = "predict.json"
 
 
-class Options(NamedTuple):
+class PredictOptions(NamedTuple):
   """The options of the command line."""
 
   workdir: pathlib.Path  # the folder of the trained run
@@ -50,7 +50,7 @@ class _Job(NamedTuple):
   picture: Picture
 
 
-def predict(options: Options, reporter: Reporter) -> tuple[int, int]:
+def predict(options: PredictOptions, reporter: Reporter) -> tuple[int, int]:
   """Predicts all pictures and writes the results.
 
   Args:
@@ -127,7 +127,7 @@ def _relative(path: pathlib.Path, source: pathlib.Path) -> str:
   return path.name if path == source else path.relative_to(source).as_posix()
 
 
-def _claim(options: Options, run: trained.Trained) -> None:
+def _claim(options: PredictOptions, run: trained.Trained) -> None:
   """Makes the folder of the results, or checks that the same command made it before."""
   note = options.out / _NOTE
   description = {
@@ -155,7 +155,11 @@ def _claim(options: Options, run: trained.Trained) -> None:
 
 
 def _print_header(
-  reporter: Reporter, options: Options, run: trained.Trained, num_pictures: int, num_others: int
+  reporter: Reporter,
+  options: PredictOptions,
+  run: trained.Trained,
+  num_pictures: int,
+  num_others: int,
 ) -> None:
   """Prints the run, its classes, and the number of pictures."""
   size, seeds = run.data.input_size, len(run.seeds)
@@ -174,7 +178,7 @@ def _count(number: int, thing: str) -> str:
 
 
 def _predict_all(
-  options: Options,
+  options: PredictOptions,
   run: trained.Trained,
   work: list[tuple[pathlib.Path, str]],
   reporter: Reporter,
@@ -257,7 +261,7 @@ def _stack(
 
 
 def _write_all(
-  options: Options,
+  options: PredictOptions,
   run: trained.Trained,
   jobs: list[_Job],
   prediction: inference.Prediction,

@@ -232,11 +232,11 @@ def _check_names(cells: Sequence[Cell]) -> None:
     raise UserError(f"the grid has {twice[0]!r} twice")
 
 
-def _published(path: str, place: Sequence[str] | None) -> dict[str, Any] | None:
+def _published(path: str, table: Sequence[str] | None) -> dict[str, Any] | None:
   """Returns the published table that a study names."""
-  if place is None:
+  if table is None:
     return None
-  file, key = pathlib.Path(path).parent / place[0], place[1]
+  file, key = pathlib.Path(path).parent / table[0], table[1]
   try:
     content = json.loads(file.read_text())
     optional = {name: content[name] for name in ("columns", "note") if name in content}

@@ -54,7 +54,7 @@ class Parts(NamedTuple):
 
   @property
   def ignored(self) -> int | None:
-    """The value of masks beyond the borders of an image, or None where there is no such place.
+    """The value of masks beyond the borders of an image, or None where all pixels count.
 
     It is there with images of different sizes, and in slices that a volume lacks.
     """
