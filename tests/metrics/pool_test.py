@@ -117,7 +117,7 @@ def test_a_script_without_its_guard_is_told_what_it_lacks(tmp_path):
   command = _script(
     tmp_path,
     """
-    from mlseg.metrics import pool
+    from mlseg.metrics import process_pool as pool
     pool.run(abs, range(4), num_processes=2)
     """,
   )
@@ -133,7 +133,7 @@ def test_ctrl_c_ends_all_processes_soon(tmp_path):
     tmp_path,
     """
     import time
-    from mlseg.metrics import pool
+    from mlseg.metrics import process_pool as pool
     if __name__ == "__main__":
       tasks = [0.01] * 64 + [1.0] * 2000
       pool.run(time.sleep, tasks, num_processes=2, progress=lambda *n: print(n, flush=True))

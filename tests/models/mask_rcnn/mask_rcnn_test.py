@@ -17,8 +17,8 @@ from mlseg.models.base import from_linen
 from mlseg.models.encoders.encoder import make_encoder
 from mlseg.models.layers import blocks
 from mlseg.models.layers.normalisation import BatchNorm
-from mlseg.models.mask_rcnn.detections import best_overlaps
-from mlseg.models.mask_rcnn.mask_rcnn import MaskRCNN, objects_of, predictions_of
+from mlseg.models.mask_rcnn.detections import best_overlaps, objects_of, predictions_of
+from mlseg.models.mask_rcnn.mask_rcnn import MaskRCNN
 from mlseg.models.mask_rcnn.roi_align import pyramid_align
 
 LOSSES = (
