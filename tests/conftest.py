@@ -68,6 +68,16 @@ def no_figures():
     yield
 
 
+@pytest.fixture(scope="module")
+def short_encoder():
+  """Makes MobileNetV2 short where not the encoder is tested, but what is around it."""
+  from tests.models.short_encoder import make_short
+
+  with pytest.MonkeyPatch.context() as patch:
+    make_short(patch.setattr)
+    yield
+
+
 @pytest.fixture(scope="session")
 def benchmarks() -> pathlib.Path:
   """The folder of the benchmarks."""

@@ -158,7 +158,7 @@ def test_a_large_volume_is_predicted_within_4_gib(run, tmp_path):
   made.write_nifti(tmp_path / "mask.nii.gz", lesion, affine)
   (tmp_path / "manifest.csv").write_text("patient,image,mask\nA,image.nii,mask.nii.gz\n")
   code = (  # not ru_maxrss, which begins at that of the process that started this one
-    "from tests.end_to_end import short; short.make_short();"
+    "from tests.models import short_encoder; short_encoder.make_short();"
     "import sys; from mlseg import predict; code = predict.main(sys.argv);"
     "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]); sys.exit(code)"
   )
