@@ -3,15 +3,12 @@
 import csv
 import json
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlseg import main, models
+from mlseg import main
 from mlseg.console import Reporter
 from mlseg.errors import UserError
-from mlseg.recipe import data as recipe_data
 from mlseg.recipe import experiment, parse
 from mlseg.training import train
 from tests.end_to_end import command
@@ -94,47 +91,6 @@ def test_training_lowers_every_loss(unbroken):
     assert last < records[0]["losses"][name]
 
 
-def test_seeds_train_one_after_another_and_are_summed_up(tmp_path):
-  # The weights of the classes are those of each seed's own training set.
-  overrides = ["--config.data.image_size=16", "--config.losses=('weighted_cross_entropy',)"]
-  config = _config("--config.num_seeds=2", *overrides)
-  results = train.train(experiment.read(config), tmp_path, Reporter())
-  dice = results["metrics"]["dice"]
-  assert results["seeds"] == [0, 1]
-  assert len(set(dice["per_seed"])) == 2
-  assert dice["std"] == pytest.approx(np.std(dice["per_seed"], ddof=1))
-  tests = json.loads((tmp_path / "split.json").read_text())["seeds"]
-  assert tests["0"]["test"] != tests["1"]["test"]
-  # A seed's run does not depend on those beside it.
-  alone = train.train(
-    experiment.read(_config("--config.seed=1", *overrides)), tmp_path / "alone", Reporter()
-  )
-  assert alone["metrics"]["dice"]["per_seed"] == dice["per_seed"][1:]
-
-
-def test_a_class_that_a_later_seed_never_sees_is_said_before_anything_is_written(
-  tmp_path, monkeypatch
-):
-  load_cases, make_split = recipe_data.load_cases, recipe_data.make_split
-  blank = np.arange(40)
-
-  def cases(recipe, wanted):
-    found = load_cases(recipe, wanted)
-    found.masks[blank] = 0
-    return found
-
-  def split(recipe, batch_size, cases, duplicates, seed):
-    found = make_split(recipe, batch_size, cases, duplicates, seed)
-    return found._replace(train=np.resize(blank, len(found.train))) if seed == 1 else found
-
-  monkeypatch.setattr(recipe_data, "load_cases", cases)
-  monkeypatch.setattr(recipe_data, "make_split", split)
-  config = _config("--config.num_seeds=2", "--config.losses=('weighted_cross_entropy',)")
-  with pytest.raises(UserError, match="weighted_cross_entropy: counts"):
-    train.train(experiment.read(config), tmp_path / "run", Reporter())
-  assert not (tmp_path / "run").exists()
-
-
 def test_the_options_beside_the_recipe_train_too(tmp_path):
   options = {
     "data.image_size": 16,
@@ -172,44 +128,6 @@ def test_the_options_beside_the_recipe_train_too(tmp_path):
   assert weights["focal"] < 5.0
 
 
-def test_the_boundary_loss_trains_on_prepared_maps_in_parts_of_a_batch(tmp_path):
-  options = {
-    "data.image_size": 16,
-    "num_microbatches": 2,
-    "losses": ("soft_dice", "boundary"),
-    "weighting.name": "fixed",
-    "weighting.fixed": (1.0, 0.1),
-    "augmentation.flip_vertical": 0.5,
-  }
-  config = _config(*(f"--config.{name}={value}" for name, value in options.items()))
-  train.train(experiment.read(config), tmp_path, Reporter())
-  records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-  assert records[-1]["nonfinite"] == 0
-  for name in ("soft_dice", "boundary"):
-    assert records[-1]["losses"][name] < records[0]["losses"][name]
-
-
-@pytest.mark.parametrize("gram_at", ["logits", "params"])
-def test_a_method_that_compares_gradients_trains_in_parts_of_a_batch(tmp_path, gram_at):
-  options = {
-    "data.image_size": 16,
-    "num_epochs": 1,
-    "num_microbatches": 2,
-    "weighting.name": "cagrad",
-    "weighting.gram_at": gram_at,
-    "weighting.every": 2,
-    "weighting.warm_up": 3,
-    "weighting.prior": (5.0, 1.0, 1.0),
-  }
-  config = _config(*(f"--config.{name}={value}" for name, value in options.items()))
-  train.train(experiment.read(config), tmp_path, Reporter())
-  records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-  assert records[-1]["nonfinite"] == 0
-  ratios = [record["weights"]["soft_dice"] / record["weights"]["soft_iou"] for record in records]
-  assert ratios[0] == pytest.approx(1.0)
-  assert ratios[-1] != pytest.approx(1.0, rel=1e-3)
-
-
 def test_a_folder_of_another_config_is_refused_untouched(unbroken):
   workdir, _ = unbroken
   before = (workdir / "config.json").read_text()
@@ -236,75 +154,3 @@ def test_divergence_ends_with_the_name_of_the_loss(tmp_path, capfd):
   assert "cross_entropy" in error
   assert "steps in a row" in error
   assert error.count("\n") == 1
-
-
-def test_early_stopping_ends_after_patience_and_keeps_the_best(tmp_path):
-  overrides = ["--config.optimizer.learning_rate=1e-30", "--config.patience=2"]
-  config = _config("--config.data.image_size=16", "--config.num_epochs=9", *overrides)
-  train.train(experiment.read(config), tmp_path, Reporter())
-  records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-  scores = [r["validation"]["dice"] for r in records if "validation" in r]
-  best = int(np.argmax(scores))
-  assert len(scores) == best + 1 + 2 < 9
-  again = train.train(
-    experiment.read(config), tmp_path, Reporter()
-  )  # it does not start again either
-  assert again["seeds"] == [0]
-  assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == len(records)
-
-
-def test_the_host_waits_once_per_log_step(tmp_path, monkeypatch):
-  array = type(jnp.ones(()))
-  waits = []
-  inside = []
-  get = jax.device_get
-
-  def device_get(tree):
-    waits.append("device_get")
-    inside.append(1)
-    try:
-      return get(tree)
-    finally:
-      inside.pop()
-
-  def counted(name, original):
-    def wait(self, *args, **kwargs):
-      if not inside:
-        waits.append(name)
-      return original(self, *args, **kwargs)
-
-    return wait
-
-  monkeypatch.setattr(jax, "device_get", device_get)
-  for name in ("__array__", "__float__", "__int__", "__bool__", "__index__", "block_until_ready"):
-    monkeypatch.setattr(array, name, counted(name, getattr(array, name)))
-  counts, logged = {}, {}
-  for epochs in (1, 3):
-    waits.clear()
-    config = _config("--config.data.image_size=16", f"--config.num_epochs={epochs}")
-    train.train(experiment.read(config), tmp_path / str(epochs), Reporter())
-    counts[epochs] = len(waits)
-    logged[epochs] = len((tmp_path / str(epochs) / "metrics.jsonl").read_text().splitlines())
-  assert counts[3] - counts[1] <= logged[3] - logged[1]
-
-
-def test_nothing_is_traced_again_while_training(tmp_path, monkeypatch):
-  from_linen, traces = models.from_linen, []
-
-  def counting(module):
-    model = from_linen(module)
-
-    def apply(*args):
-      traces.append(args)
-      return model.apply(*args)
-
-    return model._replace(apply=apply)
-
-  monkeypatch.setattr(models, "from_linen", counting)
-  counts = {}
-  for epochs in (1, 3):
-    traces.clear()
-    config = _config("--config.data.image_size=16", f"--config.num_epochs={epochs}")
-    train.train(experiment.read(config), tmp_path / str(epochs), Reporter(quiet=True))
-    counts[epochs] = len(traces)
-  assert counts[3] == counts[1] > 0
