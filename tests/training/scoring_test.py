@@ -1,0 +1,103 @@
+"""The scores of a model's test cases, from what its program predicts."""
+
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from mlseg import metrics
+from mlseg.console import Reporter
+from mlseg.data import padding
+from mlseg.data.splits.grouped import Split
+from mlseg.training import case_tables, scoring
+from mlseg.training.evaluation import Evaluation
+from tests.training import made
+
+SPLIT = Split(np.arange(12), np.arange(12, 16), np.array([20, 17, 23]))
+
+
+def _test(experiment, cases, predictions, logits=None):
+  """Returns the scores of these predictions, and the indices of the cases that were predicted."""
+  seen = []
+
+  def test(variables, images, masks):
+    assert variables == "variables"
+    seen.extend(next(n for n, own in enumerate(cases.images) if own is image or
+                     np.array_equal(own, image)) for image in images)  # fmt: skip
+    counts = None
+    if predictions is not None:
+      valid = masks != padding.IGNORED
+      counts = metrics.confusion_counts(predictions[seen], masks, 2, valid=valid)
+    found = None if predictions is None else predictions[seen]
+    return Evaluation(counts, {}, found, None if logits is None else logits[seen], None)
+
+  programs = types.SimpleNamespace(test=test, explain=None)
+  scores = scoring.test_seed(programs, experiment, cases, SPLIT, "variables", Reporter(quiet=True))
+  return scores, seen
+
+
+def _shifted(cases):
+  """Returns predictions that are wrong by one column."""
+  return np.roll(cases.masks, 1, axis=2)
+
+
+def test_masks_are_measured_within_their_images():
+  cases = made.make_cases()
+  cases.masks[17, :, 6:] = padding.IGNORED  # an image that is narrower
+  experiment = made.make_experiment(
+    "metrics.surface=True", "metrics.objects=True", "metrics.num_processes=1"
+  )
+  predictions = _shifted(cases) % padding.IGNORED
+  scores, seen = _test(experiment, cases, predictions)
+  assert seen == SPLIT.test.tolist()  # without diagnoses nobody asks for the validation part
+  assert scores.counts.sum((1, 2)).tolist() == [2 * 64, 2 * 48, 2 * 64]
+  assert scores.probabilities is None
+  surface = metrics.per_case_surface(
+    [predictions[20], predictions[17, :, :6], predictions[23]],
+    [cases.masks[20], cases.masks[17, :, :6], cases.masks[23]],
+    2,
+    spacing=experiment.metrics.spacing,
+    tolerance=experiment.metrics.tolerance,
+    num_processes=1,
+  )
+  for name, values in surface.metrics.items():
+    np.testing.assert_array_equal(scores.surfaces.metrics[name], values)
+  rows = case_tables.case_rows(cases, SPLIT.test, scores, 3)
+  assert {"dice", "hausdorff", "object_dice"} <= rows[0].keys()
+  summary = scoring.summarize_seeds(experiment, {3: scores})["metrics"]
+  assert summary["dice"]["mean"] == pytest.approx(
+    np.mean([row["dice"] for row in rows if row["class"] == "lesion"]), abs=1e-6
+  )
+  assert {"hausdorff95", "object_f1"} <= summary.keys()
+
+
+def test_a_recipe_that_asks_for_neither_measures_neither():
+  cases = made.make_cases()
+  scores, _ = _test(made.make_experiment(), cases, _shifted(cases))
+  assert scores.surfaces is None
+  assert scores.objects is None
+
+
+def test_diagnoses_are_predicted_of_the_validation_part_too():
+  cases = made.make_cases()
+  logits = np.random.default_rng(0).normal(size=(24, 2)).astype(np.float32)
+  experiment = made.make_experiment(classifies=True)
+  scores, seen = _test(experiment, cases, None, logits)
+  assert seen == [*SPLIT.test, *SPLIT.validation]
+  chances = np.asarray(jax.nn.softmax(logits, -1))
+  np.testing.assert_allclose(scores.probabilities, chances[SPLIT.test], rtol=1e-6)
+  np.testing.assert_allclose(scores.validation, chances[SPLIT.validation], rtol=1e-6)
+  assert scores.counts is None
+  assert case_tables.case_rows(cases, SPLIT.test, scores, 3) == []
+  summary = scoring.summarize_seeds(experiment, {3: scores})["metrics"]
+  expected = metrics.roc_auc(cases.labels[SPLIT.test], scores.probabilities[:, 1])
+  assert summary["roc_auc"]["mean"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+  ("count", "most", "expected"),
+  [(5, 24, [0, 1, 2, 3, 4]), (9, 3, [0, 4, 8]), (1, 24, [0])],
+)
+def test_shown_cases_are_evenly_spaced(count, most, expected):
+  assert scoring.shown_indices(count, most).tolist() == expected
