@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 
 from mlseg import main
+from mlseg.data.splits import grouped
+from mlseg.errors import UserError
+from mlseg.recipe import data as recipe_data
+from mlseg.recipe import experiment, parse
 from tests.data import layouts
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "folder.py"
@@ -19,22 +23,20 @@ TINY = {
 
 def _train(workdir, root, files, variant="variance+class_balanced_dice", **changes):
   """Returns the exit code of the main command on a folder."""
-  settings = TINY | changes | {"data.root": str(root)}
+  flags = _flags(root, files, TINY | changes)
+  return main.main(["main", f"--config={CONFIG}:{variant}", f"--workdir={workdir}", *flags])
+
+
+def _flags(root, files, settings):
+  """Returns the overrides that read a folder."""
+  settings = settings | {"data.root": str(root)}
   settings |= {f"data.folder.{name}": value for name, value in files.items()}
-  overrides = [f"--config.{name}={value}" for name, value in settings.items()]
-  return main.main(
-    ["main", f"--config={CONFIG}:{variant}", f"--workdir={workdir}", *map(str, overrides)]
-  )
+  return [f"--config.{name}={value}" for name, value in settings.items()]
 
 
 def _rows(path):
   with path.open(newline="") as file:
     return list(csv.DictReader(file))
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-  monkeypatch.setenv("MLSEG_CACHE", str(tmp_path / "cache"))
 
 
 def test_two_folders_with_colour_pictures_a_table_and_patients(tmp_path, capsys):
@@ -72,18 +74,21 @@ def test_one_folder_with_three_classes_by_colour(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("bits", "pairs"), [(-1, 0), (0, 1), (255, 496)])
-def test_the_recipe_says_what_is_a_near_duplicate(tmp_path, capsys, bits, pairs):
-  root, _ = layouts.by_colour(tmp_path / "data", count=32)
+def test_the_recipe_says_what_is_a_near_duplicate(tmp_path, bits, pairs):
+  root, _ = layouts.by_colour(tmp_path, count=32)
   for name in ("case1.png", "case1_mask.png"):
     (root / name.replace("1", "0")).write_bytes((root / name).read_bytes())
-  files = layouts.BY_COLOUR | {"duplicate_bits": bits}
-  code = _train(tmp_path / "run", root, files, "fixed", num_epochs=1)
+  flags = _flags(root, layouts.BY_COLOUR | {"duplicate_bits": bits}, TINY)
+  recipe = experiment.read(parse.content(["", f"--config={CONFIG}", *flags])).data
+  cases = recipe_data.load_cases(recipe)
+  found = recipe_data.find_near_duplicates(cases)
+  assert len(found) == pairs
+  groups = grouped.groups(len(cases.ids), found, cases.patients)
   if bits == 255:  # one group cannot be split
-    assert code == 2
-    assert "a group of 32 cases that belong together" in capsys.readouterr().err
+    with pytest.raises(UserError, match="a group of 32 cases that belong together"):
+      recipe_data.make_split(recipe, 8, cases, groups, 0)
   else:
-    assert code == 0, capsys.readouterr().err
-    assert len(json.loads((tmp_path / "run/split.json").read_text())["near_duplicates"]) == pairs
+    assert sum(map(len, recipe_data.make_split(recipe, 8, cases, groups, 0))) == 32
 
 
 def test_a_wrong_number_of_bits_gives_one_line(tmp_path, capsys):
