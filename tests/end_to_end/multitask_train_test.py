@@ -192,13 +192,6 @@ def test_a_report_shows_both(runs, tmp_path):
   assert {"saliency-01-classifier.png", "learning-accuracy-1.svg"} <= figures
 
 
-def test_selection_by_what_the_network_does_not_say_is_refused(folder, capfd):
-  assert _train(folder, "classification+mobilenet_v2", "wrong", selection="dice") == 2
-  said = capfd.readouterr().err
-  assert "config.selection 'dice' needs the head of segmentation, which config.model (class" in said
-  assert not (folder / "runs/wrong").exists()
-
-
 def test_a_detector_trains_to_the_end(folder):
   changes = {
     "num_epochs": 1, "model.filters": 8, "model.num_proposals": 8, "model.num_detections": 4,

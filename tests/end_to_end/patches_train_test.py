@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 
 import jax
 import jax.numpy as jnp
@@ -187,22 +186,3 @@ def test_a_picture_is_predicted_as_it_would_be_alone(run, tmp_path, capsys):
   assert both["small.png"] == alone["small.png"] != both["large.png"]
   masks = [(tmp_path / out / "masks" / "small.png").read_bytes() for out in ("both", "alone")]
   assert masks[0] == masks[1]
-
-
-@pytest.mark.parametrize(
-  ("override", "message"),
-  [
-    ("metrics.object_neck=-1.0", "config.metrics.object_neck must not be negative, not -1.0"),
-    ("data.patch_size=4", "config.data.patch_size must be 0, or at least 8, not 4"),
-    ("data.patch_overlap=1.0", r"config.data.patch_overlap must be in \[0, 1\), not 1.0"),
-    ("model.containment=((0, 1), (1, 0))", r"config.model: containment: \[0, 1\] lie in each"),
-  ],
-)
-def test_wrong_values_are_named(folder, capsys, override, message, tmp_path):
-  overrides = [f"--config.{key}={value}" for key, value in TINY.items()]
-  command = ["main", "--config=configs/glands.py", f"--config.data.root={folder}"]
-  command += [f"--workdir={tmp_path / 'run'}", *overrides, f"--config.{override}"]
-  assert main.main(command) == 2
-
-  assert re.search(message, capsys.readouterr().err)
-  assert not (tmp_path / "run").exists()

@@ -37,11 +37,6 @@ def trained(tmp_path_factory):
   return workdir
 
 
-@pytest.fixture(autouse=True)
-def keep_no_programs(monkeypatch):
-  monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
-
-
 def _run(workdir, images, out, *more):
   arguments = [f"--workdir={workdir}", f"--images={images}", f"--out={out}", *more]
   return predict.main(["mlseg.predict", *arguments])
