@@ -192,6 +192,7 @@ def test_a_report_shows_both(runs, tmp_path):
   assert {"saliency-01-classifier.png", "learning-accuracy-1.svg"} <= figures
 
 
+@pytest.mark.slow
 def test_a_detector_trains_to_the_end(folder):
   changes = {
     "num_epochs": 1, "model.filters": 8, "model.num_proposals": 8, "model.num_detections": 4,

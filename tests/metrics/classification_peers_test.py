@@ -14,6 +14,8 @@ from mlseg.metrics import classification as of_classes
 from mlseg.metrics import classification_probabilities as of_probabilities
 from mlseg.metrics import classification_scores as of_scores
 
+pytestmark = pytest.mark.slow
+
 peer = pytest.importorskip("sklearn.metrics")
 
 NUM_TASKS = 550

@@ -8,6 +8,8 @@ import pytest
 from mlseg import metrics
 from tests.metrics.random_masks import random_pair
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip("torch")
 monai = pytest.importorskip("monai.metrics")
 sklearn = pytest.importorskip("sklearn.metrics")

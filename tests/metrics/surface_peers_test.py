@@ -15,6 +15,7 @@ monai = pytest.importorskip("monai.metrics")
 deepmind = pytest.importorskip("surface_distance")
 
 pytestmark = [
+  pytest.mark.slow,
   pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning"),
   pytest.mark.filterwarnings("ignore:the (ground truth|prediction) of class:UserWarning"),
   pytest.mark.filterwarnings("ignore:.*scipy.ndimage:DeprecationWarning"),

@@ -1,5 +1,6 @@
 """Checkpoints come back bit for bit, and a damaged one gives way to the one before."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from mlseg.weighting import (
 )
 
 
+@functools.cache
 def _state(seed=0):
   base = dynamic_memory_fusion("bayesian", capacity=4, min_history=2)
   # An average over an epoch has a place for a Gram matrix, here of a size of 0.

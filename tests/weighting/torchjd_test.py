@@ -9,6 +9,8 @@ import pytest
 
 from mlseg import weighting as w
 
+pytestmark = pytest.mark.slow
+
 aggregation = pytest.importorskip("torchjd.aggregation", reason="the extra `peers` is not here")
 linalg = pytest.importorskip("torchjd.linalg", reason="the extra `peers` is not here")
 torch = pytest.importorskip("torch", reason="the extra `peers` is not here")
