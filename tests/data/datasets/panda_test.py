@@ -289,5 +289,5 @@ def test_missing_imagecodecs_is_named(folder, monkeypatch):
     raise ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
 
   monkeypatch.setattr(slides, "_read_tile", decode)
-  with pytest.raises(UserError, match=r"needs imagecodecs: pip install 'mlseg\[slides\]'"):
+  with pytest.raises(UserError, match=r"needs imagecodecs: pip install 'mlseg-jax\[slides\]'"):
     _read(folder)

@@ -259,5 +259,5 @@ def test_a_part_is_refused_unless_it_is_asked_for(folder):
 
 def test_a_missing_pydicom_is_named(folder, monkeypatch):
   monkeypatch.setitem(sys.modules, "pydicom", None)
-  with pytest.raises(UserError, match=r"needs pydicom: pip install 'mlseg\[dicom\]'"):
+  with pytest.raises(UserError, match=r"needs pydicom: pip install 'mlseg-jax\[dicom\]'"):
     _load(folder)

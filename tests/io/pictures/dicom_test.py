@@ -160,5 +160,5 @@ def test_without_pydicom_the_command_that_installs_it_is_named(tmp_path, monkeyp
   dataset = make_dataset(VALUES)
   _read(tmp_path, dataset)
   monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
-  with pytest.raises(UserError, match=r"pip install 'mlseg\[dicom\]'"):
+  with pytest.raises(UserError, match=r"pip install 'mlseg-jax\[dicom\]'"):
     picture_files.read(tmp_path / "IM0001", "minmax")
