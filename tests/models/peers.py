@@ -96,6 +96,7 @@ def torch_features(network, name, images):
   """Returns the features [B, H, W, C] of images [B, H, W, 3] in [0, 1]."""
   mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
   activations = ((torch.from_numpy(images) - mean) / std).permute(0, 3, 1, 2)
+  activations = activations.to(next(network.parameters()).dtype)
   ends = (3, 8, 15, 22, 29, 30) if name == "vgg16" else (1, 3, 6, 13, 18)
   features = []
   for index, layer in enumerate(network.features):

@@ -107,17 +107,22 @@ def test_training_equals_keras(keras_weights, tmp_path):
 def test_training_equals_torchvision(torch_weights, tmp_path):
   network, encoder, variables = torch_weights
   images = _images((64, 64), batch=4)
-  network.train()
   kept = {name: value.clone() for name, value in network.state_dict().items()}
+  network.train().double()  # so that the sums of the peer are exact, however many threads it has
   try:
     features = peers.torch_features(network, "mobilenet_v2", images)
     sum((f**2).mean() for f in features).backward()
     arrays = {name: value.numpy() for name, value in network.state_dict().items()}
     arrays |= {name: p.grad.numpy() for name, p in network.named_parameters()}
+    arrays = {
+      name: value.astype(np.float32) if value.dtype == np.float64 else value
+      for name, value in arrays.items()
+    }
     np.savez(tmp_path / "gradient.npz", **arrays)
   finally:
+    network.float().eval()
+    network.zero_grad()
     network.load_state_dict(kept)
-    network.eval()
   actual_features, stats, gradient = _train(encoder, variables, images)
   for one, other in zip(actual_features, features, strict=True):
     peers.assert_close(one, other.detach(), 1e-4)
