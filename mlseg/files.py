@@ -232,7 +232,10 @@ def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
   """
   # Opened here, since numpy does not close what it cannot read.
   with reading(path), path.open("rb") as raw:
-    check_archive(raw)
+    try:
+      check_archive(raw)
+    except UserError as error:
+      raise UserError(f"{path}: {error}") from None
     with np.load(raw, allow_pickle=False) as file:
       return dict(file)
 

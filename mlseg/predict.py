@@ -28,8 +28,8 @@ and mask. The results are then diagnoses.csv; attention.csv with the weight of e
 number from 1 at the feet; and patients/NAME.png with the slices of the largest weights, under the
 saliency map of the predicted outcome.
 
-Exit codes: 0 done; 1 some files could not be read, each with a line that gives the reason; 2 wrong
-use; 130 stopped by Ctrl-C, after which all files that were written are complete.
+Exit codes: 0 done; 1 some files could not be predicted, each with a line that gives the reason; 2
+wrong use; 130 stopped by Ctrl-C, after which all files that were written are complete.
 """
 
 import pathlib
@@ -114,7 +114,7 @@ def _run(values: dict[str, Any]) -> int:
       predict_pictures.PredictOptions(**(values | folders)), Reporter()
     )
   if num_broken:
-    print(f"mlseg: {num_broken} of {num_files} files could not be read", file=sys.stderr)
+    print(f"mlseg: {num_broken} of {num_files} files could not be predicted", file=sys.stderr)
   return 1 if num_broken else 0
 
 

@@ -113,6 +113,7 @@ def _ready(example: Example, source: Source, size: int, filtering: dict[str, Any
     resized._replace(image=filtered),
     grouped.perceptual_hash(preprocessing.resize_image(grey, HASHED_SIZE)),
     review.share(example.mask),
+    bool(grey.min() == grey.max()),
   )
 
 

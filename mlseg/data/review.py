@@ -16,6 +16,7 @@ class Ready(NamedTuple):
   example: Example
   hash: np.ndarray  # [bits] bool, of the unfiltered picture
   share: float  # of the original mask's pixels that are no background
+  is_blank: bool = False  # whether all pixels of the picture are the same
 
 
 def check(source: Source, found: Sequence[Ready]) -> None:
@@ -59,6 +60,11 @@ def notes(source: Source, found: Sequence[Ready]) -> list[str]:
     said.append(
       f"warning: masks are nearly all {' or '.join(source.class_names[1:])} (median"
       f" {100 * median:.0f} % of the pixels): are they inverted?"
+    )
+  if blank := [one.example.id for one in found if one.is_blank]:
+    said.append(
+      f"warning: {len(blank)} of {len(found)} pictures are blank, all pixels the same"
+      f" ({printable(blank[0])})"
     )
   vanished = [
     one.example.id for one in found if one.share > 0 and not _has_lesion(one.example.mask)

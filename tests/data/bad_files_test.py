@@ -151,6 +151,12 @@ def test_masks_that_are_nearly_all_lesion_are_said(tmp_path):
   assert note.startswith("warning: masks are nearly all lesion (median ")
 
 
+def test_blank_pictures_are_said(tmp_path):
+  root = plain(tmp_path / "data")
+  save(root / "images/2.png", np.full((40, 48), 9))
+  assert load(root).notes == ("warning: 1 of 4 pictures are blank, all pixels the same (2)",)
+
+
 def test_what_the_reader_changes_is_said_with_a_case(tmp_path):
   root = plain(tmp_path / "data")
   exif = Image.Exif()
