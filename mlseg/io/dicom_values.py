@@ -1,11 +1,17 @@
 """Numbers in DICOM headers, which many programs write wrong, and what they do to pixel values."""
 
 import math
+import zlib
 from typing import Any
 
 import numpy as np
 
 from mlseg.errors import UserError
+from mlseg.files import check_unfolded
+
+DEFLATED = b"1.2.840.10008.1.2.1.99"  # the transfer syntax
+HEAD = 2048  # bytes of a file that hold its transfer syntax
+_CHUNK = 2**24  # bytes that are inflated at once
 
 
 def numbers(dataset: Any, name: str) -> tuple[float, ...] | None:
@@ -47,6 +53,24 @@ def as_text(dataset: Any, name: str) -> str:
     return repr(value.decode("ascii", "replace").strip() if isinstance(value, bytes) else value)
   except Exception:  # pydicom raises many classes for what it cannot convert
     return "what it is"
+
+
+def check_deflated(data: bytes) -> None:
+  """Raises a UserError where a deflated file unfolds to more than `check_unfolded` allows.
+
+  pydicom inflates such a file as a whole when it reads the header.
+
+  Args:
+    data: content of the file.
+  """
+  if DEFLATED not in data[:HEAD] or data[132:140] != b"\x02\0\0\0UL\x04\0":
+    return
+  start = 144 + int.from_bytes(data[140:144], "little")  # behind the elements about the file
+  inflater, num_bytes, rest = zlib.decompressobj(-zlib.MAX_WBITS), 0, data[start:]
+  while rest and not inflater.eof:
+    num_bytes += len(inflater.decompress(rest, _CHUNK))
+    check_unfolded(num_bytes, len(data))
+    rest = inflater.unconsumed_tail
 
 
 def add_syntax(dataset: Any) -> None:

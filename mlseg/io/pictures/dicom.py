@@ -43,6 +43,7 @@ def open_dataset(data: bytes) -> Any:
     import pydicom
   except ImportError:
     raise UserError("is DICOM and needs pydicom: pip install 'mlseg-jax[dicom]'") from None
+  dicom_values.check_deflated(data)
   dataset = pydicom.dcmread(io.BytesIO(data), force=True)
   if "PixelData" not in dataset:
     raise UserError("is DICOM without a picture" if len(dataset) else "is not a DICOM file")

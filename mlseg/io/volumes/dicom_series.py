@@ -71,13 +71,18 @@ def _headers(folder: pathlib.Path) -> dict[pathlib.Path, Any]:
     name = printable(path.name)
     try:
       with path.open("rb") as file:
-        if kind_of(file.read(132)) != "DICOM":
+        head = file.read(dicom_values.HEAD)
+        if kind_of(head[:132]) != "DICOM":
           continue
+        if dicom_values.DEFLATED in head:
+          dicom_values.check_deflated(head + file.read())
       # Files of old exports have no preamble, which `force` reads.
       header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
       if str(header.get("SOPClassUID") or "").endswith("1.3.10"):  # a DICOMDIR
         continue
       frames = int(header.get("NumberOfFrames") or 1)
+    except UserError as error:
+      raise UserError(f"{name}: {error}") from None
     except Exception as error:  # a damaged file can raise any class
       raise UserError(f"{name} cannot be read ({_reason(error)})") from error
     if frames > 1:

@@ -125,6 +125,16 @@ def test_of_several_frames_the_first(tmp_path):
   np.testing.assert_array_equal(picture.pixels, _shown(VALUES, 0, 3990))
 
 
+def test_a_deflated_file_is_read_unless_it_unfolds_to_too_much(tmp_path, monkeypatch):
+  dataset = make_dataset(VALUES)
+  dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+  dataset.ImageComments = "x" * 10_000
+  np.testing.assert_array_equal(_read(tmp_path, dataset).pixels, _shown(VALUES, 0, 3990))
+  monkeypatch.setattr("mlseg.files.UNFOLDED_BYTES", 9_000)
+  with pytest.raises(UserError, match=r"IM0001: unfolds to \d+ bytes, more than the 9000"):
+    picture_files.read(tmp_path / "IM0001")
+
+
 @pytest.mark.filterwarnings("ignore")  # as the command does; no warning is what fails here
 def test_a_broken_file_gives_a_message_of_one_line(tmp_path):
   buffer = io.BytesIO()
