@@ -13,7 +13,7 @@ from mlseg.data.datasets import cohort, registry
 from mlseg.data.datasets.sources import PLAIN, Reading, Source
 from mlseg.data.findings import Fault
 from mlseg.data.splits import grouped
-from mlseg.errors import UserError, unknown
+from mlseg.errors import UserError, printable, unknown
 
 FOLDER = registry.FOLDER
 COHORT = cohort.NAME
@@ -160,7 +160,11 @@ def _open(name: str, root: str | None, options: Any, reading: Reading) -> Source
   """Returns the source of a data set that passed `check`."""
   dataset = registry.DATASETS[name]
   if root is not None:
-    return dataset.open(pathlib.Path(root), options, reading)
+    try:
+      return dataset.open(pathlib.Path(root), options, reading)
+    except OSError as error:
+      where = printable(str(error.filename or root))
+      raise UserError(f"{where}: cannot be read ({error.strerror})") from error
   assert dataset.open_embedded
   return dataset.open_embedded()
 

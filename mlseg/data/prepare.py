@@ -22,7 +22,7 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from tensorflow_datasets.proto import tf_example_pb2
 
 from mlseg.data.datasets.registry import DATASETS
-from mlseg.errors import UserError, unknown
+from mlseg.errors import UserError, printable, unknown
 
 BUILDERS = {name: dataset.builder for name, dataset in DATASETS.items() if dataset.builder}
 
@@ -78,7 +78,8 @@ def prepare(
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(temporary / version, target)
   except OSError as error:
-    raise UserError(f"folder {out} cannot be written ({error.strerror or error})") from error
+    what = f"{error.filename or out}: {error.strerror or error}"
+    raise UserError(f"cannot prepare {dataset} ({printable(what)})") from error
   finally:
     shutil.rmtree(temporary, ignore_errors=True)
   return target

@@ -27,6 +27,8 @@ def check(source: Source, found: Sequence[Ready]) -> None:
     found: the examples.
   """
   mask_values.check_values((value, one.example.id) for one in found for value in one.example.values)
+  if source.has_outcomes and len({one.example.label for one in found}) < 2:
+    raise UserError(f"all {len(found)} patients that can be read have the same label")
   if source.has_masks and not any(one.share > 0 for one in found):
     raise UserError(
       f"no mask of the data set has a pixel of {' or '.join(source.class_names[1:])}: are"

@@ -58,6 +58,7 @@ def open_source(root: pathlib.Path, options: CohortOptions, reading: Reading = P
     ),
     crops=True,
     covariate_names=names,
+    has_outcomes=True,
     faults=tuple(found.faults),
   )
 

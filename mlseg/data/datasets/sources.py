@@ -58,6 +58,7 @@ class Source(NamedTuple):
   crops: bool = False
   covariate_names: tuple[str, ...] = ()
   has_masks: bool = True  # whether masks that are all empty are a fault
+  has_outcomes: bool = False  # whether labels that are all the same are a fault
   faults: tuple[findings.Fault, ...] = ()  # cases that were found, but cannot be read
   notes: tuple[str, ...] = ()  # what a user should know of the folder
 

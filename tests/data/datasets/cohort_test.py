@@ -1,5 +1,6 @@
 """Cohorts: volumes of patients as tall pictures, from NIfTI and DICOM, and what is refused."""
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -130,6 +131,11 @@ def test_the_positive_label_is_the_last(tmp_path):
     ({"window": (40.0, 40.0)}, "cohort.window must go from a lower to a higher value"),
     ({"margin": -1.0}, "cohort.margin must not be negative"),
     ({"slices": 0}, "cohort.slices must be at least 1"),
+    ({"mask_threshold": float("nan")}, "cohort.mask_threshold must be finite, not nan"),
+    (
+      {"mask_label": 2, "mask_threshold": 0.5},
+      r"exclude each other: one must be 0, not \(2, 0.5\)",
+    ),
     ({"positive": "maybe"}, r"a label of the manifest \(no, yes\), not 'maybe'"),
     ({"manifest": "other.csv"}, r"other\.csv: cannot be read"),
     ({"spacing": (90.0, 90.0, 90.0), "margin": 0.0}, None),
@@ -157,6 +163,52 @@ def test_what_is_wrong_with_a_patient_names_patient_and_file(tmp_path):
   with pytest.raises(UserError, match=r"^patient A: .*A\.nii\.gz: cannot be read as NIfTI"):
     _load(folder, OPTIONS, tmp_path / "cache")
   assert not (tmp_path / "cache").exists()
+
+
+def test_patients_that_cannot_be_read_are_left_out_where_it_is_asked_for(tmp_path):
+  (tmp_path / "cohort").mkdir()
+  folder = _write(tmp_path / "cohort")
+  expected = _load(folder, OPTIONS, tmp_path / "cache")
+  table = folder / "manifest.csv"
+  table.write_text(
+    table.read_text() + "C,A.nii.gz,nowhere.nii,no,1\nD,A.nii.gz,A_mask.nii.gz,no,inf\n"
+  )
+  with pytest.raises(UserError) as caught:
+    _load(folder, OPTIONS, tmp_path / "cache")
+  first, *lines = str(caught.value).splitlines()
+  assert first.startswith("2 faults in the data")
+  assert lines[0].endswith("patient C: mask " + str(folder / "nowhere.nii") + " does not exist")
+  assert lines[1].endswith("patient D: covariate 'age' must be a finite number, not 'inf'")
+  data = _load(folder, OPTIONS, tmp_path / "cache", skip_bad=True)
+  assert data.fingerprint == expected.fingerprint
+  assert len(data.skipped) == 2
+  (folder / "B.nii.gz").write_bytes(b"nothing")
+  with pytest.raises(UserError, match="all 1 patients that can be read have the same label"):
+    _load(folder, OPTIONS, tmp_path / "cache", skip_bad=True)
+
+
+def test_masks_with_several_labels_or_probabilities_need_an_option(tmp_path):
+  folder = _write(tmp_path)
+  expected = _load(folder, OPTIONS, tmp_path / "cache")
+  image = nibabel.load(folder / "A_mask.nii.gz")
+  values = np.asarray(image.dataobj)
+  organ = values * 2
+  organ[0, 0] = 1
+  for changed, changes in (
+    (organ.astype(np.int16), {"mask_label": 2}),
+    (values * np.float32(0.9) + np.float32(0.01), {"mask_threshold": 0.5}),
+  ):
+    nibabel.save(nibabel.Nifti1Image(changed, image.affine), folder / "A_mask.nii.gz")
+    with pytest.raises(
+      UserError, match=r"patient A: .*A_mask\.nii\.gz: has \d values .*mask_label"
+    ):
+      _load(folder, OPTIONS, tmp_path / "cache")
+    if "mask_label" in changes:  # the other patient's mask has the value 1
+      other = nibabel.load(folder / "B_mask.nii.gz")
+      doubled = (np.asarray(other.dataobj) * 2).astype(np.int16)
+      nibabel.save(nibabel.Nifti1Image(doubled, other.affine), folder / "B_mask.nii.gz")
+    found = _load(folder, OPTIONS._replace(**changes), tmp_path / "cache")
+    np.testing.assert_array_equal(found.masks, expected.masks)
 
 
 def test_filters_and_patches_are_refused(tmp_path):
