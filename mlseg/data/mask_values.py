@@ -75,12 +75,19 @@ def _values(stored: Stored) -> tuple[np.ndarray, bool]:
     return stored.indices, False
   if values.ndim == 2:
     return values, False
-  spread = values.max(-1).astype(np.int64) - values.min(-1)
+  spread = values.max(-1) - values.min(-1)
   is_noise = values.dtype == np.uint8 and spread.max() <= _LARGEST_CHROMA and values.max() >= _HIGH
   if spread.max() == 0 or is_noise:
     return to_grey(values) if values.dtype == np.uint8 else values[..., 0], False
-  parts, base = values.astype(np.int64), 256 if values.dtype == np.uint8 else 65536
-  return (parts[..., 0] * base + parts[..., 1]) * base + parts[..., 2], True
+  is_small = values.dtype == np.uint8
+  base, codes = (
+    256 if is_small else 65536,
+    np.zeros(values.shape[:2], np.int32 if is_small else int),
+  )
+  for channel in range(3):
+    codes *= base
+    codes += values[..., channel].astype(codes.dtype)
+  return codes, True
 
 
 def _unique(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ from mlseg.errors import UserError, require
 from mlseg.io.pictures.picture import to_colour, to_grey
 
 Value = int | str | Sequence[int | str]  # of a class: grey, '#rrggbb', or several of one kind
+_PIXELS = 2**22  # of a mask that are compared with the classes at once
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -98,23 +99,39 @@ def by_value(
   Raises:
     UserError: a value differs from every class by more than the tolerance.
   """
-  if not np.array_equal(mask, np.rint(mask)) or (mask.ndim == 3 and mask.dtype != np.uint8):
-    rule = "whole numbers or colours of 8 bits"
-    raise UserError(f"{path}: has values of {mask.dtype}, but classes need {rule}")
-  own_values = np.isin(classes.owners, list(chosen))
-  values, owners = classes.values[own_values], classes.owners[own_values]
-  if values.shape[1] == 1 and mask.ndim == 3:
+  _check_numbers(mask, path)
+  own = np.isin(classes.owners, list(chosen))
+  chosen_only = classes._replace(values=classes.values[own], owners=classes.owners[own])
+  if not classes.is_colour and mask.ndim == 3:
     if np.ptp(mask, axis=-1).max() > classes.tolerance:
       raise UserError(
         f"{path}: is in colour, but config.data.folder.classes has grey values; give '#rrggbb'"
       )
     mask = to_grey(mask)
-  pixels = (mask[..., None] if values.shape[1] == 1 else to_colour(mask)).astype(np.int32)
+  rows = max(1, _PIXELS // mask.shape[1])  # in parts, since codes of colours take much memory
+  parts = [
+    _nearest(mask[start : start + rows], path, chosen_only) for start in range(0, len(mask), rows)
+  ]
+  return np.concatenate(parts)
+
+
+def _check_numbers(mask: np.ndarray, path: pathlib.Path) -> None:
+  """Raises a UserError where a mask has other values than whole numbers or colours of 8 bits."""
+  is_float = np.issubdtype(mask.dtype, np.floating)
+  is_whole = not is_float or (np.isfinite(mask).all() and (mask == np.rint(mask)).all())
+  if not is_whole or (mask.ndim == 3 and mask.dtype != np.uint8):
+    rule = "whole numbers or colours of 8 bits"
+    raise UserError(f"{path}: has values of {mask.dtype}, but classes need {rule}")
+
+
+def _nearest(mask: np.ndarray, path: pathlib.Path, classes: Classes) -> np.ndarray:
+  """Returns the class with the nearest value at each pixel of a part of a mask."""
+  values, owners = classes.values, classes.owners
+  pixels = (to_colour(mask) if classes.is_colour else mask[..., None]).astype(np.int32)
   codes = pixels @ np.array([1, 256, 65536])[: values.shape[1]]
   _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
   found = pixels.reshape(-1, values.shape[1])[first]
   distances = np.abs(found[:, None] - values).max(-1)
-  nearest = distances.argmin(-1)
   wrong = np.flatnonzero(distances.min(-1) > classes.tolerance)
   if wrong.size:
     names = [f"{classes.names[c]} {_in_words(v)}" for c, v in zip(owners, values, strict=True)]
@@ -126,7 +143,8 @@ def by_value(
       f"{path}: has {what} {shown}{more}, which {verb} of no class ({', '.join(names)}): add them"
       " to config.data.folder.classes, or take the nearest class with config.data.folder.tolerance"
     )
-  return owners.astype(np.uint8)[nearest][inverse].reshape(mask.shape[:2])
+  nearest = owners.astype(np.uint8)[distances.argmin(-1)]
+  return nearest[inverse].reshape(mask.shape[:2])
 
 
 def _in_words(value: np.ndarray) -> str:

@@ -23,3 +23,20 @@ def test_colours_may_differ_in_every_channel_by_the_tolerance(tmp_path):
   assert classes.by_value(mask, tmp_path, meaning, range(2)).tolist() == [[0, 1]]
   with pytest.raises(UserError, match="#f88000"):
     classes.by_value(np.array([[[248, 128, 0]]], np.uint8), tmp_path, meaning, range(2))
+
+
+def test_a_large_mask_is_read_in_parts(tmp_path, monkeypatch):
+  meaning = classes.parse((("a", 0), ("b", (7, 9)), ("c", 200)), 0)
+  mask = np.random.default_rng(0).choice([0, 7, 9, 200], (23, 11)).astype(np.uint16)
+  expected = classes.by_value(mask, tmp_path, meaning, range(3))
+  monkeypatch.setattr(classes, "_PIXELS", 30)
+  found = classes.by_value(mask, tmp_path, meaning, range(3))
+  np.testing.assert_array_equal(found, expected)
+  np.testing.assert_array_equal(expected, (mask > 0) + (mask == 200).astype(int))
+
+
+@pytest.mark.parametrize("value", [0.5, np.nan, np.inf])
+def test_values_that_are_no_whole_numbers_are_refused(tmp_path, value):
+  meaning = classes.parse((("a", 0), ("b", 1)), 0)
+  with pytest.raises(UserError, match="has values of float64, but classes need whole numbers"):
+    classes.by_value(np.array([[0.0, value]]), tmp_path, meaning, range(2))
