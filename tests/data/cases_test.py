@@ -158,3 +158,14 @@ def test_wrong_arguments_are_named(options, message, tmp_path):
   arguments = {"name": "busi", "cache": tmp_path, **options}
   with pytest.raises(UserError, match=message):
     cases.load(arguments.pop("name"), **arguments)
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+  root = _make(tmp_path / "originals")
+
+  def refuse(*_):
+    raise PermissionError(13, "Permission denied", "originals/benign")
+
+  monkeypatch.setattr("mlseg.data.datasets.busi.find_cases", refuse)
+  with pytest.raises(UserError, match=r"^originals/benign: cannot be read \(Permission denied\)$"):
+    cases.load("busi", root=str(root), cache=tmp_path / "cache")

@@ -175,8 +175,9 @@ def options_of(**changes):
 
 
 def load(
-  root, cache=None, image_size=32, skip_bad=False, reporter=None, mask_resize="refuse", **changes
-):
+  root, cache=None, image_size=32, skip_bad=False, reporter=None, mask_resize="refuse",
+  sixteen_bit="minmax", **changes
+):  # fmt: skip
   cache = cache or root.parent / "cache"
   return cases.load(
     "folder",
@@ -185,7 +186,7 @@ def load(
     diameter=0,
     options=options_of(**changes),
     cache=cache,
-    reading=sources.Reading(mask_resize=mask_resize),
+    reading=sources.Reading(sixteen_bit, mask_resize),
     skip_bad=skip_bad,
     reporter=reporter,
   )
