@@ -207,6 +207,9 @@ def _mean(records: list[dict[str, Any]]) -> dict[str, Any]:
       for name, value in record[kind].items():
         values.setdefault(name, []).append(value)
     mean[kind] = {name: sum(several) / len(several) for name, several in values.items()}
+  shares = [record["auxiliary_share"] for record in records if "auxiliary_share" in record]
+  if shares:
+    mean["auxiliary_share"] = sum(shares) / len(shares)
   return mean
 
 
@@ -245,6 +248,8 @@ def shown(entry: dict[str, Any] | None, factor: float = 100.0) -> str:
 def describe(record: dict[str, Any]) -> str:
   """Returns the losses with their weights and the speed of a logged step, as text.
 
+  The share of the auxiliary loss, if there is one, is that in the sum of all weights.
+
   Example:
     >>> describe({"losses": {"dice": 0.5}, "weights": {"dice": 0.25}, "images_per_second": 20.1})
     'dice 0.500×0.25  20 images/s'
@@ -252,4 +257,6 @@ def describe(record: dict[str, Any]) -> str:
   losses = "  ".join(
     f"{name} {value:.3f}×{record['weights'][name]:.2f}" for name, value in record["losses"].items()
   )
-  return f"{losses}  {record['images_per_second']:.0f} images/s"
+  share = record.get("auxiliary_share")
+  auxiliary = "" if share is None else f"  auxiliary {100 * share:.0f} % of the weight"
+  return f"{losses}{auxiliary}  {record['images_per_second']:.0f} images/s"

@@ -4,6 +4,7 @@
 before hours, or even seconds, of work.
 """
 
+import functools
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from ml_collections import ConfigDict
 from mlseg.data import augmentation
 from mlseg.devices import model_axis
 from mlseg.errors import UserError, require, unknown, user_errors
+from mlseg.recipe import auxiliary_schedule
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe import losses as recipe_losses
 from mlseg.recipe import model as recipe_model
@@ -64,13 +66,14 @@ class WeightingRecipe(NamedTuple):
   """The weighting of a recipe.
 
   Attributes:
-    make: `make(steps_per_epoch) -> LossWeighting`, of all losses, the auxiliary one included.
+    make: `make(steps_per_epoch, num_steps) -> LossWeighting`, of all losses, the auxiliary one
+      included.
     gram_at: where gradients are compared by a weighting that does.
     auxiliary: the initial weight of the auxiliary loss and its decay.
     key: text that is the same for two recipes whose weightings differ in `auxiliary` at most.
   """
 
-  make: Callable[[int], LossWeighting]
+  make: Callable[[int, int], LossWeighting]
   gram_at: Any
   auxiliary: tuple[float, float]
   key: str
@@ -180,11 +183,13 @@ def check_labels(experiment: Experiment, num_labels: int) -> None:
 
 
 def _weighting(config: ConfigDict) -> WeightingRecipe:
-  auxiliary = dict(config.auxiliary)
-  numbers = auxiliary.pop("initial"), auxiliary.pop("decay")
+  auxiliary = config.auxiliary.to_dict()
+  numbers = auxiliary["initial"], auxiliary["decay"]
+  if auxiliary.get("schedule", auxiliary_schedule.EXPONENTIAL) == auxiliary_schedule.EXPONENTIAL:
+    auxiliary = {name: auxiliary[name] for name in ("name", "decay_every")}
   key = json.dumps([config.losses, config.weighting.to_dict(), auxiliary], default=str)
   return WeightingRecipe(
-    make=lambda steps_per_epoch: make_weighting(config, steps_per_epoch),
+    make=functools.partial(make_weighting, config),
     gram_at=config.weighting.gram_at,
     auxiliary=numbers,
     key=key,
@@ -274,7 +279,7 @@ def _check_selection(experiment: Experiment) -> None:
 
 def _check_weighting(experiment: Experiment) -> bool:
   """Checks the weighting, and returns whether it needs a Gram matrix."""
-  method = experiment.weighting.make(1)
+  method = experiment.weighting.make(1, 100)
   never_called = SplitLoss(lambda *_: (None, None), lambda *_: None)
   with user_errors("config.weighting"):
     losses_and_gradients(never_called, method, gram_at=experiment.weighting.gram_at)

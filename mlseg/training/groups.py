@@ -80,23 +80,26 @@ class Group(NamedTuple):
       logged: on the host, the axis of the models first.
     """
     log, validation, status = logged
-    names = self.runs[self.models[index].run].experiment.losses.names
+    losses = self.runs[self.models[index].run].experiment.losses
+    weights = {name: float(log.weights[name][index]) for name in losses.names}
     record = {
       "seed": self.models[index].seed,
       "step": step,
       "epoch": epoch,
-      "losses": {name: float(log.losses[name][index]) for name in names},
-      "weights": {name: float(log.weights[name][index]) for name in names},
+      "losses": {name: float(log.losses[name][index]) for name in losses.names},
+      "weights": weights,
       "images_per_second": speed,
       "nonfinite": int(status.nonfinite.total[index]),
     }
+    if losses.auxiliary is not None:
+      record["auxiliary_share"] = weights[losses.auxiliary] / sum(weights.values())
     if validation is not None:
-      losses = {name: float(validation.losses[name][index]) for name in names}
+      values = {name: float(validation.losses[name][index]) for name in losses.names}
       scores = {
         "dice": validation.dice, "accuracy": validation.accuracy, "auc": validation.auc
       }  # fmt: skip
-      known = {name: float(values[index]) for name, values in scores.items() if values is not None}
-      record["validation"] = {**known, "losses": losses}
+      known = {name: float(found[index]) for name, found in scores.items() if found is not None}
+      record["validation"] = {**known, "losses": values}
     return record
 
   def append(self, indices: list[int], records: list[dict[str, Any]]) -> None:

@@ -46,7 +46,7 @@ def test_a_config_and_its_content_are_the_same_recipe():
 @pytest.mark.parametrize("gram_at", ["logits", "params"])
 def test_every_weighting_is_accepted_wherever_gradients_are_compared(name, gram_at):
   recipe = _read(f"--config.weighting.name={name}", f"--config.weighting.gram_at={gram_at}")
-  made = recipe.weighting.make(1)
+  made = recipe.weighting.make(1, 10)
   assert made.needs_gram == getattr(weighting, name)().needs_gram
 
 

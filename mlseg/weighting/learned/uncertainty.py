@@ -94,7 +94,7 @@ def uncertainty(
     gradient = penalty - decided * vector
     return unravel(decided), descend(state, gradient, vector, optimizer, -MAX_LOG, MAX_LOG)
 
-  return LossWeighting(init, update)
+  return LossWeighting(init, update, decides_first=True)
 
 
 def revised_uncertainty(
@@ -147,4 +147,4 @@ def revised_uncertainty(
     gradient = 2 * scale / (1 + scale**2) - vector / scale**3
     return unravel(1 / (2 * scale**2)), descend(state, gradient, vector, optimizer, lower, upper)
 
-  return LossWeighting(init, update)
+  return LossWeighting(init, update, decides_first=True)
