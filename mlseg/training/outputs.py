@@ -8,7 +8,7 @@ import numpy as np
 from mlseg.data import padding
 from mlseg.data.cases import Cases
 from mlseg.data.splits.grouped import Split
-from mlseg.metrics import dice, foreground_dice_per_case
+from mlseg.metrics import dice, foreground_dice_per_case, is_present
 from mlseg.models import gradcam
 from mlseg.report import plots
 from mlseg.training import case_tables, patient_arrays
@@ -132,7 +132,7 @@ def _examples(cases: Cases, test: np.ndarray, result: SeedScores) -> examples_fi
     masks=np.where(beyond, 0, masks),
     predictions=np.where(beyond, 0, predicted),
     ids=np.array([cases.ids[i] for i in chosen]),
-    dice=foreground_dice_per_case(dice(counts)[shown]),
+    dice=foreground_dice_per_case(dice(counts)[shown], is_present(counts)[shown]),
   )
 
 

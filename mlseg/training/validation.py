@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mlseg.metrics import overlap
+from mlseg.metrics import foreground_dice
 from mlseg.models import Outputs
 from mlseg.training import batches, objective
 from mlseg.training import step as train_step
@@ -54,7 +54,7 @@ def validate(parts: Parts, mapped: Mapped, shared: Shared) -> tuple[TrainState, 
   )
   dice, accuracy, auc = None, None, None
   if result.counts is not None:
-    dice = overlap.foreground_dice(result.counts)
+    dice = foreground_dice(result.counts)
   if result.class_logits is not None:
     accuracy = (result.class_logits.argmax(-1) == cases.labels).mean()
     if parts.num_labels == 2:

@@ -184,6 +184,16 @@ def test_classes_and_diagnoses_are_read_from_the_headers(tmp_path):
   assert diagnosis_table.read_label_names(tmp_path) == ("x", "y")
 
 
+def test_a_class_that_is_neither_true_nor_predicted_is_left_out():
+  names, counts = ("background", "cyst", "tumour"), np.zeros((2, 3, 4), int)
+  counts[:, :, 3] = 9
+  counts[0, 1] = [0, 0, 4, 5]  # a missed cyst in the first case, and nothing in the second
+  dice = np.array([[0.8, 0.0, 1.0], [1.0, 1.0, 1.0]])
+  rows = case_table.make_rows(0, ("a", "b"), ("x", "x"), names, counts, {"dice": dice})
+  scores = case_table.foreground_scores(rows)
+  assert [scores[0, case].dice for case in ("a", "b")] == [0.0, 1.0]
+
+
 def test_a_foreground_without_defined_dice_is_nan():
   scores = case_table.foreground_scores(_case_rows(0))
   assert [scores[0, case].dice for case in IDS[:2]] == [0.5, 0.0]
