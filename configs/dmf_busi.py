@@ -40,7 +40,10 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.num_epochs = 20
   config.batch_size = 32
   config.num_microbatches = 1  # parts in which a batch goes through the network, to save memory
-  config.selection = "dice"  # validation score that chooses the epoch; or accuracy, auc, mean
+  # The validation score that chooses the epoch: dice, of the classes that are true or predicted, or
+  # dice_pooled, dice_absent_as_one (the mean over all classes), class_balanced_dice (the paper's),
+  # class_balanced_dice_pooled, accuracy, auc, or mean (of dice and accuracy).
+  config.selection = "dice"
   config.patience = 0  # epochs without a better validation score before a run ends; 0: never
   config.log_every = 2  # steps between two log lines; the host reads the device as often
   config.checkpoint_every = 1  # epochs
@@ -142,6 +145,7 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.metrics.objects = False  # F1, Dice and Hausdorff distance of single objects
   config.metrics.object_neck = 0.0  # half width of bridges where predicted objects are cut, pixels
   config.metrics.object_size = 0  # smaller predicted objects are left out, pixels
+  config.metrics.absent = "left_out"  # from means, classes neither true nor predicted; or 'one'
   config.metrics.num_processes = 0  # for surface metrics; 0: one per CPU if there is enough work
 
   config.weighting = ConfigDict()

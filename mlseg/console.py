@@ -1,5 +1,6 @@
 """The console output of a run: messages, a progress bar, and the tables of results."""
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -11,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 DISTANCES = ("hausdorff", "hausdorff95", "average_symmetric_surface_distance")  # not in percent
-SCORES = ("dice", "accuracy", "auc")  # of the validation set, in the lines of epochs
 BOXES = ("box_ap", "box_ap50", "box_ap75")  # metrics of a detector that are shown
+OF_CLASSES = ("dice", "dice_pooled", "precision", "recall")  # metrics of a class that are shown
 OF_CASES = (  # metrics of the diagnosis that are shown
   "classification_accuracy", "balanced_accuracy", "classification_f1", "roc_auc",
   "average_precision", "sensitivity_at_specificity", "expected_calibration_error", "brier",
@@ -145,11 +146,10 @@ class Reporter:
     if not records:
       return
     texts = []
-    for name in SCORES:
-      scores = [r["validation"][name] for r in records if name in r["validation"]]
-      if scores:
-        span = f" ({min(scores):.4f} to {max(scores):.4f})" if len(scores) > 1 else ""
-        texts.append(f"{name} {sum(scores) / len(scores):.4f}{span}")
+    for name in [name for name in records[0]["validation"] if name != "losses"]:
+      scores = [record["validation"][name] for record in records]
+      span = f" ({min(scores):.4f} to {max(scores):.4f})" if len(scores) > 1 else ""
+      texts.append(f"{name} {sum(scores) / len(scores):.4f}{span}")
     self.print(
       f"{title}  epoch {records[0]['epoch']:>3g}/{epochs}  {describe(_mean(records))}"
       f"  validation {', '.join(texts)}"
@@ -170,6 +170,8 @@ class Reporter:
     metrics = results["metrics"]
     if "dice" in metrics:
       self._results_of_pixels(title, metrics, foreground)
+      if len(results.get("classes", {})) > 2:
+        self._results_of_classes(title, results["classes"])
     if "box_ap" in metrics:
       values = ", ".join(f"{name} {shown(metrics[name])}" for name in BOXES)
       self.print(f"boxes, average precision in percent: {values}")
@@ -182,6 +184,16 @@ class Reporter:
     table.add_column("all cases", justify="right")
     for name in OF_CASES:
       table.add_row(name.replace("_", " "), shown(metrics.get(name)))
+    self.console.print(table)
+
+  def _results_of_classes(self, title: str, classes: dict[str, Any]) -> None:
+    table = Table(title=f"classes: {title}", title_justify="left", title_style="bold")
+    table.add_column("class")
+    for name in ("images with it", "images predicted", *OF_CLASSES):
+      table.add_column(name.replace("_", " "), justify="right")
+    for class_name, metrics in classes.items():
+      numbers = (f"{metrics[name]['mean']:g}" for name in ("num_true", "num_predicted"))
+      table.add_row(class_name, *numbers, *(shown(metrics[name]) for name in OF_CLASSES))
     self.console.print(table)
 
   def _results_of_pixels(self, title: str, metrics: dict[str, Any], foreground: str) -> None:
@@ -230,7 +242,7 @@ def shown(entry: dict[str, Any] | None, factor: float = 100.0) -> str:
   """Returns a metric as 'mean ± standard deviation'; for one seed, as the mean alone.
 
   Args:
-    entry: the metric's entry in `results.json`; None gives an empty text.
+    entry: the metric's entry in `results.json`; None gives an empty text, as does NaN.
     factor: multiplier; 100 gives percent.
 
   Example:
@@ -239,7 +251,7 @@ def shown(entry: dict[str, Any] | None, factor: float = 100.0) -> str:
     >>> shown({"mean": 0.71234, "std": 0.005})
     '71.23 ± 0.50'
   """
-  if entry is None:
+  if entry is None or not math.isfinite(entry["mean"]):
     return ""
   mean = f"{factor * entry['mean']:.2f}"
   return mean if entry["std"] is None else f"{mean} ± {factor * entry['std']:.2f}"

@@ -18,6 +18,8 @@ from ml_collections import ConfigDict
 from mlseg.data import augmentation
 from mlseg.devices import model_axis
 from mlseg.errors import UserError, require, unknown, user_errors
+from mlseg.metrics import SEGMENTATION_SCORES
+from mlseg.metrics.class_means import ABSENT, Absent
 from mlseg.recipe import auxiliary_schedule
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe import losses as recipe_losses
@@ -30,8 +32,12 @@ from mlseg.recipe.weighting import make_weighting
 from mlseg.weighting import LossWeighting, SplitLoss, losses_and_gradients
 
 # Scores of the validation set by which an epoch is the best, and the head that each needs.
-SELECTIONS = {"dice": "segmentation", "accuracy": "classification", "auc": "classification",
-              "mean": ""}  # fmt: skip
+SELECTIONS = {
+  **dict.fromkeys(SEGMENTATION_SCORES, "segmentation"),
+  "accuracy": "classification",
+  "auc": "classification",
+  "mean": "",  # of Dice and accuracy, as far as there are heads
+}
 # What may differ between recipes that are trained in one program.
 _FREE = ("name", "variant", "losses", "weighting", "auxiliary", "mesh")
 
@@ -60,6 +66,9 @@ class Metrics(NamedTuple):
   object_neck: float
   object_size: int
   num_processes: int
+  absent: Absent = (
+    "left_out"  # what a class counts in a mean where it is neither true nor predicted
+  )
 
 
 class WeightingRecipe(NamedTuple):
@@ -154,7 +163,9 @@ def read(recipe: ConfigDict | Mapping[str, Any]) -> Experiment:
     losses=recipe_losses.read(config),
     weighting=_weighting(config),
     optimizer=_optimizer(config),
-    metrics=Metrics(**{name: config.metrics[name] for name in Metrics._fields}),
+    metrics=Metrics(
+      **{name: config.metrics[name] for name in Metrics._fields if name in config.metrics}
+    ),
   )
   _check(experiment)
   recipe_model.check(config)
@@ -258,6 +269,8 @@ def _check_metrics(experiment: Experiment) -> None:
       "config.metrics: surface and objects must be False for the slices of a volume, which are"
       " evenly spaced over the lesion, not neighbours"
     )
+  if options.absent not in ABSENT:
+    raise unknown("config.metrics.absent", options.absent, ABSENT)
   for name in ("tolerance", "num_processes", "object_neck", "object_size"):
     value = getattr(options, name)
     require(value >= 0, f"config.metrics.{name} must not be negative", value)

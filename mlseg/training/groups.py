@@ -95,11 +95,8 @@ class Group(NamedTuple):
       record["auxiliary_share"] = weights[losses.auxiliary] / sum(weights.values())
     if validation is not None:
       values = {name: float(validation.losses[name][index]) for name in losses.names}
-      scores = {
-        "dice": validation.dice, "accuracy": validation.accuracy, "auc": validation.auc
-      }  # fmt: skip
-      known = {name: float(found[index]) for name, found in scores.items() if found is not None}
-      record["validation"] = {**known, "losses": values}
+      scores = {name: float(found[index]) for name, found in validation.scores.items()}
+      record["validation"] = {**scores, "losses": values}
     return record
 
   def append(self, indices: list[int], records: list[dict[str, Any]]) -> None:

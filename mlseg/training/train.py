@@ -165,7 +165,7 @@ def _finish(
     seed: scoring.test_seed(programs, run.experiment, cases, parts[seed], variables, reporter)
     for seed, variables in best.items()
   }
-  summary = scoring.summarize_seeds(run.experiment, tested)
+  summary = scoring.summarize_seeds(run.experiment, tested, cases.class_names)
   if sharding.is_main():
     model_file.write(workdir, best)
     run_outputs.write(workdir, cases, parts, tested, summary)

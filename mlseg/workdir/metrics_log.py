@@ -16,7 +16,6 @@ from typing import Any
 from mlseg.files import reading, to_json, write_file
 
 NAME = "metrics.jsonl"
-SCORES = ("dice", "accuracy", "auc")  # of a validation
 
 
 class MetricsFile:
@@ -73,7 +72,8 @@ def _checked(record: dict[str, Any]) -> dict[str, Any]:
     checked[field] = {str(name): _finite(value) for name, value in record[field].items()}
   if "validation" in record:
     scores = record["validation"]
-    checked["validation"] = {name: _finite(scores[name]) for name in SCORES if name in scores}
+    known = {str(name): value for name, value in scores.items() if name != "losses"}
+    checked["validation"] = {name: _finite(value) for name, value in known.items()}
   return checked
 
 

@@ -76,6 +76,7 @@ MODEL = {0: {"params": {"Conv_0": {"kernel": RNG.random((2, 3)), "bias": np.zero
 RESULTS = {
   "split": "test",
   "metrics": {"dice": {"mean": 0.5, "std": None, "per_seed": [0.5]}},
+  "classes": {"lesion": {"dice": {"mean": math.nan, "std": None, "per_seed": [math.nan]}}},
   "seeds": [0],
   "config": {"name": "x"},
 }
@@ -107,7 +108,10 @@ FORMATS = {
   "metrics.jsonl": (_write_log, metrics_log.read, [RECORD, RECORD], None),
   "results.json": (
     results_file.write, results_file.read, RESULTS,
-    results_file.Results({"dice": results_file.Metric(0.5, None, (0.5,))}, (0,), {"name": "x"}),
+    results_file.Results(
+      {"dice": results_file.Metric(0.5, None, (0.5,))}, (0,), {"name": "x"},
+      {"lesion": {"dice": results_file.Metric(None, None, (None,))}},
+    ),
   ),
   "config.json": (
     run_folder.claim, run_folder.read, CONFIG,
