@@ -194,7 +194,9 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.weighting.lower = 0.0  # lower and upper bound of a weight
   config.weighting.upper = 1.0
   config.weighting.rescale = "none"  # or sum_to_one, sum_to_num_losses, first_loss
-  config.weighting.gram_at = "logits"  # where gradients are compared; or 'params'
+  # Where gradients are compared: 'logits', 'params', or 'auto': at the logits where all losses read
+  # the same ones, else at the parameters, which takes a backward pass for each loss.
+  config.weighting.gram_at = "auto"
 
   config.auxiliary = ConfigDict()
   config.auxiliary.name = auxiliary or "none"

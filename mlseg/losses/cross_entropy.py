@@ -82,7 +82,7 @@ def focal(
   log_p = log_probabilities(logits)
   difficulty = power(1 - jnp.exp(log_p), gamma)
   terms = masks.astype(log_p.dtype) * difficulty * log_p
-  return pixel_mean(-(terms * jnp.asarray(alphas, log_p.dtype)).sum(axis=-1), valid)
+  return pixel_mean(-(terms * of_classes(alphas, log_p)).sum(axis=-1), valid)
 
 
 def binary_cross_entropy(
@@ -128,7 +128,7 @@ def binary_cross_entropy(
   weights = per_class("positive_weight", positive_weight, logits.shape[-1])
   x = finite_logits(logits)
   g = masks.astype(x.dtype)
-  missed = jnp.asarray(weights, x.dtype) * g * jax.nn.softplus(-x)
+  missed = of_classes(weights, x) * g * jax.nn.softplus(-x)
   terms = missed + (1 - g) * jax.nn.softplus(x)
   return pixel_mean(_LABEL_REDUCTIONS[label_reduction](terms, axis=-1), valid)
 
@@ -173,7 +173,7 @@ def weighted_cross_entropy(
   elif class_weights.shape != (num_classes,):
     raise ValueError(f"class_weights: must be [{num_classes}], got {class_weights.shape}")
   log_p = log_probabilities(logits)
-  terms = masks.astype(log_p.dtype) * log_p * class_weights.astype(log_p.dtype)
+  terms = masks.astype(log_p.dtype) * log_p * of_classes(class_weights, log_p)
   return pixel_mean(-terms.sum(axis=-1), valid)
 
 
@@ -197,6 +197,23 @@ def balanced_class_weights(counts: Sequence[float]) -> tuple[float, ...]:
   if array.ndim != 1 or not (np.isfinite(array) & (array > 0)).all():
     raise ValueError(f"counts: must be one positive number per class, got {counts}")
   return tuple((array.sum() / (len(array) * array)).tolist())
+
+
+def of_classes(values: Sequence[float] | jax.Array, like: jax.Array) -> jax.Array:
+  """Returns one number per class in the rank and dtype of another array.
+
+  Args:
+    values: [C].
+    like: [..., C].
+
+  Returns:
+    [1, ..., C].
+
+  Example:
+    >>> of_classes((0.5, 2.0), jnp.zeros((3, 4, 2))).shape
+    (1, 1, 2)
+  """
+  return jnp.asarray(values, like.dtype).reshape((1,) * (like.ndim - 1) + (-1,))
 
 
 def per_class(name: str, value: float | Sequence[float], num_classes: int) -> list[float]:

@@ -279,7 +279,8 @@ def _match_regions(boxes, valid, true, present, threshold: float) -> Matches:
 
 def _of_class(values: jax.Array, classes: jax.Array) -> jax.Array:
   """Returns [...], of values [..., C] that of one class each; 0 where the class is -1."""
-  own = classes[..., None] == jnp.arange(values.shape[-1])
+  every = jnp.arange(values.shape[-1]).reshape((1,) * classes.ndim + (-1,))
+  own = classes[..., None] == every
   return jnp.where(own, values, 0).sum(axis=-1)
 
 

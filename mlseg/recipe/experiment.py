@@ -22,6 +22,7 @@ from mlseg.metrics import SEGMENTATION_SCORES
 from mlseg.metrics.class_means import ABSENT, Absent
 from mlseg.recipe import auxiliary_schedule
 from mlseg.recipe import data as recipe_data
+from mlseg.recipe import gram
 from mlseg.recipe import losses as recipe_losses
 from mlseg.recipe import model as recipe_model
 from mlseg.recipe.data import DataRecipe
@@ -77,7 +78,7 @@ class WeightingRecipe(NamedTuple):
   Attributes:
     make: `make(steps_per_epoch, num_steps) -> LossWeighting`, of all losses, the auxiliary one
       included.
-    gram_at: where gradients are compared by a weighting that does.
+    gram_at: where gradients are compared by a weighting that does, 'logits' or 'params'.
     auxiliary: the initial weight of the auxiliary loss and its decay.
     key: text that is the same for two recipes whose weightings differ in `auxiliary` at most.
   """
@@ -201,7 +202,7 @@ def _weighting(config: ConfigDict) -> WeightingRecipe:
   key = json.dumps([config.losses, config.weighting.to_dict(), auxiliary], default=str)
   return WeightingRecipe(
     make=functools.partial(make_weighting, config),
-    gram_at=config.weighting.gram_at,
+    gram_at=gram.place(config.weighting.gram_at, config.losses),
     auxiliary=numbers,
     key=key,
   )
@@ -297,4 +298,6 @@ def _check_weighting(experiment: Experiment) -> bool:
   with user_errors("config.weighting"):
     losses_and_gradients(never_called, method, gram_at=experiment.weighting.gram_at)
     method.init(dict.fromkeys(experiment.losses.names, jnp.zeros(())))
+  if method.needs_gram:
+    gram.check(experiment.content["weighting"]["gram_at"], experiment.content["losses"])
   return method.needs_gram

@@ -78,7 +78,10 @@ def state_dtype(losses: Losses) -> np.dtype:
   """
   num_losses(losses)  # raises where they are no losses
   with jax.numpy_dtype_promotion("standard"):
-    return jnp.promote_types(jnp.result_type(*jax.tree.leaves(losses)), jnp.float32)
+    dtype = jnp.promote_types(jnp.result_type(*jax.tree.leaves(losses)), jnp.float32)
+  if jnp.issubdtype(dtype, jnp.complexfloating):
+    raise ValueError(f"losses: must be real, got the dtype {dtype}")
+  return dtype
 
 
 def ravel(losses: Losses) -> tuple[jax.Array, Callable[[jax.Array], Weights]]:

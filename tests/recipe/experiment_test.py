@@ -61,7 +61,7 @@ WRONG = {
     ),
     "weighting.prior=(1.0,)": "one weight per entry of config.losses",
     "weighting.every=0": "config.weighting: steps: must be an integer",
-    "weighting.gram_at=features": "gram_at: choose from logits, params",
+    "weighting.gram_at=features": "gram_at 'features': choose from auto, logits, params",
     "num_microbatches=3": "must divide config.batch_size, not 3",
     "weighting.name=fixed weighting.fixed=(1.0,)": (
       "one weight per entry of config.losses, not (1.0,)"

@@ -10,11 +10,14 @@ from ml_collections import ConfigDict
 from mlseg.recipe.optimizer import make_optimizer
 from mlseg.training import step as train_step
 from mlseg.weighting import (
+  chain,
   dynamic_memory_fusion,
+  ema,
   every,
   fixed,
   geometric,
   per_epoch,
+  random_weighting,
   with_auxiliary,
 )
 
@@ -170,3 +173,25 @@ def test_only_a_higher_score_makes_new_best_variables():
   np.testing.assert_array_equal(
     better.best.variables["params"]["w"], moved.variables["params"]["w"]
   )
+
+
+def test_seeds_side_by_side_draw_different_weights():
+  """A step gives the weighting a key of its model, which no seed shares."""
+  weighting, optimizer = chain(per_epoch(random_weighting(), 2), ema(0.0)), optax.adam(1e-2)
+  _, step = _start(weighting)
+
+  def start(seed):
+    variables = {"params": {"w": jnp.array([1.0, -2.0, 0.5])}}
+    key = jax.random.key(seed)
+    return train_step.init_state(key, variables, optimizer, weighting, ("l2", "l1"))
+
+  run = jax.jit(jax.vmap(train_step.make_run(step, _batch_at, False), in_axes=(0, None, None)))
+  found = []
+  for _ in range(2):
+    states, rows = jax.vmap(start)(jnp.arange(6)), []
+    for _ in range(4):
+      states, log = run(states, _data(), 2)
+      rows.append(log.weights["l1"])
+    found.append(np.stack(rows, axis=1))  # [seeds, epochs]
+  np.testing.assert_array_equal(*found)  # a seed gives the same weights again
+  assert len(np.unique(found[0].round(5))) == found[0].size

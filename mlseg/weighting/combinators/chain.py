@@ -207,6 +207,6 @@ def _project(shares: jax.Array, lower: float, upper: float) -> jax.Array:
   tau is found by linear interpolation between two corners.
   """
   shifts = jnp.sort(jnp.concatenate([lower - shares, upper - shares]))
-  sums = jnp.clip(shares + shifts[:, None], lower, upper).sum(axis=1)
+  sums = jnp.clip(shares[None] + shifts[:, None], lower, upper).sum(axis=1)
   tau = jnp.interp(1.0, sums, shifts)
   return jnp.clip(shares + tau, lower, upper)

@@ -108,7 +108,9 @@ def balance(current: jax.Array, earlier: jax.Array, temperature: float) -> jax.A
     >>> balance(jnp.array([1.0, 2.0]), jnp.array([0.0, 2.0]), 1.0).tolist()
     [1.0, 1.0]
   """
-  ratios = current / earlier / temperature
-  weights = current.size * jax.nn.softmax(ratios)
-  # Fused multiply-adds can take huge ratios above their maximum, so both are checked.
-  return jnp.where(all_finite(ratios) & all_finite(weights), weights, 1)
+  has_ratio = (earlier != 0).all()
+  ratios = current / jnp.where(has_ratio, earlier, 1) / temperature
+  known = has_ratio & all_finite(ratios)
+  weights = current.size * jax.nn.softmax(jnp.where(known, ratios, 0))
+  # Fused multiply-adds can take huge ratios above their maximum, so the weights are checked too.
+  return jnp.where(known & all_finite(weights), weights, 1)
