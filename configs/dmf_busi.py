@@ -69,6 +69,13 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.data.diameter = 5  # of the bilateral filter, pixels; 0: no filter
   config.data.sigma_space = 2.0  # of the bilateral filter, pixels
   config.data.sigma_intensity = 25.0  # of the bilateral filter, in grey values of 0 to 255
+  # Values that become black and white in images of more than 8 bits: 'minmax', those of the image,
+  # or 'range', those of its type.
+  config.data.sixteen_bit = "minmax"
+  # What is done with a mask of another size than its image: 'refuse', or resize it by 'nearest'
+  # pixel or by 'area'.
+  config.data.mask_resize = "refuse"
+  config.data.skip_bad = False  # whether bad files are left out, and listed in skipped.csv
   # 'grouped': near-duplicates stay in one part; 'random': the paper's split; or 'published'.
   config.data.split = "grouped"
   config.data.split_seed = 0

@@ -8,15 +8,20 @@ import math
 import os
 import pathlib
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from mlseg.errors import UserError
 
 Row = dict[str, Any]  # of a table: values by the name of their column
+
+# The most bytes that one file may unfold to, unless it is as large itself: compressed files, and
+# those of fill values, can claim any size. A CT of 1,000 slices of 512×512 floats takes half of it.
+UNFOLDED_BYTES = 2**31
 
 # ---- Whole files
 
@@ -68,6 +73,23 @@ def reading(what: object) -> Iterator[None]:
   except Exception as error:  # json, csv, zip and numpy raise many things
     reason = " ".join(str(error).split())
     raise UserError(f"{what} is damaged: {type(error).__name__}: {reason[:150]}") from error
+
+
+def check_unfolded(num_bytes: int, file_bytes: int = 0) -> None:
+  """Raises a UserError where a file claims to unfold to more than `UNFOLDED_BYTES`.
+
+  Args:
+    num_bytes: that the content takes in memory.
+    file_bytes: size of the file; it may always unfold to as much.
+
+  Example:
+    >>> check_unfolded(10**12)
+    Traceback (most recent call last):
+    ...
+    mlseg.errors.UserError: unfolds to 1000000000000 bytes, more than the 2147483648 that are read
+  """
+  if num_bytes > max(UNFOLDED_BYTES, file_bytes):
+    raise UserError(f"unfolds to {num_bytes} bytes, more than the {UNFOLDED_BYTES} that are read")
 
 
 # ---- JSON
@@ -186,6 +208,22 @@ def to_npz(arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> byt
   return content.getvalue()
 
 
+def check_archive(file: BinaryIO) -> None:
+  """Raises a UserError where the entries of a zip file claim more than `check_unfolded` allows.
+
+  Args:
+    file: open, at its start, where it is left.
+
+  Raises:
+    UserError: they do.
+    zipfile.BadZipFile: it is no zip file.
+  """
+  with zipfile.ZipFile(file) as archive:
+    num_bytes = sum(entry.file_size for entry in archive.infolist())
+  check_unfolded(num_bytes, file.seek(0, os.SEEK_END))
+  file.seek(0)
+
+
 def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
   """Returns the arrays of an `.npz` file.
 
@@ -193,8 +231,13 @@ def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
     UserError: the file cannot be read, is damaged, or holds pickled objects.
   """
   # Opened here, since numpy does not close what it cannot read.
-  with reading(path), path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-    return dict(file)
+  with reading(path), path.open("rb") as raw:
+    try:
+      check_archive(raw)
+    except UserError as error:
+      raise UserError(f"{path}: {error}") from None
+    with np.load(raw, allow_pickle=False) as file:
+      return dict(file)
 
 
 # ---- The cache

@@ -23,6 +23,7 @@ from mlseg.workdir import (
   patients_file,
   results_file,
   saliency_file,
+  skipped_table,
   split_file,
 )
 
@@ -36,7 +37,7 @@ def write_data(
   pairs: list[tuple[int, int, int]],
   parts: dict[int, Split],
 ) -> None:
-  """Writes `data.csv` and `split.json`, before training.
+  """Writes `data.csv`, `split.json` and `skipped.csv`, before training.
 
   Args:
     workdir: the run's folder.
@@ -54,6 +55,7 @@ def write_data(
   )
   split_file.write(workdir, saved)
   data_table.write(workdir, case_tables.data_table(cases, groups))
+  skipped_table.write(workdir, cases.skipped)
 
 
 def write(

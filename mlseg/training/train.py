@@ -84,7 +84,8 @@ def train_together(
     run_folder.check(run.workdir, {"config": run.experiment.content})
 
   # ---- Load the data, and check everything before anything is written
-  cases = recipe_data.load_cases(first.data, [one.losses.targets for one in experiments])
+  wanted = [one.losses.targets for one in experiments]
+  cases = recipe_data.load_cases(first.data, wanted, reporter)
   pairs = recipe_data.find_near_duplicates(cases)
   duplicates = grouped.groups(len(cases.ids), pairs, cases.patients)
   parts = {

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from mlseg.data import cases
-from mlseg.data.datasets import folder
+from mlseg.data.datasets import folder, sources
 
 CONFIG = pathlib.Path(__file__).parent.parent.parent / "configs" / "folder.py"
 
@@ -136,9 +136,18 @@ def options_of(**changes):
   return folder.FolderOptions(**dict(section))
 
 
-def load(root, cache=None, image_size=32, **changes):
+def load(
+  root, cache=None, image_size=32, skip_bad=False, reporter=None, mask_resize="refuse", **changes
+):
   cache = cache or root.parent / "cache"
-  options = options_of(**changes)
   return cases.load(
-    "folder", root=str(root), image_size=image_size, diameter=0, options=options, cache=cache
+    "folder",
+    root=str(root),
+    image_size=image_size,
+    diameter=0,
+    options=options_of(**changes),
+    cache=cache,
+    reading=sources.Reading(mask_resize=mask_resize),
+    skip_bad=skip_bad,
+    reporter=reporter,
   )

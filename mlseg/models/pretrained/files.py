@@ -9,6 +9,7 @@ import numpy as np
 import safetensors
 
 from mlseg.errors import UserError
+from mlseg.files import check_archive
 from mlseg.models.pretrained import keras_file, torch_file
 
 Arrays = dict[str, np.ndarray]
@@ -74,5 +75,7 @@ def _read_safetensors(content: bytes) -> Arrays:
 
 
 def _read_npz(content: bytes) -> Arrays:
-  with np.load(io.BytesIO(content), allow_pickle=False) as file:
+  data = io.BytesIO(content)
+  check_archive(data)
+  with np.load(data, allow_pickle=False) as file:
     return {name: file[name] for name in file.files}
