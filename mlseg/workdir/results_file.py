@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from mlseg.files import read_json, reading, to_json, write_file
+from mlseg.workdir import run_folder
 
 NAME = "results.json"
 
@@ -54,7 +55,7 @@ def read(workdir: pathlib.Path) -> Results:
     return Results(
       metrics={str(name): _metric(entry) for name, entry in content["metrics"].items()},
       seeds=tuple(content["seeds"]),
-      config=dict(content.get("config") or {}),
+      config=run_folder.checked_config(content.get("config") or {}),
     )
 
 
