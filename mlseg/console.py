@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from mlseg.errors import printable
+
 DISTANCES = ("hausdorff", "hausdorff95", "average_symmetric_surface_distance")  # not in percent
 BOXES = ("box_ap", "box_ap50", "box_ap75")  # metrics of a detector that are shown
 OF_CLASSES = ("dice", "dice_pooled", "precision", "recall")  # metrics of a class that are shown
@@ -71,14 +73,19 @@ class Reporter:
   """
 
   def __init__(self, quiet: bool = False) -> None:
-    self.console = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), quiet=quiet)
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    self.console = Console(highlight=False, soft_wrap=not is_terminal, quiet=quiet)
     self._progress: Progress | None = None
     self._task: Any = None
     self._overall: OverallProgress | None = None
 
   def print(self, text: str) -> None:
-    """Prints a message, above the progress bar if there is one."""
-    self.console.print(text, markup=False)
+    """Prints a message, above the progress bar if there is one.
+
+    Control characters in it, which names of files may have, become '?'.
+    """
+    lines = "\n".join(map(printable, text.split("\n")))  # a sweep prints whole tables
+    self.console.print(lines, markup=False)
 
   def begin_part(self, done: int, part: int, total: int) -> None:
     """Begins one part of a command's models; the progress over all is printed with each epoch.

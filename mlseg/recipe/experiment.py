@@ -6,7 +6,6 @@ before hours, or even seconds, of work.
 
 import functools
 import json
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -16,29 +15,20 @@ import optax
 from ml_collections import ConfigDict
 
 from mlseg.data import augmentation
-from mlseg.devices import model_axis
-from mlseg.errors import UserError, require, unknown, user_errors
-from mlseg.metrics import SEGMENTATION_SCORES
-from mlseg.metrics.class_means import ABSENT, Absent
-from mlseg.recipe import auxiliary_schedule
+from mlseg.errors import UserError, require, user_errors
+from mlseg.metrics.class_means import Absent
+from mlseg.recipe import auxiliary_schedule, gram, schema
 from mlseg.recipe import data as recipe_data
-from mlseg.recipe import gram
 from mlseg.recipe import losses as recipe_losses
 from mlseg.recipe import model as recipe_model
 from mlseg.recipe.data import DataRecipe
 from mlseg.recipe.losses import LossRecipe
 from mlseg.recipe.model import NetworkRecipe
 from mlseg.recipe.optimizer import make_optimizer
+from mlseg.recipe.schema import run_keys
 from mlseg.recipe.weighting import make_weighting
 from mlseg.weighting import LossWeighting, SplitLoss, losses_and_gradients
 
-# Scores of the validation set by which an epoch is the best, and the head that each needs.
-SELECTIONS = {
-  **dict.fromkeys(SEGMENTATION_SCORES, "segmentation"),
-  "accuracy": "classification",
-  "auc": "classification",
-  "mean": "",  # of Dice and accuracy, as far as there are heads
-}
 # What may differ between recipes that are trained in one program.
 _FREE = ("name", "variant", "losses", "weighting", "auxiliary", "mesh")
 
@@ -141,12 +131,14 @@ def read(recipe: ConfigDict | Mapping[str, Any]) -> Experiment:
   Raises:
     UserError: a name or a value is not right.
   """
-  config = recipe if isinstance(recipe, ConfigDict) else ConfigDict(dict(recipe))
+  content = schema.complete(recipe)
+  schema.check(content)
+  config = ConfigDict(content)
   data, network = recipe_data.read(config), recipe_model.read(config)
   experiment = Experiment(
     name=config.name,
     variant=config.variant,
-    content=config.to_dict(),
+    content=content,
     common="",
     seeds=Seeds(config.seed, config.num_seeds, config.seeds.strategy, config.seeds.vectorize),
     mesh=dict(config.mesh),
@@ -164,9 +156,7 @@ def read(recipe: ConfigDict | Mapping[str, Any]) -> Experiment:
     losses=recipe_losses.read(config),
     weighting=_weighting(config),
     optimizer=_optimizer(config),
-    metrics=Metrics(
-      **{name: config.metrics[name] for name in Metrics._fields if name in config.metrics}
-    ),
+    metrics=Metrics(**{name: config.metrics[name] for name in Metrics._fields}),
   )
   _check(experiment)
   recipe_model.check(config)
@@ -174,17 +164,21 @@ def read(recipe: ConfigDict | Mapping[str, Any]) -> Experiment:
   return experiment._replace(common=_common(experiment, needs_gram))
 
 
-def read_network(content: Mapping[str, Any]) -> tuple[DataRecipe, NetworkRecipe]:
+def read_network(
+  content: Mapping[str, Any], source: object = "config.json"
+) -> tuple[DataRecipe, NetworkRecipe]:
   """Returns what a trained run needs to predict, also of a run from before some keys existed.
 
   Args:
     content: of the recipe, as `config.json` holds it.
+    source: the file that it comes from, for messages.
 
   Raises:
-    AttributeError, KeyError, TypeError: it is not the content of a recipe.
-    UserError: a value is not right.
+    UserError: it is not the content of a recipe, or a value is not right.
   """
-  config = ConfigDict(dict(content))
+  content = schema.complete(content)
+  schema.check_network(content, source)
+  config = ConfigDict(content)
   return recipe_data.read(config), recipe_model.read(config)
 
 
@@ -244,45 +238,24 @@ def _check(experiment: Experiment) -> None:
 
 
 def _check_numbers(experiment: Experiment) -> None:
-  positive = ("num_epochs", "batch_size", "log_every", "checkpoint_every", "num_microbatches")
-  for name in (*positive, "max_nonfinite"):
-    value = getattr(experiment, name)
-    require(value >= 1, f"config.{name} must be at least 1", value)
   parts = experiment.num_microbatches
   rule = "config.num_microbatches must divide config.batch_size"
   require(experiment.batch_size % parts == 0, rule, parts)
-  require(experiment.patience >= 0, "config.patience must not be negative", experiment.patience)
-  seeds = experiment.seeds
-  require(seeds.num >= 1, "config.num_seeds must be at least 1", seeds.num)
-  require(seeds.first >= 0, "config.seed must not be negative", seeds.first)
-  rule = "config.seeds.vectorize must not be negative"
-  require(seeds.vectorize >= 0, rule, seeds.vectorize)
-  model_axis.choose(seeds.strategy, seeds.num, "cpu", 1)  # knows the strategies
 
 
 def _check_metrics(experiment: Experiment) -> None:
   options = experiment.metrics
-  rule = "config.metrics.spacing must be two positive numbers"
-  sound = len(options.spacing) == 2 and all(0 < size < math.inf for size in options.spacing)
-  require(sound, rule, tuple(options.spacing))
   if experiment.data.has_volumes and (options.surface or options.objects):
     raise UserError(
       "config.metrics: surface and objects must be False for the slices of a volume, which are"
       " evenly spaced over the lesion, not neighbours"
     )
-  if options.absent not in ABSENT:
-    raise unknown("config.metrics.absent", options.absent, ABSENT)
-  for name in ("tolerance", "num_processes", "object_neck", "object_size"):
-    value = getattr(options, name)
-    require(value >= 0, f"config.metrics.{name} must not be negative", value)
 
 
 def _check_selection(experiment: Experiment) -> None:
   """Raises a UserError where the network does not give what its epochs are judged by."""
   selection, network = experiment.selection, experiment.network
-  if selection not in SELECTIONS:
-    raise unknown("config.selection", selection, SELECTIONS)
-  head = SELECTIONS[selection]
+  head = run_keys.SELECTIONS[selection]
   known = network.segments if head == "segmentation" else head in network.heads
   if head and not known:
     raise UserError(

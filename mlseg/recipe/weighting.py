@@ -13,12 +13,12 @@ from mlseg.weighting import LossWeighting
 from mlseg.weighting.registry import METHODS
 
 # The optimisers of the weightings that are learned.
-_LEARNERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+LEARNERS: dict[str, Callable[..., optax.GradientTransformation]] = {
   "adam": optax.adam, "sgd": optax.sgd
 }  # fmt: skip
 
 # Names that configs of older runs have, and the names of the same methods today.
-_FORMER_NAMES = {"config": "conflict_free"}
+FORMER_NAMES = {"config": "conflict_free"}
 
 
 def make_weighting(
@@ -67,7 +67,7 @@ def make_weighting(
 def _method(config: ConfigDict) -> LossWeighting:
   """Returns the method that `config.weighting.name` says, with its options."""
   section = config.weighting
-  method = _FORMER_NAMES.get(section.name, section.name)
+  method = FORMER_NAMES.get(section.name, section.name)
   if method not in METHODS:
     raise unknown("weighting", method, METHODS)
   if method == "fixed":
@@ -80,10 +80,10 @@ def _method(config: ConfigDict) -> LossWeighting:
   if is_learned and "learning_rate" in options:
     name, rate = options.pop("optimizer", "adam"), options.pop("learning_rate")
     where = f"config.weighting.options.{section.name}"
-    if name not in _LEARNERS:
-      raise unknown(f"{where}.optimizer", name, _LEARNERS)
+    if name not in LEARNERS:
+      raise unknown(f"{where}.optimizer", name, LEARNERS)
     require(rate > 0, f"{where}.learning_rate must be positive", rate)
-    options["optimizer"] = _LEARNERS[name](rate)
+    options["optimizer"] = LEARNERS[name](rate)
   return factory(**options)
 
 

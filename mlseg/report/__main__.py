@@ -10,14 +10,16 @@ and SVG. The same files give the same report. A report that is already in DIR is
 import pathlib
 import sys
 
-from absl import flags
-
-from mlseg.errors import UserError
-from mlseg.report.write import report
+from mlseg.devices import command
+from mlseg.errors import UserError, machine_faults
 
 
 def main(argv: list[str]) -> int:
   """Runs a command line; returns the exit code."""
+  from absl import flags  # Ctrl-C is to be heard while this and others load
+
+  from mlseg.report.write import report
+
   values = flags.FlagValues()
   out = flags.DEFINE_string("out", None, "The folder of the report.", flag_values=values)
   help_wanted = flags.DEFINE_bool("help", False, "Show this help.", flag_values=values)
@@ -30,7 +32,8 @@ def main(argv: list[str]) -> int:
       raise UserError("no folder of runs: python -m mlseg.report WORKDIR... --out=DIR")
     if not out.value:
       raise UserError("--out is missing: give the folder of the report")
-    index = report(workdirs, pathlib.Path(out.value))
+    with machine_faults():
+      index = report(workdirs, pathlib.Path(out.value))
   except (UserError, flags.Error) as error:
     print(f"mlseg.report: {' '.join(str(error).split())}", file=sys.stderr)
     return 2
@@ -39,4 +42,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+  command.begin("mlseg.report")
   sys.exit(main(sys.argv))

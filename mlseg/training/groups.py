@@ -105,10 +105,16 @@ class Group(NamedTuple):
       own = zip(indices, records, strict=True)
       file.append([record for index, record in own if self.models[index].run == run])
 
-  def rewind(self, step: int) -> None:
-    """Drops the lines that the group will write again from this step on."""
-    for run, file in self._files().items():
+  def rewind(self, step: int) -> int:
+    """Drops the lines that the group will write again from this step on, and damaged ones.
+
+    Returns:
+      The number of damaged lines.
+    """
+    return sum(
       file.rewind([model.seed for model in self.models if model.run == run], step)
+      for run, file in self._files().items()
+    )
 
   def _files(self) -> dict[int, MetricsFile]:
     runs = sorted({model.run for model in self.models})

@@ -168,7 +168,11 @@ def _finish(
   }
   summary = scoring.summarize_seeds(run.experiment, tested, cases.class_names)
   if sharding.is_main():
-    model_file.write(workdir, best)
+    if broken := model_file.write(workdir, best):
+      reporter.print(
+        f"{run.name}: {len(broken)} arrays of {model_file.NAME} have values that are not finite"
+        f" ({broken[0]}, for instance); mlseg.predict refuses it"
+      )
     run_outputs.write(workdir, cases, parts, tested, summary)
   if run.title:  # one of many, which a table will show
     reporter.print(f"{run.name}: test {shown_scores(summary['metrics'])}, in {workdir}")

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from mlseg.files import read_json, reading, to_json, write_file
+from mlseg.workdir import run_folder
 
 NAME = "results.json"
 
@@ -57,7 +58,7 @@ def read(workdir: pathlib.Path) -> Results:
     return Results(
       metrics=_metrics(content["metrics"]),
       seeds=tuple(content["seeds"]),
-      config=dict(content.get("config") or {}),
+      config=run_folder.checked_config(content.get("config") or {}),
       classes={str(name): _metrics(own) for name, own in (content.get("classes") or {}).items()},
     )
 

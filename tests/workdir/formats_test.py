@@ -270,3 +270,14 @@ def test_all_files_of_a_run_are_read_at_once(tmp_path):
   assert run.tested == DIAGNOSES
   assert run.validated is None
   np.testing.assert_equal(run.saliency, SALIENCY)
+
+
+def test_a_model_that_is_not_finite_is_said_and_not_read(tmp_path):
+  broken = {"params": {"w": np.ones(2)}, "batch_stats": {"mean": np.array([0, np.inf])}}
+  assert model_file.write(tmp_path, {0: {"params": {"w": np.ones(2)}}, 1: broken}) == [
+    "seed_1/batch_stats/mean"
+  ]
+  with pytest.raises(
+    UserError, match=r"model\.npz has 1 of 3 arrays with values that are not finite"
+  ):
+    model_file.read(tmp_path)
