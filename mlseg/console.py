@@ -20,6 +20,8 @@ OF_CASES = (  # metrics of the diagnosis that are shown
   "classification_accuracy", "balanced_accuracy", "classification_f1", "roc_auc",
   "average_precision", "sensitivity_at_specificity", "expected_calibration_error", "brier",
 )  # fmt: skip
+# Those of one diagnosis, the positive one, where there are two diagnoses.
+OF_POSITIVE = ("classification_f1", "average_precision", "sensitivity_at_specificity")
 
 
 class OverallProgress(NamedTuple):
@@ -164,7 +166,9 @@ class Reporter:
     if self._overall is not None:
       self.print(self._overall.describe(records[0]["epoch"] / epochs, time.monotonic()))
 
-  def results(self, title: str, results: dict[str, Any], foreground: str) -> None:
+  def results(
+    self, title: str, results: dict[str, Any], foreground: str, positive: str = ""
+  ) -> None:
     """Prints the test metrics in tables, as mean ± standard deviation over seeds.
 
     Distances are in their unit, all other metrics in percent.
@@ -173,6 +177,8 @@ class Reporter:
       title: title of the tables.
       results: the content of `results.json`.
       foreground: name for all classes but the background.
+      positive: the diagnosis that F1, average precision and sensitivity are of; '' where they are
+        means over all diagnoses.
     """
     metrics = results["metrics"]
     if "dice" in metrics:
@@ -183,14 +189,15 @@ class Reporter:
       values = ", ".join(f"{name} {shown(metrics[name])}" for name in BOXES)
       self.print(f"boxes, average precision in percent: {values}")
     if "classification_accuracy" in metrics:
-      self._results_of_cases(title, metrics)
+      self._results_of_cases(title, metrics, positive)
 
-  def _results_of_cases(self, title: str, metrics: dict[str, Any]) -> None:
+  def _results_of_cases(self, title: str, metrics: dict[str, Any], positive: str) -> None:
     table = Table(title=f"diagnosis: {title}", title_justify="left", title_style="bold")
     table.add_column("metric")
     table.add_column("all cases", justify="right")
     for name in OF_CASES:
-      table.add_row(name.replace("_", " "), shown(metrics.get(name)))
+      of = (f" of {positive}" if positive else ", mean") if name in OF_POSITIVE else ""
+      table.add_row(f"{name.replace('_', ' ')}{of}", shown(metrics.get(name)))
     self.console.print(table)
 
   def _results_of_classes(self, title: str, classes: dict[str, Any]) -> None:

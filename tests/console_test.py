@@ -93,9 +93,19 @@ def test_results_are_in_percent_and_distances_as_they_are(capsys):
   assert cells["hausdorff"] == ["0.50", "0.50", "0.50"]
   assert cells["class balanced dice"] == ["", "50.00", ""]
   assert cells["classification accuracy"] == ["50.00"]
+  assert cells["classification f1, mean"] == [""]
   assert cells["roc auc"] == [""]
   boxes = "box_ap 50.00, box_ap50 50.00, box_ap75 50.00"
   assert f"boxes, average precision in percent: {boxes}" in lines
+
+
+def test_the_positive_diagnosis_is_named_beside_its_metrics(capsys):
+  metrics = {name: {"mean": 0.5, "std": None} for name in console.OF_CASES}
+  Reporter().results("test", {"metrics": metrics}, "lesion", "malignant")
+  text = capsys.readouterr().out
+  for name in ("classification f1", "average precision", "sensitivity at specificity"):
+    assert f"{name} of malignant" in text
+  assert "roc auc of" not in text
 
 
 def test_a_quiet_console_prints_nothing(capsys):

@@ -12,6 +12,8 @@ from mlseg.data.cases import Cases
 from mlseg.data.splits.grouped import Split
 from mlseg.devices.sharding import Layout
 from mlseg.recipe.experiment import Experiment
+from mlseg.report import recipes
+from mlseg.training import case_counts
 from mlseg.training.programs import Status
 from mlseg.training.step import StepLog
 from mlseg.training.validation import Validation
@@ -158,6 +160,13 @@ def print_header(reporter: Reporter, runs: Sequence[Run], cases: Cases, split: S
     f"data    {data.name}, {len(cases.ids)} images of {height}×{width},"
     f" {sizes} for training / validation / test ({data.split} split)"
   )
+  if len(runs) == 1:
+    losses = runs[0].experiment.content["losses"]
+    words = recipes.trains(runs[0].experiment.content)
+    under = "" if len(losses) == 1 else f"{', '.join(losses)} under "
+    reporter.print(f"losses  {under}{words}")
+  for line in case_counts.lines(cases, split):
+    reporter.print(line)
   reporter.print(
     f"device  {jax.device_count()} × {jax.devices()[0].device_kind}, jax {jax.__version__}"
   )

@@ -14,8 +14,8 @@ from mlseg.devices import model_axis, sharding
 from mlseg.errors import UserError
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe.experiment import Experiment
+from mlseg.training import case_counts, provenance, scoring
 from mlseg.training import outputs as run_outputs
-from mlseg.training import provenance, scoring
 from mlseg.training.groups import Group, Run, SeedModel, print_header, print_layout
 from mlseg.training.loop import train_group
 from mlseg.training.programs import Programs
@@ -179,7 +179,8 @@ def _finish(
     return summary
   title = f"{run.name}, test set, per image unless pooled; percent, distances in pixels"
   names = cases.class_names[1:]
-  reporter.results(title, summary, names[0] if len(names) == 1 else "foreground")
+  positive = case_counts.positive(cases.label_names)
+  reporter.results(title, summary, names[0] if len(names) == 1 else "foreground", positive)
   reporter.print(f"rows, results and figures are in {workdir}")
   return summary
 

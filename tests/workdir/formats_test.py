@@ -44,6 +44,7 @@ DATA = data_table.DataTable(
   (0, 0, 1),
   {"background": (9, 8, 7), "lesion": (0, 1, 2)},
   {"age": {"a, b": 61.0, "größe": 0.125}, "weight": {}},
+  (4, 4, 5),
 )
 DIAGNOSES = [
   row
@@ -159,9 +160,9 @@ def test_the_layout_of_the_tables(tmp_path):
   data_table.write(tmp_path, DATA)
   case_table.write(tmp_path, _case_rows(0)[4:])
   assert (tmp_path / "data.csv").read_text().splitlines()[:3] == [
-    "id,label,group,pixels_background,pixels_lesion,covariate_age,covariate_weight",
-    '"a, b",x,0,9,0,61,',
-    '"c ""d""",y,0,8,1,,',
+    "id,label,group,patient,pixels_background,pixels_lesion,covariate_age,covariate_weight",
+    '"a, b",x,0,4,9,0,61,',
+    '"c ""d""",y,0,4,8,1,,',
   ]
   assert (tmp_path / "cases.csv").read_text().splitlines() == [
     "seed,id,label,class,tp,fp,fn,tn,dice",
@@ -175,6 +176,7 @@ def test_tables_of_older_runs_have_no_labels_and_no_groups(tmp_path):
   (tmp_path / "cases.csv").write_text("seed,id,class,dice\n0,a,b,0.5\n0,a,l,0.25\n")
   data = data_table.read(tmp_path)
   assert (data.labels, data.groups, data.covariates) == (("all",), None, {})
+  assert data.patients is None
   rows = case_table.read(tmp_path)
   assert case_table.foreground_scores(rows) == {(0, "a"): case_table.CaseScore("all", 0.25)}
 
