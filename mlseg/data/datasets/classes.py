@@ -41,8 +41,8 @@ def parse(table: Sequence[tuple[str, Value]], tolerance: int) -> Classes:
     tolerance: 0 to 255.
 
   Raises:
-    UserError: there are fewer than two classes, a name occurs twice, a value is out of range or
-      of two classes, or there are values of both kinds.
+    UserError: there are fewer than two classes, a name occurs twice, a value is out of range, or
+      there are values of both kinds.
 
   Example:
     >>> parse((("skin", "#000000"), ("cyst", ("#ff0000", "#00ff00"))), 0).owners.tolist()
@@ -71,6 +71,17 @@ def parse(table: Sequence[tuple[str, Value]], tolerance: int) -> Classes:
     [value] if isinstance(value, int) else list(bytes.fromhex(value[1:])) for value in values
   ]
   return Classes(names, np.array(numbers), np.array(owners), tolerance)
+
+
+def check_distinct(classes: Classes) -> None:
+  """Raises a UserError where a value is of two classes, which only files of one class can have."""
+  seen: dict[tuple[int, ...], int] = {}
+  for value, owner in zip(classes.values, classes.owners, strict=True):
+    if seen.setdefault(tuple(value.tolist()), int(owner)) != owner:
+      raise UserError(
+        f"config.data.folder.classes: {_in_words(value)} is of two classes, which needs {{class}}"
+        " in config.data.folder.masks"
+      )
 
 
 def by_value(

@@ -108,9 +108,11 @@ def _patterns(options: FolderOptions) -> folder_files.NamePatterns:
   """Returns the patterns of the options, which are checked too."""
   rule = "config.data.folder.channels must be 1 or 3"
   require(options.channels in (1, 3), rule, options.channels)
-  names = classes.parse(options.classes, options.tolerance).names
+  meaning = classes.parse(options.classes, options.tolerance)
   images = patterns.parse(options.images, "images")
-  masks = patterns.parse(options.masks, "masks", names[1:])
+  masks = patterns.parse(options.masks, "masks", meaning.names[1:])
+  if "class" not in masks.fields:
+    classes.check_distinct(meaning)
   for field in masks.fields:
     if field not in (*images.fields, "class"):
       raise UserError(
