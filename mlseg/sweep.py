@@ -72,6 +72,8 @@ def parse(argv: list[str]) -> "tuple[grid.Grid, SweepOptions]":
   require(values.together >= 0, "--together must not be negative", values.together)
   whole, name = _grid(values, overrides)
   if values.reference is not None:
+    from mlseg.studies import grid
+
     whole = grid.with_reference(whole, values.reference)
   chosen = [c for c in whole.cells if values.cells is None or fnmatch.fnmatch(c.name, values.cells)]
   if not chosen:
