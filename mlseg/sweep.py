@@ -160,7 +160,7 @@ def _write_tables(
 ) -> None:
   """Writes the files of a study, and prints its tables."""
   from mlseg.files import write_file
-  from mlseg.report import study, tables
+  from mlseg.report import leader, study, tables
   from mlseg.studies import tables as study_files
   from mlseg.studies.cells import is_complete
 
@@ -173,6 +173,7 @@ def _write_tables(
     f"## {table.title}\n\n{tables.to_markdown(table)}\n{table.note}\n"
     for table in study.tables(workdir)
   )
+  text += f"\n{leader.RULE}\n"
   write_file(workdir / "table.md", text)
   reporter.print(text)
   reporter.print(f"rows.csv, dice.csv, comparisons.csv and table.md are in {workdir}")

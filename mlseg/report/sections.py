@@ -83,7 +83,7 @@ def _cases(runs: Sequence[RunFiles], groups: Sequence[CaseGroup]) -> Section:
 
 def _scores(studies: Sequence[Table], loose: Sequence[RunFiles]) -> Section:
   tables = (*studies, *([scores.table(loose)] if loose else []))
-  reading = f"Higher is better, except for distances and p. {leader.RULE}"
+  reading = f"Higher is better, except for distances and p. ★: {leader.RULE}"
   return Section("scores", "Scores", reading, tables=tables)
 
 

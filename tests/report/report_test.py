@@ -94,7 +94,7 @@ def test_scores_are_marked_among_runs_of_the_same_test_cases(made):
   assert "<strong>" not in cells["naive"]  # the only one of its cases
   assert "<strong>" not in cells["sweep/fixed"]
   assert 'title="sweep/mad: +12.50 [+12.50, +12.50] to sweep/fixed"' in cells["sweep/mad"]
-  assert "Dice, sweep/mad: +12.50 [+12.50, +12.50] to sweep/fixed" in _page(made)
+  assert "Marked: Dice, sweep/mad: +12.50 [+12.50, +12.50] to sweep/fixed" in _page(made)
 
 
 def test_no_star_stands_without_an_interval(tmp_path):
@@ -106,7 +106,7 @@ def test_no_star_stands_without_an_interval(tmp_path):
     assert main(["report", str(tmp_path / folder), f"--out={tmp_path / 'report'}"]) == 0
     scores = _page(tmp_path / "report").split('<section id="weights"')[0]
     assert "<strong>" not in scores
-    assert "Here is none." in scores
+    assert "No best is marked." in scores
     assert ("±" in scores) == (folder == "runs")  # no deviation of one seed
 
 
