@@ -60,8 +60,8 @@ def _method(config: ConfigDict) -> LossWeighting:
     return weighting.fixed(_by_loss(config, "fixed"))
   options, factory = dict(section.options.get(section.name, {})), METHODS[method]
   is_learned = "optimizer" in inspect.signature(factory).parameters
-  if is_learned and "learning_rate" in options:
-    name, rate = options.pop("optimizer", "adam"), options.pop("learning_rate")
+  if is_learned and options.keys() & {"optimizer", "learning_rate"}:
+    name, rate = options.pop("optimizer", "adam"), options.pop("learning_rate", 0.025)
     where = f"config.weighting.options.{section.name}"
     if name not in LEARNERS:
       raise unknown(f"{where}.optimizer", name, LEARNERS)
