@@ -7,6 +7,7 @@
     python -m mlseg.sweep --study=... --workdir=DIR --task=2 --num_tasks=4
 
 Options of the recipe, --config.KEY=VALUE, are those of all cells that have such a key.
+--reference=LABEL names the label of the last axis that the others are compared with.
 
 Configs that differ in learning rate, losses, weighting or auxiliary loss only are trained side by
 side in one program. Each leaves the folder that `mlseg.main` leaves, in one of its own below
@@ -70,6 +71,8 @@ def parse(argv: list[str]) -> "tuple[grid.Grid, SweepOptions]":
   require(0 <= values.task < values.num_tasks, rule, values.task)
   require(values.together >= 0, "--together must not be negative", values.together)
   whole, name = _grid(values, overrides)
+  if values.reference is not None:
+    whole = grid.with_reference(whole, values.reference)
   chosen = [c for c in whole.cells if values.cells is None or fnmatch.fnmatch(c.name, values.cells)]
   if not chosen:
     raise UserError(f"--cells={values.cells} is none of {', '.join(c.name for c in whole.cells)}")
@@ -88,6 +91,8 @@ def _flags() -> "flags.FlagValues":
   flags.DEFINE_string("variants", None, "Variants of the recipe, with commas; or 'all'.", **define)
   flags.DEFINE_multi_string("grid", [], "KEY=V1,V2,...: values of a key; repeatable.", **define)
   flags.DEFINE_string("cells", None, "Train only cells with such names, as 'grouped/*'.", **define)
+  words = "Label of the last axis that the others are compared with. Default: the study's."
+  flags.DEFINE_string("reference", None, words, **define)
   where = "The folder of all. Default: runs/STUDY, or runs/sweep-HASH."
   flags.DEFINE_string("workdir", None, where, **define)
   flags.DEFINE_integer("task", 0, "Which part of the grid, from 0.", **define)

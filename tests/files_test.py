@@ -84,6 +84,18 @@ def test_pickled_objects_are_neither_written_nor_read(tmp_path):
     files.read_npz(tmp_path / "a.npz")
 
 
+def test_an_archive_that_unfolds_to_too_much_is_refused(tmp_path, monkeypatch):
+  path = tmp_path / "a.npz"
+  np.savez_compressed(path, a=np.zeros(50_000), b=np.zeros(50_000))
+  assert path.stat().st_size < 10_000
+  assert files.read_npz(path)["b"].shape == (50_000,)
+  monkeypatch.setattr(files.budget, "UNFOLDED_BYTES", 700_000)
+  with pytest.raises(UserError, match=r"a\.npz: unfolds to 800256 bytes, more than the 700000"):
+    files.read_npz(path)
+  np.savez(path, a=np.zeros(100_000))  # as large itself
+  assert files.read_npz(path)["a"].shape == (100_000,)
+
+
 def test_arrays_are_made_once_and_again_when_damaged(tmp_path):
   made = []
 

@@ -51,6 +51,11 @@ def prepare(
   if not root.is_dir():
     raise UserError(f"data folder {root} does not exist")
   try:
+    if not any(root.iterdir()):
+      raise UserError(f"data folder {root} is empty")
+  except OSError as error:
+    raise UserError(f"data folder {root} cannot be read ({error.strerror})") from error
+  try:
     out.mkdir(parents=True, exist_ok=True)
     temporary = pathlib.Path(tempfile.mkdtemp(dir=out, prefix=".preparing-"))
   except OSError as error:
@@ -69,6 +74,8 @@ def prepare(
       shutil.rmtree(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(temporary / version, target)
+  except OSError as error:
+    raise UserError(f"folder {out} cannot be written ({error.strerror or error})") from error
   finally:
     shutil.rmtree(temporary, ignore_errors=True)
   return target

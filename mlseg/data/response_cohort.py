@@ -74,7 +74,7 @@ def read_backgrounds(folder: pathlib.Path) -> list[Background]:
     if beside:
       mask = volumes.read(beside)
       volumes.check_same_grid(volume, mask, (str(path), str(beside)))
-      tumour = mask.values != 0
+      tumour = mask.values != 0  # of any kind: no lesion is planted in them
     backgrounds.append(Background(str(path), volume, tumour))
     planted_lesion.check(backgrounds[-1])
   return backgrounds
@@ -148,6 +148,8 @@ def write(backgrounds: pathlib.Path, out: pathlib.Path, options: CohortPlan) -> 
     if out.exists():
       out.rmdir()
     os.replace(temporary / "cohort", out)
+  except OSError as error:
+    raise UserError(f"--out {out} cannot be written ({error.strerror or error})") from error
   finally:
     shutil.rmtree(temporary, ignore_errors=True)
 

@@ -1,5 +1,6 @@
 """Whole files or none, JSON, CSV tables, NumPy archives, and the cache of computed arrays."""
 
+from mlseg.files.budget import check_archive, check_unfolded
 from mlseg.files.cache import cache_folder, cached_arrays, digest, file_states
 from mlseg.files.formats import (
   Row,
@@ -26,6 +27,8 @@ __all__ = [
   "Row",
   "cache_folder",
   "cached_arrays",
+  "check_archive",
+  "check_unfolded",
   "digest",
   "file_states",
   "open_new",

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from mlseg.errors import UserError
+from mlseg.files.budget import check_archive
 from mlseg.files.whole import open_regular, read_bytes, reading
 
 Row = dict[str, Any]  # of a table: values by the name of their column
@@ -172,9 +174,10 @@ def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
     UserError: the file cannot be read, is damaged, or holds pickled objects.
   """
   # Opened here, since numpy does not close what it cannot read.
-  with (
-    reading(path),
-    os.fdopen(open_regular(path), "rb") as raw,
-    np.load(raw, allow_pickle=False) as file,
-  ):
-    return dict(file)
+  with reading(path), os.fdopen(open_regular(path), "rb") as raw:
+    try:
+      check_archive(raw)
+    except UserError as error:
+      raise UserError(f"{path}: {error}") from None
+    with np.load(raw, allow_pickle=False) as file:
+      return dict(file)

@@ -4,6 +4,7 @@
 before hours, or even seconds, of work.
 """
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -15,20 +16,19 @@ from ml_collections import ConfigDict
 
 from mlseg.data import augmentation
 from mlseg.errors import UserError, require, user_errors
+from mlseg.metrics.class_means import Absent
+from mlseg.recipe import auxiliary_schedule, gram, schema
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe import losses as recipe_losses
 from mlseg.recipe import model as recipe_model
-from mlseg.recipe import schema
 from mlseg.recipe.data import DataRecipe
 from mlseg.recipe.losses import LossRecipe
 from mlseg.recipe.model import NetworkRecipe
 from mlseg.recipe.optimizer import make_optimizer
+from mlseg.recipe.schema import run_keys
 from mlseg.recipe.weighting import make_weighting
 from mlseg.weighting import LossWeighting, SplitLoss, losses_and_gradients
 
-# Scores of the validation set by which an epoch is the best, and the head that each needs.
-SELECTIONS = {"dice": "segmentation", "accuracy": "classification", "auc": "classification",
-              "mean": ""}  # fmt: skip
 # What may differ between recipes that are trained in one program.
 _FREE = ("name", "variant", "losses", "weighting", "auxiliary", "mesh")
 
@@ -57,19 +57,23 @@ class Metrics(NamedTuple):
   object_neck: float
   object_size: int
   num_processes: int
+  absent: Absent = (
+    "left_out"  # what a class counts in a mean where it is neither true nor predicted
+  )
 
 
 class WeightingRecipe(NamedTuple):
   """The weighting of a recipe.
 
   Attributes:
-    make: `make(steps_per_epoch) -> LossWeighting`, of all losses, the auxiliary one included.
-    gram_at: where gradients are compared by a weighting that does.
+    make: `make(steps_per_epoch, num_steps) -> LossWeighting`, of all losses, the auxiliary one
+      included.
+    gram_at: where gradients are compared by a weighting that does, 'logits' or 'params'.
     auxiliary: the initial weight of the auxiliary loss and its decay.
     key: text that is the same for two recipes whose weightings differ in `auxiliary` at most.
   """
 
-  make: Callable[[int], LossWeighting]
+  make: Callable[[int, int], LossWeighting]
   gram_at: Any
   auxiliary: tuple[float, float]
   key: str
@@ -185,12 +189,14 @@ def check_labels(experiment: Experiment, num_labels: int) -> None:
 
 
 def _weighting(config: ConfigDict) -> WeightingRecipe:
-  auxiliary = dict(config.auxiliary)
-  numbers = auxiliary.pop("initial"), auxiliary.pop("decay")
+  auxiliary = config.auxiliary.to_dict()
+  numbers = auxiliary["initial"], auxiliary["decay"]
+  if auxiliary.get("schedule", auxiliary_schedule.EXPONENTIAL) == auxiliary_schedule.EXPONENTIAL:
+    auxiliary = {name: auxiliary[name] for name in ("name", "decay_every")}
   key = json.dumps([config.losses, config.weighting.to_dict(), auxiliary], default=str)
   return WeightingRecipe(
-    make=lambda steps_per_epoch: make_weighting(config, steps_per_epoch),
-    gram_at=config.weighting.gram_at,
+    make=functools.partial(make_weighting, config),
+    gram_at=gram.place(config.weighting.gram_at, config.losses),
     auxiliary=numbers,
     key=key,
   )
@@ -249,7 +255,7 @@ def _check_metrics(experiment: Experiment) -> None:
 def _check_selection(experiment: Experiment) -> None:
   """Raises a UserError where the network does not give what its epochs are judged by."""
   selection, network = experiment.selection, experiment.network
-  head = SELECTIONS[selection]
+  head = run_keys.SELECTIONS[selection]
   known = network.segments if head == "segmentation" else head in network.heads
   if head and not known:
     raise UserError(
@@ -260,9 +266,11 @@ def _check_selection(experiment: Experiment) -> None:
 
 def _check_weighting(experiment: Experiment) -> bool:
   """Checks the weighting, and returns whether it needs a Gram matrix."""
-  method = experiment.weighting.make(1)
+  method = experiment.weighting.make(1, 100)
   never_called = SplitLoss(lambda *_: (None, None), lambda *_: None)
   with user_errors("config.weighting"):
     losses_and_gradients(never_called, method, gram_at=experiment.weighting.gram_at)
     method.init(dict.fromkeys(experiment.losses.names, jnp.zeros(())))
+  if method.needs_gram:
+    gram.check(experiment.content["weighting"]["gram_at"], experiment.content["losses"])
   return method.needs_gram

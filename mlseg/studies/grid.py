@@ -125,6 +125,18 @@ def _merged(
   return given
 
 
+def with_reference(grid: Grid, reference: str) -> Grid:
+  """Returns a grid whose cells are compared with those of another label of the last axis.
+
+  Raises:
+    UserError: no cell has this label.
+  """
+  labels = list(dict.fromkeys(list(cell.labels.values())[-1] for cell in grid.cells))
+  if reference not in labels:
+    raise unknown("--reference", reference, labels)
+  return grid._replace(reference=reference)
+
+
 def _parse(
   path: str,
   variant: str | None,

@@ -12,6 +12,8 @@ from mlseg.data.cases import Cases
 from mlseg.data.splits.grouped import Split
 from mlseg.devices.sharding import Layout
 from mlseg.recipe.experiment import Experiment
+from mlseg.report import recipes
+from mlseg.training import case_counts
 from mlseg.training.programs import Status
 from mlseg.training.step import StepLog
 from mlseg.training.validation import Validation
@@ -80,23 +82,23 @@ class Group(NamedTuple):
       logged: on the host, the axis of the models first.
     """
     log, validation, status = logged
-    names = self.runs[self.models[index].run].experiment.losses.names
+    losses = self.runs[self.models[index].run].experiment.losses
+    weights = {name: float(log.weights[name][index]) for name in losses.names}
     record = {
       "seed": self.models[index].seed,
       "step": step,
       "epoch": epoch,
-      "losses": {name: float(log.losses[name][index]) for name in names},
-      "weights": {name: float(log.weights[name][index]) for name in names},
+      "losses": {name: float(log.losses[name][index]) for name in losses.names},
+      "weights": weights,
       "images_per_second": speed,
       "nonfinite": int(status.nonfinite.total[index]),
     }
+    if losses.auxiliary is not None:
+      record["auxiliary_share"] = weights[losses.auxiliary] / sum(weights.values())
     if validation is not None:
-      losses = {name: float(validation.losses[name][index]) for name in names}
-      scores = {
-        "dice": validation.dice, "accuracy": validation.accuracy, "auc": validation.auc
-      }  # fmt: skip
-      known = {name: float(values[index]) for name, values in scores.items() if values is not None}
-      record["validation"] = {**known, "losses": losses}
+      values = {name: float(validation.losses[name][index]) for name in losses.names}
+      scores = {name: float(found[index]) for name, found in validation.scores.items()}
+      record["validation"] = {**scores, "losses": values}
     return record
 
   def append(self, indices: list[int], records: list[dict[str, Any]]) -> None:
@@ -158,6 +160,13 @@ def print_header(reporter: Reporter, runs: Sequence[Run], cases: Cases, split: S
     f"data    {data.name}, {len(cases.ids)} images of {height}×{width},"
     f" {sizes} for training / validation / test ({data.split} split)"
   )
+  if len(runs) == 1:
+    losses = runs[0].experiment.content["losses"]
+    words = recipes.trains(runs[0].experiment.content)
+    under = "" if len(losses) == 1 else f"{', '.join(losses)} under "
+    reporter.print(f"losses  {under}{words}")
+  for line in case_counts.lines(cases, split):
+    reporter.print(line)
   reporter.print(
     f"device  {jax.device_count()} × {jax.devices()[0].device_kind}, jax {jax.__version__}"
   )

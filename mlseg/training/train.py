@@ -14,8 +14,8 @@ from mlseg.devices import model_axis, sharding
 from mlseg.errors import UserError
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe.experiment import Experiment
+from mlseg.training import case_counts, provenance, scoring
 from mlseg.training import outputs as run_outputs
-from mlseg.training import provenance, scoring
 from mlseg.training.groups import Group, Run, SeedModel, print_header, print_layout
 from mlseg.training.loop import train_group
 from mlseg.training.programs import Programs
@@ -84,7 +84,8 @@ def train_together(
     run_folder.check(run.workdir, {"config": run.experiment.content})
 
   # ---- Load the data, and check everything before anything is written
-  cases = recipe_data.load_cases(first.data, [one.losses.targets for one in experiments])
+  wanted = [one.losses.targets for one in experiments]
+  cases = recipe_data.load_cases(first.data, wanted, reporter)
   pairs = recipe_data.find_near_duplicates(cases)
   duplicates = grouped.groups(len(cases.ids), pairs, cases.patients)
   parts = {
@@ -165,7 +166,7 @@ def _finish(
     seed: scoring.test_seed(programs, run.experiment, cases, parts[seed], variables, reporter)
     for seed, variables in best.items()
   }
-  summary = scoring.summarize_seeds(run.experiment, tested)
+  summary = scoring.summarize_seeds(run.experiment, tested, cases.class_names)
   if sharding.is_main():
     if broken := model_file.write(workdir, best):
       reporter.print(
@@ -178,7 +179,8 @@ def _finish(
     return summary
   title = f"{run.name}, test set, per image unless pooled; percent, distances in pixels"
   names = cases.class_names[1:]
-  reporter.results(title, summary, names[0] if len(names) == 1 else "foreground")
+  positive = case_counts.positive(cases.label_names)
+  reporter.results(title, summary, names[0] if len(names) == 1 else "foreground", positive)
   reporter.print(f"rows, results and figures are in {workdir}")
   return summary
 

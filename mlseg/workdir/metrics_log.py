@@ -18,7 +18,6 @@ from mlseg.errors import UserError
 from mlseg.files import open_regular, read_bytes, reading, to_json, write_file
 
 NAME = "metrics.jsonl"
-SCORES = ("dice", "accuracy", "auc")  # of a validation
 # What a line that is no record raises.
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
@@ -99,7 +98,8 @@ def _checked(record: dict[str, Any]) -> dict[str, Any]:
     checked[field] = {str(name): _finite(value) for name, value in record[field].items()}
   if "validation" in record:
     scores = record["validation"]
-    checked["validation"] = {name: _finite(scores[name]) for name in SCORES if name in scores}
+    known = {str(name): value for name, value in scores.items() if name != "losses"}
+    checked["validation"] = {name: _finite(value) for name, value in known.items()}
   return checked
 
 

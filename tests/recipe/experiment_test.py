@@ -46,7 +46,7 @@ def test_a_config_and_its_content_are_the_same_recipe():
 @pytest.mark.parametrize("gram_at", ["logits", "params"])
 def test_every_weighting_is_accepted_wherever_gradients_are_compared(name, gram_at):
   recipe = _read(f"--config.weighting.name={name}", f"--config.weighting.gram_at={gram_at}")
-  made = recipe.weighting.make(1)
+  made = recipe.weighting.make(1, 10)
   assert made.needs_gram == getattr(weighting, name)().needs_gram
 
 
@@ -63,7 +63,7 @@ WRONG = {
     "weighting.prior=(1.0,)": "one weight per entry of config.losses",
     "weighting.every=0": "config.weighting.every must be at least 1, not 0",
     "weighting.gram_at=features": (
-      "unknown config.weighting.gram_at 'features': choose from logits, params"
+      "unknown config.weighting.gram_at 'features': choose from auto, logits, params"
     ),
     "num_microbatches=3": "must divide config.batch_size, not 3",
     "weighting.name=fixed weighting.fixed=(1.0,)": (

@@ -61,7 +61,7 @@ def test_a_record_has_the_losses_of_its_own_recipe(experiments, tmp_path):
 def test_a_validation_leaves_out_the_scores_that_the_network_has_not(experiments, tmp_path):
   group = _group(experiments, tmp_path)
   losses = {"soft_dice": np.full(3, 0.5), "focal": np.full(3, 0.25)}
-  validation = Validation(np.array([0.6, 0.7, 0.8]), None, None, losses)
+  validation = Validation({"dice": np.array([0.6, 0.7, 0.8])}, losses)
   record = group.record(2, 7, 1.0, 20.0, _logged(_status(), validation))
   assert record["validation"] == {"dice": 0.8, "losses": {"focal": 0.25}}
 

@@ -196,7 +196,7 @@ def _of_options(content: Mapping[str, Any]) -> Iterator[str]:
         yield f"config.{section} must be a section of keys, not {shown(found)}"
       continue
     for name, own in found.items():
-      known = options.of_weighting(name) if noun == "weighting" else options.of_loss(name)
+      known = options.OF[noun](name)
       if known is None:
         yield str(options.unknown_section(section, noun, name))
       elif not isinstance(own, Mapping):

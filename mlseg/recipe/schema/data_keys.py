@@ -14,6 +14,7 @@ _BITS = integer(-1, 255)
 _DUPLICATES = "Bits, of 255, in which near-duplicates differ at most; -1: there are none."
 _COMPLETE = "Whether the folder must have everything that was published."
 _CHANNELS = "1: images are read as grey; 3: in colour."
+_VALUE = either(text(least=1), integer(0, 2**24))  # of a class in the masks
 _PATTERN = text(least=1)
 
 DATA: tuple[Key, ...] = (
@@ -32,6 +33,13 @@ DATA: tuple[Key, ...] = (
   Key("data.sigma_space", _POSITIVE, "Of the bilateral filter, pixels.", 2.0),
   Key("data.sigma_intensity", _POSITIVE, "Of the bilateral filter, in grey values of 0 to 255.",
       25.0),
+  Key("data.sixteen_bit", choice(("minmax", "range")),
+      "What becomes black and white in images of more than 8 bits: the least and the largest value"
+      " of the image, or of its type.", "minmax"),
+  Key("data.mask_resize", choice(("refuse", "nearest", "area")),
+      "What is done with a mask of another size than its image.", "refuse"),
+  Key("data.skip_bad", boolean(), "Whether bad files are left out, and listed in skipped.csv.",
+      False),
   Key("data.split", choice((*grouped.METHODS, "published"), "split"),
       "How the cases are parted; 'grouped' keeps near-duplicates and patients together.",
       "grouped"),
@@ -46,8 +54,10 @@ DATA: tuple[Key, ...] = (
   Key("data.folder.images", _PATTERN, "Pattern of the images, below data.root.", of=("folder",)),
   Key("data.folder.masks", _PATTERN, "Pattern of the masks, below data.root.", of=("folder",)),
   Key("data.folder.classes",
-      sequence(pair(text(least=1), either(text(least=1), integer(0, 2**24))), 2, 256),
+      sequence(pair(text(least=1), either(sequence(_VALUE, 1), _VALUE)), 2, 256),
       "Name and value of each class in the masks, the background first.", of=("folder",)),
+  Key("data.folder.ignored", sequence(_PATTERN), "Patterns of files that are passed over.", (),
+      ("folder",)),
   Key("data.folder.tolerance", integer(0, 255),
       "Largest difference, in any channel, from the value of a class.", 0, ("folder",)),
   Key("data.folder.channels", choice((1, 3)), _CHANNELS, 1, ("folder",)),
@@ -102,6 +112,10 @@ DATA: tuple[Key, ...] = (
       "Of slices, rows and columns, mm; 0: that of the file.", (5.0, 1.0, 1.0), ("cohort",)),
   Key("data.cohort.window", sequence(number(-1e6, 1e6), 2, 2),
       "Hounsfield units that become black and white.", (-160.0, 240.0), ("cohort",)),
+  Key("data.cohort.mask_label", integer(0, 2**24),
+      "Value of the lesion in the masks; 0: the only one beside 0.", 0, ("cohort",)),
+  Key("data.cohort.mask_threshold", number(0, 1e6),
+      "Values above it are the lesion; 0: masks have labels.", 0.0, ("cohort",)),
   Key("data.cohort.margin", number(0, 10_000, "it is in mm"), "Around the lesion, mm.", 20.0,
       ("cohort",)),
   Key("data.cohort.slices", integer(1, 4096, _SIDE), "Most slices of a patient, evenly spaced.",

@@ -10,6 +10,7 @@ KEYS: tuple[Key, ...] = (
   *RUN, *DATA, *AUGMENTATION, *MODEL, *OPTIMIZER, *LOSSES, *METRICS, *WEIGHTING, *AUXILIARY,
 )  # fmt: skip
 # Sections whose entries `options` knows, and the word for what each of their sections is of.
-OPTIONS = {"weighting.options": "weighting", "loss_options": "loss"}
+OPTIONS = {"weighting.options": "weighting", "loss_options": "loss",
+           "auxiliary.schedule_options": "schedule"}  # fmt: skip
 
 __all__ = ["ABSENT", "KEYS", "NEEDED", "OPTIONS", "Key"]

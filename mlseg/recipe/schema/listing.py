@@ -1,12 +1,13 @@
 """Prints the tables of keys: as lines of a help text, and as a page of Markdown."""
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from mlseg.recipe.auxiliary_schedule import SCHEDULES
 from mlseg.recipe.loss_table import LOSSES
 from mlseg.recipe.schema import options
-from mlseg.recipe.schema.keys import ABSENT, KEYS, NEEDED, Key
+from mlseg.recipe.schema.keys import ABSENT, KEYS, NEEDED, OPTIONS, Key
 from mlseg.weighting.registry import METHODS
 
 _WIDTH = 100
@@ -26,7 +27,7 @@ def lines(content: Mapping[str, Any] | None = None) -> Iterator[str]:
     said = f"{key.meaning}{_of(key)} {_sentence(key.kind.text)}"
     said += f" {_default(key)}" if content is None else f" Here: {value}."
     yield from textwrap.wrap(said, _WIDTH, initial_indent="      ", subsequent_indent="      ")
-  for section, table in (("weighting.options", _weightings()), ("loss_options", _losses())):
+  for section, _, table in _optional_sections():
     for name, own in table.items():
       if own and content is None:
         yield f"  --config.{section}.{name}.*"
@@ -48,10 +49,7 @@ def to_markdown() -> str:
       for key in own
     ]
     parts.append(_table(("key", "meaning", "values", "default"), rows))
-  for section, title, table in (
-    ("weighting.options", "Options of weightings", _weightings()),
-    ("loss_options", "Options of losses", _losses()),
-  ):
+  for section, title, table in _optional_sections():
     parts.append(f"## {title}")
     rows = [
       (f"`{section}.{name}.{own.name}`", own.meaning, own.kind.text, f"`{own.default!r}`")
@@ -62,12 +60,17 @@ def to_markdown() -> str:
   return "\n\n".join(parts)
 
 
-def _weightings() -> dict[str, tuple[options.Option, ...]]:
-  return {name: options.of_weighting(name) or () for name in METHODS if name != "fixed"}
-
-
-def _losses() -> dict[str, tuple[options.Option, ...]]:
-  return {name: options.of_loss(name) or () for name in LOSSES}
+def _optional_sections() -> Iterator[tuple[str, str, dict[str, tuple[options.Option, ...]]]]:
+  """Yields the sections of options, with their title, and the options by name."""
+  names: dict[str, Iterable[str]] = {"weighting": METHODS, "loss": LOSSES, "schedule": SCHEDULES}
+  titles = {
+    "weighting": "Options of weightings",
+    "loss": "Options of losses",
+    "schedule": "Arguments of the schedules of the auxiliary loss",
+  }
+  for section, noun in OPTIONS.items():
+    own = {name: options.OF[noun](name) or () for name in names[noun] if name != "fixed"}
+    yield section, titles[noun], own
 
 
 def _value(content: Mapping[str, Any], key: Key) -> str | None:

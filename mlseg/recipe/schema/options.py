@@ -9,13 +9,14 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mlseg.data import targets
 from mlseg.errors import UserError, unknown
+from mlseg.recipe.auxiliary_schedule import SCHEDULES
 from mlseg.recipe.loss_table import LOSSES
-from mlseg.recipe.schema.compound import optional, plain_value, sequence
+from mlseg.recipe.schema.compound import either, optional, pair, plain_value, sequence
 from mlseg.recipe.schema.kinds import Kind, boolean, choice, integer, number, text
 from mlseg.recipe.weighting import FORMER_NAMES, LEARNERS
 from mlseg.weighting.registry import METHODS
@@ -36,6 +37,17 @@ _KINDS: dict[str, Kind] = {
   "roi_box.num_sampled": integer(1, 100_000, "they are held in memory"),
 }
 _GIVEN = {"valid", "distances", "edges"}  # keywords that training gives, not the recipe
+
+
+_STEPS = either(integer(0), number(0, 1))
+_SCHEDULE_KINDS: dict[str, Kind] = {
+  "staircase": boolean(),
+  "boundaries_and_scales": sequence(pair(_STEPS, number(0))),
+}
+_SCHEDULE_MEANINGS = {
+  True: "Steps, or as a float the share of the run.",
+  False: "As in optax; the first weight is auxiliary.initial where it is absent.",
+}
 
 
 class Option(NamedTuple):
@@ -72,6 +84,23 @@ def of_loss(loss: str) -> tuple[Option, ...] | None:
     kind = choice(targets.STATISTICS, "texture statistic")
     return (Option("statistic", kind, None, meaning),)
   return tuple(_of_function(loss, LOSSES[loss].function))
+
+
+@functools.cache
+def of_schedule(schedule: str) -> tuple[Option, ...] | None:
+  """Returns the arguments of a schedule of the auxiliary loss; None where there is none so called.
+
+  Those that count steps may be shares of the run.
+  """
+  if schedule not in SCHEDULES:
+    return None
+  options = []
+  for own in inspect.signature(SCHEDULES[schedule]).parameters.values():
+    counts = own.name.endswith(("_steps", "_begin"))
+    kind = _STEPS if counts else _SCHEDULE_KINDS.get(own.name, number(-1e9))
+    default = None if own.default is own.empty else own.default
+    options.append(Option(own.name, kind, default, _SCHEDULE_MEANINGS[counts]))
+  return tuple(options)
 
 
 def _of_function(name: str, function: Callable[..., Any]) -> list[Option]:
@@ -129,7 +158,14 @@ def _meanings(function: Callable[..., Any]) -> dict[str, str]:
 
 def unknown_section(section: str, noun: str, name: str) -> UserError:
   """Returns the error for options of a weighting or a loss that does not exist."""
-  return unknown(f"{noun} in config.{section}", name, METHODS if noun == "weighting" else LOSSES)
+  choices: dict[str, Iterable[str]] = {
+    "weighting": METHODS, "loss": LOSSES, "schedule": SCHEDULES
+  }  # fmt: skip
+  return unknown(f"{noun} in config.{section}", name, choices[noun])
+
+
+# By the word in `keys.OPTIONS`.
+OF = {"weighting": of_weighting, "loss": of_loss, "schedule": of_schedule}
 
 
 def faults(section: str, given: Mapping[str, Any], known: Sequence[Option]) -> Iterator[str]:

@@ -1,10 +1,17 @@
 """The keys of a run: its name, its length, its seeds and its devices."""
 
 from mlseg.devices import model_axis
+from mlseg.metrics import SEGMENTATION_SCORES
 from mlseg.recipe.schema.key import Key
 from mlseg.recipe.schema.kinds import choice, integer, text
 
-SELECTIONS = ("dice", "accuracy", "auc", "mean")
+# Scores of the validation set by which an epoch is the best, and the head that each needs.
+SELECTIONS = {
+  **dict.fromkeys(SEGMENTATION_SCORES, "segmentation"),
+  "accuracy": "classification",
+  "auc": "classification",
+  "mean": "",  # of Dice and accuracy, as far as there are heads
+}
 _STEPS = "steps are counted in 32 bits"
 _SEED = "the seeds of all models must be below 2**31"
 

@@ -1,7 +1,10 @@
 """The keys of optimiser, losses, metrics, weighting and auxiliary loss."""
 
+from mlseg.metrics.class_means import ABSENT as ABSENT_CLASSES
+from mlseg.recipe.auxiliary_schedule import EXPONENTIAL, SCHEDULES
+from mlseg.recipe.gram import PLACES
 from mlseg.recipe.loss_table import LOSSES as TABLE
-from mlseg.recipe.optimizer import STAGES
+from mlseg.recipe.optimizer import ADAM, SGD, STAGES
 from mlseg.recipe.schema.compound import distinct, sequence
 from mlseg.recipe.schema.key import ABSENT, Key
 from mlseg.recipe.schema.kinds import boolean, choice, integer, number
@@ -17,6 +20,17 @@ OPTIMIZER: tuple[Key, ...] = (
   Key("optimizer.learning_rate", number(0, 1e6, _RATES, open_low=True), "The learning rate."),
   Key("optimizer.schedule", choice(("constant", "cosine")), "How the rate changes over the run.",
       "constant"),
+  *(Key(f"optimizer.{name}", number(0, 1, open_high=True), meaning, ADAM[name])
+    for name, meaning in (
+      ("b1", "Of 'adam' and 'adamw': decay of the mean of the gradient."),
+      ("b2", "Of 'adam' and 'adamw': decay of the mean of its square."),
+    )),
+  Key("optimizer.eps", number(0, 1, open_low=True), "Of 'adam' and 'adamw': added to a root.",
+      ADAM["eps"]),
+  Key("optimizer.momentum", number(0, 1, open_high=True), "Of 'sgd'; 0: plain steps.",
+      SGD["momentum"]),
+  Key("optimizer.nesterov", boolean(), "Of 'sgd': whether the momentum is Nesterov's.",
+      SGD["nesterov"]),
   Key("optimizer.weight_decay", number(0, 1e6, _RATES), "Decoupled weight decay, of 'adamw'.", 0.0),
   Key("optimizer.clip_norm", number(0), "Largest global norm of the gradient; 0: no limit.", 0.0),
   *(Key(f"optimizer.stage_rates.{stage}", number(0, 1e6, _RATES),
@@ -38,6 +52,8 @@ METRICS: tuple[Key, ...] = (
   Key("metrics.object_neck", number(0, 1000, "it is in pixels"),
       "Half width of bridges where predicted objects are cut, pixels.", 0.0),
   Key("metrics.object_size", integer(0), "Smaller predicted objects are left out, pixels.", 0),
+  Key("metrics.absent", choice(ABSENT_CLASSES),
+      "What a class that is neither true nor predicted counts in a mean over classes.", "left_out"),
   Key("metrics.num_processes", integer(0, 1024, "each is a process"),
       "For surface metrics; 0: one per CPU if there is enough work.", 0),
 )  # fmt: skip
@@ -58,8 +74,8 @@ WEIGHTING: tuple[Key, ...] = (
   Key("weighting.upper", number(0, 1), "Largest weight of a loss.", 1.0),
   Key("weighting.rescale", choice((_NONE, "sum_to_one", "sum_to_num_losses", "first_loss")),
       "How all weights are scaled in the end.", _NONE),
-  Key("weighting.gram_at", choice(("logits", "params")),
-      "Where methods that compare gradients take them.", "logits"),
+  Key("weighting.gram_at", choice(PLACES), "Where methods that compare gradients take them.",
+      "logits"),
 )  # fmt: skip
 
 AUXILIARY: tuple[Key, ...] = (
@@ -68,4 +84,6 @@ AUXILIARY: tuple[Key, ...] = (
   Key("auxiliary.initial", number(0), "Its first weight.", 5.0),
   Key("auxiliary.decay", number(0), "What is taken from its weight at a time.", 0.05),
   Key("auxiliary.decay_every", integer(1), "Steps between two times.", 100),
+  Key("auxiliary.schedule", choice((EXPONENTIAL, *SCHEDULES)),
+      "How its weight changes: as above, or by a schedule of optax.", EXPONENTIAL),
 )  # fmt: skip

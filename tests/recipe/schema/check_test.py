@@ -92,7 +92,7 @@ def test_all_faults_are_named_at_once():
   content = _content()
   content["augmentation"] = dict.fromkeys(content["augmentation"], -1.0)
   content["metrics"] = dict.fromkeys(content["metrics"], "x")
-  assert _message(content).endswith("; and 6 more faults")
+  assert _message(content).endswith("; and 7 more faults")
 
 
 @pytest.mark.parametrize(
