@@ -77,8 +77,8 @@ def _method(config: ConfigDict) -> LossWeighting:
     prior = options.pop("prior")
     options["prior"] = _by_loss(prior, config, f"options.{section.name}.prior") if prior else None
   is_learned = "optimizer" in inspect.signature(factory).parameters
-  if is_learned and "learning_rate" in options:
-    name, rate = options.pop("optimizer", "adam"), options.pop("learning_rate")
+  if is_learned and options.keys() & {"optimizer", "learning_rate"}:
+    name, rate = options.pop("optimizer", "adam"), options.pop("learning_rate", 0.025)
     where = f"config.weighting.options.{section.name}"
     if name not in LEARNERS:
       raise unknown(f"{where}.optimizer", name, LEARNERS)

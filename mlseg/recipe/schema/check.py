@@ -33,7 +33,7 @@ def _plain_value(value: Any) -> Any:
 
 
 def complete(content: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns a recipe with the defaults of the keys that it has not.
+  """Returns a recipe with the defaults of the keys that it has not, and floats as floats.
 
   A key without a default stays absent, and what is no section stays as it is: `check` names both.
 
@@ -44,14 +44,20 @@ def complete(content: Mapping[str, Any]) -> dict[str, Any]:
   whole = plain(content)
   chosen = _chosen(whole)
   for key in KEYS:
-    if key.default is NEEDED or not _applies(key, chosen):
+    if not _applies(key, chosen):
       continue
     *sections, name = key.path.split(".")
     place: Any = whole
     for section in sections:
-      place = place.setdefault(section, {}) if isinstance(place, dict) else None
-    if isinstance(place, dict) and key.default is not ABSENT:
+      if isinstance(place, dict) and key.default is not NEEDED:
+        place.setdefault(section, {})
+      place = place.get(section) if isinstance(place, dict) else None
+    if not isinstance(place, dict):
+      continue
+    if key.default is not NEEDED and key.default is not ABSENT:
       place.setdefault(name, key.default)
+    if name in place:
+      place[name] = key.kind.convert(place[name])
   for path in OPTIONS:
     section, _, name = path.rpartition(".")
     place = whole.setdefault(section, {}) if section else whole

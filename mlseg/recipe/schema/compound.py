@@ -100,10 +100,10 @@ def plain_value() -> Kind:
       return all(map(is_plain, value))
     if isinstance(value, dict):
       return all(map(is_plain, value.values()))
-    if isinstance(value, float):
-      return math.isfinite(value)
+    if isinstance(value, float):  # the program's numbers have 32 bits
+      return math.isfinite(value) and abs(value) < 1e38
     if isinstance(value, int):
-      return abs(value) < 2**63
+      return abs(value) < 2**31
     return value is None or isinstance(value, str)
 
   def fault(key: str, value: Any) -> str | None:

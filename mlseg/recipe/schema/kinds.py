@@ -16,10 +16,12 @@ class Kind(NamedTuple):
     text: what it may be, in words, as 'an integer of at least 1'.
     fault: `fault(key, value)`: what is wrong with a value, as one line that begins with the key;
       None where nothing is.
+    convert: `convert(value)`: a value as the code takes it, where a person may write another.
   """
 
   text: str
   fault: Callable[[str, Any], str | None]
+  convert: Callable[[Any], Any] = lambda value: value
 
 
 def shown(value: Any) -> str:
@@ -103,7 +105,20 @@ def number(
       return f"{key} must be a finite number, not {value!r}"
     return _out_of_range(key, value, low, high, why, (), (open_low, open_high))
 
-  return Kind(_range_text("a number", low, high, why, (), (open_low, open_high)), fault)
+  text = _range_text("a number", low, high, why, (), (open_low, open_high))
+  return Kind(text, fault, _as_float)
+
+
+def _as_float(value: Any) -> Any:
+  """Returns a whole number as a float; anything else, and what floats cannot hold, unchanged.
+
+  Example:
+    >>> _as_float(1), _as_float(True), _as_float("1")
+    (1.0, True, '1')
+  """
+  if isinstance(value, bool) or not isinstance(value, int) or abs(value) > 2**53:
+    return value
+  return float(value)
 
 
 _UNLIMITED = (1e9, 2**31 - 1)  # ends of ranges that no message calls a rule of the key

@@ -68,7 +68,7 @@ def of_weighting(method: str) -> tuple[Option, ...] | None:
   found = _of_function(name, METHODS[name])
   if any(option.name == "optimizer" for option in found):
     found = [option for option in found if option.name != "optimizer"]
-    meaning = "Optimiser of what the method learns; it needs a learning_rate."
+    meaning = "Optimiser of what the method learns."
     found.append(Option("optimizer", choice(LEARNERS), "adam", meaning))
     found.append(Option("learning_rate", _RATE, 0.025, "Learning rate of what the method learns."))
   return tuple(found)

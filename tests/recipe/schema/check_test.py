@@ -135,6 +135,18 @@ def test_a_complete_recipe_stays_as_it_is():
   assert schema.complete(added) == added
 
 
+def test_whole_numbers_are_as_good_as_floats():
+  recipe = experiment.read(_content(augmentation__flip_horizontal=1, optimizer__learning_rate=1))
+  assert recipe.content["augmentation"]["flip_horizontal"] == 1.0
+  assert isinstance(recipe.content["optimizer"]["learning_rate"], float)
+
+
+def test_an_optimiser_of_a_weighting_has_a_default_rate():
+  options = {"uncertainty": {"optimizer": "sgd"}}
+  recipe = experiment.read(_content(weighting__name="uncertainty", weighting__options=options))
+  assert recipe.weighting.make(1).init(dict.fromkeys(recipe.losses.names, 1.0)) is not None
+
+
 def test_defaults_are_right_values():
   for key in schema.KEYS:
     if key.default is not NEEDED and key.default is not ABSENT:
