@@ -28,7 +28,7 @@ from absl import flags
 
 from mlseg.data import planted_lesion
 from mlseg.data.planted_lesion import Background, Planted
-from mlseg.errors import UserError, require
+from mlseg.errors import UserError, machine_faults, require
 from mlseg.files import to_csv
 from mlseg.io import volumes
 from mlseg.io.volumes import nifti
@@ -213,7 +213,8 @@ def main(argv: list[str]) -> int:
         "--backgrounds and --out are needed: the CT volumes and the folder of the cohort"
       )
     options = CohortPlan(patients.value, seed.value, noise.value)
-    write(pathlib.Path(backgrounds.value), pathlib.Path(out.value), options)
+    with machine_faults():
+      write(pathlib.Path(backgrounds.value), pathlib.Path(out.value), options)
   except (UserError, flags.Error) as error:
     print(f"mlseg.data.response_cohort: {error}", file=sys.stderr)
     return 2
