@@ -38,8 +38,7 @@ class Checkpoints:
   """
 
   def __init__(self, folder: pathlib.Path, like: PyTree, num_models: int):
-    self._hooks = contextlib.ExitStack()
-    self._hooks.enter_context(storage_errors.are_quiet())
+    self._show_errors = storage_errors.hide()
     self._folder = folder.resolve()
     self._like = like
     self._names = flatten_names(like)
@@ -186,7 +185,7 @@ class Checkpoints:
         )
     with self._writing():
       self._manager.close()
-    self._hooks.close()
+    self._show_errors()
 
 
 def _everywhere(leaf: Any) -> Any:

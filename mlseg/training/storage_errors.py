@@ -7,8 +7,7 @@ its event loop under the work on the other arrays, each of which would print one
 import logging
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -35,10 +34,15 @@ def reason(error: BaseException) -> str:
   return printable(text.splitlines()[0][:120]) if text else type(error).__name__
 
 
-@contextmanager
-def are_quiet() -> Iterator[None]:
-  """Hides what orbax and its threads print about errors, which are raised as well."""
-  show, show_unraisable, log = sys.excepthook, sys.unraisablehook, logging.getLogger("absl")
+def hide() -> Callable[[], None]:
+  """Hides what orbax and its threads print about errors, which are raised as well.
+
+  Returns:
+    A function that shows it again. It is not called where a save has failed: threads may then print
+    until the process ends.
+  """
+  show, show_unraisable = sys.excepthook, sys.unraisablehook
+  logs = [logging.getLogger(name) for name in ("absl", "asyncio")]
 
   def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if _CLOSED not in str(error):
@@ -50,14 +54,16 @@ def are_quiet() -> Iterator[None]:
     if not is_work and _CLOSED not in str(unraisable.exc_value):
       show_unraisable(unraisable)
 
-  sys.excepthook, sys.unraisablehook = hook, unraisable_hook
-  log.addFilter(_is_not_of_orbax)
-  try:
-    yield
-  finally:
+  def show_again() -> None:
     sys.excepthook, sys.unraisablehook = show, show_unraisable
-    log.removeFilter(_is_not_of_orbax)
+    for log in logs:
+      log.removeFilter(_is_not_of_orbax)
+
+  sys.excepthook, sys.unraisablehook = hook, unraisable_hook
+  for log in logs:
+    log.addFilter(_is_not_of_orbax)
+  return show_again
 
 
 def _is_not_of_orbax(record: logging.LogRecord) -> bool:
-  return "orbax" not in record.pathname
+  return "orbax" not in f"{record.pathname} {record.getMessage()}"
