@@ -72,6 +72,8 @@ def parse(argv: list[str]) -> "tuple[grid.Grid, SweepOptions]":
   require(values.together >= 0, "--together must not be negative", values.together)
   whole, name = _grid(values, overrides)
   if values.reference is not None:
+    from mlseg.studies import grid
+
     whole = grid.with_reference(whole, values.reference)
   chosen = [c for c in whole.cells if values.cells is None or fnmatch.fnmatch(c.name, values.cells)]
   if not chosen:
@@ -158,7 +160,7 @@ def _write_tables(
 ) -> None:
   """Writes the files of a study, and prints its tables."""
   from mlseg.files import write_file
-  from mlseg.report import study, tables
+  from mlseg.report import leader, study, tables
   from mlseg.studies import tables as study_files
   from mlseg.studies.cells import is_complete
 
@@ -171,6 +173,7 @@ def _write_tables(
     f"## {table.title}\n\n{tables.to_markdown(table)}\n{table.note}\n"
     for table in study.tables(workdir)
   )
+  text += f"\n{leader.RULE}\n"
   write_file(workdir / "table.md", text)
   reporter.print(text)
   reporter.print(f"rows.csv, dice.csv, comparisons.csv and table.md are in {workdir}")

@@ -238,7 +238,7 @@ def _by_area(mask: np.ndarray, height: int, width: int) -> np.ndarray:
 def check_values(found: Iterable[tuple[str, str]]) -> None:
   """Raises a UserError where masks of one data set have different values of the lesion.
 
-  1, 255 and 65535 may stand for the same.
+  1, 255 and 65535 may stand for the same, and 250 and more of 255 are 255 but for noise.
 
   Args:
     found: of each mask with a lesion, the value, and a name for messages.
@@ -247,8 +247,8 @@ def check_values(found: Iterable[tuple[str, str]]) -> None:
   for value, name in found:
     if value:
       first.setdefault(value, name)
-  grey = {"#ffffff": "255"}
-  distinct = {grey.get(value, value) for value in first}
+  near = {str(value): "255" for value in range(250, 255)} | {"#ffffff": "255"}
+  distinct = {near.get(value, value) for value in first}
   if len(distinct) > 1 and not distinct <= set(map(str, _FULL)):
     words = ", ".join(f"{value} in {name}" for value, name in list(first.items())[:4])
     raise UserError(

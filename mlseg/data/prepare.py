@@ -14,6 +14,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
+import warnings
 
 import tensorflow_datasets as tfds
 from absl import flags
@@ -64,7 +65,9 @@ def prepare(
     builder = builder_class(data_dir=temporary, config=config, file_format="array_record")
     options = tfds.download.DownloadConfig(manual_dir=root)
     tfds.disable_progress_bar()
-    with contextlib.redirect_stdout(None):  # tfds prints messages about a download
+    # tfds prints messages about a download, and libraries that read files warn without names.
+    with contextlib.redirect_stdout(None), warnings.catch_warnings():
+      warnings.simplefilter("ignore")
       builder.download_and_prepare(download_config=options)
     version = f"{dataset}/{config}/{builder.version}"
     for path in (temporary / version).glob("*.array_record-*"):

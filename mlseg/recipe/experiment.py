@@ -96,12 +96,14 @@ class Experiment(NamedTuple):
 
   Attributes:
     content: the whole recipe, as `config.json` and `results.json` hold it.
+    defaults: by the dotted name of a key, what a run from before it existed trains.
     common: text that is the same for two recipes that can be trained in one program.
   """
 
   name: str
   variant: str
   content: dict[str, Any]
+  defaults: dict[str, Any]
   common: str
   seeds: Seeds
   mesh: dict[str, int]
@@ -139,6 +141,7 @@ def read(recipe: ConfigDict | Mapping[str, Any]) -> Experiment:
     name=config.name,
     variant=config.variant,
     content=content,
+    defaults=schema.defaults(content),
     common="",
     seeds=Seeds(config.seed, config.num_seeds, config.seeds.strategy, config.seeds.vectorize),
     mesh=dict(config.mesh),

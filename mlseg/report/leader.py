@@ -8,8 +8,8 @@ from scipy import stats
 
 _LEVEL = 0.95
 RULE = (
-  "★ marks the best of a column, and only where the 95 % interval of its difference to the next"
-  " best, of Student's t over the seeds that both have, is on one side of 0."
+  "The best of a column is marked only where the 95 % interval of its difference to the next best,"
+  " of Student's t over the seeds that both have, does not contain 0."
 )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mlseg.files import write_file
-from mlseg.report import curves, diagnosis, drawing, outlines, patients, training
+from mlseg.report import curves, diagnosis, drawing, outlines, patients, recipes, training
 from mlseg.report.drawing import fitted
 from mlseg.report.names import file_name
 from mlseg.workdir import (
@@ -41,6 +41,7 @@ def plot_run(workdir: pathlib.Path) -> list[pathlib.Path]:
   of = f", mean and range of {num_seeds} seeds" if num_seeds > 1 else ""
   config = run_folder.read(workdir).config if (workdir / run_folder.NAME).exists() else {}
   share = training.share_of(config, records)
+  title = recipes.trains(config) or workdir.name
   names = data_table.class_names(workdir) if (workdir / data_table.NAME).exists() else ()
   with drawing.style(size=10):
     figures = {
@@ -55,12 +56,12 @@ def plot_run(workdir: pathlib.Path) -> list[pathlib.Path]:
     if (workdir / saliency_file.NAME).exists():
       maps = saliency_file.read(workdir)
       if diagnosis.is_fine(diagnosis.grid_of(maps.maps.values())):
-        figures["saliency.png"] = diagnosis.figure(workdir.name, maps, names)
+        figures["saliency.png"] = diagnosis.figure(title, maps, names)
     made = [_save(figure, folder / name) for name, figure in figures.items()]
   if (workdir / patients_file.NAME).exists():
     found = patients_file.read(workdir)
     some = patients_file.select(found, patients.chosen(found, _NUM_PATIENTS))
-    plot_patients(folder / "patients", workdir.name, some)
+    plot_patients(folder / "patients", title, some)
   return made
 
 

@@ -115,7 +115,7 @@ def _note(
 
 
 def marks(best: dict[str, tuple[list[Leader], float]]) -> str:
-  """Returns in words the rule of the marks, and the interval behind each of them.
+  """Returns in words the interval behind each mark of a table; `leader.RULE` is their rule.
 
   Args:
     best: by heading, the leaders of a column, and the factor of its values.
@@ -125,7 +125,7 @@ def marks(best: dict[str, tuple[list[Leader], float]]) -> str:
     for heading, (leaders, factor) in best.items()
     for one in leaders
   ]
-  return f" {leader.RULE} " + (f"Here: {'; '.join(intervals)}." if intervals else "Here is none.")
+  return f" Marked: {'; '.join(intervals)}." if intervals else " No best is marked."
 
 
 def _test_sets(runs: Sequence[RunFiles]) -> list[str]:
@@ -139,10 +139,11 @@ def _test_sets(runs: Sequence[RunFiles]) -> list[str]:
 
 
 def _cases(run: RunFiles) -> object:
-  """Returns the test cases of the first seed, which stand for those of all seeds."""
+  """Returns the data set and the test cases of the first seed, which stand for all seeds."""
   if run.split is None:
     return None
-  return next(iter(run.split.parts.values()), {}).get("test")
+  name = (run.config.get("data") or {}).get("name")
+  return name, next(iter(run.split.parts.values()), {}).get("test")
 
 
 def _leaders(runs: Sequence[RunFiles], sets: Sequence[str], column: _Column) -> list[Leader]:

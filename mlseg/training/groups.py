@@ -25,12 +25,12 @@ class Run(NamedTuple):
 
   experiment: Experiment
   workdir: pathlib.Path
-  title: str = ""  # its name for a person, where that is not the recipe's name and variant
+  title: str = ""  # its name for a person, where that is not the recipe's name and what it trains
 
   @property
   def name(self) -> str:
-    """Its name for a person."""
-    return self.title or f"{self.experiment.name}:{self.experiment.variant}"
+    """Its name for a person: not the variant, since the recipe may have another weighting."""
+    return self.title or f"{self.experiment.name}, {recipes.trains(self.experiment.content)}"
 
 
 class SeedModel(NamedTuple):
@@ -161,10 +161,7 @@ def print_header(reporter: Reporter, runs: Sequence[Run], cases: Cases, split: S
     f" {sizes} for training / validation / test ({data.split} split)"
   )
   if len(runs) == 1:
-    losses = runs[0].experiment.content["losses"]
-    words = recipes.trains(runs[0].experiment.content)
-    under = "" if len(losses) == 1 else f"{', '.join(losses)} under "
-    reporter.print(f"losses  {under}{words}")
+    reporter.print(f"losses  {', '.join(runs[0].experiment.losses.names)}")
   for line in case_counts.lines(cases, split):
     reporter.print(line)
   reporter.print(

@@ -81,7 +81,7 @@ def train_together(
   in_parts = first.batch_size // first.num_microbatches
   layout = sharding.plan(jax.device_count(), per_group, in_parts, **first.mesh)
   for run in runs:
-    run_folder.check(run.workdir, {"config": run.experiment.content})
+    run_folder.check(run.workdir, {"config": run.experiment.content}, run.experiment.defaults)
 
   # ---- Load the data, and check everything before anything is written
   wanted = [one.losses.targets for one in experiments]
@@ -98,7 +98,7 @@ def train_together(
   groups = [Group(tuple(runs), own) for own in chosen]
   descriptions = [provenance.describe(e.content, cases.fingerprint, strategy) for e in experiments]
   for run, description in zip(runs, descriptions, strict=True):
-    run_folder.check(run.workdir, description)
+    run_folder.check(run.workdir, description, run.experiment.defaults)
 
   # ---- Programs
   print_header(reporter, runs, cases, parts[seeds[0]])
@@ -122,7 +122,7 @@ def train_together(
     if sharding.is_main():
       for run, description in zip(runs, descriptions, strict=True):
         stack.enter_context(run_folder.opened(run.workdir))
-        run_folder.claim(run.workdir, description)
+        run_folder.claim(run.workdir, description, run.experiment.defaults)
         run_outputs.write_data(run.workdir, cases, duplicates, pairs, parts)
     sharding.wait_for_all("folders")
     stop = stack.enter_context(stop_signals())

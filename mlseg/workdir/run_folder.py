@@ -118,13 +118,16 @@ def strategy_of(workdir: pathlib.Path) -> str | None:
     return None
 
 
-def check(workdir: pathlib.Path, description: Mapping[str, Any]) -> bool:
+def check(
+  workdir: pathlib.Path, description: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> bool:
   """Checks that a folder is free for a run, or belongs to this very run, on whatever devices.
 
   Args:
     workdir: the folder; it need not exist.
     description: what `config.json` is to hold; its 'config' and, where it is known already, 'data'
       must be those of the folder.
+    defaults: by the dotted name of a key of the config, what runs from before it existed train.
 
   Returns:
     True where the run was started before.
@@ -145,6 +148,8 @@ def check(workdir: pathlib.Path, description: Mapping[str, Any]) -> bool:
   except (ValueError, KeyError, TypeError, RecursionError):
     raise UserError(f"{path} is not the config of a run; give another --workdir") from None
   new = _flatten(json.loads(to_json({name: description[name] for name in known})))
+  older = json.loads(to_json({f"config.{key}": value for key, value in (defaults or {}).items()}))
+  old = {key: older[key] for key in new if key in older} | old
   different = [
     f"{key}: {old.get(key)!r} there, {new.get(key)!r} now"
     for key in sorted(old.keys() | new.keys())
@@ -178,17 +183,20 @@ def check_path(workdir: pathlib.Path) -> None:
     raise UserError(f"workdir {workdir} is a file, not a folder")
 
 
-def claim(workdir: pathlib.Path, description: Mapping[str, Any]) -> None:
+def claim(
+  workdir: pathlib.Path, description: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> None:
   """Writes `config.json`, unless the run was started before.
 
   Args:
     workdir: the folder, opened.
     description: what the file is to hold.
+    defaults: as in `check`.
 
   Raises:
     UserError: as `check`.
   """
-  if not check(workdir, description):
+  if not check(workdir, description, defaults):
     write_file(workdir / NAME, to_json(dict(description), indent=2) + "\n")
 
 

@@ -94,7 +94,7 @@ def test_scores_are_marked_among_runs_of_the_same_test_cases(made):
   assert "<strong>" not in cells["naive"]  # the only one of its cases
   assert "<strong>" not in cells["sweep/fixed"]
   assert 'title="sweep/mad: +12.50 [+12.50, +12.50] to sweep/fixed"' in cells["sweep/mad"]
-  assert "Dice, sweep/mad: +12.50 [+12.50, +12.50] to sweep/fixed" in _page(made)
+  assert "Marked: Dice, sweep/mad: +12.50 [+12.50, +12.50] to sweep/fixed" in _page(made)
 
 
 def test_no_star_stands_without_an_interval(tmp_path):
@@ -106,7 +106,7 @@ def test_no_star_stands_without_an_interval(tmp_path):
     assert main(["report", str(tmp_path / folder), f"--out={tmp_path / 'report'}"]) == 0
     scores = _page(tmp_path / "report").split('<section id="weights"')[0]
     assert "<strong>" not in scores
-    assert "Here is none." in scores
+    assert "No best is marked." in scores
     assert ("±" in scores) == (folder == "runs")  # no deviation of one seed
 
 
@@ -157,6 +157,15 @@ def test_the_comparison_is_against_the_chosen_reference(made):
   rows = [name for name, cells in _rows(made) if "+0.1250 [+0.1250, +0.1250]" in cells]
   assert rows == ["sweep/mad"]
   assert "Others are compared with sweep/fixed: --reference chose it." in text
+
+
+def test_runs_of_several_classes_have_a_table_of_them(made):
+  page = _page(made)
+  assert page.count(">images, predicted<") == 1  # of the run of three classes alone
+  found = [(name, re.findall(r"<td.*?>(.*?)</td>", cells)) for name, cells in _rows(made)]
+  rows = {name: cells for name, cells in found if name.startswith("class") and len(cells) == 7}
+  assert rows["class 1"] == ["8", "7.5", *["25.00 ± 1.00"] * 3, "–", "–"]
+  assert rows["class 2"] == ["0", "0", *["–"] * 5]  # it is in no image
 
 
 def test_classes_have_names_and_a_legend_of_colours(made):

@@ -132,7 +132,7 @@ def test_tables_mark_the_best_and_have_the_papers_number_and_what_failed(folder)
   assert [row[0].text for row in first.rows] == ["a", "fixed"]
   why = "a: +20.00 [+20.00, +20.00] to fixed"
   assert first.rows[0][2] == tables.TableCell("85.00 ± 7.07", best=True, why=why)
-  assert f"Here: Dice, {why}" in first.note
+  assert f"Marked: Dice, {why}" in first.note
   assert not first.rows[1][2].best
   column = first.header.index("HD95, pixels")
   assert first.rows[0][column].text == "9.00 ± 1.13"

@@ -27,6 +27,16 @@ def experiments():
   return experiment.read(first), experiment.read(second)
 
 
+def test_a_run_is_named_by_what_it_trains_not_by_its_variant(experiments, tmp_path):
+  first = experiments[0]
+  assert Run(first, tmp_path).name == "smoke, dynamic_memory_fusion, variance"
+  changed = first.content["weighting"] | {"name": "uncertainty"}
+  other = first._replace(content=first.content | {"weighting": changed, "variant": "fixed"})
+  assert Run(other, tmp_path).name == "smoke, uncertainty"
+  assert Run(other, tmp_path, "cell").name == "cell"
+  assert Run(experiments[1], tmp_path).name == "other, focal alone"
+
+
 def _group(experiments, folder):
   runs = [Run(one, folder / one.name) for one in experiments]
   for run in runs:
@@ -101,6 +111,6 @@ def test_skipped_steps_are_counted_by_model(experiments, tmp_path):
 def test_names_of_groups(experiments, tmp_path):
   group = _group(experiments, tmp_path)
   assert (group.title, group.folder) == ("3 models", "seeds_3_to_3")
-  assert group.name(2) == f"other:{experiments[1].variant}, seed 3"
+  assert group.name(2) == "other, focal alone, seed 3"
   alone = Group(group.runs[:1], group.models[1:2])
   assert (alone.title, alone.folder) == ("seed 4", "seed_4")

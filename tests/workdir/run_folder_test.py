@@ -116,6 +116,17 @@ def test_a_folder_belongs_to_one_config_and_its_data(tmp_path):
     run_folder.claim(tmp_path, _description(data="abd"))
 
 
+def test_a_key_that_came_later_counts_as_its_default(tmp_path):
+  run_folder.claim(tmp_path, _description())
+  newer = _description()
+  newer["config"]["b"] = {"momentum": (0.9, 1)}
+  with pytest.raises(UserError, match=r"config\.b\.momentum: None there, \[0\.9, 1\] now"):
+    run_folder.check(tmp_path, newer)
+  assert run_folder.check(tmp_path, newer, {"b.momentum": (0.9, 1), "c": 3})
+  with pytest.raises(UserError, match=r"config\.b\.momentum: \[0\.5, 1\] there"):
+    run_folder.check(tmp_path, newer, {"b.momentum": (0.5, 1)})
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"config": {}}', "{"])
 def test_a_config_json_of_something_else_is_refused(tmp_path, content):
   (tmp_path / "config.json").write_text(content)

@@ -138,6 +138,8 @@ def _fault(
 def _rows(path: pathlib.Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
   """Returns the header of a table, and its rows with their numbers as a spreadsheet shows them."""
   try:
+    if path.exists() and not path.is_file():
+      raise UserError(f"table {path}: is not a file")  # a pipe would wait for its other end
     text = path.read_text(encoding="utf-8-sig")
   except OSError as error:
     raise UserError(f"table {path}: cannot be read ({error.strerror})") from error

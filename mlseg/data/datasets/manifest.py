@@ -67,7 +67,7 @@ def _patient(
   reasons = []
   image, mask = (_existing(path.parent / row.pop(column)) for column in _FILES)
   for column, file in (("image", image), ("mask", mask)):
-    if not file.exists():
+    if not _exists(file):
       reasons.append(f"{column} {printable(str(file))} does not exist")
   del row["patient"]
   label = row.pop("label", "")
@@ -94,9 +94,17 @@ def _number(text: str) -> float | None:
   return value if math.isfinite(value) else None
 
 
+def _exists(path: pathlib.Path) -> bool:
+  """Returns whether there is a file or a folder; never, where no disk takes the name."""
+  try:
+    return path.exists()
+  except (OSError, ValueError):  # it is too long, or has a character that names cannot have
+    return False
+
+
 def _existing(path: pathlib.Path) -> pathlib.Path:
   """Returns a path, or the one beside it whose name differs only in its form of Unicode."""
-  if path.exists() or not path.parent.is_dir():
+  if _exists(path) or not _exists(path.parent) or not path.parent.is_dir():
     return path
   wanted = unicodedata.normalize("NFC", path.name)
   same = (one for one in path.parent.iterdir() if unicodedata.normalize("NFC", one.name) == wanted)

@@ -162,14 +162,14 @@ def unfolded_bytes(content: pathlib.Path | bytes) -> int:
   Args:
     content: path of the file, or what is in it.
   """
+  if isinstance(content, pathlib.Path) and not content.is_file():
+    return 0  # opening a pipe would wait for its other end
   try:
     source = io.BytesIO(content) if isinstance(content, bytes) else content
     with Image.open(source, formats=pillow.FORMATS) as picture:
       return picture.height * picture.width * (8 if picture.mode.startswith("I") else 4)
   except Exception:  # Pillow raises any class, above all for files that are cut short
-    if isinstance(content, bytes):
-      return len(content)
-    return content.stat().st_size if content.is_file() else 0
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
 class _Budget:

@@ -19,6 +19,7 @@ TURNED = "turned upright as their EXIF orientation asks"
 TRANSPARENT = "transparency ignored"
 SCALED = "more than 8 bits scaled to 8"
 NOT_FINITE = "values that are not finite read as black"
+CONVERTED = "colours of print or of another space converted to RGB"
 WHITE_IS_ZERO = "0 is white in the file (min-is-white), so its values are inverted"
 
 

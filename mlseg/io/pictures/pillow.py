@@ -1,12 +1,19 @@
 """PNG, JPEG, BMP, TIFF, GIF, WebP, PNM and JPEG 2000 files, read by Pillow; also TIFF of 8 bits."""
 
 import io
+import logging
 
 import numpy as np
 from PIL import Image
 
 from mlseg.io.pictures import png
-from mlseg.io.pictures.picture import TRANSPARENT, WHITE_IS_ZERO, Stored, check_num_pixels
+from mlseg.io.pictures.picture import (
+  CONVERTED,
+  TRANSPARENT,
+  WHITE_IS_ZERO,
+  Stored,
+  check_num_pixels,
+)
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP", "PPM", "JPEG2000")
 _ORIENTATION = 0x0112  # the tag of EXIF
@@ -21,6 +28,7 @@ def read(data: bytes) -> Stored:
     UserError: the picture is too large.
     Exception: Pillow cannot read the file, above all one that is cut short; it raises many classes.
   """
+  logging.getLogger("PIL").setLevel(logging.CRITICAL)  # its own lines name no file
   with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
     kind, num_pages = picture.format, getattr(picture, "n_frames", 1)
     has_16_bits = kind == "PNG" and png.has_16_bits(data)
@@ -35,12 +43,16 @@ def read(data: bytes) -> Stored:
     else:
       values, is_transparent = _values(picture), _is_transparent(picture)
     indices = np.asarray(picture) if picture.mode == "P" else None
+    is_converted = picture.mode in ("CMYK", "LAB", "HSV")
   return Stored(
     values,
     orientation if orientation in range(1, 9) else 1,
+    inverted=is_white and values.dtype != np.uint8,  # Pillow inverts those of 8 bits alone
     indices=indices,
     note=f"the first of {num_pages} pages" if num_pages > 1 else "",
-    changes=(TRANSPARENT,) * is_transparent + (WHITE_IS_ZERO,) * is_white,
+    changes=(
+      (TRANSPARENT,) * is_transparent + (WHITE_IS_ZERO,) * is_white + (CONVERTED,) * is_converted
+    ),
   )
 
 

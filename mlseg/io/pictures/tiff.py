@@ -1,6 +1,7 @@
 """TIFF files with more than 8 bits, read by tifffile."""
 
 import io
+import logging
 
 import numpy as np
 import tifffile
@@ -25,6 +26,7 @@ def read(data: bytes) -> Stored | None:
     UserError: the picture is too large, or the page is not a picture.
     Exception: tifffile cannot read the file; it raises many classes.
   """
+  logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its own lines name no file
   with tifffile.TiffFile(io.BytesIO(data)) as file:
     page = file.pages.first
     check_num_pixels(page.imagelength, page.imagewidth)

@@ -23,6 +23,8 @@ def read(path: pathlib.Path) -> Volume:
       raise UserError("does not exist")
     if not path.name.lower().endswith((".nii", ".nii.gz")):
       raise UserError("is neither NIfTI (.nii, .nii.gz) nor a folder of DICOM slices")
+    if not path.is_file():
+      raise UserError("is not a file")  # reading a pipe would wait for its other end
     return nifti.read(path)
   except ImportError as error:
     raise UserError(f"{path}: needs {error.name}: pip install 'mlseg-jax[ct]'") from None

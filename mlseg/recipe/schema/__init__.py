@@ -5,6 +5,7 @@ defaults of absent keys; `lines` and `to_markdown` print the tables.
 """
 
 from mlseg.recipe.schema.check import check, check_network, complete, faults, plain
+from mlseg.recipe.schema.defaults import defaults
 from mlseg.recipe.schema.keys import KEYS, Key
 from mlseg.recipe.schema.listing import lines, to_markdown
 
@@ -14,6 +15,7 @@ __all__ = [
   "check",
   "check_network",
   "complete",
+  "defaults",
   "faults",
   "lines",
   "plain",

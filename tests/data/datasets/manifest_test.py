@@ -88,6 +88,14 @@ def test_rows_that_cannot_be_used_are_left_out_where_they_are_collected(folder):
   ]
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "y/" + "x" * 5000])
+def test_names_that_no_disk_takes_do_not_exist(folder, name):
+  path = folder / "cohort.csv"
+  path.write_text(SOUND.replace("series", name))
+  with pytest.raises(UserError, match=r"patient B: image .* does not exist"):
+    manifest.read(path)
+
+
 def test_files_are_found_in_either_form_of_unicode(folder):
   for form in ("NFC", "NFD"):
     (folder / unicodedata.normalize(form, f"{form}é.nii")).touch()

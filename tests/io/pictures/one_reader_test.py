@@ -1,5 +1,6 @@
 """What the one reader of pictures changes or ignores is right, or refused, or said."""
 
+import contextlib
 import io
 
 import cv2
@@ -81,6 +82,11 @@ def test_transparency_is_said(tmp_path, bits):
   values[..., 3] = values[..., 3].max()
   content = cv2.imencode(".png", values)[1].tobytes()
   assert picture.TRANSPARENT not in files.read(_saved(tmp_path, content)).changes
+
+
+def test_colours_of_print_are_converted_and_it_is_said(tmp_path):
+  content = _bytes(Image.fromarray(np.dstack([GREY] * 3)).convert("CMYK"), "TIFF")
+  assert files.read(_saved(tmp_path, content, "a.tif")).changes == (picture.CONVERTED,)
 
 
 def test_a_mask_that_is_only_transparency_is_refused(tmp_path):
@@ -205,3 +211,13 @@ def test_a_picture_that_unfolds_to_too_much_is_refused(tmp_path, monkeypatch):
   with pytest.raises(UserError, match=r"a\.png: unfolds to 858 bytes, more than the 500"):
     files.read(_saved(tmp_path, _bytes(Image.fromarray(np.dstack([GREY] * 3)))))
   files.read(_saved(tmp_path, _bytes(Image.fromarray(GREY))))
+
+
+def test_libraries_log_nothing_about_a_damaged_file(tmp_path, caplog):
+  content = _tiff(GREY, software="x" * 30)
+  for at in range(8, 180, 7):
+    spoiled = bytearray(content)
+    spoiled[at : at + 2] = b"\xf0\x7f"
+    with contextlib.suppress(UserError):
+      files.read(_saved(tmp_path, bytes(spoiled), "a.tif"))
+  assert caplog.records == []
