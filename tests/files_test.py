@@ -20,8 +20,9 @@ def test_a_file_that_fails_to_write_leaves_the_old_one(tmp_path, monkeypatch):
     raise OSError(28, "No space left on device")
 
   monkeypatch.setattr(os, "fsync", no_space)
-  with pytest.raises(OSError, match="space"):
+  with pytest.raises(OSError, match="space") as caught:
     files.write_file(path, "new")
+  assert caught.value.filename == str(path)
   assert [p.name for p in tmp_path.iterdir()] == ["f"]
   assert path.read_text() == "old"
 

@@ -35,6 +35,9 @@ def write_file(path: pathlib.Path, content: str | bytes) -> None:
       file.flush()
       os.fsync(file.fileno())
     temporary.replace(path)
+  except OSError as error:
+    error.filename, error.filename2 = str(path), None  # not the temporary name, or none
+    raise
   finally:
     temporary.unlink(missing_ok=True)
 

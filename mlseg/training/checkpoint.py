@@ -1,12 +1,11 @@
 """Checkpoints: orbax, with a digest that tells a damaged one from a good one."""
 
+import contextlib
 import gc
 import pathlib
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -16,7 +15,8 @@ import orbax.checkpoint as ocp
 from jax.sharding import NamedSharding
 
 from mlseg.devices import sharding
-from mlseg.errors import UserError, printable
+from mlseg.errors import UserError
+from mlseg.training import storage_errors
 from mlseg.training.checkpoint_digest import digest, flatten, flatten_names, is_key
 
 PyTree = Any
@@ -38,6 +38,7 @@ class Checkpoints:
   """
 
   def __init__(self, folder: pathlib.Path, like: PyTree, num_models: int):
+    self._show_errors = storage_errors.hide()
     self._folder = folder.resolve()
     self._like = like
     self._names = flatten_names(like)
@@ -70,16 +71,15 @@ class Checkpoints:
     with self._writing():
       self._manager.save(step, args=content)
 
-  @contextmanager
+  @contextlib.contextmanager
   def _writing(self) -> Iterator[None]:
-    """Turns any error of the storage layer into a UserError, and hides those of its threads."""
+    """Turns any error of the storage layer into a UserError."""
     try:
-      with abandoned_work_is_quiet():
-        yield
+      yield
     except Exception as error:  # a full disk can surface as any error of the storage layer
       raise UserError(
-        f"no checkpoint can be written to {self._folder} ({_reason(error)}); the same command goes"
-        " on from the last one"
+        f"no checkpoint can be written to {self._folder} ({storage_errors.reason(error)}); the same"
+        " command goes on from the last one"
       ) from error
 
   def restore(self, say: Callable[[str], None]) -> PyTree | None:
@@ -128,16 +128,15 @@ class Checkpoints:
     parts = ocp.args.Composite(
       state=ocp.args.StandardRestore(like, strict=False), digest=ocp.args.StandardRestore(words)
     )
-    with abandoned_work_is_quiet():
-      try:
-        _check_shapes(self._manager.item_metadata(step)["state"], like)
-        content = self._manager.restore(step, args=parts)
-        empty = {name: _empty(leaf) for name, leaf in whole.items() if not leaf.size}
-        return "", dict(content["state"]) | empty, content["digest"]["words"]
-      except Exception as error:  # a damaged file can surface as any error of the storage layer
-        problem = _reason(error)
-      time.sleep(0.2)  # the other reads end within milliseconds
-      gc.collect()  # those that never do are given up here, not in the middle of something else
+    try:
+      _check_shapes(self._manager.item_metadata(step)["state"], like)
+      content = self._manager.restore(step, args=parts)
+      empty = {name: _empty(leaf) for name, leaf in whole.items() if not leaf.size}
+      return "", dict(content["state"]) | empty, content["digest"]["words"]
+    except Exception as error:  # a damaged file can surface as any error of the storage layer
+      problem = storage_errors.reason(error)
+    time.sleep(0.2)  # the other reads end within milliseconds
+    gc.collect()  # those that never do are given up here, not in the middle of something else
     return problem, {}, None
 
   def _unflatten(self, arrays: dict[str, jax.Array]) -> PyTree:
@@ -186,34 +185,7 @@ class Checkpoints:
         )
     with self._writing():
       self._manager.close()
-
-
-def _reason(error: BaseException) -> str:
-  """Returns the first line of an error of the storage layer, which may have hundreds."""
-  lines = str(error).strip().splitlines()
-  return printable(lines[0][:120]) if lines else type(error).__name__
-
-
-@contextmanager
-def abandoned_work_is_quiet() -> Iterator[None]:
-  """Hides the tracebacks that follow a damaged file or a full disk inside the storage layer.
-
-  When one array cannot be read or written, orbax closes its event loop under the work on the
-  others, and each of them would print a traceback of its own.
-  """
-  show = sys.unraisablehook
-
-  def hook(unraisable: Any) -> None:
-    code = getattr(unraisable.object, "cr_code", None)
-    is_read = code is not None and "orbax" in code.co_filename
-    if not is_read and "Event loop is closed" not in str(unraisable.exc_value):
-      show(unraisable)
-
-  sys.unraisablehook = hook
-  try:
-    yield
-  finally:
-    sys.unraisablehook = show
+    self._show_errors()
 
 
 def _everywhere(leaf: Any) -> Any:

@@ -203,6 +203,8 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
   monkeypatch.setattr(checkpoints._manager, "wait_until_finished", full)
   with pytest.raises(UserError, match="No space"):
     checkpoints.wait()
+  monkeypatch.undo()
+  checkpoints.close()
 
 
 def test_what_a_killed_save_left_is_removed(tmp_path):
