@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from mlseg.devices import compiler
 from mlseg.recipe import data as recipe_data
+from mlseg.recipe import gram as recipe_gram
 from mlseg.recipe import losses as recipe_losses
 from mlseg.recipe import model as recipe_model
 from mlseg.recipe import optimizer as recipe_optimizer
@@ -74,7 +75,8 @@ def measure(losses: tuple[str, ...], overrides: tuple[str, ...] = ()) -> Memory:
   loss_fn = objective.make_loss_fn(model, functions, 2)
   optimizer = recipe_optimizer.make_optimizer(config, 100)
   method = recipe_weighting.make_weighting(config, 10)
-  step = train_step.make_step(loss_fn, optimizer, method, config.weighting.gram_at)
+  gram_at = recipe_gram.place(config.weighting.gram_at, config.losses)
+  step = train_step.make_step(loss_fn, optimizer, method, gram_at)
   height, width = recipe_data.read(config).input_shape
   count = config.batch_size
   masks = jax.ShapeDtypeStruct((count, height, width), jnp.uint8)

@@ -60,6 +60,17 @@ def forget_programs():
   jax.clear_caches()
 
 
+@pytest.fixture(autouse=True)
+def strict_ranks(request):
+  """Makes it an error, in the parts that others use as a library, that ranks are promoted."""
+  packages = [_ROOT / "tests" / name for name in ("weighting", "losses", "metrics")]
+  if not any(package in request.path.parents for package in packages):
+    yield
+    return
+  with jax.numpy_rank_promotion("raise"):
+    yield
+
+
 @pytest.fixture(scope="module")
 def no_figures():
   """Leaves out the figures of the runs that this process trains, which take longer than they."""

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from mlseg.recipe import gram as recipe_gram
 from mlseg.recipe import losses as recipe_losses
 from mlseg.recipe import model as recipe_model
 from mlseg.recipe import optimizer as recipe_optimizer
@@ -46,7 +47,8 @@ def make_training(problem: Problem) -> Training:
   # The learning rate is constant, so the number of steps does not matter.
   optimizer = recipe_optimizer.make_optimizer(config, config.num_epochs)
   method = recipe_weighting.make_weighting(config, 1)
-  step = train_step.make_step(loss_fn, optimizer, method, config.weighting.gram_at)
+  gram_at = recipe_gram.place(config.weighting.gram_at, config.losses)
+  step = train_step.make_step(loss_fn, optimizer, method, gram_at)
   many = train_step.make_run(step, lambda batch, key, number: batch)
   images, masks = make_data(problem)
 

@@ -102,9 +102,11 @@ CLASSIFICATION = (
 )  # fmt: skip
 HELPERS = {
   "confusion_counts", "confusion_matrix", "classification_confusion", "foreground_dice",
-  "foreground_dice_per_case", "label_objects", "match_objects", "per_case", "per_case_objects",
-  "per_case_surface", "pooled_distances", "pooled_objects", "split_objects", "summarize",
-  "summarize_classification", "summarize_objects", "summarize_surface", "surface_distances",
+  "foreground_dice_per_case", "is_present", "label_objects", "match_objects",
+  "mean_class_balanced_dice", "mean_over_classes", "per_case", "per_case_objects",
+  "per_case_surface", "pooled_class_balanced_dice", "pooled_distances", "pooled_foreground_dice",
+  "pooled_objects", "split_objects", "summarize", "summarize_classes", "summarize_classification",
+  "summarize_objects", "summarize_objects_of_classes", "summarize_surface", "surface_distances",
 }  # fmt: skip
 STATISTICS = (
   "mean_and_deviation", "format_mean_and_deviation", "bootstrap_interval", "delong_interval",
@@ -122,6 +124,13 @@ images; `m_pooled` and `m_with_background_pooled` come from the counts, or dista
 together, so that large regions weigh more. Metrics of objects and of classification have `m` and,
 where it means something, `m_pooled`. `cases.csv` has one row per case, seed and class with the
 counts of pixels, from which all of these follow.
+
+A mean over classes leaves out the classes that are neither true nor predicted: in the image, or in
+all images where pooled. Their value of 1 would reward predicting nothing: with eight foreground
+classes, of which an image has one, a network that predicts none would score 7/8. An image in which
+no foreground class is true or predicted counts 1. `summarize(counts, absent="one")` gives the means
+over all classes, and `summarize_classes` the metrics of each class. With one foreground class the
+two conventions are the same.
 
 The column on empty masks has three values: for *nothing true and nothing predicted*, for *predicted
 only* and for *true only*. They are computed from the code when this page is made. `missing` is the

@@ -31,11 +31,12 @@ def distance_to(region: jax.Array) -> jax.Array:
 def _squared_distances(region: jax.Array) -> jax.Array:
   height, width = region.shape[-2:]
   far = height + width  # its square is still exact in float32
-  rows = jnp.arange(height, dtype=jnp.int32)[:, None]
+  before = (1,) * (region.ndim - 2)
+  rows = jnp.arange(height, dtype=jnp.int32).reshape(*before, height, 1)
   above = jax.lax.cummax(jnp.where(region, rows, -far), axis=region.ndim - 2)
   below = jax.lax.cummin(jnp.where(region, rows, far + height), axis=region.ndim - 2, reverse=True)
   along = jnp.minimum(jnp.minimum(rows - above, below - rows), far).astype(float) ** 2
-  columns = jnp.arange(width, dtype=float)
+  columns = jnp.arange(width, dtype=float).reshape(*before, 1, width)
 
   def include(k: jax.Array, squared: jax.Array) -> jax.Array:
     column = jax.lax.dynamic_slice_in_dim(along, k, 1, axis=-1)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from mlseg.losses.cross_entropy import per_class
+from mlseg.losses.cross_entropy import of_classes, per_class
 from mlseg.losses.probabilities import check_shapes, log_probabilities
 from mlseg.losses.reduction import pixel_mean, pixel_sum
 
@@ -95,7 +95,7 @@ def dynamically_weighted_balanced(
   log_p = log_probabilities(logits)
   p, g = jnp.exp(log_p), masks.astype(log_p.dtype)
   if len(class_counts):
-    counts = jnp.asarray(per_class("class_counts", class_counts, logits.shape[-1]), p.dtype)
+    counts = of_classes(per_class("class_counts", class_counts, logits.shape[-1]), p)
     if not all(count > 0 for count in class_counts):
       raise ValueError(f"class_counts: must be > 0, got {class_counts}")
   else:
@@ -149,7 +149,7 @@ def ordered_weighted_cross_entropy(
   means = -jnp.sort(-jnp.where(present, means, -1))  # losses are not negative: absent classes last
   count = present.sum(axis=-1, keepdims=True).astype(means.dtype)
   size = jnp.maximum(count, 1)
-  rank = jnp.arange(1, means.shape[-1] + 1).astype(means.dtype)
+  rank = of_classes(jnp.arange(1, means.shape[-1] + 1), means)
   weights = (rank / size) ** alpha - ((rank - 1) / size) ** alpha
   return jnp.where(rank <= count, weights * means, 0).sum(axis=-1)
 

@@ -82,7 +82,7 @@ def match(
   positive = best >= high
   if keep_best:
     highest = overlaps.max(axis=0)
-    positive |= ((overlaps == highest) & (highest > 0)).any(axis=1)
+    positive |= ((overlaps == highest[None]) & (highest > 0)[None]).any(axis=1)
   negative = (best < low) & ~positive & (valid > 0)
   return Matches(overlaps.argmax(axis=1).astype(jnp.int32), positive, negative)
 
@@ -141,7 +141,8 @@ def encode(boxes: jax.Array, objects: jax.Array, scales: tuple[float, ...]) -> j
   size, wanted = (jnp.maximum(b[..., 2:] - b[..., :2], 1e-3) for b in (boxes, objects))
   shift = (objects[..., :2] + objects[..., 2:] - boxes[..., :2] - boxes[..., 2:]) / 2
   deltas = jnp.concatenate([shift / size, jnp.log(wanted / size)], axis=-1)
-  return lax.stop_gradient(deltas * jnp.asarray(scales))
+  factors = jnp.asarray(scales).reshape((1,) * (deltas.ndim - 1) + (4,))
+  return lax.stop_gradient(deltas * factors)
 
 
 def covered_shares(inside: jax.Array, boxes: jax.Array, size: int) -> jax.Array:
@@ -171,8 +172,8 @@ def covered_shares(inside: jax.Array, boxes: jax.Array, size: int) -> jax.Array:
 def _shares(start: jax.Array, end: jax.Array, length: int, size: int) -> jax.Array:
   """Returns the share of each cell along an axis that lies in each pixel, [K, size, length]."""
   extent = jnp.maximum(end - start, 1e-3)[:, None] / size
-  lower = (start[:, None] + jnp.arange(size) * extent)[..., None]
+  lower = (start[:, None] + jnp.arange(size)[None] * extent)[..., None]
   upper = lower + extent[..., None]
-  pixels = jnp.arange(length, dtype=start.dtype)
+  pixels = jnp.arange(length, dtype=start.dtype)[None, None]
   common = jnp.minimum(upper, pixels + 1) - jnp.maximum(lower, pixels)
   return jnp.maximum(common, 0) / extent[..., None]

@@ -106,7 +106,8 @@ def topology(
   scores = finite_logits(logits)
   log_z = logsumexp(_vector_scores(scores, vectors), axis=-1)
   g = masks.astype(scores.dtype)
-  allowed = (masks[..., None, :].astype(jnp.int32) == vectors.astype(np.int32)).all(-1).any(-1)
+  own, each = masks[..., None, :].astype(jnp.int32), vectors.astype(np.int32)[None, None, None]
+  allowed = (own == each).all(-1).any(-1)
   counts = allowed if valid is None else allowed & valid.astype(bool)
   return pixel_mean(log_z - (g * scores).sum(axis=-1), counts)
 

@@ -7,6 +7,7 @@ labels and probabilities. `mlseg.metrics.statistics` has confidence intervals an
 """
 
 from mlseg.metrics.calibration import calibration_curve, wilson_interval
+from mlseg.metrics.class_means import is_present, mean_over_classes
 from mlseg.metrics.classification import (
   balanced_accuracy,
   classification_accuracy,
@@ -34,6 +35,7 @@ from mlseg.metrics.object_scores import (
   per_case_objects,
   pooled_objects,
   summarize_objects,
+  summarize_objects_of_classes,
 )
 from mlseg.metrics.objects import label_objects, match_objects
 from mlseg.metrics.overlap import (
@@ -43,7 +45,6 @@ from mlseg.metrics.overlap import (
   f1,
   false_negative_rate,
   false_positive_rate,
-  foreground_dice,
   foreground_dice_per_case,
   iou,
   negative_predictive_value,
@@ -52,6 +53,13 @@ from mlseg.metrics.overlap import (
   specificity,
 )
 from mlseg.metrics.roc import auc_permutation_test, best_f1_threshold, roc_curve
+from mlseg.metrics.selection import (
+  SEGMENTATION_SCORES,
+  foreground_dice,
+  mean_class_balanced_dice,
+  pooled_class_balanced_dice,
+  pooled_foreground_dice,
+)
 from mlseg.metrics.statistics import (
   bootstrap_interval,
   cliffs_delta,
@@ -63,7 +71,7 @@ from mlseg.metrics.statistics import (
   mean_and_deviation,
   paired_tests,
 )
-from mlseg.metrics.summary import per_case, summarize
+from mlseg.metrics.summary import per_case, summarize, summarize_classes
 from mlseg.metrics.surface import (
   average_symmetric_surface_distance,
   hausdorff,
@@ -75,6 +83,7 @@ from mlseg.metrics.surface import (
 from mlseg.metrics.surface_cases import per_case_surface, summarize_surface
 
 __all__ = [
+  "SEGMENTATION_SCORES",
   "accuracy",
   "auc_permutation_test",
   "average_precision",
@@ -108,9 +117,12 @@ __all__ = [
   "hausdorff95",
   "holm",
   "iou",
+  "is_present",
   "label_objects",
   "match_objects",
   "mean_and_deviation",
+  "mean_class_balanced_dice",
+  "mean_over_classes",
   "negative_predictive_value",
   "normalized_surface_dice",
   "object_dice",
@@ -120,7 +132,9 @@ __all__ = [
   "per_case",
   "per_case_objects",
   "per_case_surface",
+  "pooled_class_balanced_dice",
   "pooled_distances",
+  "pooled_foreground_dice",
   "pooled_objects",
   "precision",
   "recall",
@@ -130,8 +144,10 @@ __all__ = [
   "specificity",
   "split_objects",
   "summarize",
+  "summarize_classes",
   "summarize_classification",
   "summarize_objects",
+  "summarize_objects_of_classes",
   "summarize_surface",
   "surface_distances",
   "wilson_interval",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mlseg.metrics import process_pool
+from mlseg.metrics.class_means import mean_over_present
 from mlseg.metrics.objects import ObjectMatches, ObjectRecords, match_objects
 from mlseg.metrics.surface_cases import pair_cases
 
@@ -169,6 +170,48 @@ def summarize_objects(matches: Sequence[ObjectMatches]) -> dict[str, float]:
     summary[metric.__name__] = float(np.mean([metric(one) for one in matches]))
     summary[metric.__name__ + "_pooled"] = metric(joined)
   return summary
+
+
+def summarize_objects_of_classes(
+  matches: Sequence[Sequence[ObjectMatches]],
+) -> dict[str, float]:
+  """Returns the metrics of `summarize_objects`, as means over classes.
+
+  The mean over the classes of an image, and then over images; pooled ones are of all objects of a
+  class, and then the mean over classes. A mean over classes leaves out those without any object,
+  true or predicted, as in `summarize`.
+
+  Args:
+    matches: of each class, of each image; at least one of each.
+
+  Returns:
+    A dict from name to value, as `summarize_objects` gives it.
+
+  Raises:
+    ValueError: where there is no class or no image.
+
+  Example:
+    >>> nothing, all_found = np.zeros((1, 3), int), np.array([[1, 1, 0]])
+    >>> missed = per_case_objects([nothing], [all_found])
+    >>> absent = per_case_objects([nothing], [nothing])
+    >>> summarize_objects_of_classes([missed, absent])["object_f1"]
+    0.0
+  """
+  if not matches or not matches[0]:
+    raise ValueError("matches: must have at least one class and one image, got none")
+  joined = [[pooled_objects(of_class)] for of_class in matches]
+  summary = {}
+  for metric in (object_f1, object_dice, object_hausdorff):
+    for pooling, table in (("", matches), ("_pooled", joined)):
+      values = np.array([[metric(one) for one in of_class] for of_class in table]).T
+      present = np.array([[_has_objects(one) for one in of_class] for of_class in table]).T
+      means = mean_over_present(values.astype(float), present)
+      summary[metric.__name__ + pooling] = float(means.mean())
+  return summary
+
+
+def _has_objects(matches: ObjectMatches) -> bool:
+  return bool(matches.true.areas.size or matches.predicted.areas.size)
 
 
 def _joined(records: list[ObjectRecords]) -> ObjectRecords:

@@ -3,14 +3,16 @@
 Counts are [..., 4]: true positives, false positives, false negatives, true negatives. A ratio whose
 denominator is 0 is 1 where prediction and truth agree (no false positive or negative), else 0. So
 where the truth has no pixel of a class, a prediction without one scores 1 and any other scores 0.
+Means over several classes leave such classes out; see `class_means`.
 """
 
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
+
+from mlseg.metrics.class_means import Absent, counted, is_present, namespace
 
 Array = Any  # numpy in, numpy (float64) out; jax in, jax (float32) out
 
@@ -191,7 +193,7 @@ def accuracy(counts: Array) -> Array:
 
 
 def class_balanced_dice(
-  counts: Array, class_weights: Literal["paper", "inverse"] = "paper"
+  counts: Array, class_weights: Literal["paper", "inverse"] = "paper", absent: Absent = "left_out"
 ) -> Array:
   """Returns the mean Dice over classes, with larger weights for small ones: sum_c w_c Dice_c.
 
@@ -203,12 +205,14 @@ def class_balanced_dice(
   Args:
     counts: [..., C, 4], pixels; of all C >= 2 classes, including the background.
     class_weights: 'paper' or 'inverse'.
+    absent: what a class counts that is neither true nor predicted, whose weight would be the
+      largest: 'left_out', or 'one' for its Dice of 1.
 
   Returns:
-    [...], in [0, 1]. Empty masks as for `dice`.
+    [...], in [0, 1]. One class alone, true and predicted: 1.
 
   Raises:
-    ValueError: where class_weights is unknown.
+    ValueError: where class_weights or absent is unknown.
 
   Example:
     >>> print(class_balanced_dice(np.array([[9, 1, 0, 0], [0, 0, 1, 9]])).round(4))
@@ -217,13 +221,19 @@ def class_balanced_dice(
   if class_weights not in ("paper", "inverse"):
     raise ValueError(f"class_weights: choose from inverse, paper; got {class_weights!r}")
   tp, fp, fn, tn = _split(counts)
-  xp = _namespace(tp)
+  xp = namespace(tp)
   part = (tp + fn) / xp.maximum(tp + fp + fn + tn, 1)
   weights = 1 - part if class_weights == "paper" else 1 / (part + 1e-6)
+  enters = counted(is_present(counts), absent).astype(part.dtype)
+  weights = weights * enters
+  # A class that is alone fills the image, so its weight would be 0.
+  weights = xp.where(weights.sum(axis=-1, keepdims=True) > 0, weights, enters)
   return (weights * dice(counts)).sum(axis=-1) / weights.sum(axis=-1)
 
 
-def foreground_dice_per_case(dice_per_class: ArrayLike) -> np.ndarray:
+def foreground_dice_per_case(
+  dice_per_class: ArrayLike, present: ArrayLike | None = None
+) -> np.ndarray:
   """Returns the Dice of each case: the mean over its foreground classes, on the host.
 
   A class whose Dice is NaN or infinite is left out of the mean. `dice` gives no such value, but a
@@ -231,48 +241,26 @@ def foreground_dice_per_case(dice_per_class: ArrayLike) -> np.ndarray:
 
   Args:
     dice_per_class: [..., C], C >= 2; class 0 is the background.
+    present: [..., C] bool, from `is_present`: other classes are left out, unless no foreground
+      class is there; None: all count, an absent class with its Dice of 1.
 
   Returns:
-    [...], float64; NaN where no foreground class has a finite Dice. Empty masks count as in `dice`.
+    [...], float64; NaN where no foreground class has a finite Dice.
 
   Example:
     >>> foreground_dice_per_case(np.array([[0.9, 0.5, 0.75], [0.9, 0.5, np.nan]])).tolist()
     [0.625, 0.5]
+    >>> float(foreground_dice_per_case([0.9, 0.5, 1.0], present=[True, True, False]))
+    0.5
   """
   values = np.asarray(dice_per_class, np.float64)[..., 1:]
   known = np.isfinite(values)
+  if present is not None:
+    there = known & np.asarray(present, bool)[..., 1:]
+    known = np.where(there.any(axis=-1, keepdims=True), there, known)
   number = known.sum(axis=-1)
   mean = np.where(known, values, 0).sum(axis=-1) / np.maximum(number, 1)
   return np.where(number > 0, mean, np.nan)
-
-
-def foreground_dice(counts: jax.Array, valid: jax.Array | None = None) -> jax.Array:
-  """Returns the mean over cases of the mean Dice over foreground classes, under jit.
-
-  It is the mean of `foreground_dice_per_case`, since counts give every class a finite Dice.
-
-  Args:
-    counts: [N, C, 4], pixels; class 0 is the background.
-    valid: [N], nonzero where a case counts (padding does not); None: all count.
-
-  Returns:
-    A float32 scalar in [0, 1]; 0 where no case is valid.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> counts = jnp.array([[[6, 1, 1, 2], [2, 1, 1, 6]], [[0, 0, 0, 0], [0, 0, 0, 0]]])
-    >>> print(f"{foreground_dice(counts, jnp.array([True, False])):.4f}")
-    0.6667
-  """
-  per_case = dice(counts[:, 1:]).mean(axis=-1)
-  if valid is None:
-    return per_case.mean()
-  counted = (valid != 0).astype(per_case.dtype)
-  return (per_case * counted).sum() / jnp.maximum(counted.sum(), 1)
-
-
-def _namespace(array: Array) -> Any:
-  return jnp if isinstance(array, jax.Array) else np
 
 
 def _split(counts: Array) -> tuple[Array, Array, Array, Array]:
@@ -282,6 +270,6 @@ def _split(counts: Array) -> tuple[Array, Array, Array, Array]:
 
 
 def _ratio(numerator: Array, denominator: Array, wrong: Array) -> Array:
-  xp = _namespace(numerator)
+  xp = namespace(numerator)
   agreement = (wrong == 0).astype(numerator.dtype)
   return xp.where(denominator > 0, numerator / xp.where(denominator > 0, denominator, 1), agreement)

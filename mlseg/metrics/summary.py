@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mlseg.metrics.class_means import Absent, is_present, mean_over_classes
 from mlseg.metrics.overlap import (
   accuracy,
   class_balanced_dice,
@@ -51,7 +52,7 @@ def per_case(counts: np.ndarray) -> dict[str, np.ndarray]:
   return {name: metric(counts) for name, metric in _PER_CLASS.items()}
 
 
-def summarize(counts: np.ndarray) -> dict[str, float]:
+def summarize(counts: np.ndarray, absent: Absent = "left_out") -> dict[str, float]:
   """Returns all metrics under each convention that is used in tables.
 
   For a metric `m`, with class 0 as the background:
@@ -61,6 +62,10 @@ def summarize(counts: np.ndarray) -> dict[str, float]:
   - `m_pooled`: from counts summed over cases, mean over the foreground classes;
   - `m_with_background_pooled`: from counts summed over cases, mean over all classes.
 
+  A mean over classes leaves out those that are neither true nor predicted in the case (or in all
+  cases, where pooled). A case in which none is there counts as agreement: 1, and 0 for rates of
+  errors. With one foreground class nothing is ever left out.
+
   `f1` is the harmonic mean of precision and recall after these are averaged over classes, as in
   Dynamic Memory Fusion; with one foreground class it equals the Dice. The class-balanced Dice is a
   mean over all classes, so there are only `class_balanced_dice` and `class_balanced_dice_pooled`.
@@ -68,33 +73,82 @@ def summarize(counts: np.ndarray) -> dict[str, float]:
 
   Args:
     counts: [N, C, 4], pixels: tp, fp, fn, tn; N >= 1 cases, C >= 2 classes.
+    absent: 'left_out', or 'one' for the convention that counts an absent class as 1, which rewards
+      predicting nothing where there are several classes.
 
   Returns:
     A dict from name to value, in [0, 1].
 
   Raises:
-    ValueError: where counts has another shape or no case.
+    ValueError: where counts has another shape or no case, or absent is unknown.
 
   Example:
     >>> table = summarize(np.array([[[6, 1, 1, 2], [2, 1, 1, 6]], [[9, 0, 0, 1], [1, 0, 0, 9]]]))
     >>> [round(table[name], 3) for name in ("dice", "dice_with_background", "dice_pooled")]
     [0.833, 0.881, 0.75]
   """
-  counts = np.asarray(counts).astype(np.int64)  # pooled counts of large data exceed int32
-  if counts.ndim != 3 or counts.shape[0] < 1 or counts.shape[1] < 2 or counts.shape[2] != 4:
-    raise ValueError(f"counts: must be [N, C, 4] with N >= 1 and C >= 2, got {counts.shape}")
+  counts = _checked(counts)
   table = {}
   for pooling, cases in (("", counts), ("_pooled", counts.sum(axis=0, keepdims=True))):
     for classes, first in (("", 1), ("_with_background", 0)):
-      for name, values in _mean_over_classes(cases[:, first:]).items():
+      for name, values in _mean_over_classes(cases[:, first:], absent).items():
         table[name + classes + pooling] = float(values.mean())
-    table["class_balanced_dice" + pooling] = float(class_balanced_dice(cases).mean())
+    balanced = class_balanced_dice(cases, absent=absent)
+    table["class_balanced_dice" + pooling] = float(balanced.mean())
   return table
 
 
-def _mean_over_classes(counts: np.ndarray) -> dict[str, np.ndarray]:
+def summarize_classes(counts: np.ndarray) -> dict[str, np.ndarray]:
+  """Returns all metrics of each class, for a table with a row per class.
+
+  - `num_true` and `num_predicted`: the cases in which the class is in the truth, or in the
+    prediction;
+  - `m`: the mean of a metric over the cases in which the class is true or predicted;
+  - `m_pooled`: from counts summed over cases.
+
+  Args:
+    counts: [N, C, 4], pixels: tp, fp, fn, tn; N >= 1 cases, C >= 2 classes.
+
+  Returns:
+    A dict from name to [C]; metrics are NaN for a class that is in no case, true or predicted.
+
+  Raises:
+    ValueError: where counts has another shape or no case.
+
+  Example:
+    >>> first, second = [[5, 0, 4, 1], [1, 4, 0, 5]], [[9, 0, 0, 1], [1, 0, 0, 9]]
+    >>> nowhere = [0, 0, 0, 10]
+    >>> table = summarize_classes(np.array([[*first, nowhere], [*second, nowhere]]))
+    >>> table["num_true"].tolist(), table["dice"].round(3).tolist()
+    ([2, 2, 0], [0.857, 0.667, nan])
+  """
+  counts = _checked(counts)
+  present, total = is_present(counts), counts.sum(axis=0)
+  number = present.sum(axis=0)
+  table = {
+    "num_true": (counts[..., 0] + counts[..., 2] > 0).sum(axis=0),
+    "num_predicted": (counts[..., 0] + counts[..., 1] > 0).sum(axis=0),
+  }
+  for name, values in per_case(counts).items():
+    sums = np.where(present, values, 0).sum(axis=0)
+    table[name] = np.where(number > 0, sums / np.maximum(number, 1), np.nan)
+    table[f"{name}_pooled"] = np.where(number > 0, _PER_CLASS[name](total), np.nan)
+  return table
+
+
+def _checked(counts: np.ndarray) -> np.ndarray:
+  """Returns the counts as int64, since pooled counts of large data exceed int32."""
+  counts = np.asarray(counts).astype(np.int64)
+  if counts.ndim != 3 or counts.shape[0] < 1 or counts.shape[1] < 2 or counts.shape[2] != 4:
+    raise ValueError(f"counts: must be [N, C, 4] with N >= 1 and C >= 2, got {counts.shape}")
+  return counts
+
+
+def _mean_over_classes(counts: np.ndarray, absent: Absent) -> dict[str, np.ndarray]:
   """Returns every metric of every case, [N] each, from counts [N, C, 4]."""
-  means = {name: values.mean(axis=-1) for name, values in per_case(counts).items()}
+  means = {
+    name: mean_over_classes(values, counts, absent) for name, values in per_case(counts).items()
+  }
   total = means["precision"] + means["recall"]
   product = 2 * means["precision"] * means["recall"]
   means["f1"] = np.divide(product, total, out=np.zeros_like(total), where=total > 0)

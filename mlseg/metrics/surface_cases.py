@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mlseg.metrics import process_pool
+from mlseg.metrics.class_means import mean_over_present
 from mlseg.metrics.surface import (
   SurfaceDistances,
   average_symmetric_surface_distance,
@@ -98,6 +99,8 @@ def summarize_surface(table: SurfaceTable) -> dict[str, float]:
   - `m_pooled`: from the distances of all cases together, mean over the foreground classes;
   - `m_with_background_pooled`: from the same distances, mean over all classes.
 
+  A mean over classes leaves out those that are neither true nor predicted, as in `summarize`.
+
   Args:
     table: of N >= 1 cases.
 
@@ -117,12 +120,15 @@ def summarize_surface(table: SurfaceTable) -> dict[str, float]:
   if not table.distances:
     raise ValueError("table: must have at least one case, got none")
   by_class = [pooled_distances(cases) for cases in zip(*table.distances, strict=True)]
+  present, present_anywhere = _present(table.distances), _present([by_class])
   summary = {}
   for column, (name, values) in enumerate(table.metrics.items()):
     all_cases = np.array([[_values(one, table.tolerance)[column] for one in by_class]])
-    for pooling, per_case in (("", values), ("_pooled", all_cases)):
+    kinds = (("", values, present), ("_pooled", all_cases, present_anywhere))
+    for pooling, per_case, there in kinds:
       for classes, first in (("", 1), ("_with_background", 0)):
-        summary[name + classes + pooling] = float(per_case[:, first:].mean(axis=1).mean())
+        means = mean_over_present(per_case[:, first:], there[:, first:])
+        summary[name + classes + pooling] = float(means.mean())
   return summary
 
 
@@ -164,6 +170,11 @@ def _measure(task: tuple) -> tuple[list[list[float]], list[SurfaceDistances]]:
     for label in range(num_classes)
   ]
   return [_values(one, tolerance) for one in distances], distances
+
+
+def _present(distances: Sequence[Sequence[SurfaceDistances]]) -> np.ndarray:
+  """Returns [N, C] bool, whether a class is true or predicted: every region has a surface."""
+  return np.array([[one.to_true.size + one.to_prediction.size > 0 for one in c] for c in distances])
 
 
 def _values(distances: SurfaceDistances, tolerance: float) -> list[float]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from mlseg import losses
 from mlseg.losses import detection
@@ -62,7 +63,7 @@ def texture_cross_entropy(logits: jax.Array, textures: jax.Array, *, edges: jax.
     >>> jnp.exp(-values).round(4).tolist()
     [0.25, 0.75]
   """
-  reached = (textures[:, None] >= edges).sum(-1)
+  reached = (textures[:, None] >= jnp.asarray(edges)[None]).sum(-1)
   targets = jax.nn.one_hot(reached, logits.shape[-1])
   return losses.cross_entropy(logits[:, None, None], targets[:, None, None])
 

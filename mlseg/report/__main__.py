@@ -14,14 +14,16 @@ is the folder of a run; else no runs are compared.
 import pathlib
 import sys
 
-from absl import flags
-
-from mlseg.errors import UserError
-from mlseg.report.write import report
+from mlseg.devices import command
+from mlseg.errors import UserError, machine_faults
 
 
 def main(argv: list[str]) -> int:
   """Runs a command line; returns the exit code."""
+  from absl import flags  # Ctrl-C is to be heard while this and others load
+
+  from mlseg.report.write import report
+
   values = flags.FlagValues()
   out = flags.DEFINE_string("out", None, "The folder of the report.", flag_values=values)
   words = "The run that others are compared with: its name, its folder, or its label in a study."
@@ -36,7 +38,8 @@ def main(argv: list[str]) -> int:
       raise UserError("no folder of runs: python -m mlseg.report WORKDIR... --out=DIR")
     if not out.value:
       raise UserError("--out is missing: give the folder of the report")
-    index = report(workdirs, pathlib.Path(out.value), reference.value)
+    with machine_faults():
+      index = report(workdirs, pathlib.Path(out.value), reference.value)
   except (UserError, flags.Error) as error:
     print(f"mlseg.report: {' '.join(str(error).split())}", file=sys.stderr)
     return 2
@@ -45,4 +48,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+  command.begin("mlseg.report")
   sys.exit(main(sys.argv))

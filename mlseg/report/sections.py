@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from mlseg.report import audit, diagnosis, leader, paired, patients, scores, training
+from mlseg.report import audit, classes, diagnosis, leader, paired, patients, scores, training
 from mlseg.report.cases import CaseGroup
 from mlseg.report.drawing import ReportFigure
 from mlseg.report.names import listed
@@ -46,6 +46,7 @@ def sections(content: Content, groups: Sequence[CaseGroup]) -> tuple[Section, ..
   return (
     _runs(content),
     _scores(content.studies, content.loose),
+    *_classes(runs),
     *_training(runs),
     _cases(runs, groups),
     *_diagnoses(runs),
@@ -85,6 +86,13 @@ def _scores(studies: Sequence[Table], loose: Sequence[RunFiles]) -> Section:
   tables = (*studies, *([scores.table(loose)] if loose else []))
   reading = f"Higher is better, except for distances and p. ★: {leader.RULE}"
   return Section("scores", "Scores", reading, tables=tables)
+
+
+def _classes(runs: Sequence[RunFiles]) -> list[Section]:
+  """Returns the section about single classes, where a run has several beside the background."""
+  tables = tuple(classes.tables(runs))
+  text = "How well each class is found; a mean over classes hides those that are never predicted."
+  return [Section("classes", "Classes", text, tables=tables)] if tables else []
 
 
 def _training(runs: Sequence[RunFiles]) -> list[Section]:

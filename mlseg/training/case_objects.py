@@ -11,7 +11,7 @@ from mlseg.metrics import (
   object_hausdorff,
   per_case_objects,
   split_objects,
-  summarize_objects,
+  summarize_objects_of_classes,
 )
 from mlseg.metrics.objects import ObjectMatches
 from mlseg.recipe.experiment import Metrics
@@ -66,6 +66,5 @@ def of_cases(matches: Matches) -> dict[str, np.ndarray]:
 
 
 def summarize(matches: Matches) -> dict[str, float]:
-  """Returns every metric of `summarize_objects`, mean over the classes."""
-  summaries = [summarize_objects(of_class) for of_class in matches]
-  return {name: float(np.mean([one[name] for one in summaries])) for name in summaries[0]}
+  """Returns every metric of `summarize_objects`, mean over the classes that have objects."""
+  return summarize_objects_of_classes(matches)

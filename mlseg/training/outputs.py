@@ -8,7 +8,7 @@ import numpy as np
 from mlseg.data import padding
 from mlseg.data.cases import Cases
 from mlseg.data.splits.grouped import Split
-from mlseg.metrics import dice, foreground_dice_per_case
+from mlseg.metrics import dice, foreground_dice_per_case, is_present
 from mlseg.models import gradcam
 from mlseg.report import plots
 from mlseg.training import case_tables, patient_arrays
@@ -23,6 +23,7 @@ from mlseg.workdir import (
   patients_file,
   results_file,
   saliency_file,
+  skipped_table,
   split_file,
 )
 
@@ -36,7 +37,7 @@ def write_data(
   pairs: list[tuple[int, int, int]],
   parts: dict[int, Split],
 ) -> None:
-  """Writes `data.csv` and `split.json`, before training.
+  """Writes `data.csv`, `split.json` and `skipped.csv`, before training.
 
   Args:
     workdir: the run's folder.
@@ -54,6 +55,7 @@ def write_data(
   )
   split_file.write(workdir, saved)
   data_table.write(workdir, case_tables.data_table(cases, groups))
+  skipped_table.write(workdir, cases.skipped)
 
 
 def write(
@@ -118,7 +120,7 @@ def _answers(test: np.ndarray, result: SeedScores) -> patient_arrays.Answers:
 def _examples(cases: Cases, test: np.ndarray, result: SeedScores) -> examples_file.Examples:
   """Returns the test cases, or as many of them as are kept; of a volume one slice."""
   counts, predictions = np.asarray(result.counts), np.asarray(result.predictions)
-  scores = foreground_dice_per_case(dice(counts))
+  scores = foreground_dice_per_case(dice(counts), is_present(counts))
   truth = cases.masks[test]
   filled = ((truth > 0) & (truth != padding.IGNORED)).reshape(len(test), -1).any(1)
   shown = kept_examples(np.where(filled, scores, np.nan) if filled.any() else scores, MAX_EXAMPLES)

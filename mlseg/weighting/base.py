@@ -28,11 +28,16 @@ class LossWeighting(NamedTuple):
   `jax.tree.leaves` (for a dict: of its sorted keys); `key`, a random key.
 
   `needs_gram` tells whether `update` must be given `gram`.
+
+  `decides_first` tells that `update` decides the weights from the state before the losses have
+  entered it, so that these count fully from the next update on. `per_epoch` asks such a weighting
+  again when it has seen an epoch, so that the epoch counts in the next one.
   """
 
   init: Callable[[Losses], State]
   update: Callable[..., tuple[Weights, State]]
   needs_gram: bool = False
+  decides_first: bool = False
 
 
 class EmptyState(NamedTuple):
@@ -73,7 +78,10 @@ def state_dtype(losses: Losses) -> np.dtype:
   """
   num_losses(losses)  # raises where they are no losses
   with jax.numpy_dtype_promotion("standard"):
-    return jnp.promote_types(jnp.result_type(*jax.tree.leaves(losses)), jnp.float32)
+    dtype = jnp.promote_types(jnp.result_type(*jax.tree.leaves(losses)), jnp.float32)
+  if jnp.issubdtype(dtype, jnp.complexfloating):
+    raise ValueError(f"losses: must be real, got the dtype {dtype}")
+  return dtype
 
 
 def ravel(losses: Losses) -> tuple[jax.Array, Callable[[jax.Array], Weights]]:

@@ -1,6 +1,7 @@
 """The gradient of the weighted sum of several losses, with weights decided in the same step."""
 
 import dataclasses
+import warnings
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -11,6 +12,10 @@ from mlseg.weighting.base import LossWeighting, check_integer, ravel
 from mlseg.weighting.stacked import gram_of, weighted_sum
 
 PyTree = Any
+_NOT_SHARED = (
+  "gram_at='logits' compares no gradients here: no two losses read the same output of the network,"
+  " so their Gram matrix is diagonal; use gram_at='params'"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,12 +73,15 @@ def losses_and_gradients(
   - 'logits': G_ij = ⟨∂L_i/∂z, ∂L_j/∂z⟩ at the outputs z of the network, which all losses read. It
     costs K pull-backs of the losses alone, and one backward pass of the network. It is the Gram
     matrix in parameter space up to the metric that the network's Jacobian defines (by the chain
-    rule): the upper bound of Sener & Koltun 2018, eq. 3.
+    rule): the upper bound of Sener & Koltun 2018, eq. 3. Where no two losses read the same output,
+    as with a head for each loss, it is diagonal: no gradients are in conflict, and methods such as
+    `pcgrad` give the plain sum. A warning says so.
   - 'params': G_ij = ⟨∂L_i/∂θ, ∂L_j/∂θ⟩, as the papers define it. It costs K backward passes, and
     the memory of K gradients.
 
-  In both cases it is summed in float32 (float64 where a gradient is), whatever dtype the network
-  computes in.
+  Gradients of complex outputs or parameters count as their real and imaginary parts, so that G_ij =
+  Re⟨g_i, g_j⟩. In both cases it is summed in float32 (float64 where a gradient is), whatever dtype
+  the network computes in.
 
   With micro-batches the batch goes through the network in `num_microbatches` parts, one after
   another, which takes the memory of one part. The losses are the means over the parts, and one set
@@ -167,6 +175,8 @@ def _forward_at_logits(loss_fn: SplitLoss, params, *args) -> _Pass:
   """Returns the losses, the Gram matrix at the outputs, and the pull-back from the outputs."""
   outputs, pull_back, aux = jax.vjp(lambda p: loss_fn.forward(p, *args), params, has_aux=True)
   losses = loss_fn.losses(outputs, *args)
+  if not share_inputs(lambda z: loss_fn.losses(z, *args), outputs):
+    warnings.warn(_NOT_SHARED, stacklevel=2)
 
   def gradient(k):
     # Each loss by itself: a unit cotangent of the vector would pull zeros through the other losses.
@@ -188,6 +198,35 @@ def _stacked_gradients(loss_fn, params, *args) -> tuple[PyTree, PyTree, PyTree]:
   # One after another: a batched backward pass would turn convolutions into grouped ones.
   rows = [pull_back(unravel(row))[0] for row in jnp.eye(vector.size, dtype=vector.dtype)]
   return losses, jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows), aux
+
+
+def share_inputs(losses_of: Callable[[PyTree], PyTree], outputs: PyTree) -> bool:
+  """Returns whether any two losses read the same array of the outputs; True for one loss alone.
+
+  It follows the arrays through the computation without running it. Losses that are computed in one
+  compiled function, or stacked into one array, count as if each read all that the others read.
+
+  Args:
+    losses_of: from the outputs to a pytree of losses.
+    outputs: a pytree of arrays.
+
+  Example:
+    >>> outputs = {"mask": jnp.ones(2), "label": jnp.ones(2)}
+    >>> share_inputs(lambda z: (z["mask"].sum(), z["label"].sum()), outputs)
+    False
+    >>> share_inputs(lambda z: (z["mask"].sum(), (z["mask"] * z["label"]).sum()), outputs)
+    True
+  """
+  graph = jax.make_jaxpr(losses_of)(outputs).jaxpr
+  reads: dict[Any, set[int]] = {v: {n} for n, v in enumerate(graph.invars)}
+
+  def read_by(variables) -> set[int]:
+    return set().union(*(reads.get(v, ()) for v in variables if not hasattr(v, "val")))
+
+  for equation in graph.eqns:
+    reads |= dict.fromkeys(equation.outvars, read_by(equation.invars))
+  each = [read_by([v]) for v in graph.outvars]
+  return len(each) == 1 or sum(map(len, each)) > len(set().union(*each))
 
 
 def _select(losses: PyTree, k: int) -> jax.Array:

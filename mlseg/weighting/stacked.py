@@ -24,7 +24,8 @@ def gram_of(gradients: PyTree) -> jax.Array:
   """Returns the Gram matrix of the gradients: G_ij = sum over all coordinates of g_i g_j.
 
   Every leaf is converted to float32 first (float64 where a leaf is), so that sums over many small
-  numbers do not stop growing, and so that accelerators do not shorten the factors of products.
+  numbers do not stop growing, and so that accelerators do not shorten the factors of products. A
+  complex leaf counts as its real and imaginary parts, so G_ij = Re Σ conj(g_i) g_j.
 
   Args:
     gradients: a pytree of arrays [K, ...], at least one.
@@ -36,9 +37,11 @@ def gram_of(gradients: PyTree) -> jax.Array:
     >>> gradients = {"a": jnp.array([[1.0, 2.0], [0.0, 1.0]]), "b": jnp.array([1.0, -1.0])}
     >>> gram_of(gradients).tolist()
     [[6.0, 1.0], [1.0, 2.0]]
+    >>> gram_of(jnp.array([[1j], [1.0]])).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
   """
-  leaves = jax.tree.leaves(gradients)
-  dtype = functools.reduce(jnp.promote_types, (leaf.dtype for leaf in leaves), jnp.float32)
+  leaves = jax.tree.leaves(as_real(gradients))
+  dtype = wide_dtype(leaves)
   rows = [leaf.reshape(leaf.shape[0], -1).astype(dtype) for leaf in leaves]
   products = (jnp.matmul(row, row.T, precision=jax.lax.Precision.HIGHEST) for row in rows)
   return functools.reduce(jnp.add, products)
@@ -69,18 +72,61 @@ def weighted_sum(weights: jax.Array, gradients: PyTree) -> PyTree:
   return jax.tree.map(combine, gradients)
 
 
+def as_real(tree: PyTree) -> PyTree:
+  """Returns the tree with real leaves: of complex leaves [...] the real and imaginary parts.
+
+  Args:
+    tree: a pytree of arrays.
+
+  Returns:
+    A pytree of real arrays: [..., 2] where the leaf is complex, else the leaf itself.
+
+  Example:
+    >>> as_real({"a": jnp.array([1 + 2j]), "b": jnp.array([3.0])})
+    {'a': Array([[1., 2.]], dtype=float32), 'b': Array([3.], dtype=float32)}
+  """
+
+  def split(leaf: jax.Array) -> jax.Array:
+    if not jnp.issubdtype(leaf.dtype, jnp.complexfloating):
+      return leaf
+    return jnp.stack([jnp.real(leaf), jnp.imag(leaf)], axis=-1)
+
+  return jax.tree.map(split, tree)
+
+
+def as_complex(tree: PyTree, like: PyTree) -> PyTree:
+  """Returns the tree with complex leaves where those of another one are: undoes `as_real`.
+
+  Args:
+    tree: a pytree of real arrays.
+    like: a pytree of the same structure, of which only the dtypes are read.
+
+  Example:
+    >>> as_complex(jnp.array([[1.0, 2.0]]), jnp.array([0j])).tolist()
+    [(1+2j)]
+  """
+
+  def join(leaf: jax.Array, other: jax.Array) -> jax.Array:
+    if not jnp.issubdtype(other.dtype, jnp.complexfloating):
+      return leaf
+    return jax.lax.complex(leaf[..., 0], leaf[..., 1])
+
+  return jax.tree.map(join, tree, like)
+
+
 def wide_dtype(tree: PyTree) -> np.dtype:
-  """Returns the dtype to sum in: float32, or float64 where a leaf is.
+  """Returns the real dtype to sum in: float32, or float64 where a leaf or a part of it is.
 
   Args:
     tree: a pytree of arrays, or of `jax.ShapeDtypeStruct`.
 
   Example:
-    >>> str(wide_dtype([jnp.bfloat16(1), jnp.float16(2)]))
+    >>> str(wide_dtype([jnp.bfloat16(1), jnp.complex64(2)]))
     'float32'
   """
   dtypes = (leaf.dtype for leaf in jax.tree.leaves(tree))
-  return functools.reduce(jnp.promote_types, dtypes, jnp.dtype(jnp.float32))
+  widest = functools.reduce(jnp.promote_types, dtypes, jnp.dtype(jnp.float32))
+  return np.dtype(jnp.finfo(widest).dtype)  # of a complex dtype: that of its parts
 
 
 def stacked_zeros(params: PyTree, num_losses: int) -> PyTree:
@@ -91,14 +137,18 @@ def stacked_zeros(params: PyTree, num_losses: int) -> PyTree:
     num_losses: K.
 
   Returns:
-    A pytree of zeros [K, ...], in float32 (float64 where the leaf is).
+    A pytree of zeros [K, ...], in float32 (float64 where the leaf is; complex where it is).
 
   Example:
     >>> stacked_zeros({"a": jnp.ones(3, jnp.bfloat16)}, 2)
     {'a': Array([[0., 0., 0.],
                  [0., 0., 0.]], dtype=float32)}
   """
-  return jax.tree.map(lambda p: jnp.zeros((num_losses, *p.shape), wide_dtype(p)), params)
+
+  def zeros(leaf: jax.Array) -> jax.Array:
+    return jnp.zeros((num_losses, *leaf.shape), jnp.promote_types(leaf.dtype, jnp.float32))
+
+  return jax.tree.map(zeros, params)
 
 
 def check_stacked(gradients: PyTree, num_losses: int) -> None:
@@ -132,6 +182,9 @@ def transformation(
   gradients. That is not finite where a gradient is not, so that a later transformation such as
   `optax.apply_if_finite` can detect it.
 
+  The method sees real arrays alone: complex parameters and gradients as their two parts, in a last
+  axis of 2.
+
   Args:
     num_losses: K.
     init: `init(params) -> state`.
@@ -139,17 +192,22 @@ def transformation(
   """
   check_integer("num_losses", num_losses, 1)
 
+  def init_real(params):
+    return init(as_real(params))
+
   def update(updates, state, params=None, *, losses=None, **extra):
     del params, extra
     check_stacked(updates, num_losses)
+    like, updates = updates, as_real(updates)
     combined, next_state = step(updates, state, losses)
     mean = weighted_sum(jnp.full(num_losses, 1 / num_losses, wide_dtype(updates)), updates)
     combined = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), combined, mean)
     new, old = (combined, next_state), (mean, state)
     finite = jnp.stack([all_finite(leaf) for leaf in jax.tree.leaves(new)]).all()
-    return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+    combined, state = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+    return as_complex(combined, like), state
 
-  return optax.GradientTransformationExtraArgs(init, update)
+  return optax.GradientTransformationExtraArgs(init_real, update)
 
 
 def total(tree: PyTree, like: jax.Array) -> jax.Array:

@@ -83,7 +83,8 @@ def class_names(rows: Iterable[Row]) -> tuple[str, ...]:
 def foreground_scores(rows: Sequence[Row]) -> dict[tuple[int, str], CaseScore]:
   """Returns by seed and id the mean Dice over the classes but the first, the background.
 
-  A class whose Dice is not defined is left out; nan where none is defined.
+  A class whose Dice is not defined is left out; nan where none is defined. So is a class that is
+  neither true nor predicted, unless all are, as far as the rows have counts.
 
   Example:
     >>> rows = [{"seed": 0, "id": "a", "label": "x", "class": name, "dice": dice}
@@ -93,14 +94,18 @@ def foreground_scores(rows: Sequence[Row]) -> dict[tuple[int, str], CaseScore]:
   """
   background = rows[0]["class"]
   labels = {(row["seed"], row["id"]): row["label"] for row in rows}
-  values: dict[tuple[int, str], list[float]] = {key: [] for key in labels}
+  values: dict[tuple[int, str], list[tuple[bool, float]]] = {key: [] for key in labels}
   for row in rows:
     if row["class"] != background and math.isfinite(row["dice"]):
-      values[row["seed"], row["id"]].append(row["dice"])
-  return {
-    key: CaseScore(labels[key], float(np.mean(scores)) if scores else math.nan)
-    for key, scores in values.items()
-  }
+      present = any(row.get(name, 1) for name in COUNTS[:3])
+      values[row["seed"], row["id"]].append((present, row["dice"]))
+  return {key: CaseScore(labels[key], _mean_of_present(own)) for key, own in values.items()}
+
+
+def _mean_of_present(scores: Sequence[tuple[bool, float]]) -> float:
+  """Returns the mean over the scores of classes that are present, over all where none is."""
+  chosen = [dice for present, dice in scores if present] or [dice for _, dice in scores]
+  return float(np.mean(chosen)) if chosen else math.nan
 
 
 def _typed(row: dict[str, str]) -> Row:

@@ -159,6 +159,15 @@ def test_the_comparison_is_against_the_chosen_reference(made):
   assert "Others are compared with sweep/fixed: --reference chose it." in text
 
 
+def test_runs_of_several_classes_have_a_table_of_them(made):
+  page = _page(made)
+  assert page.count(">images, predicted<") == 1  # of the run of three classes alone
+  found = [(name, re.findall(r"<td.*?>(.*?)</td>", cells)) for name, cells in _rows(made)]
+  rows = {name: cells for name, cells in found if name.startswith("class") and len(cells) == 7}
+  assert rows["class 1"] == ["8", "7.5", *["25.00 ± 1.00"] * 3, "–", "–"]
+  assert rows["class 2"] == ["0", "0", *["–"] * 5]  # it is in no image
+
+
 def test_classes_have_names_and_a_legend_of_colours(made):
   page = _page(made)
   legends = page.split('<ul class="legend"')[1:]

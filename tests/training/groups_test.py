@@ -71,19 +71,22 @@ def test_a_record_has_the_losses_of_its_own_recipe(experiments, tmp_path):
 def test_a_validation_leaves_out_the_scores_that_the_network_has_not(experiments, tmp_path):
   group = _group(experiments, tmp_path)
   losses = {"soft_dice": np.full(3, 0.5), "focal": np.full(3, 0.25)}
-  validation = Validation(np.array([0.6, 0.7, 0.8]), None, None, losses)
+  validation = Validation({"dice": np.array([0.6, 0.7, 0.8])}, losses)
   record = group.record(2, 7, 1.0, 20.0, _logged(_status(), validation))
   assert record["validation"] == {"dice": 0.8, "losses": {"focal": 0.25}}
 
 
 def test_lines_go_to_the_file_of_their_run_and_are_dropped_from_a_step_on(experiments, tmp_path):
   group = _group(experiments, tmp_path)
+  line = {"seed": 3, "epoch": 0.5, "losses": {"focal": 1.0}, "weights": {"focal": 1.0}}
   for step in (2, 4):
-    group.append([0, 2], [{"seed": 3, "step": step}, {"seed": 3, "step": step}])
-  group.rewind(2)
+    group.append([0, 2], [line | {"step": step}] * 2)
+  with (group.runs[0].workdir / "metrics.jsonl").open("a") as file:
+    file.write("null\n")
+  assert group.rewind(2) == 1  # the damaged line
   for run in group.runs:
     lines = (run.workdir / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [{"seed": 3, "step": 2}]
+    assert [json.loads(line) for line in lines] == [line | {"step": 2}]
 
 
 def test_models_that_diverged_are_named_with_the_loss(experiments, tmp_path):

@@ -44,7 +44,7 @@ def _scores(cases, seed, *, segments=True, classifies=False, **more):
 
 
 def _write(folder, cases, experiment, tested):
-  summary = scoring.summarize_seeds(experiment, tested)
+  summary = scoring.summarize_seeds(experiment, tested, cases.class_names)
   outputs.write(folder, cases, PARTS, tested, summary)
   return summary
 

@@ -26,7 +26,7 @@ def _batch(seed=0, size=8):
 
 
 def _losses(params, batch):
-  error = batch["x"] @ params["w"] + params["b"] - batch["y"]
+  error = batch["x"] @ params["w"] + params["b"][None] - batch["y"]
   return {"l1": jnp.abs(error).mean(), "l2": (error**2).mean(), "l4": (error**4).mean()}
 
 

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlseg.weighting import LossWeighting, SplitLoss, fixed, losses_and_gradients
+from mlseg.weighting import LossWeighting, SplitLoss, fixed, losses_and_gradients, pcgrad
+from mlseg.weighting.gradients import share_inputs
 
 PARAMS = {"w": np.array([[0.5, -1.0], [1.5, 0.2], [-0.3, 0.8]], np.float32)}
 ZEROS = {"l1": jnp.zeros(()), "l2": jnp.zeros(()), "l4": jnp.zeros(())}
@@ -236,3 +237,36 @@ def test_wrong_arguments_are_refused():
     losses_and_gradients(SPLIT, fixed(), num_microbatches=0)
   with pytest.raises(ValueError, match="loss_fn: must be a SplitLoss with gram_at='logits'"):
     losses_and_gradients(lambda x: x, _recorder(1.0), gram_at="logits")
+
+
+HEADS = {"mask": jnp.ones(2), "label": jnp.ones(3)}
+
+
+@pytest.mark.parametrize(
+  ("losses", "shared"),
+  [
+    (lambda z: {"a": z["mask"].sum(), "b": (z["label"] ** 2).sum()}, False),
+    (lambda z: {"a": z["mask"].sum(), "b": (z["mask"] ** 2).sum()}, True),
+    (lambda z: {"a": z["mask"].sum(), "b": z["label"].sum() * z["mask"].max()}, True),
+    (lambda z: {"a": z["mask"].sum(), "b": z["label"].sum(), "c": jnp.cos(z["mask"][0])}, True),
+    (lambda z: {"a": z["mask"].sum()}, True),
+    (lambda z: {"a": z["mask"].sum(), "b": jnp.float32(2.0)}, False),
+    (lambda z: jnp.stack([z["mask"].sum(), z["label"].sum()]), True),  # not told apart
+  ],
+)
+def test_whether_losses_read_the_same_outputs(losses, shared):
+  assert share_inputs(losses, HEADS) == shared
+
+
+def test_gradients_at_outputs_that_no_two_losses_share_give_a_warning():
+  split = SplitLoss(
+    lambda p: ({"mask": p * 2.0, "label": p * 3.0}, None),
+    lambda z: {"a": z["mask"].sum(), "b": -z["label"].sum()},
+  )
+  weighting = pcgrad()
+  state = weighting.init({"a": 0.0, "b": 0.0})
+  with pytest.warns(UserWarning, match="no two losses read the same output"):
+    result, _ = losses_and_gradients(split, weighting, gram_at="logits")(jnp.ones(2), state)
+  assert {name: float(weight) for name, weight in result.weights.items()} == {"a": 1.0, "b": 1.0}
+  result, _ = losses_and_gradients(split, weighting, gram_at="params")(jnp.ones(2), state)
+  assert result.weights["a"] > 1.1  # they do conflict

@@ -170,7 +170,7 @@ def test_losses_that_are_not_finite_give_the_mean_of_the_gradients(name, loss):
 
 
 def _regression(params, x, y):
-  error = params["scale"] * (x @ params["w"]) + params["b"] - y
+  error = params["scale"] * (x @ params["w"]) + params["b"][None] - y
   return jnp.stack([jnp.abs(error).mean(), (error**2).mean(), jnp.log(jnp.cosh(error)).mean()])
 
 

@@ -77,6 +77,7 @@ MODEL = {0: {"params": {"Conv_0": {"kernel": RNG.random((2, 3)), "bias": np.zero
 RESULTS = {
   "split": "test",
   "metrics": {"dice": {"mean": 0.5, "std": None, "per_seed": [0.5]}},
+  "classes": {"lesion": {"dice": {"mean": math.nan, "std": None, "per_seed": [math.nan]}}},
   "seeds": [0],
   "config": {"name": "x"},
 }
@@ -108,7 +109,10 @@ FORMATS = {
   "metrics.jsonl": (_write_log, metrics_log.read, [RECORD, RECORD], None),
   "results.json": (
     results_file.write, results_file.read, RESULTS,
-    results_file.Results({"dice": results_file.Metric(0.5, None, (0.5,))}, (0,), {"name": "x"}),
+    results_file.Results(
+      {"dice": results_file.Metric(0.5, None, (0.5,))}, (0,), {"name": "x"},
+      {"lesion": {"dice": results_file.Metric(None, None, (None,))}},
+    ),
   ),
   "config.json": (
     run_folder.claim, run_folder.read, CONFIG,
@@ -186,6 +190,16 @@ def test_classes_and_diagnoses_are_read_from_the_headers(tmp_path):
   assert diagnosis_table.read_label_names(tmp_path) == ("x", "y")
 
 
+def test_a_class_that_is_neither_true_nor_predicted_is_left_out():
+  names, counts = ("background", "cyst", "tumour"), np.zeros((2, 3, 4), int)
+  counts[:, :, 3] = 9
+  counts[0, 1] = [0, 0, 4, 5]  # a missed cyst in the first case, and nothing in the second
+  dice = np.array([[0.8, 0.0, 1.0], [1.0, 1.0, 1.0]])
+  rows = case_table.make_rows(0, ("a", "b"), ("x", "x"), names, counts, {"dice": dice})
+  scores = case_table.foreground_scores(rows)
+  assert [scores[0, case].dice for case in ("a", "b")] == [0.0, 1.0]
+
+
 def test_a_foreground_without_defined_dice_is_nan():
   scores = case_table.foreground_scores(_case_rows(0))
   assert [scores[0, case].dice for case in IDS[:2]] == [0.5, 0.0]
@@ -258,3 +272,14 @@ def test_all_files_of_a_run_are_read_at_once(tmp_path):
   assert run.tested == DIAGNOSES
   assert run.validated is None
   np.testing.assert_equal(run.saliency, SALIENCY)
+
+
+def test_a_model_that_is_not_finite_is_said_and_not_read(tmp_path):
+  broken = {"params": {"w": np.ones(2)}, "batch_stats": {"mean": np.array([0, np.inf])}}
+  assert model_file.write(tmp_path, {0: {"params": {"w": np.ones(2)}}, 1: broken}) == [
+    "seed_1/batch_stats/mean"
+  ]
+  with pytest.raises(
+    UserError, match=r"model\.npz has 1 of 3 arrays with values that are not finite"
+  ):
+    model_file.read(tmp_path)

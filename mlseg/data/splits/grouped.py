@@ -15,6 +15,7 @@ from mlseg.errors import UserError, unknown
 THRESHOLD = 76
 METHODS = ("grouped", "random")  # of `split`
 BLOCK = 1024  # number of pictures that are compared with all others at once
+NUM_DRAWS = 500  # of the parts of all groups, before they are packed instead
 
 
 class Split(NamedTuple):
@@ -113,7 +114,9 @@ def split(
   'grouped' keeps every group in one part. Groups of several cases are drawn first, each into a part
   with a probability proportional to the room left there; then single cases fill every part to its
   size. Where there are too few single cases for that, the sizes come as near to the fractions as
-  whole groups allow, and seeds exchange groups of the same size and labels.
+  whole groups allow, and seeds exchange groups of the same size and labels. A draw may leave no
+  part with room for a group of several labels. Then all groups are drawn anew, and if many draws
+  end so, they are packed as above.
 
   'random' draws the cases one by one. It is the naive split of the paper, and leaks.
 
@@ -140,9 +143,8 @@ def split(
   room = _sizes(labels, fractions)
   in_groups = shuffled_groups(group if method == "grouped" else None, num_cases, rng)
   needs = needs_of(labels, in_groups)
-  if _fills_any_room(needs):
-    part_of_group = _draw(needs, room, fractions, rng)
-  else:
+  part_of_group = _draw_until_all_fit(needs, room, rng) if _fills_any_room(needs) else None
+  if part_of_group is None:
     part_of_group = pack(needs, room)
     if len(set(part_of_group)) < 3:
       raise _no_room(fractions, int(needs.sum(1).max()))
@@ -153,9 +155,10 @@ def split(
 
 
 def _fills_any_room(needs: np.ndarray) -> bool:
-  """Returns whether the single cases suffice to fill the parts after any draw of the groups.
+  """Returns whether the single cases suffice to fill the parts after a draw of the groups.
 
-  A group of one label fits into one of three parts unless each has less room than it needs.
+  A group of one label fits into one of three parts unless each has less room than it needs. So
+  where no group has several labels, every draw succeeds.
 
   Args:
     needs: [groups, labels], numbers of cases.
@@ -165,15 +168,24 @@ def _fills_any_room(needs: np.ndarray) -> bool:
   return bool((needs[is_single].sum(0) >= 3 * (largest - 1)).all())
 
 
-def _draw(
-  needs: np.ndarray, room: np.ndarray, fractions: tuple[float, ...], rng: np.random.Generator
-) -> list[int]:
-  """Returns the part of each group, drawn with probabilities proportional to the room left."""
+def _draw_until_all_fit(
+  needs: np.ndarray, room: np.ndarray, rng: np.random.Generator
+) -> list[int] | None:
+  """Returns the part of each group from the first draw that succeeds; None where none does."""
+  draws = (_draw(needs, room, rng) for _ in range(NUM_DRAWS))
+  return next((drawn for drawn in draws if drawn is not None), None)
+
+
+def _draw(needs: np.ndarray, room: np.ndarray, rng: np.random.Generator) -> list[int] | None:
+  """Returns the part of each group, drawn with probabilities proportional to the room left.
+
+  None where a group fits into no part any more.
+  """
   room, drawn = room.copy(), []
   for need in needs:
     fits = [part for part in range(3) if (room[part] >= need).all()]
     if not fits:
-      raise _no_room(fractions, int(need.sum()))
+      return None
     chances = np.array([room[part][need > 0].sum() for part in fits], float)
     part = rng.choice(fits, p=chances / chances.sum())
     drawn.append(int(part))

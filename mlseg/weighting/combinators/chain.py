@@ -78,7 +78,12 @@ def chain(*weightings: LossWeighting) -> LossWeighting:
       states.append(inner)
     return weights, ChainState(tuple(states))
 
-  return LossWeighting(init, update, any(weighting.needs_gram for weighting in weightings))
+  return LossWeighting(
+    init,
+    update,
+    needs_gram=any(weighting.needs_gram for weighting in weightings),
+    decides_first=any(weighting.decides_first for weighting in weightings),
+  )
 
 
 def ema(decay: float = 0.9) -> LossWeighting:
@@ -202,6 +207,6 @@ def _project(shares: jax.Array, lower: float, upper: float) -> jax.Array:
   tau is found by linear interpolation between two corners.
   """
   shifts = jnp.sort(jnp.concatenate([lower - shares, upper - shares]))
-  sums = jnp.clip(shares + shifts[:, None], lower, upper).sum(axis=1)
+  sums = jnp.clip(shares[None] + shifts[:, None], lower, upper).sum(axis=1)
   tau = jnp.interp(1.0, sums, shifts)
   return jnp.clip(shares + tau, lower, upper)

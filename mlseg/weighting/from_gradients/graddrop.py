@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from mlseg.weighting.base import check_integer, check_number
-from mlseg.weighting.stacked import check_stacked, wide_dtype
+from mlseg.weighting.stacked import as_complex, as_real, check_stacked, wide_dtype
 
 PyTree = Any
 
@@ -32,7 +32,7 @@ def graddrop(
   P = (1 + Σ_k g_k / Σ_k |g_k|) / 2, U uniform in [0, 1), all of it per coordinate
 
   Where the losses agree on the sign, the result is the sum of the gradients. Elsewhere the mean of
-  the result over the draws is that sum.
+  the result over the draws is that sum. A complex number is two coordinates.
 
   Needs: per-loss gradients, key
 
@@ -48,7 +48,8 @@ def graddrop(
   Args:
     num_losses: K.
     leak: l, the share of a dropped gradient that is kept, in [0, 1]; one number, or K.
-    seed: of the draws where `update` is given no `key=`.
+    seed: of the draws where `update` is given no `key=`; then they are the same for all models
+      under `vmap`.
 
   Returns:
     A GradientTransformationExtraArgs.
@@ -78,7 +79,7 @@ def graddrop(
   def update(updates, state, params=None, *, key=None, **extra):
     del params, extra
     check_stacked(updates, num_losses)
-    leaves, structure = jax.tree.flatten(updates)
+    leaves, structure = jax.tree.flatten(as_real(updates))
     if key is None:
       key = jax.random.fold_in(jax.random.key(seed), state.num_updates)
     combined = []
@@ -87,7 +88,7 @@ def graddrop(
       draws = jax.random.uniform(leaf_key, leaf.shape[1:], wide_dtype(leaf))
       combined.append(_drop(leaf, draws, leaks).astype(leaf.dtype))
     next_state = GradDropState(optax.safe_increment(state.num_updates))
-    return jax.tree.unflatten(structure, combined), next_state
+    return as_complex(jax.tree.unflatten(structure, combined), updates), next_state
 
   return optax.GradientTransformationExtraArgs(init, update)
 
@@ -98,7 +99,7 @@ def _drop(gradients: jax.Array, draws: jax.Array, leaks: np.ndarray) -> jax.Arra
   share = wide / wide.shape[0]  # so that the sums are no larger than the largest gradient
   size = jnp.abs(share).sum(axis=0)
   purity = (1 + share.sum(axis=0) / jnp.where(size == 0, 1, size)) / 2
-  kept = jnp.where(wide > 0, purity > draws, purity < draws).astype(draws.dtype)
+  kept = jnp.where(wide > 0, (purity > draws)[None], (purity < draws)[None]).astype(draws.dtype)
   leak = jnp.asarray(leaks, draws.dtype).reshape(-1, *[1] * draws.ndim)
   dropped = ((leak + (1 - leak) * kept) * wide).sum(axis=0)
   # A compiler may turn 0 · NaN into 0. The purity is NaN where any gradient is not finite.

@@ -80,8 +80,8 @@ def learning_rate_annealing(
     maxima = (leaf[reference].max(initial=0).astype(state.weights.dtype) for leaf in leaves)
     largest = functools.reduce(jnp.maximum, maxima, jnp.zeros_like(state.weights[0]))
     mean = total(jax.tree.map(lambda leaf: leaf / number, sizes), state.weights)
-    ratio = (largest / mean).at[reference].set(1)
-    ratio = jnp.where(jnp.isfinite(ratio), ratio, state.weights)
+    ratio = (largest / jnp.where(mean == 0, 1, mean)).at[reference].set(1)
+    ratio = jnp.where(jnp.isfinite(ratio) & (mean != 0), ratio, state.weights)
     weights = decay * state.weights + (1 - decay) * ratio
     return weighted_sum(weights, gradients), LearningRateAnnealingState(weights)
 

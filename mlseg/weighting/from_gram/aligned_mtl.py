@@ -74,11 +74,11 @@ def _balance(gram: jax.Array, scale: str) -> jax.Array:
   noise = 10 * norms.size * jnp.finfo(gram.dtype).eps
   roots = jnp.sqrt(jnp.where(values > noise * values.max(), values, 0))
   # R with RᵀR = G: its singular values lose half as many digits to rounding as G's eigenvalues.
-  factor = roots[:, None] * vectors.T * norms
+  factor = roots[:, None] * vectors.T * norms[None]
   _, singular, rows = jnp.linalg.svd(factor)
   counts = singular > noise * singular[0]
   inverse = jnp.where(counts, _scale(singular, counts, scale) / jnp.where(counts, singular, 1), 0)
-  balance = jnp.matmul(rows.T * inverse, rows, precision=jax.lax.Precision.HIGHEST)
+  balance = jnp.matmul(rows.T * inverse[None], rows, precision=jax.lax.Precision.HIGHEST)
   return jnp.where(counts.any(), balance, jnp.eye(norms.size, dtype=gram.dtype))
 
 

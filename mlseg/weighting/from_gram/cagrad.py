@@ -8,11 +8,12 @@ import jax.numpy as jnp
 
 from mlseg.weighting.base import LossWeighting, check_number
 from mlseg.weighting.from_gram.gram import Given, from_gram, unit
-from mlseg.weighting.from_gram.quadratic import definite, dot, minimize_quadratic
+from mlseg.weighting.from_gram.quadratic import definite, dot, minimize_quadratic, repeat
 
 # A combination that is shorter than this, relative to the shortest gradient, counts as 0.
 _SHORTEST = 1e-4
-_NUM_SECANTS = 24
+_NUM_SECANTS = 24  # at most
+_WIDTH = 16  # of the interval of a logarithm that is narrow enough, in units of rounding
 
 
 def cagrad(c: float = 0.5, rescale: Literal[0, 1, 2] = 1) -> LossWeighting:
@@ -95,14 +96,16 @@ def _towards_the_worst(gram: jax.Array, radius: jax.Array) -> tuple[jax.Array, j
   # In units of the shortest gradient, no convex combination is longer than the longest gradient.
   low = jnp.log(jnp.asarray(_SHORTEST, gram.dtype))
   high = jnp.log(1 / normal.min())
-  log_length = _root(lambda log_length: at(log_length)[1], low, high)
+  log_length = _root(lambda log_length: at(log_length)[1], low, high, norms.size)
   y, _ = at(log_length)
   weights = y / safe
   total = weights.sum()
   return weights / total, jnp.exp(log_length) / total
 
 
-def _root(function: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.Array) -> jax.Array:
+def _root(
+  function: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.Array, number: int
+) -> jax.Array:
   """Returns where a falling function is 0, or the nearest end of the range.
 
   It uses secants between the ends, where the value at an end that does not move is halved each time
@@ -123,6 +126,10 @@ def _root(function: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.
       jnp.where(up, below / 2, value),
     )
 
+  def goes_on(bracket):
+    low, high, *_ = bracket
+    return high - low > _WIDTH * float(jnp.finfo(low.dtype).eps)
+
   start = (low, high, function(low), function(high))
-  low, high, _, _ = jax.lax.fori_loop(0, _NUM_SECANTS, step, start)
+  low, high, _, _ = repeat(_NUM_SECANTS, step, goes_on, start, number)
   return jnp.where(start[2] <= 0, start[0], jnp.where(start[3] >= 0, start[1], (low + high) / 2))

@@ -160,7 +160,7 @@ def _turn(
   def turn(t, carry):
     combinations, products, targets = carry  # of u_j; with u_j; all [K, K]
     j = orders[:, t]
-    is_j = j[:, None] == rows
+    is_j = j[:, None] == rows[None]
     squared = (combinations * products).sum(axis=1)
     # A gradient that is 0 up to rounding has no direction.
     exists = (squared > 8 * jnp.finfo(gram.dtype).eps) & (norms[j] > 0) & (j != rows)

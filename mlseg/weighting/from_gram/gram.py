@@ -31,7 +31,7 @@ def require(gram: jax.Array | None, losses: jax.Array) -> jax.Array:
   """Returns the Gram matrix, symmetric and in the dtype of the losses.
 
   Args:
-    gram: [K, K], as given to `update`.
+    gram: [K, K], as given to `update`; where it is complex (Hermitian), its real part counts.
     losses: [K], the losses as a vector.
 
   Raises:
@@ -48,7 +48,9 @@ def require(gram: jax.Array | None, losses: jax.Array) -> jax.Array:
   shape = (losses.size, losses.size)
   if jnp.shape(gram) != shape:
     raise ValueError(f"gram: must have the shape [K, K] = {shape}, got {jnp.shape(gram)}")
-  half = jnp.asarray(gram).astype(losses.dtype) * 0.5  # before the sum, which may overflow
+  half = (
+    jnp.real(jnp.asarray(gram)).astype(losses.dtype) * 0.5
+  )  # before the sum, which may overflow
   return half + half.T
 
 
@@ -88,9 +90,9 @@ def normalize(gram: jax.Array) -> tuple[jax.Array, jax.Array]:
   scaled = jnp.where(known, gram * factor, 0)
   diagonal = jnp.maximum(jnp.diagonal(scaled), 0)
   norms = jnp.sqrt(diagonal)
-  bound = norms[:, None] * norms
+  bound = norms[:, None] * norms[None]
   bounded = jnp.clip(scaled, -bound, bound)
-  return jnp.where(jnp.eye(diagonal.size, dtype=bool), diagonal, bounded), factor
+  return jnp.where(jnp.eye(diagonal.size, dtype=bool), diagonal[None], bounded), factor
 
 
 def even_power(gram: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -129,8 +131,8 @@ def unit(gram: jax.Array) -> tuple[jax.Array, jax.Array]:
   """
   norms = jnp.sqrt(jnp.diagonal(gram))
   divisors = jnp.where(norms > 0, norms, 1)
-  cosines = jnp.clip(gram / divisors[:, None] / divisors, -1, 1)
-  return jnp.where(jnp.eye(norms.size, dtype=bool), jnp.sign(norms), cosines), norms
+  cosines = jnp.clip(gram / divisors[:, None] / divisors[None], -1, 1)
+  return jnp.where(jnp.eye(norms.size, dtype=bool), jnp.sign(norms)[None], cosines), norms
 
 
 def from_unit(parts: jax.Array, norms: jax.Array) -> jax.Array:

@@ -20,8 +20,11 @@ def mgda(normalization: Literal["none", "l2", "loss", "loss+"] = "none") -> Loss
   The combination is 0 where all losses fall in no direction. With a normalisation the gradients are
   first divided by ‖g_k‖ ('l2'), L_k ('loss') or L_k‖g_k‖ ('loss+'), and the divided ones are
   combined. The weights of the gradients themselves are then w_k over the divisor, and do not sum to
-  1. A divisor that is not positive counts as 1. A gradient that is 0 gets all the weight, since it
-  is the shortest combination.
+  1. A divisor that is not positive counts as 1.
+
+  A gradient that is exactly 0 is left out, and has the weight 0; where all are 0, weights are 1/K.
+  It would be the shortest combination, so a loss that is absent from a batch, or at its minimum,
+  would stop all others.
 
   Needs: Gram matrix
 
@@ -31,6 +34,8 @@ def mgda(normalization: Literal["none", "l2", "loss", "loss+"] = "none") -> Loss
   Differs: where one of two gradients is the shortest combination, the authors' solver stops at
   weights of 0.001 and 0.999; here they are 0 and 1. Their solver and TorchJD's are Frank–Wolfe
   iterations; this one is exact up to rounding for any K.
+
+  Differs: the authors' code and TorchJD give all the weight to a gradient that is 0.
 
   Differs: with a normalisation LibMTL sums the divided gradients, as here; nash-mtl applies the
   weights, times K, to the losses themselves.
@@ -65,20 +70,20 @@ def mgda(normalization: Literal["none", "l2", "loss", "loss+"] = "none") -> Loss
       divisors = {"l2": lengths, "loss": losses, "loss+": losses * lengths}[normalization]
       divisors = jnp.where(divisors > 0, divisors, 1)
       shrunk = divisors / divisors.max()  # a common scale of the divisors changes nothing here
-      gram = normalize(gram / shrunk[:, None] / shrunk)[0]
+      gram = normalize(gram / shrunk[:, None] / shrunk[None])[0]
     return min_norm_weights(gram) / divisors
 
   return from_gram(solve)
 
 
 def min_norm_weights(gram: jax.Array) -> jax.Array:
-  """Returns the weights of the shortest convex combination.
+  """Returns the weights of the shortest convex combination of the gradients that are not 0.
 
   Args:
     gram: [K, K], as `normalize` returns it.
 
   Returns:
-    [K], sum 1.
+    [K], sum 1: 0 for a gradient that is 0, but 1/K if all are.
 
   Example:
     >>> print(min_norm_weights(jnp.array([[1.0, 1.0], [1.0, 2.0]])).round(4))
@@ -88,7 +93,9 @@ def min_norm_weights(gram: jax.Array) -> jax.Array:
   is_zero = norms == 0
   safe = jnp.where(is_zero, 1, norms)
   shortest = jnp.where(is_zero, jnp.inf, norms).min()
+  # A gradient of 0 stands here as one at a right angle to all others, so it takes the same share of
+  # the weight of each.
   normal = jnp.where(is_zero, 1, shortest / safe)
   weights = minimize_quadratic(definite(cosines), jnp.zeros_like(norms), normal) / safe
-  weights = jnp.where(is_zero.any(), is_zero.astype(norms.dtype), weights)
+  weights = jnp.where(is_zero & ~is_zero.all(), 0, weights)
   return weights / weights.sum()

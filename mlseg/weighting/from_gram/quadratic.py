@@ -1,20 +1,25 @@
-"""Convex quadratic programs over K numbers that are not negative, in a fixed number of steps.
+"""Convex quadratic programs over K numbers that are not negative, in a bounded number of steps.
 
 A program has one unknown per loss, so a step of the solver is a linear system of that size. The
 solver is the primal-dual interior-point method. It needs about ten steps for any program here, is
-exact up to rounding, and has no branch on values, so it compiles and can be mapped by `vmap`. Where
-a program has many solutions it gives one in the middle of them, so that equal gradients get equal
-weights.
+exact up to rounding, and compiles and can be mapped by `vmap`. Where a program has many solutions
+it gives one in the middle of them, so that equal gradients get equal weights.
+
+Many programs of many unknowns that differ in their linear part alone are solved together, by a
+method whose steps are products of matrices.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-NUM_STEPS = 20
+NUM_STEPS = 20  # at most
 _MAX_UNROLLED = 8  # the largest K for which unrolled arithmetic is faster than a call of LAPACK
+_MAX_ONE_BY_ONE = 32  # the largest K for which n programs are solved by themselves
+_NUM_ALTERNATIONS = 200
+_RELAXATION = 1.6
 
 
 class _Point(NamedTuple):
@@ -80,12 +85,57 @@ def minimize_quadratic(
     start = start / normal.sum()
   point = _Point(start, jnp.ones_like(start), jnp.zeros((), start.dtype))
 
-  def advance(_: jax.Array, point: _Point) -> _Point:
-    return _advance(point, matrix, linear, normal)
-
-  point = jax.lax.fori_loop(0, NUM_STEPS, advance, point)
+  eps = float(jnp.finfo(start.dtype).eps)
+  point = repeat(
+    NUM_STEPS,
+    lambda _, point: _advance(point, matrix, linear, normal),
+    lambda point: (point.v * point.slack).mean() > eps**2,
+    point,
+    start.size,
+  )
   # At the solution one of the two is 0 up to rounding.
-  return jnp.where(point.v > jnp.finfo(start.dtype).eps * point.slack, point.v, 0)
+  return jnp.where(point.v > eps * point.slack, point.v, 0)
+
+
+def minimize_quadratics(matrix: jax.Array, linear: jax.Array) -> jax.Array:
+  """Returns the v that minimise v.Qv / 2 + c.v with v_k >= 0, for many c.
+
+  Up to K = 32 each is solved by itself, exactly up to rounding. Beyond that it uses the alternating
+  direction method of multipliers, which factors Q once for all: 200 times v ← (Q + ρ)⁻¹ (ρ (z - u)
+  - c), z ← max(v + u, 0), u ← u + v - z, with over-relaxation. What is left of (Qv + c)_k < 0 is
+  then of the order of 1e-6, where gradients are nearly dependent 1e-5.
+
+  Args:
+    matrix: [K, K], Q, symmetric positive definite, with a diagonal near 1.
+    linear: [n, K], c, of the order of 1 at most.
+
+  Returns:
+    [n, K].
+
+  Source: Boyd et al. 2011, Foundations and Trends in Machine Learning 3, sections 3.4 and 5.2.
+
+  Example:
+    >>> print(minimize_quadratics(jnp.eye(2), jnp.array([[-3.0, 1.0], [1.0, -2.0]])))
+    [[3. 0.]
+     [0. 2.]]
+  """
+  if len(matrix) <= _MAX_ONE_BY_ONE:
+    return jax.vmap(lambda one: minimize_quadratic(matrix, one))(linear)
+  values, vectors = jnp.linalg.eigh(matrix)
+  # The best rate of convergence, but for directions in which the program is nearly flat.
+  rho = jnp.sqrt(jnp.maximum(values[0], 1e-3) * values[-1])
+  high = jax.lax.Precision.HIGHEST
+  inverse = jnp.matmul(vectors / (values + rho)[None], vectors.T, precision=high)
+
+  def alternate(_: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    bounded, dual = carry
+    free = jnp.matmul(rho * (bounded - dual) - linear, inverse, precision=high)
+    relaxed = _RELAXATION * free + (1 - _RELAXATION) * bounded
+    moved = jnp.maximum(relaxed + dual, 0)
+    return moved, dual + relaxed - moved
+
+  start = (jnp.zeros_like(linear), jnp.zeros_like(linear))
+  return jax.lax.fori_loop(0, _NUM_ALTERNATIONS, alternate, start)[0]
 
 
 def _advance(
@@ -125,6 +175,41 @@ def _step_length(point: _Point, step: _Point) -> jax.Array:
   return jnp.minimum(1, jnp.where(falls, values / jnp.where(falls, -changes, 1), jnp.inf).min())
 
 
+def repeat(
+  most: int,
+  step: Callable[[Any, Any], Any],
+  goes_on: Callable[[Any], jax.Array],
+  start: Any,
+  number: int,
+) -> Any:
+  """Returns the value after steps that begin with `start`, as few as are needed.
+
+  For few losses all steps are taken, since a step costs less than to ask whether it is needed.
+
+  Args:
+    most: the largest number of steps.
+    step: `step(n, value) -> value`.
+    goes_on: whether a value needs a further step; a further step must not make it worse.
+    start: the first value.
+    number: K.
+
+  Example:
+    >>> halve = lambda n, value: value / 2
+    >>> [float(repeat(5, halve, lambda v: v > 3.0, jnp.float32(8.0), number)) for number in (2, 9)]
+    [0.25, 2.0]
+  """
+  if number <= _MAX_UNROLLED:
+    return jax.lax.fori_loop(0, most, step, start)
+
+  def body(carry):
+    return carry[0] + 1, step(*carry)
+
+  def condition(carry):
+    return (carry[0] < most) & goes_on(carry[1])
+
+  return jax.lax.while_loop(condition, body, (jnp.int32(0), start))[1]
+
+
 def dot(matrix: jax.Array, vector: jax.Array) -> jax.Array:
   """Returns the product of a matrix and a vector in full precision on every device.
 
@@ -136,7 +221,7 @@ def dot(matrix: jax.Array, vector: jax.Array) -> jax.Array:
     >>> print(dot(jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array([1.0, 10.0])))
     [21. 43.]
   """
-  return (matrix * vector).sum(axis=1)
+  return (matrix * vector[None]).sum(axis=1)
 
 
 def solver(matrix: jax.Array) -> Callable[[jax.Array], jax.Array]:
@@ -165,5 +250,5 @@ def _inverse(matrix: jax.Array) -> jax.Array:
     is_k = jnp.arange(len(matrix)) == k
     row = jnp.where(is_k, 1, matrix[k]) / matrix[k, k]
     column = jnp.where(is_k, 1, -matrix[:, k])
-    matrix = jnp.where(is_k[:, None] | is_k, 0, matrix) + column[:, None] * row
+    matrix = jnp.where(is_k[:, None] | is_k[None], 0, matrix) + column[:, None] * row[None]
   return matrix

@@ -47,8 +47,9 @@ def modo(gamma: float = 0.1, rho: float = 0.1) -> LossWeighting:
   H is given to `update` as `gram`; it need not be symmetric. The Gram matrix of one batch works
   too, but noise adds to its diagonal, which moves weights to the losses with the least noise.
 
-  Weights begin at 1/K, and stay where a loss or an entry of H is not finite. The unit of γ is the
-  inverse of that of H, so γ has to be small where gradients are long.
+  Weights begin at 1/K, and stay where a loss or an entry of H is not finite, or a gradient is 0
+  (H_kk = 0): all weight would move to a loss that is absent from the batches, step by step. The
+  unit of γ is the inverse of that of H, so γ has to be small where gradients are long.
 
   Needs: Gram matrix
 
@@ -104,8 +105,8 @@ def sdmgrad(
   H is given to `update` as `gram`; it need not be symmetric. The Gram matrix of one batch works
   too, but noise adds to its diagonal, which moves weights to the losses with the least noise.
 
-  v begins at 1/K, and stays where a loss or an entry of H is not finite, or no H_kk is a normal
-  positive number.
+  v begins at 1/K, and stays where a loss or an entry of H is not finite, a gradient is 0
+  (H_kk = 0), or no H_kk is a normal positive number.
 
   Needs: Gram matrix
 
@@ -194,8 +195,8 @@ def _init(losses: Losses) -> SimplexState:
 def _products(gram: jax.Array | None, losses: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Returns the inner products [K, K], and whether the step counts; zeros where it does not."""
   require(gram, losses)  # only checked: its result is symmetric
-  products = jnp.asarray(gram).astype(losses.dtype)
-  enters = is_finite(products) & all_finite(losses)
+  products = jnp.real(jnp.asarray(gram)).astype(losses.dtype)
+  enters = is_finite(products) & all_finite(losses) & (jnp.diagonal(products) != 0).all()
   return jnp.where(enters, products, 0), enters
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from mlseg.weighting.base import LossWeighting, check_number
 from mlseg.weighting.from_gram.gram import Given, from_gram, from_unit, unit
-from mlseg.weighting.from_gram.quadratic import definite, minimize_quadratic
+from mlseg.weighting.from_gram.quadratic import definite, minimize_quadratic, minimize_quadratics
 
 
 def upgrad(regularization: float = 0.0) -> LossWeighting:
@@ -46,9 +46,8 @@ def upgrad(regularization: float = 0.0) -> LossWeighting:
 
   def solve(given: Given) -> jax.Array:
     cosines, norms = unit(_regularized(given.gram, regularization))
-    matrix = definite(cosines)
-    # The parts of unit gradients that are added: one program per gradient, all solved at once.
-    added = jax.vmap(lambda linear: minimize_quadratic(matrix, linear))(cosines)
+    # The parts of unit gradients that are added: one program per gradient.
+    added = minimize_quadratics(definite(cosines), cosines)
     return (1 + from_unit((norms[:, None] * added).sum(axis=0), norms)) / norms.size
 
   return from_gram(solve)

@@ -47,13 +47,16 @@ def famo(
   parameters, in the structure of the losses. Where given, d(t) is computed from them, as in the
   paper; that costs one more forward pass. Logits begin at 0.
 
-  A step with a loss that is not finite, or not above b_k - 1e-8, changes nothing, and its weights
-  are z. Where this holds for `losses_after`, or the logits would not be finite, the logits stay.
+  A step with a loss that is not finite, or not above b_k, changes nothing, and its weights are z.
+  So a loss that is exactly at its bound, as that of a task without labels in a batch, does not take
+  the weight of the others. Where this holds for `losses_after`, or the logits would not be finite,
+  the logits stay.
 
   Needs: losses
 
   Use when: losses of different scales should fall at one relative rate, without the cost of further
-  gradients; not for losses near their minimum 0, whose logarithms are mostly noise.
+  gradients; not for losses near their minimum 0, whose logarithms are mostly noise: a loss that is
+  not 0 but far smaller than the others has nearly all the weight.
 
   Differs: the authors' code compares the losses of one batch before and after a step, as mlseg does
   with `losses_after`; without it mlseg compares two batches, which is noisier and costs nothing.
@@ -104,13 +107,12 @@ def famo(
     del weights, gram, key, extra
     vector, unravel = ravel(losses)
     lowest = jnp.asarray(per_loss("min_losses", min_losses, losses), vector.dtype)
-    log_losses = jnp.log(vector - lowest + _EPSILON)
-    after = log_losses
+    log_losses, enters = _logarithms(vector, lowest)
+    after, known = log_losses, enters
     if losses_after is not None:
-      after = jnp.log(ravel(losses_after)[0] - lowest + _EPSILON)
+      after, known = _logarithms(ravel(losses_after)[0], lowest)
     learned = learn(state, after)
-    enters = all_finite(log_losses)
-    learns = enters & (state.num_updates > 0) & all_finite(after) & all_finite(learned[0])
+    learns = enters & (state.num_updates > 0) & known & all_finite(learned[0])
     logits, optimizer_state = jax.tree.map(
       lambda new, old: jnp.where(learns, new, old), learned, (state.logits, state.optimizer_state)
     )
@@ -121,3 +123,10 @@ def famo(
     return unravel(jax.nn.softmax(jnp.where(enters, logits - log_losses, logits))), next_state
 
   return LossWeighting(init, update)
+
+
+def _logarithms(losses: jax.Array, lowest: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns log(L - b + 1e-8) [K], and whether all losses are finite and above their bounds."""
+  above = losses - lowest
+  enters = all_finite(losses) & all_finite(above) & (above > 0).all()
+  return jnp.log(jnp.where(enters, above, 1) + _EPSILON), enters

@@ -59,7 +59,7 @@ def push(buffer: RingBuffer, losses: jax.Array) -> RingBuffer:
   enters = all_finite(losses)
   index = buffer.count % buffer.values.shape[1]
   column = jnp.where(enters, losses.astype(buffer.values.dtype), buffer.values[:, index])
-  values = buffer.values.at[:, index].set(column)
+  values = jnp.asarray(buffer.values).at[:, index].set(column)  # a restored state may be numpy's
   return RingBuffer(values, buffer.count + enters.astype(jnp.int32))
 
 

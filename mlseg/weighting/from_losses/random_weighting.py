@@ -31,6 +31,9 @@ def random_weighting(
 
   The weights do not depend on the losses, so a loss may have any value, NaN too.
 
+  Models that are trained side by side under `vmap` need a key each. Without a key, the seed and the
+  number of the step decide the weights, which are then the same for all models.
+
   Needs: losses, key
 
   Use when: a baseline is wanted for methods that adapt weights: a method that is not better than
@@ -44,8 +47,7 @@ def random_weighting(
 
   Args:
     distribution: 'normal', 'uniform', 'dirichlet', 'bernoulli' or 'constrained_bernoulli'.
-    seed: where `update` is given no key, the seed and the number of the step decide the weights, so
-      under `vmap` they are the same for all models.
+    seed: of the draws where `update` is given no key.
 
   Returns:
     A LossWeighting whose weights sum to 1. In a chain it replaces what came before.
@@ -59,6 +61,14 @@ def random_weighting(
     >>> weights, state = weighting.update(losses, weighting.init(losses), key=jax.random.key(1))
     >>> sorted(weights.tolist())
     [0.0, 0.0, 1.0]
+
+    Four models side by side, with one state for all, without keys and with a key for each:
+
+    >>> draw = lambda key: weighting.update(losses, state, key=key)[0].argmax()
+    >>> jax.vmap(lambda model: draw(None))(jnp.arange(4)).tolist()
+    [2, 2, 2, 2]
+    >>> jax.vmap(draw)(jax.random.split(jax.random.key(0), 4)).tolist()
+    [1, 2, 0, 0]
   """
   if distribution not in _DRAWS:
     raise ValueError(f"distribution: choose from {', '.join(_DRAWS)}; got {distribution!r}")

@@ -60,7 +60,8 @@ def relobralo(
     temperature: T >= 1e-6; large for uniform weights.
     expected_saudade: E[ρ], in [0, 1]; with 1 it never looks back to the first losses.
     random: whether ρ is drawn; if not, its expectation takes its place.
-    seed: of the draws where `update` is given no key, as in `random_weighting`.
+    seed: of the draws where `update` is given no key; they are then the same for all models under
+      `vmap`, as in `random_weighting`.
 
   Returns:
     A LossWeighting whose weights sum to K. In a chain it replaces what came before.

@@ -53,8 +53,10 @@ def geometric() -> LossWeighting:
   """
 
   def gradient(losses, uniform):
-    logs = jnp.log(losses)
-    return jnp.exp(logs.mean() - logs) / losses.size, uniform
+    positive = (losses > 0).all()
+    logs = jnp.log(jnp.where(positive, losses, 1))
+    weights = jnp.exp(logs.mean() - logs) / losses.size
+    return jnp.where(positive, weights, uniform), uniform
 
   return of_gradient(gradient)
 
@@ -96,9 +98,11 @@ def soft_optimal_uncertainty(temperature: float | None = 1.0) -> LossWeighting:
     check_number("temperature", temperature, 1e-6)
 
   def gradient(losses, uniform):
-    inverses = jnp.where(losses > 0, 1 / losses, jnp.nan)
-    weights = inverses if temperature is None else jax.nn.softmax(inverses / temperature)
-    return weights, uniform
+    inverses = 1 / jnp.where((losses > 0).all(), losses, 1)
+    scores = inverses if temperature is None else inverses / temperature
+    known = (losses > 0).all() & all_finite(scores)
+    weights = scores if temperature is None else jax.nn.softmax(jnp.where(known, scores, 0))
+    return jnp.where(known, weights, uniform), uniform
 
   return of_gradient(gradient)
 
@@ -142,7 +146,8 @@ def cosmos(preference: Weights | None = None, penalty: float = 1.0) -> LossWeigh
   def gradient(losses, preferred):
     (direction, _), (unit, length) = _unit(preferred), _unit(losses)
     cosine = (direction * unit).sum()
-    return preferred - penalty * (direction - cosine * unit) / length, preferred
+    slope = (direction - cosine * unit) / jnp.where(length > 0, length, 1)
+    return jnp.where(length > 0, preferred - penalty * slope, preferred), preferred
 
   return of_gradient(gradient, preference)
 

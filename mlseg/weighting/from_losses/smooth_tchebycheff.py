@@ -102,7 +102,8 @@ def smooth_tchebycheff(
   def update(losses, state, *, weights=None, gram=None, key=None, **extra):
     del weights, gram, key, extra
     vector, unravel = ravel(losses)
-    enters = all_finite(jnp.log(vector))
+    enters = all_finite(vector) & (vector >= float(jnp.finfo(vector.dtype).tiny)).all()
+    vector = jnp.where(enters, vector, 1)
     measured = state.num_updates - warm_up
     share = 1 / (jnp.maximum(measured, 0) + 1).astype(vector.dtype)
     mean = (1 - share) * state.nadir + share * vector

@@ -148,7 +148,7 @@ def _decide(memory: history.RingBuffer, by_age: np.ndarray, variant: str, beta: 
   """Returns the weights [K] for a full buffer."""
   shrunk, factor = shrink(memory.values)
   coefficients = jnp.asarray(by_age, shrunk.dtype)[history.ages(memory)]
-  rates = (shrunk * coefficients).sum(axis=1)
+  rates = (shrunk * coefficients[None]).sum(axis=1)
   if variant == "normalized":
     scores = beta * jnp.sign(rates) * normalize(jnp.abs(rates))
   else:

@@ -94,7 +94,7 @@ def uncertainty(
     gradient = penalty - decided * vector
     return unravel(decided), descend(state, gradient, vector, optimizer, -MAX_LOG, MAX_LOG)
 
-  return LossWeighting(init, update)
+  return LossWeighting(init, update, decides_first=True)
 
 
 def revised_uncertainty(
@@ -105,24 +105,28 @@ def revised_uncertainty(
   Formula: minimise Σ_k L_k / (2 c_k²) + log(1 + c_k²) over c_k, so w_k = 1 / (2 c_k²)
 
   The weights of a step are those before the step of the optimiser, which needs only the losses.
-  Gradients for c are clipped to [-100, 100], and c to [e^-10, e^10]. A step with a loss that is not
-  finite changes nothing.
+  The optimiser moves log c², so with the default one a weight changes by less than 10 % in a step.
+  Gradients for log c² are clipped to [-100, 100], and c to [e^-10, e^10]. A step with a loss that
+  is not finite changes nothing.
 
   Needs: losses
 
   Use when: as for `uncertainty`, but the total must not become negative, or small losses should
   count less: near 0 the optimum is c² = sqrt(L / 2), so the weight grows only as the root of 1/L.
+  While a loss is exactly 0 its weight grows by up to a factor e in 40 steps, so this is not for
+  losses that stay at 0.
 
-  Differs: common code lets c pass through 0, where the weight is infinite; here c stays positive.
+  Differs: common code lets the optimiser move c itself. There c may pass through 0, where the
+  weight is infinite, and near 0 a step of usual length multiplies the weight by any number.
 
   Source: Liebel & Körner 2018, arXiv 1805.06334.
 
   Args:
     initial: the first value of c, in [1e-4, 1e4].
-    optimizer: of c; optax.adam(0.025) by default.
+    optimizer: of log c²; optax.adam(0.025) by default.
 
   Returns:
-    A LossWeighting. In a chain it replaces what came before.
+    A LossWeighting whose state holds c. In a chain it replaces what came before.
 
   Raises:
     ValueError: where initial is out of its range.
@@ -132,19 +136,25 @@ def revised_uncertainty(
     >>> losses = jnp.array([0.5, 4.0])
     >>> weights, state = weighting.update(losses, weighting.init(losses))
     >>> weights.tolist(), [round(float(scale), 4) for scale in state.parameters]
-    ([0.5, 0.5], [0.975, 1.025])
+    ([0.5, 0.5], [0.9876, 1.0126])
   """
   check_number("initial", initial, 1e-4, 1e4)
-  lower, upper = np.exp([-MAX_LOG / 2, MAX_LOG / 2]).tolist()
 
   def init(losses: Losses) -> LearnedState:
-    return start(jnp.full(num_losses(losses), initial, state_dtype(losses)), optimizer)
+    scales = jnp.full(num_losses(losses), initial, state_dtype(losses))
+    return start(2 * jnp.log(scales), optimizer)._replace(parameters=scales)
 
   def update(losses, state, *, weights=None, gram=None, key=None, **extra):
     del weights, gram, key, extra
     vector, unravel = ravel(losses)
-    scale = state.parameters
-    gradient = 2 * scale / (1 + scale**2) - vector / scale**3
-    return unravel(1 / (2 * scale**2)), descend(state, gradient, vector, optimizer, lower, upper)
+    scales = jnp.asarray(state.parameters)
+    log_squares, decided = 2 * jnp.log(scales), 1 / (2 * scales**2)
+    gradient = jax.nn.sigmoid(log_squares) - decided * vector
+    before = state._replace(parameters=log_squares)
+    moved = descend(before, gradient, vector, optimizer, -MAX_LOG, MAX_LOG)
+    # A logarithm and its exponential do not give back every scale to the last bit.
+    kept = moved.parameters == log_squares
+    scales = jnp.where(kept, scales, jnp.exp(moved.parameters / 2))
+    return unravel(decided), moved._replace(parameters=scales)
 
-  return LossWeighting(init, update)
+  return LossWeighting(init, update, decides_first=True)

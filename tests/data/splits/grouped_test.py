@@ -139,6 +139,53 @@ def test_too_few_patients_for_three_parts_are_refused():
     grouped.split(np.zeros(60, int), group, seed=0)
 
 
+def _patients_of_mixed_labels(made):
+  """Returns labels [N] and groups [N]: 30 patients with images of several of five labels."""
+  rng = np.random.default_rng(made)
+  needs = rng.integers(0, 3, (30, 5))
+  needs[needs.sum(axis=1) < 2, :2] = 1
+  labels = [np.repeat(np.arange(5), need) for need in needs]
+  group = [np.full(len(own), n) for n, own in enumerate(labels)]
+  singles = np.arange(20)
+  return np.concatenate([*labels, singles % 5]), np.concatenate([*group, 100 + singles])
+
+
+def _first_draws_that_fail(labels, group, num_seeds):
+  """Returns how many seeds would find no part for a group in their first draw."""
+  room, failed = grouped._sizes(labels, (0.7, 0.15, 0.15)), 0
+  for seed in range(num_seeds):
+    rng = np.random.default_rng(seed)
+    in_groups = grouped.shuffled_groups(group, len(labels), rng)
+    failed += grouped._draw(grouped.needs_of(labels, in_groups), room, rng) is None
+  return failed
+
+
+def test_groups_of_mixed_labels_are_split_for_every_seed():
+  failed, num_seeds = 0, 250
+  for made in range(12):
+    labels, group = _patients_of_mixed_labels(made)
+    sizes = set()
+    for seed in range(num_seeds):
+      split = grouped.split(labels, group, seed=seed)
+      assert sorted(np.concatenate(split).tolist()) == list(range(len(group)))
+      assert sum(len(set(group[part].tolist())) for part in split) == len(set(group.tolist()))
+      sizes.add(tuple(map(len, split)))
+    assert len(sizes) == 1  # models side by side need the same number of cases
+    failed += _first_draws_that_fail(labels, group, num_seeds)
+  assert failed > 100
+
+
+def test_where_no_draw_succeeds_groups_are_packed(monkeypatch):
+  labels, group = _patients_of_mixed_labels(0)
+  monkeypatch.setattr(grouped, "NUM_DRAWS", 0)
+  splits = [grouped.split(labels, group, seed=seed) for seed in range(20)]
+  assert len({tuple(map(len, split)) for split in splits}) == 1
+  for split in splits:
+    assert sum(len(set(group[part].tolist())) for part in split) == len(set(group.tolist()))
+    wanted = np.array([0.7, 0.15, 0.15]) * len(group)
+    assert np.abs([len(part) for part in split] - wanted).max() <= 6
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=60, max_size=100), st.integers(0, 2**31))
 def test_a_grouped_split_holds_for_any_groups_or_says_why(group, seed):

@@ -84,7 +84,7 @@ def test_the_factor_of_an_auxiliary_loss_may_be_a_models_own():
       found.append(weights["b"])
     return jnp.stack(found)
 
-  own = jnp.array([[5.0, 0.05], [2.0, 1.0], [0.0, 0.3]])
+  own = np.array([[5.0, 0.05], [2.0, 1.0], [0.0, 0.3]], np.float32)
   actual = jax.vmap(lambda pair: factors((pair[0], pair[1])))(own)
   time = np.arange(6) // 2
   np.testing.assert_allclose(actual, own[:, :1] * np.exp(-own[:, 1:] * time), rtol=1e-6)

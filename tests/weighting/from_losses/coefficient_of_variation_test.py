@@ -63,7 +63,7 @@ def test_equals_the_definition_by_whole_histories():
 def test_scales_do_not_matter():
   rows = _noise(8)
   weights, _ = _run(coefficient_of_variation(), rows)
-  scaled, _ = _run(coefficient_of_variation(), rows * jnp.array([2.0**-50, 1.0, 2.0**90]))
+  scaled, _ = _run(coefficient_of_variation(), rows * jnp.array([[2.0**-50, 1.0, 2.0**90]]))
   np.testing.assert_allclose(scaled, weights, rtol=1e-5)
 
 

@@ -98,7 +98,7 @@ def test_equals_its_formula(window, temperature):
 
 
 def test_ratios_have_no_unit():
-  rows, units = _noise(6), jnp.array([2.0**-60, 1.0, 2.0**100])
+  rows, units = _noise(6), jnp.array([[2.0**-60, 1.0, 2.0**100]])
   weights = _weights(dynamic_weight_average(0.5), rows)
   np.testing.assert_allclose(_weights(dynamic_weight_average(0.5), rows * units), weights, 1e-5)
 

@@ -133,9 +133,11 @@ def test_losses_after_that_are_not_finite_leave_the_logits():
   np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-6)
 
 
-def test_a_loss_at_its_bound_has_almost_all_weight():
-  weights, _ = _run(famo(min_losses=(0.0, 0.0, 0.5)), jnp.array([[1.0, 1.0, 0.5]]))
-  np.testing.assert_allclose(weights[0], [1e-8, 1e-8, 1], rtol=1e-5)
+def test_a_loss_just_above_its_bound_has_almost_all_weight_and_one_at_it_has_not():
+  rows = jnp.array([[1.0, 1.0, 0.5 + 1e-6], [1.0, 1.0, 0.5]])
+  weights, _ = _run(famo(min_losses=(0.0, 0.0, 0.5)), rows)
+  assert weights[0, 2] > 0.9999
+  np.testing.assert_allclose(weights[1], 1 / 3, rtol=1e-6)
 
 
 def test_an_optimizer_that_diverges_stops_at_the_last_finite_logits():
