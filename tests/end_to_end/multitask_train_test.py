@@ -11,7 +11,8 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from mlseg import main, predict
-from mlseg.report import write
+from mlseg.files import read_json
+from mlseg.report import recipes, write
 from mlseg.workdir import model_file
 from tests.data import layouts
 from tests.models.pretrained import made_weights
@@ -136,9 +137,8 @@ def test_a_classifier_leaves_no_masks(runs):
   names = {path.name for path in (runs / "classifier").iterdir()}
   assert {"diagnoses.csv", "saliency.npz", "results.json", "data.csv"} <= names
   assert not {"cases.csv", "examples.npz"} & names
-  assert {p.name for p in (runs / "classifier/figures").iterdir()} == {
-    "losses.png", "weights.png", "saliency.png"
-  }  # fmt: skip
+  # Without saliency maps: the features of such small images are too coarse.
+  assert {p.name for p in (runs / "classifier/figures").iterdir()} == {"losses.png", "weights.png"}
 
 
 def test_predictions_are_those_of_the_run(runs, tmp_path, capfd):
@@ -181,15 +181,15 @@ def test_a_joint_run_predicts_masks_and_diagnoses(runs, tmp_path):
 
 def test_a_report_shows_both(runs, tmp_path):
   page = write.report([runs], tmp_path / "report").read_text()
-  for words in (
-    "Diagnoses of classifier",
-    "Diagnoses of joint",
-    "predicted malignant",
-    "Grad-CAM++",
-  ):
-    assert words in page
+  page = page.replace("<wbr>", "")
+  for name in ("classifier", "joint"):
+    trained = recipes.trains(read_json(runs / name / "config.json")["config"])
+    assert f"Diagnoses of {trained}" in page
+  assert "predicted malignant" in page
+  assert "No saliency maps are shown of" in page
   figures = {path.name for path in (tmp_path / "report/figures").iterdir()}
-  assert {"saliency-01-classifier.png", "learning-accuracy-1.svg"} <= figures
+  assert "learning-accuracy-1.svg" in figures
+  assert not [name for name in figures if name.startswith("saliency")]
 
 
 @pytest.mark.slow
