@@ -171,3 +171,12 @@ def test_db_mtl_leaves_out_a_step_with_a_negative_loss():
 def test_wrong_arguments_are_refused(factory, arguments, message):
   with pytest.raises(ValueError, match=message):
     factory(**{"num_losses": 3, **arguments})
+
+
+@pytest.mark.parametrize("variant", ["paper", "reference"])
+def test_a_loss_that_is_absent_does_not_get_the_weight_of_the_others(variant):
+  rows, losses = _random_steps(60, 2)
+  rows[10:, 1] = 0
+  weights, directions, _ = _run(moco(2, variant=variant), jnp.array(rows), jnp.array(losses))
+  np.testing.assert_array_equal(weights[9:], weights[9][None].repeat(51, axis=0))
+  assert np.abs(directions[-1]).max() > 1e-3

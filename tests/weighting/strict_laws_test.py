@@ -13,10 +13,10 @@ from tests.weighting.table import ALL, as_losses
 over_weightings = pytest.mark.parametrize("name", ALL)
 over_stacked = pytest.mark.parametrize("name", stacked.ALL)
 SOUND = {
-  "usual": table.random_losses(3, steps=4),
-  "constant": jnp.full((4, table.K), 0.7),
-  "zero": table.random_losses(4, steps=4).at[1:].set(0.0),
-  "one zero": table.random_losses(5, steps=4).at[1:3, 1].set(0.0),
+  "usual": table.random_losses(3, steps=3),
+  "constant": jnp.full((3, table.K), 0.7),
+  "zero": table.random_losses(4, steps=3).at[1:].set(0.0),
+  "one zero": table.random_losses(5, steps=3).at[1, 1].set(0.0),
 }
 
 

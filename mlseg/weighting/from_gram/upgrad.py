@@ -16,6 +16,9 @@ def upgrad(regularization: float = 0.0) -> LossWeighting:
 
   Without conflicts w = 1/K. A gradient that is 0 has the weight 1/K.
 
+  Up to K = 32 the solution is exact up to rounding. Beyond that iterations leave conflicts of up to
+  about 1e-5 of the lengths. On two CPU cores a step takes about 0.1 s for K = 256.
+
   Needs: Gram matrix
 
   Use when: losses conflict and none may rise, and each loss should change the direction in

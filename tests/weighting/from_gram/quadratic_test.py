@@ -101,3 +101,37 @@ def test_equal_gradients_share_equally():
     ones = jnp.ones((3, 3))
     v = np.asarray(quadratic.minimize_quadratic(quadratic.definite(ones), jnp.zeros(3), ones[0]))
   np.testing.assert_allclose(v, 1 / 3, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+  ("number", "dimensions"), [(33, 40), (33, 300), (33, 10), (64, 80)], ids=str
+)
+@pytest.mark.parametrize("kind", ["usual", "conflicting"])
+def test_many_programs_together_equal_each_by_itself(number, dimensions, kind):
+  """Those of `upgrad`, whose solutions are unique where gradients are independent."""
+  rows = np.random.default_rng(number).normal(size=(number, dimensions))
+  if kind == "conflicting":
+    rows -= 0.9 * rows.mean(axis=0)
+  rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+  cosines = (rows @ rows.T).astype(np.float32)
+  together = jax.jit(lambda c: quadratic.minimize_quadratics(quadratic.definite(c), c))
+  v = np.asarray(together(jnp.array(cosines)), np.float64)
+  assert v.min() >= 0
+  sums = (np.eye(number) + v) @ rows
+  lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+  assert (sums @ rows.T).min() > -1e-4
+  with jax.enable_x64(True):
+    exact = jax.jit(jax.vmap(quadratic.minimize_quadratic, in_axes=(None, 0)))
+    wide = jnp.array(cosines, float)
+    one_by_one = np.asarray(exact(quadratic.definite(wide), wide))
+  expected = (np.eye(number) + one_by_one) @ rows
+  np.testing.assert_allclose(sums, expected, atol=5e-4 * max(1.0, lengths.max()))
+
+
+def test_repeated_steps_end_where_they_are_not_needed():
+  def halve(n, value):
+    return value / 2
+
+  for number, expected in ((8, 0.25), (9, 2.0)):
+    found = quadratic.repeat(5, halve, lambda v: v > 3.0, jnp.float32(8.0), number)
+    assert float(found) == expected
