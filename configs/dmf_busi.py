@@ -40,7 +40,10 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.num_epochs = 20
   config.batch_size = 32
   config.num_microbatches = 1  # parts in which a batch goes through the network, to save memory
-  config.selection = "dice"  # validation score that chooses the epoch; or accuracy, auc, mean
+  # The validation score that chooses the epoch: dice, of the classes that are true or predicted, or
+  # dice_pooled, dice_absent_as_one (the mean over all classes), class_balanced_dice (the paper's),
+  # class_balanced_dice_pooled, accuracy, auc, or mean (of dice and accuracy).
+  config.selection = "dice"
   config.patience = 0  # epochs without a better validation score before a run ends; 0: never
   config.log_every = 2  # steps between two log lines; the host reads the device as often
   config.checkpoint_every = 1  # epochs
@@ -66,6 +69,13 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.data.diameter = 5  # of the bilateral filter, pixels; 0: no filter
   config.data.sigma_space = 2.0  # of the bilateral filter, pixels
   config.data.sigma_intensity = 25.0  # of the bilateral filter, in grey values of 0 to 255
+  # Values that become black and white in images of more than 8 bits: 'minmax', those of the image,
+  # or 'range', those of its type.
+  config.data.sixteen_bit = "minmax"
+  # What is done with a mask of another size than its image: 'refuse', or resize it by 'nearest'
+  # pixel or by 'area'.
+  config.data.mask_resize = "refuse"
+  config.data.skip_bad = False  # whether bad files are left out, and listed in skipped.csv
   # 'grouped': near-duplicates stay in one part; 'random': the paper's split; or 'published'.
   config.data.split = "grouped"
   config.data.split_seed = 0
@@ -104,7 +114,12 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.optimizer.name = "adam"
   config.optimizer.learning_rate = 1e-3
   config.optimizer.schedule = "constant"
-  config.optimizer.weight_decay = 0.0
+  config.optimizer.b1 = 0.9  # of adam and adamw: decay of the mean of the gradient
+  config.optimizer.b2 = 0.999  # of adam and adamw: decay of the mean of its square
+  config.optimizer.eps = 1e-8  # of adam and adamw
+  config.optimizer.momentum = 0.9  # of sgd; 0: plain steps
+  config.optimizer.nesterov = True  # of sgd
+  config.optimizer.weight_decay = 0.0  # of adamw
   config.optimizer.clip_norm = 0.0  # largest global norm of the gradient; 0: no limit
   config.optimizer.stage_rates = ConfigDict()  # for the stages of an encoder: multitask_busi.py
 
@@ -114,7 +129,7 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.loss_options.tversky = ConfigDict({"alpha": 0.7, "beta": 0.3})
   config.loss_options.class_balanced_dice = ConfigDict({"class_weights": "paper"})
   more = config.loss_options  # of losses that are not in the paper
-  more.binary_cross_entropy = ConfigDict({"positive_weight": 1.0})
+  more.binary_cross_entropy = ConfigDict({"positive_weight": 1.0, "label_reduction": "mean"})
   more.weighted_cross_entropy = ConfigDict({"class_weights": ()})  # (): n / (C n_c), 'balanced'
   more.dynamically_weighted_balanced = ConfigDict({"class_counts": (), "regularization": 1.0})
   more.ordered_weighted_cross_entropy = ConfigDict({"alpha": 0.5})
@@ -137,6 +152,7 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.metrics.objects = False  # F1, Dice and Hausdorff distance of single objects
   config.metrics.object_neck = 0.0  # half width of bridges where predicted objects are cut, pixels
   config.metrics.object_size = 0  # smaller predicted objects are left out, pixels
+  config.metrics.absent = "left_out"  # from means, classes neither true nor predicted; or 'one'
   config.metrics.num_processes = 0  # for surface metrics; 0: one per CPU if there is enough work
 
   config.weighting = ConfigDict()
@@ -148,6 +164,7 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   fusion.capacity = 150  # steps whose losses are remembered
   fusion.min_history = 50  # steps before the weights adapt
   fusion.forgetting = 0.0  # share of the initial prior, for 'bayesian'
+  fusion.prior = placeholder(tuple)  # for 'bayesian': one number per loss; none: equal ones
   others = config.weighting.options
   others.softadapt = ConfigDict({"variant": "original", "beta": 0.1, "window": 5})
   others.dynamic_weight_average = ConfigDict({"temperature": 2.0, "include_current": False})
@@ -193,4 +210,14 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.auxiliary.initial = 5.0
   config.auxiliary.decay = 0.05
   config.auxiliary.decay_every = 100  # steps
+  # 'exponential', as above; or a schedule of optax, whose steps may be shares of the run:
+  config.auxiliary.schedule = "exponential"
+  config.auxiliary.schedule_options = fading = ConfigDict()
+  fading.linear_schedule = ConfigDict({"end_value": 0.0, "transition_steps": 0.5})
+  fading.cosine_decay_schedule = ConfigDict({"alpha": 0.0, "decay_steps": 0.5})
+  fading.polynomial_schedule = ConfigDict(
+    {"end_value": 0.0, "power": 2.0, "transition_steps": 0.5, "transition_begin": 0}
+  )
+  fading.exponential_decay = ConfigDict({"transition_steps": 0.1, "decay_rate": 0.5})
+  fading.piecewise_constant_schedule = ConfigDict({"boundaries_and_scales": ((0.3, 0.0),)})
   return config

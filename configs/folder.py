@@ -11,9 +11,10 @@ Patterns are paths below DIR with these fields, none of which matches a '/':
 - `{class}`, in the pattern of masks: every class has its own mask file;
 - `*`: any text. In the pattern of masks, an image may then have several masks, which are united.
 
-An image without a mask is an error, and so is a mask without an image. Images of any shape are
-resized to a square. All cases of one patient, and near-duplicates, go to the same part of the
-split.
+Suffixes are compared without case. A file that two patterns match is a mask where its image is
+there. An image without a mask is an error, and so is a mask without an image; all are listed, and
+`--config.data.skip_bad=True` trains without them. Images of any shape are resized to a square. All
+cases of one patient, and near-duplicates, go to the same part of the split.
 
 BUS-BRA (1,875 ultrasound images of 1,064 patients, with diagnosis):
 
@@ -68,8 +69,12 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   config.data.folder = files = ConfigDict()
   files.images = "images/{name}.png"  # pattern of the images, below config.data.root
   files.masks = "masks/{name}.png"  # pattern of the masks, below config.data.root
+  # Patterns of files that are passed over, such as ('masks/*_old.png',).
+  files.ignored = ()
   # Name and value of each class in the masks, the background first. The value is a grey value (an
-  # index if the file has a palette, 0 or 255 if it has one bit per pixel) or a colour '#rrggbb'.
+  # index if the file has a palette, 0 or 255 if it has one bit per pixel), a colour '#rrggbb', or
+  # several of one kind, such as ('#ff0000', '#00ff00'). With the two classes below, masks may have
+  # any two values of which one is 0: 0 and 1, 0 and 255, a colour on black.
   files.classes = (("background", 0), ("lesion", 255))
   files.tolerance = 0  # largest difference, in any channel, from the value of a class
   files.channels = 1  # 1: images are read as grey; 3: in colour

@@ -65,6 +65,8 @@ def get_config(variant: str = "all") -> ConfigDict:
   own.window = (-160.0, 240.0)  # Hounsfield units that become black and white
   own.margin = 20.0  # around the lesion, mm
   own.slices = 12  # most slices of a patient, evenly spaced
+  own.mask_label = 0  # value of the lesion in the masks; 0: the only one beside 0
+  own.mask_threshold = 0.0  # values above it are the lesion, such as 0.5; 0: masks have labels
 
   config.augmentation.flip_horizontal = 0.5
   config.augmentation.flip_vertical = 0.5

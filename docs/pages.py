@@ -76,6 +76,22 @@ def comparisons(
   return made, tests
 
 
+def is_of_first_version(setting: Mapping) -> bool:
+  """Returns whether the rows of a study are of version 0.1.0, whose faults its page must tell.
+
+  Args:
+    setting: of `setting.json`.
+  """
+  return setting["versions"]["mlseg"] == "0.1.0"
+
+
+# Of version 0.1.0, for the pages of studies that have such rows.
+LATE_DWA = (
+  "dynamic weight average (DWA) decided the weights of an epoch without the epoch that had just"
+  " ended, so that they came one epoch later than in its publication"
+)
+
+
 def value_of(config: Mapping, key: str) -> object:
   """Returns the value of a dotted key of a config; None where it has no such key."""
   value: object = config

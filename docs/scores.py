@@ -3,6 +3,8 @@
 import statistics
 from collections.abc import Mapping, Sequence
 
+from mlseg.report import leader
+
 Row = Mapping[str, str]
 
 
@@ -30,10 +32,21 @@ class Scores:
     self.setting, self.reference = setting, study["reference"]
     self._axis = study["axes"][-1]
     self._rows, self._tests, self._weights = rows, tests, weights
+    self._cells = study["cells"]
 
   def methods(self, **labels: str) -> list[str]:
     """Returns the methods that are complete, in the order of the study."""
     return list(dict.fromkeys(row[self._axis] for row in _at(labels, self._rows)))
+
+  def not_run(self) -> list[str]:
+    """Returns the methods of the study that are complete on no combination of the other axes."""
+    names = dict.fromkeys(cell["labels"][self._axis] for cell in self._cells)
+    return [name for name in names if name not in self.methods()]
+
+  def num_groups(self, metric: str, **labels: str) -> int:
+    """Returns over how many groups of cases a metric is compared with the reference."""
+    found = _at(labels, self._tests[metric])
+    return max((int(row["num_groups"]) for row in found), default=0)
 
   def num_models(self) -> int:
     """Returns how many models were trained."""
@@ -60,25 +73,61 @@ class Scores:
     text = f"{statistics.fmean(values):.1f}"
     return f"{text} ± {statistics.stdev(values):.1f}" if len(values) > 1 else text
 
-  def best(self, metric: str, less: bool = False, **labels: str) -> str | None:
-    """Returns the method with the highest mean, or the lowest where less is better."""
-    known = [name for name in self.methods(**labels) if self.values(name, metric, **labels)]
-    means = {method: self.mean(method, metric, **labels) for method in known}
-    return (min if less else max)(means, key=lambda method: means[method], default=None)
+  def best(
+    self, metric: str, less: bool = False, methods: Sequence[str] = (), **labels: str
+  ) -> str | None:
+    """Returns the method with the best mean, where an interval over seeds tells that it is.
+
+    Args:
+      metric: of `rows.csv`.
+      less: whether less is better.
+      methods: to choose from; empty: all.
+      **labels: of the other axes.
+
+    Returns:
+      None where the 95 % interval of its difference to the next best contains 0.
+    """
+    values: dict[str, dict[int, float]] = {}
+    for row in _at(labels, self._rows):
+      if row.get(metric) and (not methods or row[self._axis] in methods):
+        values.setdefault(row[self._axis], {})[int(row["seed"])] = float(row[metric])
+    found = leader.leader(values, less)
+    return None if found is None else found.name
 
   def comparison(self, method: str, metric: str, **labels: str) -> Row | None:
     """Returns the row of a method's comparison with the reference, if there is one."""
     found = _at({**labels, self._axis: method}, self._tests[metric])
     return found[0] if found else None
 
-  def difference(self, method: str, metric: str, **labels: str) -> str:
-    """Returns the difference to the reference in points, its interval, and p; '' without it."""
+  def difference(self, method: str, metric: str, unit: str = "cases", **labels: str) -> str:
+    """Returns the difference to the reference in points, its interval, and p; '' without it.
+
+    Args:
+      method: that is compared.
+      metric: that is compared.
+      unit: of the test: 'cases' are groups of cases that belong together; or 'seeds'.
+      **labels: of the other axes.
+    """
     row = self.comparison(method, metric, **labels)
-    if row is None:
+    suffix = "_seeds" if unit == "seeds" else ""
+    if row is None or not row.get(f"difference{suffix}"):
       return ""
-    change, low, high = (100 * float(row[name]) for name in ("difference", "low", "high"))
-    p = float(row["p_cases_holm"])
+    names = (f"{name}{suffix}" for name in ("difference", "low", "high"))
+    change, low, high = (100 * float(row[name]) for name in names)
+    p = float(row[f"p_{unit}_holm"])
     return f"{change:+.1f} [{low:+.1f}, {high:+.1f}], p {'< 0.001' if p < 0.001 else f'{p:.2g}'}"
+
+  def differs(self, method: str, metric: str, unit: str = "cases", **labels: str) -> bool:
+    """Returns whether a method differs from the reference at 5 % after Holm's correction.
+
+    Args:
+      method: as for `difference`.
+      metric: as for `difference`.
+      unit: as for `difference`.
+      **labels: of the other axes.
+    """
+    row = self.comparison(method, metric, **labels) or {}
+    return bool(row.get(f"p_{unit}_holm")) and float(row[f"p_{unit}_holm"]) < 0.05
 
 
 def _at(labels: Mapping[str, str], rows: Sequence[Row]) -> list[Row]:

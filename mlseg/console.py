@@ -1,5 +1,6 @@
 """The console output of a run: messages, a progress bar, and the tables of results."""
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -10,13 +11,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from mlseg.errors import printable
+
 DISTANCES = ("hausdorff", "hausdorff95", "average_symmetric_surface_distance")  # not in percent
-SCORES = ("dice", "accuracy", "auc")  # of the validation set, in the lines of epochs
 BOXES = ("box_ap", "box_ap50", "box_ap75")  # metrics of a detector that are shown
+OF_CLASSES = ("dice", "dice_pooled", "precision", "recall")  # metrics of a class that are shown
 OF_CASES = (  # metrics of the diagnosis that are shown
   "classification_accuracy", "balanced_accuracy", "classification_f1", "roc_auc",
   "average_precision", "sensitivity_at_specificity", "expected_calibration_error", "brier",
 )  # fmt: skip
+# Those of one diagnosis, the positive one, where there are two diagnoses.
+OF_POSITIVE = ("classification_f1", "average_precision", "sensitivity_at_specificity")
 
 
 class OverallProgress(NamedTuple):
@@ -70,14 +75,19 @@ class Reporter:
   """
 
   def __init__(self, quiet: bool = False) -> None:
-    self.console = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), quiet=quiet)
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    self.console = Console(highlight=False, soft_wrap=not is_terminal, quiet=quiet)
     self._progress: Progress | None = None
     self._task: Any = None
     self._overall: OverallProgress | None = None
 
   def print(self, text: str) -> None:
-    """Prints a message, above the progress bar if there is one."""
-    self.console.print(text, markup=False)
+    """Prints a message, above the progress bar if there is one.
+
+    Control characters in it, which names of files may have, become '?'.
+    """
+    lines = "\n".join(map(printable, text.split("\n")))  # a sweep prints whole tables
+    self.console.print(lines, markup=False)
 
   def begin_part(self, done: int, part: int, total: int) -> None:
     """Begins one part of a command's models; the progress over all is printed with each epoch.
@@ -145,11 +155,10 @@ class Reporter:
     if not records:
       return
     texts = []
-    for name in SCORES:
-      scores = [r["validation"][name] for r in records if name in r["validation"]]
-      if scores:
-        span = f" ({min(scores):.4f} to {max(scores):.4f})" if len(scores) > 1 else ""
-        texts.append(f"{name} {sum(scores) / len(scores):.4f}{span}")
+    for name in [name for name in records[0]["validation"] if name != "losses"]:
+      scores = [record["validation"][name] for record in records]
+      span = f" ({min(scores):.4f} to {max(scores):.4f})" if len(scores) > 1 else ""
+      texts.append(f"{name} {sum(scores) / len(scores):.4f}{span}")
     self.print(
       f"{title}  epoch {records[0]['epoch']:>3g}/{epochs}  {describe(_mean(records))}"
       f"  validation {', '.join(texts)}"
@@ -157,7 +166,9 @@ class Reporter:
     if self._overall is not None:
       self.print(self._overall.describe(records[0]["epoch"] / epochs, time.monotonic()))
 
-  def results(self, title: str, results: dict[str, Any], foreground: str) -> None:
+  def results(
+    self, title: str, results: dict[str, Any], foreground: str, positive: str = ""
+  ) -> None:
     """Prints the test metrics in tables, as mean ± standard deviation over seeds.
 
     Distances are in their unit, all other metrics in percent.
@@ -166,22 +177,37 @@ class Reporter:
       title: title of the tables.
       results: the content of `results.json`.
       foreground: name for all classes but the background.
+      positive: the diagnosis that F1, average precision and sensitivity are of; '' where they are
+        means over all diagnoses.
     """
     metrics = results["metrics"]
     if "dice" in metrics:
       self._results_of_pixels(title, metrics, foreground)
+      if len(results.get("classes", {})) > 2:
+        self._results_of_classes(title, results["classes"])
     if "box_ap" in metrics:
       values = ", ".join(f"{name} {shown(metrics[name])}" for name in BOXES)
       self.print(f"boxes, average precision in percent: {values}")
     if "classification_accuracy" in metrics:
-      self._results_of_cases(title, metrics)
+      self._results_of_cases(title, metrics, positive)
 
-  def _results_of_cases(self, title: str, metrics: dict[str, Any]) -> None:
+  def _results_of_cases(self, title: str, metrics: dict[str, Any], positive: str) -> None:
     table = Table(title=f"diagnosis: {title}", title_justify="left", title_style="bold")
     table.add_column("metric")
     table.add_column("all cases", justify="right")
     for name in OF_CASES:
-      table.add_row(name.replace("_", " "), shown(metrics.get(name)))
+      of = (f" of {positive}" if positive else ", mean") if name in OF_POSITIVE else ""
+      table.add_row(f"{name.replace('_', ' ')}{of}", shown(metrics.get(name)))
+    self.console.print(table)
+
+  def _results_of_classes(self, title: str, classes: dict[str, Any]) -> None:
+    table = Table(title=f"classes: {title}", title_justify="left", title_style="bold")
+    table.add_column("class")
+    for name in ("images with it", "images predicted", *OF_CLASSES):
+      table.add_column(name.replace("_", " "), justify="right")
+    for class_name, metrics in classes.items():
+      numbers = (f"{metrics[name]['mean']:g}" for name in ("num_true", "num_predicted"))
+      table.add_row(class_name, *numbers, *(shown(metrics[name]) for name in OF_CLASSES))
     self.console.print(table)
 
   def _results_of_pixels(self, title: str, metrics: dict[str, Any], foreground: str) -> None:
@@ -207,6 +233,9 @@ def _mean(records: list[dict[str, Any]]) -> dict[str, Any]:
       for name, value in record[kind].items():
         values.setdefault(name, []).append(value)
     mean[kind] = {name: sum(several) / len(several) for name, several in values.items()}
+  shares = [record["auxiliary_share"] for record in records if "auxiliary_share" in record]
+  if shares:
+    mean["auxiliary_share"] = sum(shares) / len(shares)
   return mean
 
 
@@ -227,7 +256,7 @@ def shown(entry: dict[str, Any] | None, factor: float = 100.0) -> str:
   """Returns a metric as 'mean ± standard deviation'; for one seed, as the mean alone.
 
   Args:
-    entry: the metric's entry in `results.json`; None gives an empty text.
+    entry: the metric's entry in `results.json`; None gives an empty text, as does NaN.
     factor: multiplier; 100 gives percent.
 
   Example:
@@ -236,7 +265,7 @@ def shown(entry: dict[str, Any] | None, factor: float = 100.0) -> str:
     >>> shown({"mean": 0.71234, "std": 0.005})
     '71.23 ± 0.50'
   """
-  if entry is None:
+  if entry is None or not math.isfinite(entry["mean"]):
     return ""
   mean = f"{factor * entry['mean']:.2f}"
   return mean if entry["std"] is None else f"{mean} ± {factor * entry['std']:.2f}"
@@ -245,6 +274,8 @@ def shown(entry: dict[str, Any] | None, factor: float = 100.0) -> str:
 def describe(record: dict[str, Any]) -> str:
   """Returns the losses with their weights and the speed of a logged step, as text.
 
+  The share of the auxiliary loss, if there is one, is that in the sum of all weights.
+
   Example:
     >>> describe({"losses": {"dice": 0.5}, "weights": {"dice": 0.25}, "images_per_second": 20.1})
     'dice 0.500×0.25  20 images/s'
@@ -252,4 +283,6 @@ def describe(record: dict[str, Any]) -> str:
   losses = "  ".join(
     f"{name} {value:.3f}×{record['weights'][name]:.2f}" for name, value in record["losses"].items()
   )
-  return f"{losses}  {record['images_per_second']:.0f} images/s"
+  share = record.get("auxiliary_share")
+  auxiliary = "" if share is None else f"  auxiliary {100 * share:.0f} % of the weight"
+  return f"{losses}{auxiliary}  {record['images_per_second']:.0f} images/s"

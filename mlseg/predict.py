@@ -2,12 +2,12 @@
 
     python -m mlseg.predict --workdir=RUN --images=DIR --out=DIR
 
-The pictures are all PNG, JPEG, BMP, TIFF and DICOM files below DIR, or a single file. They may have
-any size, and be grey or coloured, with 8 or 16 bits. DICOM needs pydicom:
-pip install 'mlseg-jax[dicom]'. If a file has several pages, the first is read. Pictures are
-prepared as in training, probabilities are interpolated to the size of the picture, and each pixel
-gets the most probable class. If a run has several seeds, their mean probabilities are used. The
-folder of the results gets
+The pictures are all PNG, JPEG, BMP, TIFF, GIF, WebP, PNM, JPEG 2000 and DICOM files below DIR, or a
+single file. They may have any size, and be grey or coloured, with 8 or 16 bits. DICOM needs
+pydicom: pip install 'mlseg-jax[dicom]'. If a file has several pages, the first is read. Pictures
+are read by the same function as in training, and prepared as there. Probabilities are interpolated
+to the size of the picture, and each pixel gets the most probable class. If a run has several seeds,
+their mean probabilities are used. The folder of the results gets
 
     masks/NAME.png     0 and 255 for two classes, the index of the class for more
     overlays/NAME.png  the picture with the regions outlined and tinted
@@ -17,18 +17,19 @@ folder of the results gets
     predict.json       the run and the options; the same command may be given again
 
 NAME is the picture's name without its suffix; the suffix is kept where two pictures would have the
-same NAME. A spread is 1 - the mean Dice of all pairs of masks, at the network's size: flip_spread
-compares the picture with its three mirror images, seed_spread the seeds with each other. Parts are
-connected in 8 directions. area_mm2 is given for DICOM files with a pixel spacing or one calibrated
-ultrasound region. predictions.csv is written, or replaced, at the end.
+same NAME, and names that a disk would not take are cut. A spread is 1 - the mean Dice of all pairs
+of masks, at the network's size: flip_spread compares the picture with its three mirror images,
+seed_spread the seeds with each other. Parts are connected in 8 directions. area_mm2 is given for
+DICOM files with a pixel spacing or one calibrated ultrasound region. predictions.csv is written, or
+replaced, at the end.
 
 For a run on volumes DIR is a manifest, or a folder that holds one, with the columns patient, image
 and mask. The results are then diagnoses.csv; attention.csv with the weight of each slice, by its
 number from 1 at the feet; and patients/NAME.png with the slices of the largest weights, under the
 saliency map of the predicted outcome.
 
-Exit codes: 0 done; 1 some files could not be read, each with a line that gives the reason; 2 wrong
-use; 130 stopped by Ctrl-C, after which all files that were written are complete.
+Exit codes: 0 done; 1 some files could not be predicted, each with a line that gives the reason; 2
+wrong use; 130 stopped by Ctrl-C, after which all files that were written are complete.
 """
 
 import pathlib
@@ -60,10 +61,10 @@ def parse(argv: list[str]) -> dict[str, Any]:
     flags.DEFINE_string(name, None, text, flag_values=values)
   flags.DEFINE_string(
     "sixteen_bit",
-    "minmax",
+    None,
     "Which values become black and white in pictures of more than 8 bits: 'minmax', the smallest"
     " and the largest of the picture, or 'range', those of its type. DICOM files use their window,"
-    " if they have one.",
+    " if they have one. Default: as the run was trained (config.data.sixteen_bit).",
     flag_values=values,
   )
   flags.DEFINE_string(
@@ -91,7 +92,7 @@ def parse(argv: list[str]) -> dict[str, Any]:
   for name in ("workdir", "images", "out"):
     if not values[name].value:
       raise UserError(f"--{name} is missing: --workdir, --images and --out are needed")
-  if values["sixteen_bit"].value not in SCALINGS:
+  if values["sixteen_bit"].value not in (None, *SCALINGS):
     raise unknown("--sixteen_bit", values["sixteen_bit"].value, SCALINGS)
   if values["saliency"].value not in SALIENCIES:
     raise unknown("--saliency", values["saliency"].value, SALIENCIES)
@@ -113,7 +114,7 @@ def _run(values: dict[str, Any]) -> int:
       predict_pictures.PredictOptions(**(values | folders)), Reporter()
     )
   if num_broken:
-    print(f"mlseg: {num_broken} of {num_files} files could not be read", file=sys.stderr)
+    print(f"mlseg: {num_broken} of {num_files} files could not be predicted", file=sys.stderr)
   return 1 if num_broken else 0
 
 

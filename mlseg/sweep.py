@@ -7,6 +7,7 @@
     python -m mlseg.sweep --study=... --workdir=DIR --task=2 --num_tasks=4
 
 Options of the recipe, --config.KEY=VALUE, are those of all cells that have such a key.
+--reference=LABEL names the label of the last axis that the others are compared with.
 
 Configs that differ in learning rate, losses, weighting or auxiliary loss only are trained side by
 side in one program. Each leaves the folder that `mlseg.main` leaves, in one of its own below
@@ -26,40 +27,42 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from absl import flags
-
-from mlseg.devices import runtime
+from mlseg.devices import command, runtime
 from mlseg.errors import UserError, require
-from mlseg.studies import grid
-from mlseg.training import launch
 
 if TYPE_CHECKING:
+  from absl import flags
+
   from mlseg.console import Reporter
+  from mlseg.studies import grid
 
 
 class SweepOptions(NamedTuple):
   """What a command line asks for beside the cells of its grid."""
 
   workdir: pathlib.Path
-  mine: tuple[grid.Cell, ...]  # the cells that this command trains
+  mine: "tuple[grid.Cell, ...]"  # the cells that this command trains
   together: int
   table: bool
 
 
-def parse(argv: list[str]) -> tuple[grid.Grid, SweepOptions]:
+def parse(argv: list[str]) -> "tuple[grid.Grid, SweepOptions]":
   """Returns the grid and the options of a command line.
 
   Raises:
     UserError: a flag, a study, a config file, a key or a value is not right.
   """
+  from absl import flags  # Ctrl-C is to be heard while this and others load
+
   values = _flags()
   overrides = [word for word in argv[1:] if re.match("--?config[.]", word)]
   try:
     rest = values([word for word in argv if word not in overrides])
   except flags.Error as error:
     raise UserError(" ".join(str(error).split())) from error
-  if values.help:
+  if values.help or values.helpshort:
     print(f"{__doc__}\n{values.main_module_help() or values}")
+    print("python -m mlseg.main --help lists the keys of recipes.")
     raise SystemExit(0)
   if len(rest) > 1:
     raise UserError(f"unexpected argument {rest[1]!r}: options are given as --name=value")
@@ -68,6 +71,10 @@ def parse(argv: list[str]) -> tuple[grid.Grid, SweepOptions]:
   require(0 <= values.task < values.num_tasks, rule, values.task)
   require(values.together >= 0, "--together must not be negative", values.together)
   whole, name = _grid(values, overrides)
+  if values.reference is not None:
+    from mlseg.studies import grid
+
+    whole = grid.with_reference(whole, values.reference)
   chosen = [c for c in whole.cells if values.cells is None or fnmatch.fnmatch(c.name, values.cells)]
   if not chosen:
     raise UserError(f"--cells={values.cells} is none of {', '.join(c.name for c in whole.cells)}")
@@ -76,7 +83,9 @@ def parse(argv: list[str]) -> tuple[grid.Grid, SweepOptions]:
   return whole, SweepOptions(workdir, mine, values.together, values.table)
 
 
-def _flags() -> flags.FlagValues:
+def _flags() -> "flags.FlagValues":
+  from absl import flags
+
   values = flags.FlagValues()
   define: dict[str, Any] = {"flag_values": values}
   flags.DEFINE_string("study", None, "What to train: a file of configs/studies/.", **define)
@@ -84,6 +93,8 @@ def _flags() -> flags.FlagValues:
   flags.DEFINE_string("variants", None, "Variants of the recipe, with commas; or 'all'.", **define)
   flags.DEFINE_multi_string("grid", [], "KEY=V1,V2,...: values of a key; repeatable.", **define)
   flags.DEFINE_string("cells", None, "Train only cells with such names, as 'grouped/*'.", **define)
+  words = "Label of the last axis that the others are compared with. Default: the study's."
+  flags.DEFINE_string("reference", None, words, **define)
   where = "The folder of all. Default: runs/STUDY, or runs/sweep-HASH."
   flags.DEFINE_string("workdir", None, where, **define)
   flags.DEFINE_integer("task", 0, "Which part of the grid, from 0.", **define)
@@ -92,11 +103,14 @@ def _flags() -> flags.FlagValues:
   flags.DEFINE_integer("together", 0, most, **define)
   flags.DEFINE_bool("table", False, "Train nothing; print the tables of what is there.", **define)
   flags.DEFINE_bool("help", False, "Show this help.", **define)
+  flags.DEFINE_bool("helpshort", False, "As --help.", **define)
   return values
 
 
-def _grid(values: flags.FlagValues, overrides: list[str]) -> tuple[grid.Grid, str]:
+def _grid(values: "flags.FlagValues", overrides: list[str]) -> "tuple[grid.Grid, str]":
   """Returns the grid that flags ask for, and the default name of its folder."""
+  from mlseg.studies import grid
+
   if values.study is not None:
     if values.config is not None or values.variants is not None or values.grid:
       raise UserError(
@@ -116,7 +130,7 @@ def _grid(values: flags.FlagValues, overrides: list[str]) -> tuple[grid.Grid, st
   return whole, f"{name}-{digest}" if words else name
 
 
-def sweep(whole: grid.Grid, options: SweepOptions, reporter: "Reporter") -> int:
+def sweep(whole: "grid.Grid", options: SweepOptions, reporter: "Reporter") -> int:
   """Trains this command's part of a grid, and writes and prints the tables of all that is there.
 
   Returns:
@@ -142,11 +156,11 @@ def sweep(whole: grid.Grid, options: SweepOptions, reporter: "Reporter") -> int:
 
 
 def _write_tables(
-  whole: grid.Grid, workdir: pathlib.Path, failures: dict[str, str], reporter: "Reporter"
+  whole: "grid.Grid", workdir: pathlib.Path, failures: dict[str, str], reporter: "Reporter"
 ) -> None:
   """Writes the files of a study, and prints its tables."""
   from mlseg.files import write_file
-  from mlseg.report import study, tables
+  from mlseg.report import leader, study, tables
   from mlseg.studies import tables as study_files
   from mlseg.studies.cells import is_complete
 
@@ -159,6 +173,7 @@ def _write_tables(
     f"## {table.title}\n\n{tables.to_markdown(table)}\n{table.note}\n"
     for table in study.tables(workdir)
   )
+  text += f"\n{leader.RULE}\n"
   write_file(workdir / "table.md", text)
   reporter.print(text)
   reporter.print(f"rows.csv, dice.csv, comparisons.csv and table.md are in {workdir}")
@@ -166,6 +181,9 @@ def _write_tables(
 
 def run(argv: list[str]) -> int:
   """Runs a command line; returns the exit code, as `mlseg.main` does."""
+  from mlseg.recipe.parse import models_of
+  from mlseg.training import launch
+
   try:
     whole, options = parse(argv)
   except UserError as error:
@@ -174,11 +192,12 @@ def run(argv: list[str]) -> int:
   if not options.mine:
     print(f"mlseg: this task has nothing to do: the grid has {len(whole.cells)} cells")
     return 0
-  models = sum(cell.recipe["num_seeds"] for cell in options.mine)
-  strategy = options.mine[0].recipe["seeds"]["strategy"]
+  models = sum(models_of(cell.recipe)[1] for cell in options.mine)
+  strategy = models_of(options.mine[0].recipe)[0]
   return launch.run(lambda reporter: sweep(whole, options, reporter), strategy, models)
 
 
 if __name__ == "__main__":
+  command.begin("mlseg")
   runtime.use_huge_pages(sys.orig_argv, os.environ)
   sys.exit(run(sys.argv))

@@ -26,6 +26,39 @@ def test_the_line_of_an_epoch_has_means_and_the_span_of_several_models(capsys):
   ]
 
 
+def test_the_line_of_an_epoch_has_the_share_of_the_auxiliary_loss_and_the_score_that_decides(
+  capsys,
+):
+  records = [_record(0.5, 0.25) | {"auxiliary_share": share} for share in (0.8, 0.9)]
+  for record in records:
+    record["validation"] |= {"dice_pooled": 0.25, "losses": {"soft_dice": 0.1}}
+  Reporter().epoch("busi", records, 10)
+  line = capsys.readouterr().out
+  assert "  auxiliary 85 % of the weight  20 images/s" in line
+  assert line.endswith("dice 0.5000 (0.5000 to 0.5000), dice_pooled 0.2500 (0.2500 to 0.2500)\n")
+
+
+def test_several_classes_have_a_table_of_their_own(capsys):
+  def entry(value):
+    return {"mean": value, "std": None, "per_seed": [value]}
+
+  def of_class(dice, number):
+    scores = dict.fromkeys((*console.OF_CLASSES, "iou"), entry(dice))
+    return scores | {"num_true": entry(number), "num_predicted": entry(2.5)}
+
+  names = ("dice", "dice_with_background", "dice_pooled", "dice_with_background_pooled")
+  results = {"metrics": dict.fromkeys(names, entry(0.5))}
+  classes = {"background": of_class(0.9, 4.0), "gland": of_class(0.25, 3.0)}
+  Reporter().results("glands", results | {"classes": classes}, "gland")
+  assert "images with it" not in capsys.readouterr().out
+  classes["lumen"] = of_class(float("nan"), 0.0)  # in no case
+  Reporter().results("glands", results | {"classes": classes}, "foreground")
+  lines = [line for line in capsys.readouterr().out.splitlines() if "│" in line]
+  cells = {line.split("│")[1].strip(): [c.strip() for c in line.split("│")[2:-1]] for line in lines}
+  assert cells["gland"] == ["3", "2.5", *["25.00"] * 4]
+  assert cells["lumen"] == ["0", "2.5", *[""] * 4]
+
+
 def test_progress_over_parts_is_printed_with_each_epoch(capsys, monkeypatch):
   now = iter([100.0, 200.0, 500.0])
   monkeypatch.setattr(console.time, "monotonic", lambda: next(now))
@@ -60,9 +93,19 @@ def test_results_are_in_percent_and_distances_as_they_are(capsys):
   assert cells["hausdorff"] == ["0.50", "0.50", "0.50"]
   assert cells["class balanced dice"] == ["", "50.00", ""]
   assert cells["classification accuracy"] == ["50.00"]
+  assert cells["classification f1, mean"] == [""]
   assert cells["roc auc"] == [""]
   boxes = "box_ap 50.00, box_ap50 50.00, box_ap75 50.00"
   assert f"boxes, average precision in percent: {boxes}" in lines
+
+
+def test_the_positive_diagnosis_is_named_beside_its_metrics(capsys):
+  metrics = {name: {"mean": 0.5, "std": None} for name in console.OF_CASES}
+  Reporter().results("test", {"metrics": metrics}, "lesion", "malignant")
+  text = capsys.readouterr().out
+  for name in ("classification f1", "average precision", "sensitivity at specificity"):
+    assert f"{name} of malignant" in text
+  assert "roc auc of" not in text
 
 
 def test_a_quiet_console_prints_nothing(capsys):

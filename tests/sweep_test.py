@@ -43,6 +43,15 @@ def test_a_grid_is_every_combination_of_variants_and_values():
   assert points[4].recipe["variant"] == "mad+none"
 
 
+def test_the_reference_of_a_grid_is_the_users_choice():
+  flags = (DMF, "--variants=fixed,mad+none", "--config.num_seeds=2")
+  whole, options = _parse(*flags, "--reference=mad+none")
+  assert whole.reference == "mad+none"
+  without, same = _parse(*flags)
+  assert without.reference is None
+  assert options.workdir == same.workdir  # another reference needs no other training
+
+
 @pytest.mark.parametrize(
   ("flags", "said"),
   [
@@ -55,6 +64,7 @@ def test_a_grid_is_every_combination_of_variants_and_values():
     ([DMF, "--task=2", "--num_tasks=2"], "--task must be from 0 to 1"),
     ([DMF, "--num_tasks=0"], "--num_tasks must be at least 1"),
     ([DMF, "--together=-1"], "--together must not be negative"),
+    ([DMF, "--reference=best"], "unknown --reference 'best': choose from"),
     ([DMF, "--wordir=x"], "wordir"),
     ([DMF, "fixed"], "unexpected argument 'fixed'"),
   ],
@@ -90,10 +100,15 @@ def test_tasks_train_the_grid_in_parts_and_the_table_has_what_is_there(tmp_path,
   assert "compiled" not in output
   rows = [line for line in (tmp_path / "table.md").read_text().splitlines() if "| 1 |" in line]
   assert len(rows) == 4
+  validated = [float(row.split("|")[3]) for row in rows]
+  assert validated == sorted(validated, reverse=True)
   for row in rows:
-    label, seeds, dice = [cell.strip() for cell in row.split("|")][1:4]
-    name, dice = label.replace(",", "__"), dice.strip("*")
+    label, seeds, validation, dice = [cell.strip() for cell in row.split("|")][1:5]
+    name = label.replace(",", "__")
     results = json.loads((tmp_path / name / "results.json").read_text())
+    logged = (json.loads(x) for x in (tmp_path / name / "metrics.jsonl").read_text().splitlines())
+    (kept,) = [record["validation"]["dice"] for record in logged if "validation" in record]
+    assert validation == f"{100 * kept:.2f}"
     assert seeds == "1"
     assert dice == f"{100 * results['metrics']['dice']['mean']:.2f}"
   # What is complete is not trained again, also as a run of its own.

@@ -34,7 +34,10 @@ sys.path.insert(0, str(HERE.parent))
 import pages  # in the folder above
 
 FILES = ("study.json", "rows.csv", "dice.csv")
-FIGURES = ("case-1-*.png", "learning-*.png", "paired.png", "weights-*-grouped-*.png")
+FIGURES = (
+  "case-1-*.png", "learning-*.png", "paired*.png", "weights-*-grouped-*.png",
+  "losses-*-grouped-*.png",
+)  # fmt: skip
 SCORES = ("dice", "dice_with_background_pooled")
 SETTING = (
   "num_seeds", "num_epochs", "model.filters",

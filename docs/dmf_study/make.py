@@ -20,8 +20,8 @@ import pages  # in the folder above
 from findings import Study
 
 from mlseg import files
+from mlseg.report import leader, tables
 from mlseg.report import study as study_tables
-from mlseg.report import tables
 from mlseg.studies import tables as study_files
 
 START, END = "<!-- table of docs/dmf_study/make.py -->\n", "<!-- end of the table -->\n"
@@ -42,12 +42,13 @@ def make() -> dict[pathlib.Path, str]:
     f"## {table.title}\n\n{tables.to_markdown(table)}\n{table.note}\n"
     for table in study_tables.make_tables(description, rows, comparisons)
   )
+  title, rule = "# Tables of the Dynamic Memory Fusion study", pages.wrapped(leader.RULE)
   readme = (pages.ROOT / "README.md").read_text()
   before, rest = readme.split(START)
   after = rest.split(END)[1]
   return {
     HERE / "comparisons.csv": compared,
-    HERE / "tables.md": f"# Tables of the Dynamic Memory Fusion study\n\n{whole}",
+    HERE / "tables.md": f"{title}\n\n{rule}\n\n{whole}",
     HERE.parent / "dmf_study.md": page.text(study),
     pages.ROOT / "README.md": before + START + page.readme_table(study) + END + after,
   }

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from findings import Study
-from pages import recipe, sweep_command, wrapped
+from pages import LATE_DWA, is_of_first_version, recipe, sweep_command, wrapped
 
+from mlseg.report.names import listed
 from mlseg.report.tables import Table, TableCell, to_markdown
 
 _DICE, _ACCURACY = "dice", "classification_accuracy"
@@ -20,18 +21,26 @@ NEED_ROOT = ("lgg",)
 # The paper's on brain MRI, from its text, under a split that it does not describe.
 PUBLISHED = {
   "lgg": "The paper has 98 % Dice and 89 to 90 % accuracy on the whole data set. A slice without a"
-  " tumour counts 100 % here where none is found, else 0."
+  " tumour has a Dice of 100 % here where the network finds none, else of 0."
+}
+# Over what the differences of a data set are tested: 'cases' are patients on brain MRI. The images
+# of BUSI have no patients, and intervals over its images would not tell what another seed changes.
+UNITS = {"busi": "seeds", "lgg": "cases"}
+_UNIT_WORDS = {
+  "seeds": "the {seeds} seeds, each with its own split: the paired t-test",
+  "cases": "the {groups} patients: Wilcoxon's signed-rank test, with the interval of Student's t",
 }
 _HEAD = """\
-One network for masks and diagnoses, with the losses 5:1 as in the published multi-task U-Net:
-against its parts, without ImageNet's weights, and under weightings that find the ratio by
-themselves.
+One network predicts masks and diagnoses. Its two losses have the weights 5:1, as in the published
+multi-task U-Net. It is compared with networks for one of the two tasks, with a network that does
+not start from ImageNet's weights, and with weightings that adapt the ratio of the two losses.
 `python docs/multitask_study/make.py` computes this page from the [rows](multitask_study).
 """
 _NOTE = """\
-In percent, mean ± standard deviation over {seeds}. Δ: points of difference to {reference}, over
-groups of pictures that belong together (near-duplicates, or a patient's), with its 95 % interval
-and p by Wilcoxon's test over these groups after Holm. The best of a column is bold.
+In percent, mean ± standard deviation over {folds}. Δ: points of difference to {reference}, with its
+95 % interval, and p after Holm's correction for the number of methods. Interval and p are over
+{unit}. Bold: the best of a column, where the 95 % interval of its difference to the next best, by
+Student's t over the {kind}, does not contain 0.
 """
 
 
@@ -42,13 +51,18 @@ def text(studies: dict[str, Study]) -> str:
 
 
 def _section(name: str, study: Study) -> str:
-  findings = [finding(study) for finding in (_parts, _pretraining, _networks, _ratios, _adaptive)]
+  findings = [finding(name, study) for finding in (_parts, _pretraining, _networks)]
+  findings += [_ratios(study), _adaptive(name, study), _not_run(study), _faults(study)]
   findings.append(PUBLISHED.get(name, ""))
   bullets = "\n".join(wrapped(one, "- ", "  ") for one in findings if one)
   bullets = f"{_setting(name, study)}\n{bullets}"
-  seeds = f"{study.num_seeds()} {'folds' if name == 'lgg' else 'seeds, each with its own split'}"
-  note = wrapped(_NOTE.format(seeds=seeds, reference=study.reference))
-  return f"## {TITLES[name]}\n\n{bullets}\n\n{to_markdown(_table(study))}\n{note}\n"
+  kind = "folds" if name == "lgg" else "seeds"
+  unit = _UNIT_WORDS[UNITS[name]].format(seeds=study.num_seeds(), groups=study.num_groups(_DICE))
+  note = _NOTE.format(
+    folds=f"{study.num_seeds()} {kind}", reference=study.reference, unit=unit, kind=kind
+  )
+  table = to_markdown(_table(name, study))
+  return f"## {TITLES[name]}\n\n{bullets}\n\n{table}\n{wrapped(note)}\n"
 
 
 def _setting(name: str, study: Study) -> str:
@@ -58,7 +72,7 @@ def _setting(name: str, study: Study) -> str:
   side, levels = whole.data.image_size, whole.model.decoder_filters
   words = f"""\
     {study.num_models()} models. Without a GPU, on {setting["device"].replace("cpu", "CPU cores")},
-    they are smaller than the recipe: pictures of {size}×{size} instead of {side}×{side}; a
+    they are smaller than the recipe: images of {size}×{size} instead of {side}×{side}; a
     MobileNetV2 of width {setting["model.width"]}, with ImageNet's weights where nothing else is
     said, and {filters[0]} to {filters[-1]} filters in the decoder instead of width
     {whole.model.width} and {levels[0]} to {levels[-1]}; at most {setting["num_epochs"]} epochs in
@@ -71,33 +85,56 @@ def _known(study: Study, methods: Sequence[str]) -> list[str]:
   return [method for method in methods if method in study.methods()]
 
 
-def _against(study: Study, method: str) -> str:
+def _against(name: str, study: Study, method: str) -> str:
   """Returns how a method differs from the reference in both scores, as far as it has them."""
   scores = (("Dice", _DICE), ("accuracy", _ACCURACY))
-  found = [f"{word} {text}" for word, name in scores if (text := study.difference(method, name))]
+  found = [
+    f"{word} {text}"
+    for word, metric in scores
+    if (text := study.difference(method, metric, UNITS[name]))
+  ]
   return f"{method}: {', '.join(found)}"
 
 
-def _parts(study: Study) -> str:
+def _verdict(name: str, study: Study, methods: Sequence[str]) -> str:
+  """Returns in words which of the differences are significant at 5 %."""
+  words = {_DICE: "Dice", _ACCURACY: "accuracy"}
+  found = [
+    f"the {words[metric]} of {method}"
+    for method in methods
+    for metric in words
+    if study.differs(method, metric, UNITS[name])
+  ]
+  if not found:
+    return "None of these differences is significant at 5 %."
+  return f"At 5 %, {listed(found)} differ{'s' * (len(found) == 1)}; the others do not."
+
+
+def _parts(name: str, study: Study) -> str:
   known = _known(study, _PARTS)
   return known and (
     f"**One network or two.** Joint training has {study.score(study.reference, _DICE)} % Dice and"
     f" {study.score(study.reference, _ACCURACY)} % accuracy. Against it,"
-    f" {'; '.join(_against(study, method) for method in known)}."
+    f" {'; '.join(_against(name, study, method) for method in known)}."
+    f" {_verdict(name, study, known)}"
   )
 
 
-def _pretraining(study: Study) -> str:
+def _pretraining(name: str, study: Study) -> str:
   known = [m for m in study.methods() if m.endswith("from scratch")]
   return known and (
-    "**Without ImageNet's weights**, against joint training with them,"
-    f" {'; '.join(_against(study, method) for method in known)}."
+    "**Without ImageNet's weights**, against joint training with them:"
+    f" {'; '.join(_against(name, study, method) for method in known)}."
+    f" {_verdict(name, study, known)}"
   )
 
 
-def _networks(study: Study) -> str:
+def _networks(name: str, study: Study) -> str:
   known = _known(study, ("joint, without skips", "attention U-Net", "Mask R-CNN"))
-  return known and f"**Other networks.** {'; '.join(_against(study, m) for m in known)}."
+  return known and (
+    f"**Other networks.** {'; '.join(_against(name, study, m) for m in known)}."
+    f" {_verdict(name, study, known)}"
+  )
 
 
 def _ratios(study: Study) -> str:
@@ -113,32 +150,53 @@ def _ratios(study: Study) -> str:
   return f"**The ratio** of masks to diagnosis moves {' and '.join(spans)}."
 
 
-def _adaptive(study: Study) -> str:
-  known = _known(study, [f"joint, {name}" for name in _ADAPTIVE])
+def _adaptive(name: str, study: Study) -> str:
+  known = _known(study, [f"joint, {method}" for method in _ADAPTIVE])
   if not known:
     return ""
   ends = [
-    f"{method.removeprefix('joint, ')} ends at"
-    f" {' / '.join(f'{ratio:.2g}' for ratio in study.ratios(method))} to 1"
+    f"{method.removeprefix('joint, ')}"
+    f" {', '.join(f'{ratio:.2g}' for ratio in study.ratios(method))}"
     for method in known
   ]
   return (
-    "**What weightings find by themselves**, where the paper chose 5:1 by hand: by seed,"
-    f" {'; '.join(ends)}. Against 5:1, {'; '.join(_against(study, method) for method in known)}."
+    "**Weightings that adapt.** The paper chose 5:1 by hand. The weight of masks over that of the"
+    f" diagnosis in the last epoch, for each seed: {'; '.join(ends)}. Against 5:1,"
+    f" {'; '.join(_against(name, study, method) for method in known)}."
+    f" {_verdict(name, study, known)}"
   )
 
 
-def _table(study: Study) -> Table:
-  """Returns a row per method: scores, and differences to the reference."""
+def _not_run(study: Study) -> str:
+  """Returns which rows of the study have no models."""
+  names = study.not_run()
+  return f"**Not run**, though the study has them: {'; '.join(names)}." if names else ""
+
+
+def _faults(study: Study) -> str:
+  """Returns what is wrong with the rows."""
+  if not is_of_first_version(study.setting):
+    return ""
+  return (
+    f"**Faults of these rows.** They are of version 0.1.0, in which {LATE_DWA}. The sums of the"
+    " weights differ between weightings (6 for 5:1, 1 for DMF, 2 for DWA); Adam, with which all"
+    " were trained, divides a constant factor of the gradient out."
+  )
+
+
+def _table(name: str, study: Study) -> Table:
+  """Returns a row per method: scores, and differences to the reference; last those not run."""
   header = ["method"]
-  for word, name in _COLUMNS:
-    header += [word, f"Δ {word}"] if name != "roc_auc" else [word]
+  for word, metric in _COLUMNS:
+    header += [word, f"Δ {word}"] if metric != "roc_auc" else [word]
   rows = []
   for method in study.methods():
     cells = [TableCell(method)]
-    for _, name in _COLUMNS:
-      cells.append(TableCell(study.score(method, name), method == study.best(name)))
-      if name != "roc_auc":
-        cells.append(TableCell(study.difference(method, name)))
+    for _, metric in _COLUMNS:
+      cells.append(TableCell(study.score(method, metric), method == study.best(metric)))
+      if metric != "roc_auc":
+        cells.append(TableCell(study.difference(method, metric, UNITS[name])))
     rows.append(tuple(cells))
+  gaps = ("not run", *[""] * (len(header) - 2))
+  rows += [tuple(map(TableCell, (method, *gaps))) for method in study.not_run()]
   return Table("", tuple(header), tuple(rows))

@@ -1,39 +1,33 @@
 """The text of `docs/response_study.md`, every number of it from the rows."""
 
+import pathlib
 import statistics
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import chance
 from findings import PLANTED, POSITIVE, SHOWN, SHUFFLED, SINGLE, Study
-from pages import recipe, sweep_command, wrapped
+from pages import LATE_DWA, is_of_first_version, recipe, sweep_command, wrapped
 
 from mlseg.report import names
-from mlseg.report.study import p_text
+from mlseg.report.study_cells import p_text
 from mlseg.report.tables import Table, TableCell, to_markdown
 
 Numbers = Mapping[str, Any]
 _EARLY = 5  # epochs
-_FIGURES = """\
-![ROC curves](response_study/figures/roc.png)
-
-![A patient: the slices that count, and what in them spoke for the answer][1]
-![Another patient][2]
-
-[1]: response_study/figures/patient_1.png
-[2]: response_study/figures/patient_2.png
-"""
+_FOLDER = pathlib.Path(__file__).with_name("figures")
 _NOTE = """\
-Of the patients, each once, from the fold that tested it; in square brackets 95 % intervals, of the
-AUC by DeLong, and of F1, at the threshold that each fold's validation part chose, by bootstrap. AUC
-of folds: mean ± standard deviation. Sensitivity is at 90 % specificity; Brier: less is better. Δ:
-AUC against the single loss, by DeLong's paired test, with p after Holm; p over folds is that of a
-paired t-test of the folds' AUCs, which is too sure: the folds share training patients.
-"""
+Each patient counts once, with the prediction of the fold that tested it. Square brackets: 95 %
+intervals, of the AUC by DeLong, and of F1 by bootstrap, at the threshold that the validation part
+of each fold chose. The outcome that F1 and sensitivity are of is {positive}. AUC of folds: mean ±
+standard deviation. Sensitivity is at 90 % specificity. Brier: less is better. Δ: difference of the
+AUC to that of the single loss, with p of DeLong's paired test after Holm's correction. p over
+folds: of a paired t-test of the folds' AUCs; it is too small, since the folds share training
+patients. """
 _PUBLISHED = (
   "The article reports an AUC of 0.73 [0.58, 0.86] on 280 patients of its own, which are not"
-  " public; nothing here is to be compared with it but the shape of the experiment."
+  " public. This cohort is generated, so its numbers cannot be compared with those of the article."
 )
 
 
@@ -41,11 +35,22 @@ def text(study: Study, memory: Numbers) -> str:
   """Returns the page."""
   found = (
     _signal(study), _several(study), _without(study), _early(study), _covariates(study),
-    _memory(memory),
+    _memory(memory), _faults(study),
   )  # fmt: skip
-  bullets = "\n".join(wrapped(one, "- ", "  ") for one in (*found, _PUBLISHED))
-  tables = f"{to_markdown(_table(study))}\n{wrapped(_NOTE)}"
-  return f"{_head(study)}\n{bullets}\n\n{_FIGURES}\n{tables}\n"
+  bullets = "\n".join(wrapped(one, "- ", "  ") for one in (*found, _PUBLISHED) if one)
+  note = wrapped(_NOTE.format(positive=POSITIVE))
+  return f"{_head(study)}\n{bullets}\n\n{_figures()}\n{to_markdown(_table(study))}\n{note}\n"
+
+
+def _figures() -> str:
+  """Returns the figures that are there."""
+  alt = {"roc": "ROC curves; of the shuffles of labels, the first"}
+  alt |= {f"patient_{n}": "A patient: the slices with the most attention" for n in (1, 2)}
+  return "".join(
+    f"![{words}](response_study/figures/{name}.png)\n\n"
+    for name, words in alt.items()
+    if (_FOLDER / f"{name}.png").exists()
+  ).rstrip("\n") + "\n"  # fmt: skip
 
 
 def _head(study: Study) -> str:
@@ -54,13 +59,14 @@ def _head(study: Study) -> str:
   same = all(setting[key] == whole[key] for key in ("num_epochs", "batch_size"))
   differs = "" if same else f" of {setting['num_epochs']} epochs instead of {whole.num_epochs}"
   words = f"""\
-    {study.num_models()} models{differs} on a generated cohort of {count} patients: lesions planted
-    on two real CT volumes, whose texture, not size, tells the outcome, and a tenth of whose labels
-    is flipped. One loss against five, under several weightings, in a cross-validation of
-    {setting["data.num_folds"]} folds, of which each seed tests one; and with the labels of other
-    patients, shuffled in {len(study.shuffles())} ways, by which nothing can be learnt. The recipe's
-    numbers were chosen on another cohort, of another seed. `python docs/response_study/make.py`
-    computes this page from its [rows](response_study)."""
+    {study.num_models()} models{differs} on a generated cohort of {count} patients. Lesions were
+    planted into two real CT volumes. Their texture, not their size, tells the outcome, and a tenth
+    of the outcomes is flipped. One loss is compared with five, under several weightings, in a
+    cross-validation of {setting["data.num_folds"]} folds, of which each seed tests one. As a check,
+    models were also trained with the labels of other patients, shuffled in {len(study.shuffles())}
+    ways: then there is nothing to learn, and the AUC should be 0.5. The recipe's numbers were
+    chosen on another cohort, of another seed. `python docs/response_study/make.py` computes this
+    page from its [rows](response_study)."""
   command = sweep_command("response_synthetic", setting, "cohort")
   made = f"python -m mlseg.data.response_cohort --backgrounds=DIR --out=cohort --patients={count}"
   command = command.replace("```sh\n", f"```sh\n{made}\n", 1)
@@ -90,14 +96,15 @@ def _signal(study: Study) -> str:
   patients, folds = planted[SINGLE]["num_patients"], study.setting["data.num_folds"]
   share = chance.coverage(patients, folds)
   return (
-    f"**Signal and chance.** The lowest lower bound of the AUC of any method is {low:.3f}"
-    f" (`{lowest}`), where 0.5 is chance. With labels shuffled in {count} ways the mean AUC is"
-    f" {means}, with intervals of t over the ways: {covers} of {len(null)} cover 0.5. Of the"
-    f" {len(each)} intervals by DeLong of single ways {sum(map(_covers, each))} do. Those are too"
-    " narrow here: they take the models as they are, while in a cross-validation each model has"
-    f" seen the labels of the others' test patients. In simulated ones of {patients} patients,"
-    f" {folds} folds and a linear score of features that say nothing, {100 * share:.0f} % of them"
-    " cover 0.5 (`chance.py`)."
+    "**Signal and chance.** An AUC of 0.5 is chance. Of all methods, the lowest lower end of an"
+    f" interval of the AUC is {low:.3f} (`{lowest}`). With labels shuffled in {count} ways, the"
+    f" mean AUC is {means}, with intervals of Student's t over the ways: {covers} of {len(null)}"
+    f" contain 0.5. Of the {len(each)} intervals of single ways, by DeLong,"
+    f" {sum(map(_covers, each))} contain it. Such intervals are too narrow in a cross-validation:"
+    " they take the models as given, while each model was trained on patients that the others are"
+    f" tested on. In simulated cross-validations with {patients} patients and {folds} folds, where"
+    f" a linear score has nothing to learn, {100 * share:.0f} % of them contain 0.5 (`chance.py`),"
+    " not 95 %."
   )
 
 
@@ -110,8 +117,16 @@ def _several(study: Study) -> str:
   single = study.outcomes(PLANTED)["runs"][SINGLE]
   return (
     f"**Several losses against one.** The loss of the outcome alone has an AUC of {_auc(single)}."
-    f" Against it, {'; '.join(_against(study, name) for name in known)}."
+    f" Against it: {'; '.join(_against(study, name) for name in known)}. {_verdict(study, known)}"
   )
+
+
+def _verdict(study: Study, methods: Sequence[str]) -> str:
+  """Returns in words which of the methods differ from the single loss at 5 % over folds."""
+  found = [f"`{name}`" for name in methods if study.p_over_folds(name) < 0.05]
+  if not found:
+    return "Over the folds none of these differences is significant at 5 %."
+  return f"Over the folds {names.listed(found)} differ{'s' * (len(found) == 1)} at 5 %."
 
 
 def _against(study: Study, method: str) -> str:
@@ -125,7 +140,10 @@ def _without(study: Study) -> str:
   runs = study.outcomes(PLANTED)["runs"]
   known = [name for name in runs if name.startswith("without")]
   parts = "; ".join(f"`{name}` {_auc(runs[name])}" for name in known)
-  return f"**Leaving one out** of `{SHOWN[-1]}` ({_auc(runs[SHOWN[-1]])}): {parts}."
+  return (
+    f"**Leaving one loss out** of `{SHOWN[-1]}`, whose AUC is {_auc(runs[SHOWN[-1]])}: {parts}."
+    " These rows were not tested against it; in the table they are tested against the single loss."
+  )
 
 
 def _early(study: Study) -> str:
@@ -134,21 +152,21 @@ def _early(study: Study) -> str:
   methods = Counter(name for name, _ in found[True])
   which = names.listed([f"{count} of `{name}`" for name, count in methods.items()])
   return (
-    f"**Early stopping** keeps the epoch with the best AUC of the {study.num_validating()}"
-    f" patients who validate a fold: few, so that a lucky epoch is kept now and then. Of the"
-    f" {len(found[True]) + len(found[False])} models under several losses {len(found[True])} are"
-    f" from the first {_EARLY} epochs, {which}; their AUC of test is {early:.3f} on the mean, that"
-    f" of the others {late:.3f}."
+    f"**Early stopping** keeps the epoch with the best AUC of the validation patients, of whom a"
+    f" fold has {study.num_validating()}. Of the {len(found[True]) + len(found[False])} models"
+    f" under several losses, {len(found[True])} are from the first {_EARLY} epochs: {which}. Their"
+    f" mean AUC of test is {early:.3f}, that of the others {late:.3f}. So few models do not tell"
+    " whether an early epoch is the cause."
   )
 
 
 def _covariates(study: Study) -> str:
   known = study.outcomes(PLANTED)["runs"][SINGLE]["covariates"]
-  words = {"lesion_ml": "its volume", "mean_hu": "its mean intensity"}
+  words = {"lesion_ml": "the lesion's volume", "mean_hu": "its mean intensity"}
   parts = "; ".join(
     f"{words.get(name, name)} {_interval(one['auc'])}" for name, one in known.items()
   )
-  return f"**What the lesion tells without a network**: {parts}."
+  return f"**Covariates alone**, without a network: {parts}."
 
 
 def _memory(memory: Numbers) -> str:
@@ -158,6 +176,17 @@ def _memory(memory: Numbers) -> str:
     f"**Memory** of a training step of `configs/response_ct.py` on one network, by the compiler's"
     f" account: {peaks[0]:.0f} MB under all five losses, {peaks[1]:.0f} under the outcome's alone,"
     f" {ratio:.2f} times as much (`benchmarks/loss_memory.py`)."
+  )
+
+
+def _faults(study: Study) -> str:
+  """Returns what is wrong with the rows."""
+  if not is_of_first_version(study.setting):
+    return ""
+  return (
+    f"**Faults of these rows.** They are of version 0.1.0, in which {LATE_DWA}. That concerns"
+    " `all, DWA` and the rows that leave one loss out. Figures of patients are not shown: their"
+    " saliency maps had 2×2 cells."
   )
 
 

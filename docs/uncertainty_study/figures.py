@@ -1,4 +1,4 @@
-"""Draws what the uncertainties learn, and the sweeps of two weights, from the committed rows.
+"""Draws what the uncertainties learn, weights, losses and sweeps, from the committed rows.
 
 python docs/uncertainty_study/figures.py
 """
@@ -6,10 +6,11 @@ python docs/uncertainty_study/figures.py
 import pathlib
 import statistics
 import sys
+from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
@@ -17,15 +18,23 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 from findings import BY_ADAM, LEARNED, SCORES, WORDS, sweeps  # beside this file
 
 from mlseg import files
-from mlseg.report.drawing import line_style
+from mlseg.report import curves, drawing
+from mlseg.report.drawing import legend_of, line_style
 
 
 def draw(folder: pathlib.Path) -> None:
-  """Writes `sigma.png` and `sweeps.png` into a folder's `figures`."""
+  """Writes `sigma.png`, `weights.png`, `losses.png` and `sweeps.png` into a folder's `figures`."""
   (folder / "figures").mkdir(exist_ok=True)
   weights = files.read_csv(folder / "weights.csv")
-  _save(_sigma(weights), folder / "figures" / "sigma.png")
-  _save(_sweeps(files.read_csv(folder / "sweep.csv")), folder / "figures" / "sweeps.png")
+  with drawing.style(size=10):
+    made = {
+      "sigma": _sigma(weights),
+      "weights": _over_training(weights, "weights", "weight"),
+      "losses": _over_training(weights, "losses", "loss"),
+      "sweeps": _sweeps(files.read_csv(folder / "sweep.csv")),
+    }
+    for name, figure in made.items():
+      files.write_file(folder / "figures" / f"{name}.png", drawing.to_png(figure))
 
 
 def _sigma(rows: list[dict[str, str]]) -> Figure:
@@ -48,11 +57,35 @@ def _sigma(rows: list[dict[str, str]]) -> Figure:
       for seed, line in lines.items():
         label = WORDS[loss] if seed == min(lines) else None
         axes.plot(*zip(*line, strict=True), **line_style(number), linewidth=1.2, label=label)
-    axes.set(title=method, xlabel="epoch")
+    axes.set(title=drawing.fitted(method, 3.0), xlabel="epoch")
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
   panels[0].set_ylabel("σ")
   panels[0].set_ylim(bottom=0)
-  _legend(figure)
+  legend_of(figure, figure.axes)
   return figure
+
+
+def _over_training(rows: list[dict[str, str]], field: str, label: str) -> Figure:
+  """Returns weights or losses of all four losses by epoch, as means over the seeds.
+
+  Args:
+    rows: of `weights.csv`.
+    field: 'weights' or 'losses'.
+    label: of the axes.
+  """
+  own = [row for row in rows if (row["split"], row["method"]) == ("published", LEARNED[-1])]
+  records: dict[tuple[str, str], dict[str, Any]] = {}
+  for row in own:
+    record = records.setdefault(
+      (row["seed"], row["epoch"]),
+      {"epoch": float(row["epoch"]) + 1, "weights": {}, "losses": {}},
+    )
+    record["weights"][WORDS[row["loss"]]] = float(row["weight"])
+    record["losses"][WORDS[row["loss"]]] = float(row["value"])
+  bands = curves.term_bands(list(records.values()), field)
+  seeds = len({row["seed"] for row in own})
+  title = f"{LEARNED[-1]}: {field} over training, mean and range of {seeds} seeds"
+  return curves.curves(bands, label, title, size=(6.4, 2.8))
 
 
 def _sweeps(rows: list[dict[str, str]]) -> Figure:
@@ -65,17 +98,8 @@ def _sweeps(rows: list[dict[str, str]]) -> Figure:
       if factor == 100:  # not the distance
         _line(axes, number, word, {share: own[name] for share, own in points.items()})
     axes.set(title=title, xlabel="λ", ylabel="%")
-  _legend(figure)
+  legend_of(figure, figure.axes)
   return figure
-
-
-def _legend(figure: Figure) -> None:
-  """Adds one legend for all panels."""
-  lines = {}
-  for axes in figure.axes:
-    lines |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-  options = {"loc": "outside lower center", "ncols": len(lines), "frameon": False}
-  figure.legend([*lines.values()], [*lines], **options)
 
 
 def _line(axes: Axes, number: int, word: str, points: dict[float, list[float]]) -> None:
@@ -87,11 +111,6 @@ def _line(axes: Axes, number: int, word: str, points: dict[float, list[float]]) 
     )
     ends = [[pick(values) for values in known.values()] for pick in (min, max)]
     axes.fill_between([*known], *ends, alpha=0.15, color=style["color"], linewidth=0)
-
-
-def _save(figure: Figure, path: pathlib.Path) -> None:
-  FigureCanvasAgg(figure)
-  figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
 if __name__ == "__main__":

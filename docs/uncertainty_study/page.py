@@ -4,7 +4,7 @@ import itertools
 import statistics
 
 from findings import ALL, BY_ADAM, LEARNED, SCORES, SPLITS, WORDS, Study
-from pages import recipe, sweep_command, wrapped
+from pages import LATE_DWA, is_of_first_version, recipe, sweep_command, wrapped
 
 from mlseg.report.tables import Table, TableCell, to_markdown
 
@@ -13,22 +13,30 @@ _UNCERTAINTY = f"{ALL}, uncertainty"
 _OTHERS = tuple(f"{ALL}, {name}" for name in ("DMF", "DWA", "UPGrad"))
 _HITS = ("recall", "precision")
 _FIGURES = """\
-![Learned σ of each loss over training](uncertainty_study/figures/sigma.png)
+![Learned σ of each loss over training, a line per seed](uncertainty_study/figures/sigma.png)
+
+![Weights of the losses over training](uncertainty_study/figures/weights.png)
+
+![Values of the losses over training](uncertainty_study/figures/losses.png)
 
 ![Scores over the share of a loss](uncertainty_study/figures/sweeps.png)
 """
 _NOTE = """\
 Mean ± standard deviation over seeds; accuracies and Dice in percent, distances in pixels of the
-reduced pictures; the paper's numbers in brackets. Published: the challenge's division, in which
-patients recur; patients: none on both sides. The best of a column is bold.
+reduced images; the paper's numbers in brackets. Published: the challenge's division, in which
+patients of the training part come again in the test part; patients: a division in which none does.
+Bold: the best of a column, where the 95 % interval of its difference to the next best, by Student's
+t over the seeds, does not contain 0.
 """
 
 
 def text(study: Study) -> str:
   """Returns the page."""
-  found = (_leak, _terms, _smoothness, _uncertainty, _diverged, _others, _learned, _sweeps)
-  said = filter(None, (finding(study) for finding in found))
-  bullets = "\n".join(wrapped(one, "- ", "  ") for one in said)
+  found = (
+    _faults, _leak, _terms, _smoothness, _uncertainty, _diverged, _others, _learned, _sweeps,
+  )  # fmt: skip
+  texts = filter(None, (finding(study) for finding in found))
+  bullets = "\n".join(wrapped(one, "- ", "  ") for one in texts)
   return (
     f"{_head(study)}\n{bullets}\n\n{_FIGURES}\n{to_markdown(_table(study))}\n{wrapped(_NOTE)}\n"
   )
@@ -43,30 +51,46 @@ def _head(study: Study) -> str:
   side, filters, epochs = whole.data.patch_size, whole.model.filters, whole.num_epochs
   words = f"""\
     {study.num_models()} models on Warwick-QU: {theirs} of the {len(study.published)} rows of table
-    1 of BenTaieb & Hamarneh 2017 and {len(rows) - theirs} other weightings, {study.num_seeds()}
-    seeds each, on the challenge's division and on one by patients; and {study.num_sweep_models} for
-    the sweeps of its figure 2, at {shares} values of λ, by
-    `configs/studies/glands_sweep.py` under the same options. Without a GPU, on
-    {setting["device"].replace("cpu", "CPU cores")}, they
-    are smaller than the recipe: pictures at 1/{reduction} of the magnification, patches of
+    1 of BenTaieb & Hamarneh 2017 and {len(rows) - theirs} other weightings, with
+    {study.num_seeds()} seeds each, on the challenge's division and on one by patients. A row is
+    named by its losses: c is the classification of the image, s the segmentation, t the topology
+    and g the geometry. {study.num_sweep_models} more models are the sweeps of the paper's figure
+    2, at {shares} values of λ, by `configs/studies/glands_sweep.py` under the same options. There
+    was no GPU, only {setting["device"].replace("cpu", "CPU cores")}, so the models are smaller
+    than those of the recipe: images at 1/{reduction} of the magnification, patches of
     {patch}×{patch} instead of {side}×{side}, {setting["model.filters"]} filters instead of
-    {filters}, {setting["num_epochs"]} epochs in batches of {setting["batch_size"]} instead of
-    {epochs} and {whole.batch_size}.
-    The truth is of JPEG copies of the pictures, whose glands are numbered by connected region.
-    `python docs/uncertainty_study/make.py` computes this page from its
-    [rows](uncertainty_study)."""
+    {filters}, and {setting["num_epochs"]} epochs in batches of {setting["batch_size"]} instead of
+    {epochs} and {whole.batch_size}. The masks are those of JPEG copies of the images, in which
+    glands are numbered by connected region. `python docs/uncertainty_study/make.py` computes this
+    page from its [rows](uncertainty_study)."""
   command = sweep_command("glands", setting, "DIR")
   title = "# Uncertainty-driven multi-loss learning for glands"
   return f"{title}\n\n{wrapped(words)}\n\n{command}"
+
+
+def _faults(study: Study) -> str:
+  """Returns what is wrong with the rows."""
+  if not is_of_first_version(study.setting):
+    return ""
+  method = study.learned()[-1]
+  total = sum(weight for weight, _ in study.last_weights(method).values())
+  return f"""\
+    **Faults of these rows.** They are of version 0.1.0. There SGD had a Nesterov momentum of 0.9,
+    where the paper has plain SGD. The segmentation loss was a mean over the two labels, where the
+    topology and the geometry were sums, as all three are in the paper: in all rows with fixed
+    weights it has half the paper's weight. {LATE_DWA[0].upper()}{LATE_DWA[1:]}. And under SGD the
+    sum of the weights acts as a factor of the learning rate: it is 4 for equal weights of four
+    losses, 1 under DMF, and {total:.0f} in the last epoch of `{method}`. So differences between
+    weightings are differences of the learning rate too."""
 
 
 def _leak(study: Study) -> str:
   changes = [(word, study.leak(name), factor) for word, name, factor in SCORES]
   parts = ", ".join(f"{word} {factor * change:+.1f}" for word, (change, _), factor in changes)
   return f"""\
-    **Leak.** From the split by patients to the published division, mean over the rows that have it:
-    {parts} (points, and pixels of Hausdorff distance). The test pictures are others too, so this is
-    an upper bound of what known patients are worth."""
+    **Leak.** Scores on the published division minus scores on the split by patients, mean over the
+    rows that have them: {parts} (points, and pixels of Hausdorff distance). The two divisions test
+    on different images, so that this is not the effect of known patients alone."""
 
 
 def _scores(study: Study, method: str) -> str:
@@ -81,7 +105,7 @@ def _scores(study: Study, method: str) -> str:
 def _terms(study: Study) -> str:
   rows = [row for row in ("c", "s", "t", "s+t+g", ALL) if row in study.methods(split="published")]
   return f"""\
-    **More losses**, with the same weights, on the published division:
+    **More losses**, with equal weights, on the published division:
     {"; ".join(_scores(study, row) for row in rows)}."""
 
 
@@ -94,8 +118,9 @@ def _smoothness(study: Study) -> str:
     hits = ", ".join(f"{name} {study.score(row, name, split='published')}" for name in _HITS)
     parts.append(f"`{row}`: {hits}")
   return f"""\
-    **Smoothness.** The geometry loss is 0 for a network that says gland everywhere, whose recall is
-    100. On the published division, {"; ".join(parts)}."""
+    **Smoothness.** The geometry loss punishes differences between neighbours. It is 0 for a network
+    that predicts gland everywhere, whose recall is 100 % and whose precision is the share of gland.
+    Of the rows with this loss, on the published division: {"; ".join(parts)}."""
 
 
 def _against(study: Study, method: str, split: str) -> str:
@@ -120,8 +145,12 @@ def _uncertainty(study: Study) -> str:
     if _against(study, method, split) or study.diverged(method, split)
   )
   return f"""\
-    **Learned or chosen weights**, against `{study.reference}`, in points with 95 % intervals over
-    pictures and p after Holm: {ours}. The paper has {", ".join(gains)} for `{_UNCERTAINTY}`."""
+    **Learned or chosen weights**, against `{study.reference}`, whose weights were chosen by hand.
+    In points, with 95 % intervals, and p after Holm's correction for all methods. Interval and p
+    are over the {study.num_groups("dice", split="published")} groups of test images of one patient
+    on the published division, and the {study.num_groups("dice", split="patients")} on the division
+    by patients; they do not tell what other seeds would change. {ours}. The paper has
+    {", ".join(gains)} for `{_UNCERTAINTY}`."""
 
 
 def _diverged(study: Study) -> str:
@@ -135,15 +164,15 @@ def _diverged(study: Study) -> str:
         _range([float(row[name]) for row in own]) for name in ("epoch", "weight", "value")
       )
       parts.append(
-        f"`{method}` on {split} in epoch {epochs}, when the weight of {WORDS[top]} had reached"
-        f" {weights}, and its loss had been down to {values}"
+        f"`{method}` on {split} stopped in epoch {epochs}; by then the weight of {WORDS[top]} had"
+        f" reached {weights}, and its loss had fallen to {values}"
       )
   if not parts:
     return ""
   return f"""\
-    **Divergence.** {"; ".join(parts)} (least and greatest of the seeds). The loss of geometry is 0
-    where the network says the same everywhere, and the best weight of a loss of 0 is infinite:
-    it grows until a step is too long."""
+    **Divergence.** {"; ".join(parts)} (the least and the greatest of the seeds). The geometry loss
+    is 0 where the network predicts the same everywhere. The best weight of a loss that stays 0 is
+    infinite, so the weight grows until a step is too long."""
 
 
 def _range(values: list[float]) -> str:
@@ -154,7 +183,10 @@ def _range(values: list[float]) -> str:
 def _others(study: Study) -> str:
   known = [row for row in _OTHERS if row in study.methods(split="published")]
   found = "; ".join(f"{row.split(', ')[1]}: {_against(study, row, 'published')}" for row in known)
-  return f"**Other weightings** of the four losses against `{study.reference}`: {found}."
+  return (
+    f"**Other weightings** of the four losses against `{study.reference}`, on the published"
+    f" division: {found}."
+  )
 
 
 def _learned(study: Study) -> str:
@@ -163,23 +195,26 @@ def _learned(study: Study) -> str:
   weights = ", ".join(f"{loss} {weight:.3g}" for loss, (weight, _) in ends.items())
   products = ", ".join(f"{loss} {product:.2f}" for loss, (_, product) in ends.items())
   return f"""\
-    **What the uncertainties learn.** The optimum of L/σ² + log σ² is σ² = L, a weight of 1/L: each
-    loss then counts 1. Weights of `{method}` in the last epoch: {weights}; times their losses:
-    {products}. (The paper's rows learn them by SGD, at the network's rate;
-    `{BY_ADAM}` as is the default here. σ over training is below.)"""
+    **What the uncertainties learn.** For a loss L, the least value of L/σ² + log σ² is at σ² = L,
+    where the weight 1/σ² is 1/L and weight times loss is 1. In the last epoch the weights of
+    `{method}` are {weights}; times their losses they are {products}. The paper's rows learn σ by
+    SGD at the rate of the network; `{BY_ADAM}` learns it by Adam, which is the default of this
+    package. The figure of σ is below."""
 
 
 def _sweeps(study: Study) -> str:
   parts = []
   for formula, points in study.sweeps.items():
     for word, name, factor in SCORES[:3]:
-      means = {
-        share: factor * statistics.fmean(own[name]) for share, own in points.items() if own[name]
-      }
-      if means:
+      known = {share: [factor * v for v in own[name]] for share, own in points.items() if own[name]}
+      if known:
+        means = {share: statistics.fmean(values) for share, values in known.items()}
         low, high = min(means, key=lambda x: means[x]), max(means, key=lambda x: means[x])
-        span = f"{means[low]:.1f} (λ = {low}) to {means[high]:.1f} (λ = {high})"
-        parts.append(f"{word} under {formula} is {span}")
+        widest = max(statistics.stdev(values) for values in known.values() if len(values) > 1)
+        parts.append(
+          f"{word} under {formula} is {means[low]:.1f} (λ = {low}) to {means[high]:.1f} (λ ="
+          f" {high}), with standard deviations of up to {widest:.1f} over the seeds"
+        )
   return f"**Sweeps of λ.** {'; '.join(parts)}."
 
 

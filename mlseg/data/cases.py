@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mlseg import files as caches
+from mlseg.console import Reporter
 from mlseg.data import in_memory, preprocessing
 from mlseg.data.datasets import cohort, registry
-from mlseg.data.datasets.sources import Source
+from mlseg.data.datasets.sources import PLAIN, Reading, Source
+from mlseg.data.findings import Fault
 from mlseg.data.splits import grouped
 from mlseg.errors import UserError, unknown
 
@@ -40,6 +42,8 @@ class Cases(NamedTuple):
   textures: np.ndarray | None = None  # [N] float32, of lesions, where a loss reads them
   covariates: np.ndarray | None = None  # [N, K] float32, of patients; NaN: not known
   covariate_names: tuple[str, ...] = ()  # K names
+  notes: tuple[str, ...] = ()  # what a user should know of the data, a line each
+  skipped: tuple[Fault, ...] = ()  # cases that were left out, as `skip_bad` allows
 
 
 def load(
@@ -52,12 +56,16 @@ def load(
   sigma_intensity: float = 25.0,
   options: Any = None,
   cache: pathlib.Path | None = None,
+  reading: Reading = PLAIN,
+  skip_bad: bool = False,
+  reporter: Reporter | None = None,
 ) -> Cases:
   """Returns a data set, from a folder or from the pictures that come with the package.
 
   Pictures are reduced by area and then filtered, so that the embedded pictures and their originals
-  give the same arrays; masks are reduced by the nearest pixel. The arrays are cached. A damaged
-  cache file is made again, and where the cache cannot be written, a warning says so.
+  give the same arrays; masks are reduced by the nearest pixel. All files are checked before any
+  fault is reported. The arrays are cached. A damaged cache file is made again, and where the cache
+  cannot be written, a warning says so.
 
   Args:
     name: one of `NAMES`.
@@ -68,10 +76,13 @@ def load(
     sigma_intensity: of the filter, grey values.
     options: of the class in `OPTIONS`; None: its defaults, which 'folder' does not have.
     cache: folder of the cached arrays; None: $MLSEG_CACHE or ~/.cache/mlseg.
+    reading: how pictures and masks are read.
+    skip_bad: whether cases with a fault are left out instead of refused.
+    reporter: shows the progress; None: nothing is shown.
 
   Raises:
-    UserError: an unknown name, a missing or wrong folder, a wrong option, or a size that the source
-      does not have.
+    UserError: an unknown name, a missing or wrong folder, a wrong option, a size that the source
+      does not have, bad files, which are all listed, or masks that are all empty.
   """
   check(name, root, image_size)
   filtering: dict[str, Any] = {
@@ -81,18 +92,23 @@ def load(
   if name == COHORT and diameter:
     raise UserError("config.data.diameter must be 0 for volumes: they are not filtered")
   options = _default_options(name) if options is None else options
-  source = _open(name, root, options)
+  source = _open(name, root, options, reading)
   recipe = {
-    "v": 3, "files": _states(source, root), "options": options._asdict(), "size": image_size,
-    **filtering,
+    "v": 4, "files": _states(source, root), "options": options._asdict(), "size": image_size,
+    **filtering, **reading._asdict(), "skip_bad": skip_bad, "notes": source.notes,
+    "faults": source.faults,
   }  # fmt: skip
   key = caches.digest(json.dumps(recipe))[:16]
   arrays = caches.cached_arrays(
     (cache or caches.cache_folder()) / f"{name}-{image_size}-{key}.npz",
-    lambda: in_memory.arrays_of(source, image_size, filtering),
+    lambda: in_memory.arrays_of(
+      source, image_size, filtering, skip_bad=skip_bad, reporter=reporter
+    ),
   )
   arrays["labels"], label_names = in_memory.present(arrays["labels"], source.label_names)
   ids = tuple(str(case) for case in arrays.pop("ids"))
+  notes = tuple(str(note) for note in arrays.pop("notes"))
+  skipped = tuple(Fault(str(file), str(reason)) for file, reason in arrays.pop("skipped"))
   content = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays.values())
   return Cases(
     **arrays,
@@ -101,7 +117,9 @@ def load(
     label_names=label_names,
     duplicate_bits=source.duplicate_bits,
     covariate_names=source.covariate_names,
-    fingerprint=caches.digest(" ".join(ids).encode() + content),
+    fingerprint=caches.digest(" ".join(ids).encode("utf-8", "surrogateescape") + content),
+    notes=notes,
+    skipped=skipped,
   )
 
 
@@ -138,19 +156,23 @@ def _default_options(name: str) -> Any:
   return kind()
 
 
-def _open(name: str, root: str | None, options: Any) -> Source:
+def _open(name: str, root: str | None, options: Any, reading: Reading) -> Source:
   """Returns the source of a data set that passed `check`."""
   dataset = registry.DATASETS[name]
   if root is not None:
-    return dataset.open(pathlib.Path(root), options)
+    return dataset.open(pathlib.Path(root), options, reading)
   assert dataset.open_embedded
   return dataset.open_embedded()
 
 
 def _states(source: Source, root: str | None) -> list[tuple[str, int, int]]:
-  """Returns the states of the files of a source, which may lie outside of the root."""
+  """Returns the states of the files of a source, which may lie outside of the root.
+
+  Files that are not there are left out: reading finds them.
+  """
+  files = [path for path in source.files if path.exists()]
   if root is None:
-    return caches.file_states(source.files)
-  inside = [path for path in source.files if path.is_relative_to(root)]
-  outside = set(source.files).difference(inside)
+    return caches.file_states(files)
+  inside = [path for path in files if path.is_relative_to(root)]
+  outside = set(files).difference(inside)
   return caches.file_states(inside, pathlib.Path(root)) + caches.file_states(outside)

@@ -1,50 +1,120 @@
 """The examples of a source as arrays in memory, each resized and filtered as it is read."""
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from mlseg.data import padding, preprocessing
+from mlseg.console import Reporter
+from mlseg.data import findings, padding, preprocessing, review
 from mlseg.data.datasets.sources import Example, Source
+from mlseg.data.review import Ready
 from mlseg.data.splits import grouped
 from mlseg.errors import UserError
 from mlseg.io.pictures.picture import to_colour, to_grey
 
 HASHED_SIZE = 128  # size at which all pictures are hashed, so that hashes are comparable
+_MOST_THREADS = 8
+_HINT = "config.data.skip_bad=True trains without {}"
 
 
-def arrays_of(source: Source, size: int, filtering: dict[str, Any]) -> dict[str, np.ndarray]:
+def arrays_of(
+  source: Source,
+  size: int,
+  filtering: dict[str, Any],
+  *,
+  skip_bad: bool = False,
+  reporter: Reporter | None = None,
+) -> dict[str, np.ndarray]:
   """Returns the arrays of a source by the names of the fields of `cases.Cases`.
 
+  All cases are read, several at a time, before any fault is reported. Each worker holds one
+  original.
+
   Args:
-    source: whose pictures are read one by one, so that no two originals are in memory at once.
+    source: whose pictures are read.
     size: side of the pictures, pixels; 0: they keep their size, in arrays of the largest one (see
       `padding.stack`).
     filtering: the arguments of `preprocessing.bilateral_filter`.
+    skip_bad: whether cases with a fault are left out instead of refused.
+    reporter: shows the progress; None: nothing is shown.
 
   Raises:
-    UserError: the source has no examples, or one cannot be read.
+    UserError: the source has no examples; some cannot be read, which are all listed; or all masks
+      are empty.
   """
-  examples, hashes = [], []
-  for example in source.read(size) if source.crops else source.read():
-    grey = to_grey(example.image)
-    hashes.append(grouped.perceptual_hash(preprocessing.resize_image(grey, HASHED_SIZE)))
-    image = grey if source.channels == 1 else to_colour(example.image)
-    resized = _resized(example._replace(image=image), 0 if source.crops else size)
-    filtered = preprocessing.bilateral_filter(resized.image, **filtering)
-    examples.append(resized._replace(image=filtered))
-  if not examples:
+  found, faults = _read(source, size, filtering, reporter)
+  faults = [*source.faults, *faults]
+  if not skip_bad:
+    findings.refuse(faults, _HINT.format("it" if len(faults) == 1 else "them"))
+  if not found:
+    if faults:
+      raise UserError(f"all {len(faults)} cases of the data folder are bad, such as"
+                      f" {': '.join(faults[0])}")  # fmt: skip
     raise UserError("the data folder has no pictures of the kind that config.data asks for")
+  review.check(source, found)
+  examples = [one.example for one in found]
   images, masks = padding.stack([e.image for e in examples], [e.mask for e in examples])
   return {
     "images": images.reshape(*masks.shape, source.channels),
     "masks": masks,
     "labels": np.array([source.label_names.index(e.label) for e in examples], np.int32),
-    "hashes": np.stack(hashes),
+    "hashes": np.stack([one.hash for one in found]),
     "ids": np.array([e.id for e in examples]),
     **dict(_known(examples)),
+    "notes": np.array(review.notes(source, found), dtype=np.str_),
+    "skipped": np.array(faults, dtype=np.str_).reshape(-1, 2),
   }
+
+
+def _read(
+  source: Source, size: int, filtering: dict[str, Any], reporter: Reporter | None
+) -> tuple[list[Ready], list[findings.Fault]]:
+  """Returns the examples of all cases in their order, and what is wrong with the others."""
+
+  def work(part: Callable[..., Iterable[Example]]) -> list[Ready] | findings.Fault:
+    try:
+      own = part(size) if source.crops else part()
+      return [_ready(example, source, size, filtering) for example in own]
+    except UserError as error:
+      return findings.from_error(error)
+
+  found: list[Ready] = []
+  faults: list[findings.Fault] = []
+  total = len(source.parts)
+  bar = reporter.bar("reading", total, 0) if reporter else contextlib.nullcontext()
+  pool = ThreadPoolExecutor(min(_MOST_THREADS, (os.cpu_count() or 1) + 1))
+  with bar, warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # libraries that read files warn without naming them
+    try:
+      for done, result in enumerate(pool.map(work, source.parts), start=1):
+        if isinstance(result, findings.Fault):
+          faults.append(result)
+        else:
+          found += result
+        if reporter:
+          reporter.advance(done)
+    finally:
+      pool.shutdown(cancel_futures=True)
+  return found, faults
+
+
+def _ready(example: Example, source: Source, size: int, filtering: dict[str, Any]) -> Ready:
+  """Returns an example resized and filtered."""
+  grey = to_grey(example.image)
+  image = grey if source.channels == 1 else to_colour(example.image)
+  resized = _resized(example._replace(image=image), 0 if source.crops else size)
+  filtered = preprocessing.bilateral_filter(resized.image, **filtering)
+  return Ready(
+    resized._replace(image=filtered),
+    grouped.perceptual_hash(preprocessing.resize_image(grey, HASHED_SIZE)),
+    review.share(example.mask),
+    bool(grey.min() == grey.max()),
+  )
 
 
 def _resized(example: Example, size: int) -> Example:

@@ -14,6 +14,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
+import warnings
 
 import tensorflow_datasets as tfds
 from absl import flags
@@ -51,6 +52,11 @@ def prepare(
   if not root.is_dir():
     raise UserError(f"data folder {root} does not exist")
   try:
+    if not any(root.iterdir()):
+      raise UserError(f"data folder {root} is empty")
+  except OSError as error:
+    raise UserError(f"data folder {root} cannot be read ({error.strerror})") from error
+  try:
     out.mkdir(parents=True, exist_ok=True)
     temporary = pathlib.Path(tempfile.mkdtemp(dir=out, prefix=".preparing-"))
   except OSError as error:
@@ -59,7 +65,9 @@ def prepare(
     builder = builder_class(data_dir=temporary, config=config, file_format="array_record")
     options = tfds.download.DownloadConfig(manual_dir=root)
     tfds.disable_progress_bar()
-    with contextlib.redirect_stdout(None):  # tfds prints messages about a download
+    # tfds prints messages about a download, and libraries that read files warn without names.
+    with contextlib.redirect_stdout(None), warnings.catch_warnings():
+      warnings.simplefilter("ignore")
       builder.download_and_prepare(download_config=options)
     version = f"{dataset}/{config}/{builder.version}"
     for path in (temporary / version).glob("*.array_record-*"):
@@ -69,6 +77,8 @@ def prepare(
       shutil.rmtree(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(temporary / version, target)
+  except OSError as error:
+    raise UserError(f"folder {out} cannot be written ({error.strerror or error})") from error
   finally:
     shutil.rmtree(temporary, ignore_errors=True)
   return target

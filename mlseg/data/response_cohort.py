@@ -28,7 +28,7 @@ from absl import flags
 
 from mlseg.data import planted_lesion
 from mlseg.data.planted_lesion import Background, Planted
-from mlseg.errors import UserError, require
+from mlseg.errors import UserError, machine_faults, require
 from mlseg.files import to_csv
 from mlseg.io import volumes
 from mlseg.io.volumes import nifti
@@ -74,7 +74,7 @@ def read_backgrounds(folder: pathlib.Path) -> list[Background]:
     if beside:
       mask = volumes.read(beside)
       volumes.check_same_grid(volume, mask, (str(path), str(beside)))
-      tumour = mask.values != 0
+      tumour = mask.values != 0  # of any kind: no lesion is planted in them
     backgrounds.append(Background(str(path), volume, tumour))
     planted_lesion.check(backgrounds[-1])
   return backgrounds
@@ -148,6 +148,8 @@ def write(backgrounds: pathlib.Path, out: pathlib.Path, options: CohortPlan) -> 
     if out.exists():
       out.rmdir()
     os.replace(temporary / "cohort", out)
+  except OSError as error:
+    raise UserError(f"--out {out} cannot be written ({error.strerror or error})") from error
   finally:
     shutil.rmtree(temporary, ignore_errors=True)
 
@@ -211,7 +213,8 @@ def main(argv: list[str]) -> int:
         "--backgrounds and --out are needed: the CT volumes and the folder of the cohort"
       )
     options = CohortPlan(patients.value, seed.value, noise.value)
-    write(pathlib.Path(backgrounds.value), pathlib.Path(out.value), options)
+    with machine_faults():
+      write(pathlib.Path(backgrounds.value), pathlib.Path(out.value), options)
   except (UserError, flags.Error) as error:
     print(f"mlseg.data.response_cohort: {error}", file=sys.stderr)
     return 2

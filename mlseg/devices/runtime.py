@@ -8,6 +8,7 @@ import platform
 import sys
 from collections.abc import MutableMapping, Sequence
 
+from mlseg.devices import command
 from mlseg.errors import UserError
 
 # Use huge pages, and keep freed memory for the next step, whose arrays would otherwise be mapped
@@ -38,6 +39,7 @@ def use_huge_pages(argv: Sequence[str], environ: MutableMapping[str, str]) -> No
     return
   environ["GLIBC_TUNABLES"] = TUNABLES
   sys.stdout.flush()
+  command.hold_interrupts()  # the new process has no handler yet
   os.execve(sys.executable, list(argv), environ)
 
 
@@ -52,12 +54,13 @@ def keep_compiled_programs() -> None:
     return  # JAX reads it itself
   import jax
 
-  root = pathlib.Path(os.environ.get("MLSEG_CACHE") or pathlib.Path.home() / ".cache" / "mlseg")
-  folder = root / "compiled" / _cpu_kind()
+  from mlseg import files
+
   try:
+    folder = files.cache_folder() / "compiled" / _cpu_kind()
     folder.mkdir(parents=True, exist_ok=True)
-  except OSError:
-    return  # in a read-only home everything works without the cache
+  except (OSError, UserError):
+    return  # in a read-only home, or without one, everything works without the cache
   jax.config.update("jax_compilation_cache_dir", str(folder))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
 

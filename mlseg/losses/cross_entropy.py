@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,8 @@ import numpy as np
 
 from mlseg.losses.probabilities import check_shapes, finite_logits, log_probabilities, power
 from mlseg.losses.reduction import pixel_mean
+
+_LABEL_REDUCTIONS = {"mean": jnp.mean, "sum": jnp.sum}
 
 
 def cross_entropy(
@@ -87,39 +90,47 @@ def binary_cross_entropy(
   masks: jax.Array,
   *,
   positive_weight: float | Sequence[float] = 1.0,
+  label_reduction: Literal["mean", "sum"] = "mean",
   valid: jax.Array | None = None,
 ) -> jax.Array:
   """Returns the mean over labels of -(1/N) sum_i (w g_i log s_i + (1 - g_i) log(1 - s_i)).
 
   s is the sigmoid of a label's logit. With one channel this is the binary cross-entropy; with
-  several it is the multi-label one, where a pixel can have any number of labels.
+  several it is the multi-label one, where a pixel can have any number of labels. With
+  label_reduction='sum' it is the sum over labels, which does not shrink beside other losses as
+  labels are added; `topology` and `geometry` are sums over labels too.
 
-  Source: BenTaieb & Hamarneh 2017, eq. 6 without its uncertainty (there, a sum over labels).
+  Source: BenTaieb & Hamarneh 2017, eq. 6 without its uncertainty, with label_reduction='sum'.
 
   Args:
     logits: [B, H, W, C], any floating dtype; C >= 1.
     masks: [B, H, W, C], zeros and ones.
     positive_weight: w, the weight of pixels that have the label, one number or one per label.
+    label_reduction: 'mean' or 'sum', over the labels of a pixel.
     valid: [B, H, W], nonzero where a pixel counts; None: all count.
 
   Returns:
-    [B], in nats per pixel and label.
+    [B], in nats per pixel and label, or per pixel with 'sum'.
 
   Raises:
-    ValueError: where the shapes do not fit together, a weight is negative or not finite, or
-      the number of weights is not C.
+    ValueError: where the shapes do not fit together, a weight is negative or not finite, the number
+      of weights is not C, or there is no such reduction.
 
   Example:
     >>> import jax.numpy as jnp
     >>> print(f"{binary_cross_entropy(jnp.zeros([1, 2, 2, 1]), jnp.ones([1, 2, 2, 1]))[0]:.4f}")
     0.6931
   """
+  if label_reduction not in _LABEL_REDUCTIONS:
+    choices = ", ".join(_LABEL_REDUCTIONS)
+    raise ValueError(f"label_reduction: choose from {choices}; got {label_reduction!r}")
   check_shapes(logits, masks, valid, "sigmoid")
   weights = per_class("positive_weight", positive_weight, logits.shape[-1])
   x = finite_logits(logits)
   g = masks.astype(x.dtype)
   missed = of_classes(weights, x) * g * jax.nn.softplus(-x)
-  return pixel_mean((missed + (1 - g) * jax.nn.softplus(x)).mean(axis=-1), valid)
+  terms = missed + (1 - g) * jax.nn.softplus(x)
+  return pixel_mean(_LABEL_REDUCTIONS[label_reduction](terms, axis=-1), valid)
 
 
 def weighted_cross_entropy(

@@ -15,7 +15,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from mlseg.losses import matching
 from mlseg.losses.matching import Matches
@@ -248,7 +247,7 @@ def roi_mask(
   def of_image(boxes, valid, logits, true, classes, present, ids):
     matches = _match_regions(boxes, valid, true, present, threshold)
     inside = ids[None] == matches.objects[:, None, None] + 1
-    boxes = lax.stop_gradient(boxes)
+    boxes = jax.lax.stop_gradient(boxes)
     shares = matching.covered_shares(inside.astype(jnp.float32), boxes, logits.shape[1])
     own = _of_class(logits, classes[matches.objects][:, None, None] - 1)
     losses = _binary_cross_entropy(own, shares).mean(axis=(1, 2))
@@ -268,13 +267,13 @@ def roi_mask(
 
 
 def _match_anchors(boxes, true, present, high: float, low: float) -> Matches:
-  boxes = lax.stop_gradient(boxes)
+  boxes = jax.lax.stop_gradient(boxes)
   valid = jnp.ones(boxes.shape[:1], bool)
   return matching.match(boxes, valid, true, present, high, low, keep_best=True)
 
 
 def _match_regions(boxes, valid, true, present, threshold: float) -> Matches:
-  return matching.match(lax.stop_gradient(boxes), valid, true, present, threshold, threshold)
+  return matching.match(jax.lax.stop_gradient(boxes), valid, true, present, threshold, threshold)
 
 
 def _of_class(values: jax.Array, classes: jax.Array) -> jax.Array:

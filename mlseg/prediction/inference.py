@@ -217,5 +217,5 @@ def restore(probabilities: np.ndarray, height: int, width: int) -> tuple[np.ndar
     plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
     larger = plane > best
     labels[larger] = label
-    best = np.where(larger, plane, best)
+    np.copyto(best, plane, where=larger)
   return labels, best

@@ -1,11 +1,13 @@
 """Writes the results of one picture: masks, overlays and saliency maps, and rows of tables."""
 
+import errno
 import pathlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from mlseg.errors import UserError, printable
 from mlseg.files import write_file
 from mlseg.io.pictures import overlays
 from mlseg.io.pictures.picture import Picture
@@ -14,6 +16,10 @@ from mlseg.workdir.diagnosis_table import PROBABILITY
 
 REGIONS, DIAGNOSES = "predictions.csv", "diagnoses.csv"
 NONE = "none"  # no method of saliency
+# Errors that a disk has with one name, such as one that is too long.
+_OF_THE_NAME = (
+  errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EILSEQ, errno.EINVAL,
+)  # fmt: skip
 
 
 class Destination(NamedTuple):
@@ -95,6 +101,18 @@ def _write_regions(
 
 
 def _write_picture(destination: Destination, folder: str, content: bytes) -> None:
+  """Writes a picture.
+
+  Raises:
+    UserError: the disk does not take a file of this name, which says nothing about other files.
+    OSError: nothing can be written.
+  """
   path = destination.out / folder / f"{destination.name}.png"
-  path.parent.mkdir(parents=True, exist_ok=True)
-  write_file(path, content)
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, content)
+  except OSError as error:
+    if error.errno not in _OF_THE_NAME:
+      raise
+    name = printable(destination.file)
+    raise UserError(f"{name}: its result cannot be written ({error.strerror})") from error

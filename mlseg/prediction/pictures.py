@@ -5,8 +5,7 @@ import json
 import pathlib
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -16,18 +15,21 @@ import numpy as np
 from mlseg import __version__
 from mlseg.console import Reporter
 from mlseg.devices import compiler
-from mlseg.errors import UserError
+from mlseg.errors import UserError, printable
 from mlseg.files import to_csv, to_json, write_file
+from mlseg.io.pictures import dicom
 from mlseg.io.pictures import files as picture_files
-from mlseg.io.pictures.picture import Picture
+from mlseg.io.pictures.picture import NOT_FINITE, TRANSPARENT, Picture
 from mlseg.prediction import inference, trained
 from mlseg.prediction import outputs as prediction_outputs
 from mlseg.prediction import volumes as predict_volumes
+from mlseg.prediction.result_names import result_names
 
 _MAX_BATCH_BYTES = 2**28  # a batch of larger pictures has fewer of them
 _NUM_THREADS = 4  # threads that read and write; also the most pictures read ahead of a batch
 _SIZE_STEP = 64  # sizes of pictures that are predicted in tiles are rounded up to multiples of this
 _NOTE = "predict.json"
+_SAID = (TRANSPARENT, NOT_FINITE, dicom.WINDOW_IGNORED)  # changes of a picture that are printed
 
 
 class PredictOptions(NamedTuple):
@@ -36,7 +38,7 @@ class PredictOptions(NamedTuple):
   workdir: pathlib.Path  # the folder of the trained run
   images: pathlib.Path  # a folder of pictures, or one file
   out: pathlib.Path  # the folder of the results
-  sixteen_bit: str  # see `mlseg.io.pictures.picture.to_eight_bits`
+  sixteen_bit: str | None  # see `mlseg.io.pictures.picture.to_eight_bits`; None: as in training
   flips: bool  # whether `flip_spread` is computed
   saliency: str  # one of `gradcam.METHODS`, or 'none'; for a run that diagnoses
   batch_size: int  # number of pictures predicted at once
@@ -64,6 +66,7 @@ def predict(options: PredictOptions, reporter: Reporter) -> tuple[int, int]:
     UserError: there is no trained run or no picture, or results cannot be written.
   """
   run = trained.load(options.workdir)
+  options = options._replace(sixteen_bit=options.sixteen_bit or run.data.sixteen_bit)
   if run.data.has_volumes:
     claim = functools.partial(_claim, options, run)
     return predict_volumes.predict(
@@ -90,37 +93,6 @@ def predict(options: PredictOptions, reporter: Reporter) -> tuple[int, int]:
   reporter.print(f"{_count(len(paths) - num_broken, 'picture')} predicted: {', '.join(results)}")
   reporter.print(f"{seconds:.2f} s a picture, compilation included")
   return num_broken, len(paths)
-
-
-def result_names(paths: Sequence[str]) -> list[str]:
-  """Returns a name for the results of each picture: without suffix, unless two would be the same.
-
-  Names that differ only in capital letters count as the same, as on some disks.
-
-  Args:
-    paths: paths of the pictures below their folder.
-
-  Example:
-    >>> result_names(["a.png", "b/a.png", "c.png", "C.jpg", "1.2.840.7"])
-    ['a', 'b/a', 'c.png', 'C.jpg', '1.2.840.7']
-  """
-  stems = [
-    path[: -len(suffix)]
-    if (suffix := pathlib.PurePosixPath(path).suffix).lower() in picture_files.SUFFIXES
-    else path
-    for path in paths
-  ]
-  names = stems
-  while True:  # a name with its suffix may be the stem of another: 'a.png' and 'a.png.png'
-    times = Counter(name.casefold() for name in names)
-    if max(times.values()) == 1:
-      return names
-    again = [
-      path if times[name.casefold()] > 1 else name for path, name in zip(paths, names, strict=True)
-    ]
-    if again == names:  # the paths themselves differ in capital letters only
-      return names
-    names = again
 
 
 def _relative(path: pathlib.Path, source: pathlib.Path) -> str:
@@ -195,22 +167,36 @@ def _predict_all(
   done = num_broken = 0
   stderr = sys.stderr
   with ThreadPoolExecutor(_NUM_THREADS) as pool, reporter.bar("pictures", len(work), 0):
-    for jobs, errors in _batches(work, options.sixteen_bit, batch_size, pool):
+    for jobs, errors in _batches(work, options.sixteen_bit or "", batch_size, pool):
+      num_files = len(jobs) + len(errors)
+      for job in jobs:
+        _print_notes(reporter, job)
+      if jobs:
+        prediction = jax.device_get(network(_stack(run, jobs, batch_size, pool)))
+        for result in _write_all(options, run, jobs, prediction, pool):
+          if isinstance(result, UserError):
+            errors.append(result)
+            continue
+          for name, rows in result:
+            tables[name] += rows
       for error in errors:
         # A bar on a terminal replaces sys.stderr, to print above itself; if stderr is a file, the
         # line must go there.
         print(f"mlseg: {error}", file=sys.stderr if stderr.isatty() else stderr)
-      for job in jobs:
-        if job.picture.note:
-          reporter.print(f"{job.path}: {job.picture.note} is predicted")
-      if jobs:
-        prediction = jax.device_get(network(_stack(run, jobs, batch_size, pool)))
-        for name, rows in _write_all(options, run, jobs, prediction, pool):
-          tables[name] += rows
       num_broken += len(errors)
-      done += len(jobs) + len(errors)
+      done += num_files
       reporter.advance(done)
   return tables, num_broken
+
+
+def _print_notes(reporter: Reporter, job: _Job) -> None:
+  """Prints what was not read of a picture."""
+  name = printable(str(job.path))
+  if job.picture.note:
+    reporter.print(f"{name}: {job.picture.note} is predicted")
+  for change in job.picture.changes:
+    if change in _SAID:
+      reporter.print(f"{name}: {change}")
 
 
 def _batches(
@@ -229,8 +215,8 @@ def _batches(
 
   jobs: list[_Job] = []
   errors: list[UserError] = []
-  for start in range(0, len(work), _NUM_THREADS):
-    for result in pool.map(read, work[start : start + _NUM_THREADS]):
+  for together in _read_together(work):
+    for result in pool.map(read, together):
       if isinstance(result, UserError):
         errors.append(result)
         continue
@@ -241,6 +227,23 @@ def _batches(
         jobs, errors = [], []
   if jobs or errors:
     yield jobs, errors
+
+
+def _read_together(
+  work: list[tuple[pathlib.Path, str]],
+) -> Iterator[list[tuple[pathlib.Path, str]]]:
+  """Yields the files that are read at once: few, and of large pictures only one."""
+  together: list[tuple[pathlib.Path, str]] = []
+  held = 0
+  for item in work:
+    size = picture_files.unfolded_bytes(item[0])
+    if together and (len(together) == _NUM_THREADS or held + size > _MAX_BATCH_BYTES):
+      yield together
+      together, held = [], 0
+    together.append(item)
+    held += size
+  if together:
+    yield together
 
 
 def _stack(
@@ -266,10 +269,13 @@ def _write_all(
   jobs: list[_Job],
   prediction: inference.Prediction,
   pool: ThreadPoolExecutor,
-) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-  """Writes the results of a batch, and yields the names of tables with their new rows."""
+) -> Iterator[list[tuple[str, list[dict[str, Any]]]] | UserError]:
+  """Writes the results of a batch; yields for each picture the new rows of tables, or an error.
 
-  def write(n: int) -> list[tuple[str, list[dict[str, Any]]]]:
+  Large pictures are written one after the other.
+  """
+
+  def write(n: int) -> list[tuple[str, list[dict[str, Any]]]] | UserError:
     job = jobs[n]
     single = jax.tree.map(lambda array: array[n], prediction)
     if run.data.patch_size and single.probabilities is not None:
@@ -277,7 +283,10 @@ def _write_all(
       single = single._replace(probabilities=single.probabilities[:height, :width])
     relative = _relative(job.path, options.images)
     destination = prediction_outputs.Destination(options.out, job.name, relative)
-    return [*prediction_outputs.write(destination, run, job.picture, single)]
+    try:
+      return [*prediction_outputs.write(destination, run, job.picture, single)]
+    except UserError as error:
+      return error
 
-  for tables in pool.map(write, range(len(jobs))):
-    yield from tables
+  is_large = sum(job.picture.pixels.nbytes for job in jobs) > _MAX_BATCH_BYTES // 4
+  yield from (map if is_large else pool.map)(write, range(len(jobs)))

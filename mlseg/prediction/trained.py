@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from mlseg.errors import UserError
+from mlseg.files import read_bytes
 from mlseg.models import Model
 from mlseg.recipe import experiment
 from mlseg.recipe.data import DataRecipe
@@ -50,12 +51,9 @@ def load(workdir: pathlib.Path) -> Trained:
   shapes = {seed: _shapes(tree) for seed, tree in best.items()}
   if not shapes or any(one != next(iter(shapes.values())) for one in shapes.values()):
     raise UserError(f"{path} is damaged (its seeds differ in their arrays)")
-  try:
-    data, network = experiment.read_network(content)
-    model = network.make(len(class_names), len(label_names))
-    channels = _channels(model, data.input_shape, next(iter(shapes.values())))
-  except (AttributeError, KeyError, TypeError) as error:
-    raise UserError(f"{workdir / 'config.json'} is not the config of a run ({error})") from error
+  data, network = experiment.read_network(content, workdir / "config.json")
+  model = network.make(len(class_names), len(label_names))
+  channels = _channels(model, data.input_shape, next(iter(shapes.values())))
   if channels is None:
     raise UserError(
       f"{path} has other arrays than the network of config.json with {len(class_names)} classes"
@@ -64,7 +62,7 @@ def load(workdir: pathlib.Path) -> Trained:
   variables = jax.tree.map(lambda *leaves: np.stack(leaves), *best.values())
   digest = hashlib.sha256(path.read_bytes()).hexdigest()
   return Trained(
-    f"{content['name']}:{content['variant']}",
+    f"{content['name']}:{content.get('variant', '')}",
     data,
     network,
     model,
@@ -79,10 +77,10 @@ def load(workdir: pathlib.Path) -> Trained:
 
 def _read_config(path: pathlib.Path) -> dict[str, Any]:
   try:
-    return dict(json.loads(path.read_text())["config"])
+    return dict(json.loads(read_bytes(path))["config"])
   except OSError as error:
     raise UserError(f"{path} cannot be read ({error.strerror}); is it a run's folder?") from error
-  except (ValueError, KeyError, TypeError) as error:
+  except (ValueError, KeyError, TypeError, RecursionError) as error:
     raise UserError(f"{path} is not the config of a run") from error
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from mlseg.console import Reporter
 from mlseg.data import padding
 from mlseg.data.datasets import cohort, manifest
+from mlseg.data.findings import Findings
 from mlseg.devices import compiler
 from mlseg.errors import UserError
 from mlseg.files import to_csv, write_file
@@ -51,12 +52,15 @@ def predict(
     UserError: the manifest is missing or wrong, or results cannot be written.
   """
   table = images / run.data.options.manifest if images.is_dir() else images
-  found = manifest.read(table, with_labels=False)
+  faults = Findings()  # rows that cannot be used; the other patients are predicted
+  found = manifest.read(table, with_labels=False, found=faults)
   try:
     claim()
     reporter.print(f"model     {run.name}, seeds {list(run.seeds)}")
     reporter.print(f"diagnoses {', '.join(run.label_names)}")
-    reporter.print(f"patients  {len(found)} in {table}")
+    reporter.print(f"patients  {len(found) + len(faults.faults)} in {table}")
+    for fault in faults.faults:
+      print(f"mlseg: {fault.file}: {fault.reason}", file=sys.stderr)
     start = time.monotonic()
     num_broken = _predict_all(out, run, found, saliency, reporter)
   except OSError as error:
@@ -64,7 +68,8 @@ def predict(
   seconds = (time.monotonic() - start) / max(len(found), 1)
   reporter.print(f"{len(found) - num_broken} patients predicted: {out}")
   reporter.print(f"{seconds:.2f} s a patient, compilation included")
-  return num_broken, len(found)
+  num_faults = len(faults.faults)
+  return num_broken + num_faults, len(found) + num_faults
 
 
 def _predict_all(

@@ -7,10 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from mlseg.data import cases, targets
+from mlseg.console import Reporter
+from mlseg.data import cases, mask_values, targets
 from mlseg.data.datasets import cohort
+from mlseg.data.datasets.sources import Reading
 from mlseg.data.splits import cross_validation, grouped
 from mlseg.errors import UserError, require, unknown, user_errors
+from mlseg.io.pictures.picture import SCALINGS
 
 PLACEMENTS = ("device", "host")
 PUBLISHED = "published"  # a split whose test part came with the data
@@ -38,6 +41,9 @@ class DataRecipe(NamedTuple):
   fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
   num_folds: int = 0
   fold: int = -1
+  sixteen_bit: str = "minmax"
+  mask_resize: str = "refuse"
+  skip_bad: bool = False
   options: Any = None  # the data set's own section, of the class in `cases.OPTIONS`
 
   @property
@@ -59,6 +65,11 @@ class DataRecipe(NamedTuple):
   def input_shape(self) -> tuple[int, int]:
     """Height and width of the images that the network is trained on, in pixels."""
     return self.input_size * self.num_slices, self.input_size
+
+  @property
+  def reading(self) -> Reading:
+    """How pictures and masks are read."""
+    return Reading(self.sixteen_bit, self.mask_resize)
 
   @property
   def filtering(self) -> dict[str, Any]:
@@ -104,6 +115,17 @@ def check(recipe: DataRecipe) -> None:
     raise unknown("config.data.placement", recipe.placement, PLACEMENTS)
   if recipe.split not in SPLITS:
     raise unknown("split", recipe.split, SPLITS)
+  for name, value, choices in (
+    ("sixteen_bit", recipe.sixteen_bit, SCALINGS),
+    ("mask_resize", recipe.mask_resize, mask_values.RESIZES),
+  ):
+    if value not in choices:
+      raise unknown(f"config.data.{name}", value, choices)
+  rule = "config.data.skip_bad must be True or False"
+  require(isinstance(recipe.skip_bad, bool), rule, recipe.skip_bad)
+  if not recipe.patch_size:  # otherwise pictures keep their size
+    rule = "config.data.image_size must be at least 8"
+    require(recipe.image_size >= 8, rule, recipe.image_size)
   rule = "config.data.patch_size must be 0, or at least 8"
   require(recipe.patch_size == 0 or recipe.patch_size >= 8, rule, recipe.patch_size)
   if recipe.split == PUBLISHED:
@@ -119,12 +141,15 @@ def check(recipe: DataRecipe) -> None:
   require(sound, "config.data.fractions must be three numbers", tuple(recipe.fractions))
 
 
-def load_cases(recipe: DataRecipe, wanted: Iterable[Targets] = ()) -> cases.Cases:
+def load_cases(
+  recipe: DataRecipe, wanted: Iterable[Targets] = (), reporter: Reporter | None = None
+) -> cases.Cases:
   """Returns the preprocessed data set, with the targets that losses read.
 
   Args:
     recipe: the data.
     wanted: of each recipe that is trained in the same program.
+    reporter: shows the progress, and what a user should know of the data; None: nothing is shown.
 
   Raises:
     UserError: the data are not there, or not as the recipe says.
@@ -135,8 +160,14 @@ def load_cases(recipe: DataRecipe, wanted: Iterable[Targets] = ()) -> cases.Case
     root=recipe.root,
     image_size=0 if recipe.patch_size else recipe.image_size,
     options=recipe.options,
+    reading=recipe.reading,
+    skip_bad=recipe.skip_bad,
+    reporter=reporter,
     **recipe.filtering,
   )
+  if reporter:
+    for line in notes(loaded):
+      reporter.print(f"data    {line}")
   if count := max((one.max_objects for one in wanted), default=0):
     numbers = targets.number_objects(loaded.masks, count, loaded.objects)
     loaded = loaded._replace(instances=numbers)
@@ -148,6 +179,15 @@ def load_cases(recipe: DataRecipe, wanted: Iterable[Targets] = ()) -> cases.Case
     maps = targets.signed_distances(loaded.masks, len(loaded.class_names))
     loaded = loaded._replace(distances=maps)
   return loaded
+
+
+def notes(data: cases.Cases) -> list[str]:
+  """Returns what a user should know of the data before training, a line each."""
+  lines = list(data.notes)
+  if data.skipped:
+    first = ": ".join(data.skipped[0])
+    lines.append(f"left out, as config.data.skip_bad says: {len(data.skipped)}, such as {first}")
+  return lines
 
 
 def find_near_duplicates(data: cases.Cases) -> list[tuple[int, int, int]]:

@@ -4,8 +4,8 @@
 before hours, or even seconds, of work.
 """
 
+import functools
 import json
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -15,22 +15,20 @@ import optax
 from ml_collections import ConfigDict
 
 from mlseg.data import augmentation
-from mlseg.devices import model_axis
-from mlseg.errors import UserError, require, unknown, user_errors
+from mlseg.errors import UserError, require, user_errors
+from mlseg.metrics.class_means import Absent
+from mlseg.recipe import auxiliary_schedule, gram, schema
 from mlseg.recipe import data as recipe_data
-from mlseg.recipe import gram
 from mlseg.recipe import losses as recipe_losses
 from mlseg.recipe import model as recipe_model
 from mlseg.recipe.data import DataRecipe
 from mlseg.recipe.losses import LossRecipe
 from mlseg.recipe.model import NetworkRecipe
 from mlseg.recipe.optimizer import make_optimizer
+from mlseg.recipe.schema import run_keys
 from mlseg.recipe.weighting import make_weighting
 from mlseg.weighting import LossWeighting, SplitLoss, losses_and_gradients
 
-# Scores of the validation set by which an epoch is the best, and the head that each needs.
-SELECTIONS = {"dice": "segmentation", "accuracy": "classification", "auc": "classification",
-              "mean": ""}  # fmt: skip
 # What may differ between recipes that are trained in one program.
 _FREE = ("name", "variant", "losses", "weighting", "auxiliary", "mesh")
 
@@ -59,19 +57,23 @@ class Metrics(NamedTuple):
   object_neck: float
   object_size: int
   num_processes: int
+  absent: Absent = (
+    "left_out"  # what a class counts in a mean where it is neither true nor predicted
+  )
 
 
 class WeightingRecipe(NamedTuple):
   """The weighting of a recipe.
 
   Attributes:
-    make: `make(steps_per_epoch) -> LossWeighting`, of all losses, the auxiliary one included.
+    make: `make(steps_per_epoch, num_steps) -> LossWeighting`, of all losses, the auxiliary one
+      included.
     gram_at: where gradients are compared by a weighting that does, 'logits' or 'params'.
     auxiliary: the initial weight of the auxiliary loss and its decay.
     key: text that is the same for two recipes whose weightings differ in `auxiliary` at most.
   """
 
-  make: Callable[[int], LossWeighting]
+  make: Callable[[int, int], LossWeighting]
   gram_at: Any
   auxiliary: tuple[float, float]
   key: str
@@ -94,12 +96,14 @@ class Experiment(NamedTuple):
 
   Attributes:
     content: the whole recipe, as `config.json` and `results.json` hold it.
+    defaults: by the dotted name of a key, what a run from before it existed trains.
     common: text that is the same for two recipes that can be trained in one program.
   """
 
   name: str
   variant: str
   content: dict[str, Any]
+  defaults: dict[str, Any]
   common: str
   seeds: Seeds
   mesh: dict[str, int]
@@ -129,12 +133,15 @@ def read(recipe: ConfigDict | Mapping[str, Any]) -> Experiment:
   Raises:
     UserError: a name or a value is not right.
   """
-  config = recipe if isinstance(recipe, ConfigDict) else ConfigDict(dict(recipe))
+  content = schema.complete(recipe)
+  schema.check(content)
+  config = ConfigDict(content)
   data, network = recipe_data.read(config), recipe_model.read(config)
   experiment = Experiment(
     name=config.name,
     variant=config.variant,
-    content=config.to_dict(),
+    content=content,
+    defaults=schema.defaults(content),
     common="",
     seeds=Seeds(config.seed, config.num_seeds, config.seeds.strategy, config.seeds.vectorize),
     mesh=dict(config.mesh),
@@ -160,17 +167,21 @@ def read(recipe: ConfigDict | Mapping[str, Any]) -> Experiment:
   return experiment._replace(common=_common(experiment, needs_gram))
 
 
-def read_network(content: Mapping[str, Any]) -> tuple[DataRecipe, NetworkRecipe]:
+def read_network(
+  content: Mapping[str, Any], source: object = "config.json"
+) -> tuple[DataRecipe, NetworkRecipe]:
   """Returns what a trained run needs to predict, also of a run from before some keys existed.
 
   Args:
     content: of the recipe, as `config.json` holds it.
+    source: the file that it comes from, for messages.
 
   Raises:
-    AttributeError, KeyError, TypeError: it is not the content of a recipe.
-    UserError: a value is not right.
+    UserError: it is not the content of a recipe, or a value is not right.
   """
-  config = ConfigDict(dict(content))
+  content = schema.complete(content)
+  schema.check_network(content, source)
+  config = ConfigDict(content)
   return recipe_data.read(config), recipe_model.read(config)
 
 
@@ -181,11 +192,13 @@ def check_labels(experiment: Experiment, num_labels: int) -> None:
 
 
 def _weighting(config: ConfigDict) -> WeightingRecipe:
-  auxiliary = dict(config.auxiliary)
-  numbers = auxiliary.pop("initial"), auxiliary.pop("decay")
+  auxiliary = config.auxiliary.to_dict()
+  numbers = auxiliary["initial"], auxiliary["decay"]
+  if auxiliary.get("schedule", auxiliary_schedule.EXPONENTIAL) == auxiliary_schedule.EXPONENTIAL:
+    auxiliary = {name: auxiliary[name] for name in ("name", "decay_every")}
   key = json.dumps([config.losses, config.weighting.to_dict(), auxiliary], default=str)
   return WeightingRecipe(
-    make=lambda steps_per_epoch: make_weighting(config, steps_per_epoch),
+    make=functools.partial(make_weighting, config),
     gram_at=gram.place(config.weighting.gram_at, config.losses),
     auxiliary=numbers,
     key=key,
@@ -228,43 +241,24 @@ def _check(experiment: Experiment) -> None:
 
 
 def _check_numbers(experiment: Experiment) -> None:
-  positive = ("num_epochs", "batch_size", "log_every", "checkpoint_every", "num_microbatches")
-  for name in (*positive, "max_nonfinite"):
-    value = getattr(experiment, name)
-    require(value >= 1, f"config.{name} must be at least 1", value)
   parts = experiment.num_microbatches
   rule = "config.num_microbatches must divide config.batch_size"
   require(experiment.batch_size % parts == 0, rule, parts)
-  require(experiment.patience >= 0, "config.patience must not be negative", experiment.patience)
-  seeds = experiment.seeds
-  require(seeds.num >= 1, "config.num_seeds must be at least 1", seeds.num)
-  require(seeds.first >= 0, "config.seed must not be negative", seeds.first)
-  rule = "config.seeds.vectorize must not be negative"
-  require(seeds.vectorize >= 0, rule, seeds.vectorize)
-  model_axis.choose(seeds.strategy, seeds.num, "cpu", 1)  # knows the strategies
 
 
 def _check_metrics(experiment: Experiment) -> None:
   options = experiment.metrics
-  rule = "config.metrics.spacing must be two positive numbers"
-  sound = len(options.spacing) == 2 and all(0 < size < math.inf for size in options.spacing)
-  require(sound, rule, tuple(options.spacing))
   if experiment.data.has_volumes and (options.surface or options.objects):
     raise UserError(
       "config.metrics: surface and objects must be False for the slices of a volume, which are"
       " evenly spaced over the lesion, not neighbours"
     )
-  for name in ("tolerance", "num_processes", "object_neck", "object_size"):
-    value = getattr(options, name)
-    require(value >= 0, f"config.metrics.{name} must not be negative", value)
 
 
 def _check_selection(experiment: Experiment) -> None:
   """Raises a UserError where the network does not give what its epochs are judged by."""
   selection, network = experiment.selection, experiment.network
-  if selection not in SELECTIONS:
-    raise unknown("config.selection", selection, SELECTIONS)
-  head = SELECTIONS[selection]
+  head = run_keys.SELECTIONS[selection]
   known = network.segments if head == "segmentation" else head in network.heads
   if head and not known:
     raise UserError(
@@ -275,7 +269,7 @@ def _check_selection(experiment: Experiment) -> None:
 
 def _check_weighting(experiment: Experiment) -> bool:
   """Checks the weighting, and returns whether it needs a Gram matrix."""
-  method = experiment.weighting.make(1)
+  method = experiment.weighting.make(1, 100)
   never_called = SplitLoss(lambda *_: (None, None), lambda *_: None)
   with user_errors("config.weighting"):
     losses_and_gradients(never_called, method, gram_at=experiment.weighting.gram_at)

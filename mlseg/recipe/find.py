@@ -4,6 +4,7 @@ A wheel holds the folder `configs/` of the repository as `mlseg/configs/`; in a 
 the folder of the package. So `--config=configs/dmf_busi.py` works in every working directory.
 """
 
+import os
 import pathlib
 from collections.abc import Sequence
 
@@ -28,12 +29,13 @@ def find(path: str, package: pathlib.Path = _PACKAGE) -> str:
     'nowhere.py:mad+none'
   """
   name, colon, variant = path.partition(":")
-  if pathlib.Path(name).exists() or pathlib.PurePath(name).parts[:1] != ("configs",):
+  # Not pathlib's `exists`, which raises for a name that is too long.
+  if os.path.exists(name) or pathlib.PurePath(name).parts[:1] != ("configs",):
     return path
   # An installed package does not look beside itself, where other packages are.
   folder = package if (package / "configs").is_dir() else package.parent
   found = folder / name
-  return f"{found}{colon}{variant}" if found.is_file() else path
+  return f"{found}{colon}{variant}" if os.path.isfile(found) else path
 
 
 def find_in_flags(argv: Sequence[str], flag: str = "config") -> list[str]:

@@ -42,14 +42,14 @@ def join(experiments: Sequence[Experiment], steps_per_epoch: int, num_steps: int
   names = list(dict.fromkeys(name for one in experiments for name in one.losses.names))
   first = experiments[0]
   if len(experiments) == 1:
-    method = first.weighting.make(steps_per_epoch)
+    method = first.weighting.make(steps_per_epoch, num_steps)
     return Joint(names, method, first.optimizer.make(num_steps), {})
   methods: dict[str, LossWeighting] = {}
   index_of_method = []
   for one in experiments:
     key = one.weighting.key
     if key not in methods:
-      own = one.weighting.make(steps_per_epoch)
+      own = one.weighting.make(steps_per_epoch, num_steps)
       methods[key] = weighting.subset(own, list(one.losses.names))
     index_of_method.append(list(methods).index(key))
   extra = {

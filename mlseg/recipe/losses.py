@@ -25,6 +25,7 @@ class LossRecipe(NamedTuple):
   """The losses of a recipe."""
 
   names: tuple[str, ...]  # in the recipe's order, the auxiliary one last
+  auxiliary: str | None  # one of them, or there is none
   options: dict[str, dict[str, Any]]  # by loss; what is not here keeps its default
   network: str  # its name, for messages
   heads: frozenset[str]  # of the network
@@ -45,6 +46,7 @@ def read(config: ConfigDict) -> LossRecipe:
   )
   return LossRecipe(
     names=names,
+    auxiliary=None if config.auxiliary.name == NONE else config.auxiliary.name,
     options=options,
     network=network.name,
     heads=network.heads,

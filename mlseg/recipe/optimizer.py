@@ -1,17 +1,20 @@
 """The section `config.optimizer`: from a recipe to an optax transformation."""
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
 from mlseg.errors import UserError, require, unknown
 from mlseg.models.encoders.encoder import stage_labels
 
+# The keys of the optimisers, with what recipes had before they were keys.
+ADAM = {"b1": 0.9, "b2": 0.999, "eps": 1e-8}
+SGD = {"momentum": 0.9, "nesterov": True}
 STAGES = (*(f"stage_{number}" for number in range(5)), "head")
 
 
@@ -28,15 +31,11 @@ def make_optimizer(
   """
   options = config.optimizer
   rate = 1.0 if rate_is_given else options.learning_rate
-  schedules: dict[str, Callable[[], Any]] = {
-    "constant": lambda: rate,
-    "cosine": lambda: optax.cosine_decay_schedule(rate, num_steps),
+  schedules: dict[str, Callable[[], optax.GradientTransformation]] = {
+    "constant": lambda: optax.scale(-rate),
+    "cosine": lambda: _scale_by_step(optax.cosine_decay_schedule(-rate, num_steps)),
   }
-  optimizers: dict[str, Callable[..., optax.GradientTransformation]] = {
-    "adam": optax.adam,
-    "adamw": functools.partial(optax.adamw, weight_decay=options.weight_decay),
-    "sgd": functools.partial(optax.sgd, momentum=0.9, nesterov=True),
-  }
+  optimizers = {"adam": _adam, "adamw": _adamw, "sgd": _sgd}
   if options.schedule not in schedules:
     raise unknown("config.optimizer.schedule", options.schedule, schedules)
   if options.name not in optimizers:
@@ -45,7 +44,7 @@ def make_optimizer(
   require(options.learning_rate > 0, rule, options.learning_rate)
   if options.weight_decay and options.name != "adamw":
     raise UserError(f"config.optimizer.weight_decay is for 'adamw', not {options.name!r}")
-  parts = [optimizers[options.name](schedules[options.schedule]())]
+  parts = [optax.chain(*optimizers[options.name](options), schedules[options.schedule]())]
   if options.clip_norm:
     parts.insert(0, optax.clip_by_global_norm(options.clip_norm))
   if any(factor != 1 for factor in options.stage_rates.values()):
@@ -53,6 +52,47 @@ def make_optimizer(
   if rate_is_given:
     parts.append(_scale_by_given_rate())
   return optax.chain(*parts) if len(parts) > 1 else parts[0]
+
+
+def _adam(options: ConfigDict) -> list[optax.GradientTransformation]:
+  b1, b2, eps = (options.get(name, value) for name, value in ADAM.items())
+  for name, value in (("b1", b1), ("b2", b2)):
+    require(0 <= value < 1, f"config.optimizer.{name} must be in [0, 1)", value)
+  require(0 < eps < math.inf, "config.optimizer.eps must be positive", eps)
+  return [optax.scale_by_adam(b1, b2, eps)]
+
+
+def _adamw(options: ConfigDict) -> list[optax.GradientTransformation]:
+  decay = options.weight_decay
+  require(0 <= decay < math.inf, "config.optimizer.weight_decay must not be negative", decay)
+  return [*_adam(options), optax.add_decayed_weights(decay)]
+
+
+def _sgd(options: ConfigDict) -> list[optax.GradientTransformation]:
+  momentum, nesterov = (options.get(name, value) for name, value in SGD.items())
+  require(0 <= momentum < 1, "config.optimizer.momentum must be in [0, 1)", momentum)
+  return [optax.trace(momentum, nesterov) if momentum else optax.identity()]
+
+
+def _scale_by_step(schedule: optax.Schedule) -> optax.GradientTransformationExtraArgs:
+  """Returns a part of an optimiser: updates times the schedule's value at the run's step.
+
+  The step is the extra argument `step` of the update; without it, updates are counted. The two
+  differ by the steps that a run has skipped.
+  """
+
+  def init(params: Any) -> optax.ScaleByScheduleState:
+    del params
+    return optax.ScaleByScheduleState(jnp.zeros((), jnp.int32))
+
+  def update(updates, state, params=None, *, step=None, **extra):
+    del params, extra
+    count = state.count if step is None else step
+    scale = schedule(count)
+    scaled = jax.tree.map(lambda u: jnp.asarray(scale, u.dtype) * u, updates)
+    return scaled, optax.ScaleByScheduleState(count + 1)
+
+  return optax.GradientTransformationExtraArgs(init, update)
 
 
 def _scale_stages(factors: dict[str, float]) -> optax.GradientTransformation:

@@ -4,7 +4,7 @@ import hashlib
 import pathlib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from absl import flags
@@ -15,7 +15,10 @@ from mlseg.recipe import find
 
 HELP = """Trains a recipe.
 
-    python -m mlseg.main --config=configs/dmf_busi.py [--config.KEY=VALUE ...]"""
+    python -m mlseg.main --config=configs/dmf_busi.py [--config.KEY=VALUE ...]
+
+Exit codes: 0 done, or saved after SIGTERM; 1 diverged; 2 wrong use, or a full disk; 75 another
+process of the job was lost; 130 stopped by Ctrl-C, and saved where training had begun."""
 
 
 def parse(argv: list[str]) -> tuple[ConfigDict, pathlib.Path]:
@@ -36,19 +39,21 @@ def parse(argv: list[str]) -> tuple[ConfigDict, pathlib.Path]:
     " for the same config.",
     flag_values=values,
   )
-  help_wanted = flags.DEFINE_bool("help", False, "Show this help.", flag_values=values)
+  help_wanted = define_help(values)
   # The config flag looks for the overrides of its keys in sys.argv, wherever its value comes from.
   previous, sys.argv = sys.argv, argv
   try:
     rest = values(argv)
     config = recipe.value
     getattr(config, "name", None)  # a file that is missing shows at its first use
-  except Exception as error:  # a config file is code, and can fail in any way
+  except (Exception, SystemExit) as error:  # a config file is code, and can fail in any way
     raise UserError(_one_line(error)) from error
   finally:
     sys.argv = previous
-  if help_wanted.value:
+  if help_wanted():
     print(f"{HELP}\n{values.main_module_help() or values}")
+    if not values.helpshort:
+      print(_keys(config if isinstance(config, ConfigDict) else None))
     raise SystemExit(0)
   if len(rest) > 1:
     raise UserError(f"unexpected argument {rest[1]!r}: options are given as --name=value")
@@ -59,13 +64,54 @@ def parse(argv: list[str]) -> tuple[ConfigDict, pathlib.Path]:
   return config, pathlib.Path(folder.value or _default_workdir(config))
 
 
+def define_help(values: flags.FlagValues) -> Callable[[], bool]:
+  """Defines --help, --helpfull and --helpshort; returns a function: whether one was given."""
+  flags.DEFINE_bool("help", False, "Show this help.", flag_values=values)
+  flags.DEFINE_bool("helpfull", False, "As --help.", flag_values=values)
+  flags.DEFINE_bool("helpshort", False, "Show the flags alone.", flag_values=values)
+  return lambda: values.help or values.helpfull or values.helpshort
+
+
+def _keys(config: ConfigDict | None) -> str:
+  """Returns the part of the help text that lists the keys of a recipe, or all keys there are."""
+  from mlseg.recipe import schema  # it loads jax
+
+  if config is None:
+    head = "Keys of recipes (--config=FILE --help shows those of one recipe, with its values):"
+    return "\n".join([head, *schema.lines()])
+  head = f"Keys of the recipe {config.get('name', '')}:"
+  return "\n".join([head, *schema.lines(schema.complete(config))])
+
+
 def content(argv: list[str]) -> dict[str, Any]:
   """Returns the content of the recipe that a command line asks for, as nested dicts.
+
+  Keys that the recipe has not have their defaults.
 
   Raises:
     UserError: as `parse`.
   """
-  return parse(argv)[0].to_dict()
+  from mlseg.recipe import schema  # it loads jax, and mistakes in the flags should not wait for it
+
+  return schema.complete(parse(argv)[0])
+
+
+def models_of(recipe: Mapping[str, Any] | ConfigDict) -> tuple[str, int]:
+  """Returns the strategy and the number of models of a recipe that may not be checked yet.
+
+  What is not right there counts as the default; `experiment.read` names it.
+
+  Example:
+    >>> models_of({"seeds": {"strategy": "map"}, "num_seeds": "many"})
+    ('map', 1)
+  """
+  seeds = recipe.get("seeds")
+  strategy = seeds.get("strategy") if isinstance(seeds, Mapping | ConfigDict) else None
+  number = recipe.get("num_seeds")
+  return (
+    strategy if isinstance(strategy, str) else "auto",
+    number if isinstance(number, int) and number > 0 else 1,
+  )
 
 
 def has_key(recipe: Mapping[str, Any], override: str) -> bool:
@@ -86,7 +132,7 @@ def has_key(recipe: Mapping[str, Any], override: str) -> bool:
   return match is not None
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
   """Returns what went wrong while flags were read, in one line for a person."""
   cause = error.args[0] if error.args else error
   if isinstance(cause, KeyError):  # ml_collections: a key, and on a second line what is near it
@@ -109,4 +155,4 @@ def _default_workdir(config: ConfigDict) -> str:
   """
   recipe = ConfigDict({name: value for name, value in config.items() if name != "mesh"})
   digest = hashlib.sha256(recipe.to_json_best_effort(sort_keys=True).encode()).hexdigest()
-  return f"runs/{config.name}-{config.variant}-{digest[:8]}"
+  return f"runs/{config.get('name', 'run')}-{config.get('variant', '')}-{digest[:8]}"

@@ -1,14 +1,14 @@
 """The audit of the data: labels, pixels per class, sizes, splits and near-duplicates."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from mlseg.report.drawing import ReportFigure, line_style, report_figure
+from mlseg.report.drawing import ReportFigure, legend_of, line_style, report_figure
 from mlseg.report.names import listed
 from mlseg.report.tables import Table, TableCell
 from mlseg.workdir.data_table import DataTable
@@ -44,6 +44,12 @@ def audit(runs: Sequence[RunFiles]) -> Audit:
     ]
   if splits:
     tables.append(_split_sizes(splits))
+    data_of = {run.name: run.data for run in runs}
+    tables += [
+      _parts(split, own, f" of {listed(names, 2)}" if len(splits) > 1 else "")
+      for split, names in splits
+      if (own := data_of[names[0]]) is not None
+    ]
   return Audit(tuple(tables), tuple(figures))
 
 
@@ -74,16 +80,52 @@ def _different(entries: Iterable[tuple[str, _T | None]]) -> list[tuple[_T, list[
 
 
 def _labels(data: DataTable, of: str) -> Table:
+  """Returns the numbers of cases and patients of each diagnosis."""
   total = len(data.ids)
-  rows = tuple(
-    (TableCell(label), TableCell(str(count)), TableCell(_percent(count / total)))
-    for label, count in sorted(Counter(data.labels).items())
-  )
+  rows = []
+  for label, count in sorted(Counter(data.labels).items()):
+    texts = [label, str(count), _percent(count / total)]
+    if data.patients is not None:
+      own = {p for p, name in zip(data.patients, data.labels, strict=True) if name == label}
+      texts.insert(2, str(len(own)))
+    rows.append(tuple(map(TableCell, texts)))
   note = (
-    f"{total} cases in all. A model that always predicts the most frequent label reaches its share"
-    " as accuracy."
+    f"{total} cases in all{_of_patients(data)}. A model that always predicts the most frequent"
+    " label reaches its share as accuracy."
   )
-  return Table(f"Cases per label{of}", ("label", "cases", "share"), rows, note)
+  header = ("label", "cases", *(["patients"] if data.patients is not None else []), "share")
+  return Table(f"Cases per label{of}", header, tuple(rows), note)
+
+
+def _of_patients(data: DataTable) -> str:
+  """Returns in words how many patients there are."""
+  if data.patients is None:
+    return "; the data do not tell which of them are of one patient"
+  return f", of {len(set(data.patients))} patients"
+
+
+def _parts(split: SavedSplit, data: DataTable, of: str) -> Table:
+  """Returns the numbers of cases of each diagnosis, and of patients, in each part of a split."""
+  label_of = dict(zip(data.ids, data.labels, strict=True))
+  patient_of = dict(zip(data.ids, data.patients or (), strict=False))
+  parts = list(dict.fromkeys(part for one in split.parts.values() for part in one))
+
+  def row(name: str, count: Callable[[Sequence[str]], int]) -> tuple[TableCell, ...]:
+    spans = [_span([count(one.get(p, ())) for one in split.parts.values()]) for p in parts]
+    return tuple(map(TableCell, (name, *spans)))
+
+  def of_label(label: str) -> Callable[[Sequence[str]], int]:
+    return lambda ids: sum(label_of.get(case) == label for case in ids)
+
+  rows = [row(label, of_label(label)) for label in sorted(set(data.labels))]
+  rows.append(row("all cases", len))
+  if patient_of:
+    rows.append(row("patients", lambda ids: len({patient_of[i] for i in ids if i in patient_of})))
+  note = (
+    "Numbers of cases by diagnosis, and of patients; two numbers are the smallest and the largest"
+    " over the seeds. A metric of the diagnosis can tell little where a part has few cases of one."
+  )
+  return Table(f"Diagnoses and patients in each part{of}", ("label", *parts), tuple(rows), note)
 
 
 def _pixels(data: DataTable, of: str) -> Table:
@@ -154,7 +196,7 @@ def _histogram(share: np.ndarray, labels: np.ndarray, class_name: str) -> Figure
   axes.xaxis.set_major_formatter("{x:g}")
   axes.xaxis.set_minor_formatter(NullFormatter())
   axes.grid(alpha=0.3)
-  figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+  legend_of(figure, [axes])
   return figure
 
 

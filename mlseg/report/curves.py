@@ -1,16 +1,20 @@
 """Curves over training: a line per loss, the mean over the seeds with a band for their range."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from mlseg.report.drawing import line_style
+from mlseg.report.drawing import add_title, legend_of, line_style
 
 Record = Mapping[str, Any]  # a line of metrics.jsonl
+SHARE = "share of the auxiliary loss in all weights"
 _MOST_POINTS = 200  # of a line, since a figure has no pixels for more
+_MOST_AXES = 4  # of a figure, one above the other
 
 
 class Band(NamedTuple):
@@ -56,22 +60,57 @@ def term_bands(records: Sequence[Record], field: str) -> dict[str, Band]:
   return {name: band(records, lambda r, n=name: r[field].get(n)) for name in names}  # type: ignore[misc]
 
 
-def large_terms(runs: Sequence[Mapping[str, Band]]) -> frozenset[str]:
-  """Returns the losses that need an axis of their own: those above three times the smallest peak.
-
-  On a common axis the other losses would look flat: an auxiliary loss starts at five times the sum
-  of the others.
+def share_of_weight(records: Sequence[Record], term: str) -> Band:
+  """Returns a loss' share of the sum of all weights, in percent.
 
   Args:
-    runs: the bands of each run, by loss; the figures of these runs share their axes.
+    records: of one run.
+    term: name of the loss.
   """
-  peaks: dict[str, float] = {}
-  for bands in runs:
-    for name, values in bands.items():
-      finite = values.high[np.isfinite(values.high)]
-      peaks[name] = max(peaks.get(name, 0.0), *finite.tolist(), 0.0)
-  large = frozenset(n for n, peak in peaks.items() if peak > 3 * min(peaks.values()))
-  return large if len(large) < len(peaks) else frozenset()
+
+  def share(record: Record) -> float | None:
+    known = [abs(weight) for weight in record["weights"].values() if weight is not None]
+    own = record["weights"].get(term)
+    return 100 * abs(own) / sum(known) if own is not None and sum(known) > 0 else None
+
+  return band(records, share)
+
+
+def groups_of(bands: Mapping[str, Band]) -> list[list[str]]:
+  """Returns the losses that can share an axis, the largest values first.
+
+  Losses share an axis as long as the largest peak is at most three times the smallest: beside an
+  auxiliary loss of weight 5, the changes of base losses whose weights add to 1 would look flat.
+  Where that would take more than four axes, a wider range shares an axis.
+
+  Args:
+    bands: by name of the loss.
+  """
+  peaks = {name: _peak(values) for name, values in bands.items()}
+  order = sorted(peaks, key=lambda name: peaks[name])
+  ratio = 3.0
+  while len(groups := _grouped(order, peaks, ratio)) > _MOST_AXES:
+    ratio *= 3
+  return [[name for name in bands if name in group] for group in reversed(groups)]
+
+
+def _grouped(order: Sequence[str], peaks: Mapping[str, float], ratio: float) -> list[list[str]]:
+  """Returns names in groups, within which peaks differ by this ratio at most."""
+  groups: list[list[str]] = []
+  least = 0.0  # of the current group, but zeros
+  for name in order:
+    if groups and (least == 0 or peaks[name] <= ratio * least):
+      groups[-1].append(name)
+      least = least or peaks[name]
+    else:
+      groups.append([name])
+      least = peaks[name]
+  return groups
+
+
+def _peak(values: Band) -> float:
+  finite = np.abs(np.concatenate([values.low, values.high]))
+  return float(finite[np.isfinite(finite)].max(initial=0.0))
 
 
 def curves(
@@ -81,53 +120,69 @@ def curves(
   *,
   size: tuple[float, float] = (7.0, 4.0),
   styles: Mapping[str, int] | None = None,
-  large: frozenset[str] | None = None,
-  limits: Mapping[bool, tuple[float, float]] | None = None,
+  share: Band | None = None,
 ) -> Figure:
   """Returns a figure with a line per loss over the epochs, the mean over seeds with their range.
 
+  Losses of different size have axes of their own, one above the other; see `groups_of`.
+
   Args:
     bands: by name of the loss.
-    label: of the axis.
+    label: of the axes.
     title: of the figure.
     size: width and height of one axis in inches.
     styles: the index of each loss in the order of colours, the same in figures side by side.
-    large: losses drawn on an axis of their own, above; None: as `large_terms` gives them.
-    limits: of the upper (True) and the lower axis, the same in figures side by side.
+    share: a line of percent below, the auxiliary loss' share of all weights; None: no such line.
   """
-  large = large_terms([bands]) if large is None else large
-  rows = sorted({name in large for name in bands}, reverse=True) or [False]
-  height = size[1] * (1 + 0.45 * (len(rows) - 1))
-  figure = Figure(figsize=(size[0], height), layout="constrained")
-  all_axes = figure.subplots(len(rows), sharex=True, squeeze=False)[:, 0].tolist()
-  for n, (name, values) in enumerate(bands.items()):
-    axes = all_axes[rows.index(name in large)]
-    draw(axes, values, styles[name] if styles else n, name.replace("_", " "))
-  for axes, is_large in zip(all_axes, rows, strict=True):
-    axes.set_ylabel(label)
+  groups = groups_of(bands) or [[]]
+  count = len(groups) + (share is not None)
+  heights = [1.0] * len(groups) + [0.6] * (share is not None)
+  figure = Figure(figsize=(size[0], size[1] * (0.55 + 0.45 * sum(heights))), layout="constrained")
+  every = figure.subplots(count, sharex=True, squeeze=False, height_ratios=heights)[:, 0].tolist()
+  order = {name: n for n, name in enumerate(bands)}
+  for axes, group in zip(every, groups, strict=False):
+    for name in group:
+      draw(axes, bands[name], (styles or order)[name], name.replace("_", " "))
+    axes.set(ylabel=label, ylim=limits_of([bands[name] for name in group]))
+  if share is not None:
+    axes = every[-1]
+    axes.plot(share.epochs, share.mean, color="0.35", linestyle="-.", label=SHARE, **_single(share))
+    axes.fill_between(share.epochs, share.low, share.high, color="0.35", alpha=0.2, lw=0)
+    axes.set(ylabel="share, %", ylim=(0, 100))
+  for axes in every:
     axes.grid(alpha=0.3)
-    if limits:
-      axes.set_ylim(limits[is_large])
-  all_axes[0].set_title(title)
-  all_axes[-1].set_xlabel("epoch")
-  legend_below(figure, all_axes)
+  add_title(figure, title)
+  epoch_axis(every[-1], [*bands.values()])
+  legend_of(figure, every)
   return figure
+
+
+def epoch_axis(axes: Axes, bands: Sequence[Band]) -> None:
+  """Gives an axis whole epochs as ticks.
+
+  Args:
+    axes: whose horizontal axis is in epochs.
+    bands: all that it shows.
+  """
+  epochs = np.concatenate([one.epochs for one in bands] or [np.zeros(0)])
+  epochs = epochs[np.isfinite(epochs)]
+  first, last = (float(epochs.min()), float(epochs.max())) if len(epochs) else (0.0, 1.0)
+  left, right = math.floor(first), math.ceil(last)
+  left -= left == right
+  axes.set(xlabel="epoch", xlim=(left - 0.02 * (right - left), right + 0.02 * (right - left)))
+  axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
 
 
 def draw(axes: Axes, values: Band, index: int, label: str) -> None:
   """Draws a band in the line style of this index."""
   look = line_style(index)
-  single = {"marker": "o", "markersize": 4} if len(values.epochs) == 1 else {}
-  axes.plot(values.epochs, values.mean, label=label, **look, **single)  # type: ignore[arg-type]
+  axes.plot(values.epochs, values.mean, label=label, **{**look, **_single(values)})
   axes.fill_between(values.epochs, values.low, values.high, color=look["color"], alpha=0.2, lw=0)
 
 
-def legend_below(figure: Figure, all_axes: Sequence[Axes], columns: int = 2) -> None:
-  """Puts one legend for all axes below them, where it hides no line."""
-  handles = [line for axes in all_axes for line in axes.get_legend_handles_labels()[0]]
-  if handles:
-    labels = [str(line.get_label()) for line in handles]
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+def _single(values: Band) -> dict[str, Any]:
+  """Returns the marker of a line that is a point."""
+  return {"marker": "o", "markersize": 4} if len(values.epochs) == 1 else {}
 
 
 def limits_of(bands: Sequence[Band]) -> tuple[float, float]:

@@ -27,13 +27,3 @@ def listed(names: Sequence[str], most: int = 6) -> str:
   if len(names) > most + 1:
     names = [*names[:most], f"{len(names) - most} more"]
   return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def wrapped(name: str, width: int) -> str:
-  r"""Returns a name in lines of at most `width` letters.
-
-  Example:
-    >>> wrapped("abcde", 2)
-    'ab\ncd\ne'
-  """
-  return "\n".join(name[start : start + width] for start in range(0, len(name), width))

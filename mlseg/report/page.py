@@ -15,7 +15,7 @@ from PIL import Image
 
 from mlseg.report import cases, outlines, sections
 from mlseg.report.drawing import ReportFigure
-from mlseg.report.tables import Table
+from mlseg.report.sections import Content
 from mlseg.workdir.run_files import RunFiles
 
 MARK = '<meta name="generator" content="mlseg.report">'  # marks a page as a report
@@ -28,23 +28,18 @@ class Page(NamedTuple):
   figures: tuple[ReportFigure, ...]
 
 
-def page(runs: Sequence[RunFiles], studies: Sequence[Table], loose: Sequence[RunFiles]) -> Page:
-  """Returns the page.
-
-  Args:
-    runs: all of them.
-    studies: the tables of the studies.
-    loose: the runs that belong to no study.
-  """
+def page(content: Content) -> Page:
+  """Returns the page about some runs."""
+  runs = content.runs
   groups = cases.case_groups(runs)
-  parts = sections.sections(runs, studies, loose, groups)
+  parts = sections.sections(content, groups)
   template = _environment().get_template("page.html")
   html = template.render(
     mark=MARK,
     title=f"Report of {len(runs)} run{'s' * (len(runs) > 1)}",
     facts=_facts(runs),
     sections=parts,
-    colours=outlines.CLASS_COLOURS,
+    class_colours=outlines.colours,
   )
   figures = [figure for part in parts for figure in part.figures]
   return Page(html, (*figures, *cases.figures(groups)))

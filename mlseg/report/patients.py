@@ -7,18 +7,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mlseg.report import outlines
-from mlseg.report.drawing import ReportFigure, report_figure
-from mlseg.report.names import file_name, wrapped
+from mlseg.report import diagnosis, outlines
+from mlseg.report.drawing import ReportFigure, add_title, report_figure
+from mlseg.report.names import file_name
 from mlseg.workdir.patients_file import Patients
 from mlseg.workdir.run_files import RunFiles
 
 MOST_PATIENTS = 6  # of a run on the page
 _MOST_SLICES = 4  # of a patient
+_SIDE = 1.7  # of a slice, inches
 
 
 def figures(runs: Sequence[RunFiles], most: int = MOST_PATIENTS) -> list[ReportFigure]:
-  """Returns a figure per patient: the slices with the most attention, with and without Grad-CAM.
+  """Returns a figure per patient: the slices with the most attention.
 
   Args:
     runs: those without `patients.npz` are left out.
@@ -31,7 +32,7 @@ def figures(runs: Sequence[RunFiles], most: int = MOST_PATIENTS) -> list[ReportF
     for index in chosen(shown, most):
       words = in_words(shown, index)
       name = file_name(f"patient-{index + 1}", number, run.name)
-      alt = f"{run.name}: {words} Slices with the outline of the lesion, and saliency maps."
+      alt = f"{run.name}: {words} Slices with outlines, and the attention of all slices."
       drawn = figure(run.name, shown, index)
       made.append(report_figure(name, drawn, alt, f"{run.name}; {words}"))
   return made
@@ -70,35 +71,58 @@ def top(attention: np.ndarray) -> list[int]:
 
 
 def figure(title: str, shown: Patients, index: int) -> Figure:
-  """Returns the slices of a patient with the most attention, and the attention of all as bars."""
+  """Returns the slices of a patient with the most attention, and the attention of all as bars.
+
+  Saliency maps are below the slices, where their grid is fine enough; see `diagnosis.is_fine`.
+
+  Args:
+    title: of the figure.
+    shown: the patients.
+    index: of the patient.
+  """
   order = top(shown.attention[index])
-  drawn = Figure(figsize=(1.7 * _MOST_SLICES, 4.6), layout="constrained")
+  with_maps = diagnosis.is_fine(diagnosis.grid_of(shown.saliency))
+  width = _SIDE * _MOST_SLICES + 0.8 * with_maps
+  drawn = Figure(figsize=(width, 2.9 + 1.7 * with_maps), layout="constrained")
   words = f"{title}\n{shown.ids[index]}: {shown.labels[index]}, predicted {shown.predicted[index]}"
-  drawn.suptitle("\n".join(wrapped(line, 64) for line in words.split("\n")), fontsize=9)
-  parts: Any = drawn.subfigures(2, 1, height_ratios=(3.4, 1.0))
+  add_title(drawn, words, 9)
+  heights = (3.4 if with_maps else 1.7, 1.0)
+  parts: Any = drawn.subfigures(2, 1, height_ratios=heights)
   images, bars = parts
-  grid = images.subplots(2, _MOST_SLICES, squeeze=False)
+  grid = images.subplots(1 + with_maps, _MOST_SLICES, squeeze=False)
   for column, axes in enumerate(grid.T):
     for one in axes:
       one.set_axis_off()
     if column < len(order):
       _slice(axes, shown, index, order[column])
+  if with_maps:
+    diagnosis.add_colour_bar(images, grid)
   _bars(bars.subplots(), shown.attention[index], order)
+  names = outlines.class_names((), max(int(shown.masks.max()), int(shown.predictions.max()), 1))
+  outlines.add_class_legend(drawn, names)
   return drawn
 
 
 def _slice(axes: np.ndarray, shown: Patients, index: int, number: int) -> None:
-  """Draws a slice with its outlines, and below it the slice under its saliency map."""
-  for one, with_map in zip(axes, (False, True), strict=True):
+  """Draws a slice with its outlines, and below it the slice under its saliency map, if asked for.
+
+  Args:
+    axes: [1 or 2]; the second is for the map.
+    shown: the patients.
+    index: of the patient.
+    number: of the slice.
+  """
+  classes = 1 + max(int(shown.masks.max()), int(shown.predictions.max()), 1)
+  for one, with_map in zip(axes, (False, True), strict=False):
     one.set_axis_on()
     one.spines[:].set_visible(False)
     outlines.show(one, shown.images[index, number][..., None])
-    outlines.outline(one, shown.masks[index, number], predicted=False)
     if with_map:
-      heat = np.asarray(shown.saliency[index, number], float) / 255
-      one.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.15 + 0.5 * heat)
-    else:
-      outlines.outline(one, shown.predictions[index, number], predicted=True)
+      diagnosis.show_map(one, shown.saliency[index, number])
+    outlines.outline(one, shown.masks[index, number], predicted=False, num_classes=classes)
+    if not with_map:
+      predicted = shown.predictions[index, number]
+      outlines.outline(one, predicted, predicted=True, num_classes=classes)
       one.set_title(f"slice {number + 1}", fontsize=7)
 
 

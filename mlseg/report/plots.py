@@ -1,14 +1,23 @@
 """Writes the figures of one run into its folder, from the run's files alone."""
 
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from mlseg.files import write_file
-from mlseg.report import curves, diagnosis, drawing, outlines, patients
+from mlseg.report import curves, diagnosis, drawing, outlines, patients, recipes, training
+from mlseg.report.drawing import fitted
 from mlseg.report.names import file_name
-from mlseg.workdir import examples_file, metrics_log, patients_file, saliency_file
+from mlseg.workdir import (
+  data_table,
+  examples_file,
+  metrics_log,
+  patients_file,
+  run_folder,
+  saliency_file,
+)
 from mlseg.workdir.examples_file import Examples
 from mlseg.workdir.patients_file import Patients
 
@@ -30,22 +39,29 @@ def plot_run(workdir: pathlib.Path) -> list[pathlib.Path]:
   folder.mkdir(exist_ok=True)
   num_seeds = len({record["seed"] for record in records})
   of = f", mean and range of {num_seeds} seeds" if num_seeds > 1 else ""
+  config = run_folder.read(workdir).config if (workdir / run_folder.NAME).exists() else {}
+  share = training.share_of(config, records)
+  title = recipes.trains(config) or workdir.name
+  names = data_table.class_names(workdir) if (workdir / data_table.NAME).exists() else ()
   with drawing.style(size=10):
     figures = {
       f"{field}.png": curves.curves(
-        curves.term_bands(records, field), label, f"{label} of each term{of}"
+        curves.term_bands(records, field), label, f"{label} of each term{of}", share=own
       )
-      for field, label in (("losses", "loss"), ("weights", "weight"))
+      for field, label, own in (("losses", "loss", None), ("weights", "weight", share))
     }
     if (workdir / examples_file.NAME).exists():  # a network that only diagnoses has none
-      figures["predictions.png"] = predictions(_best_to_worst(examples_file.read(workdir)))
+      shown = _best_to_worst(examples_file.read(workdir))
+      figures["predictions.png"] = predictions(shown, names)
     if (workdir / saliency_file.NAME).exists():
-      figures["saliency.png"] = diagnosis.figure(workdir.name, saliency_file.read(workdir))
+      maps = saliency_file.read(workdir)
+      if diagnosis.is_fine(diagnosis.grid_of(maps.maps.values())):
+        figures["saliency.png"] = diagnosis.figure(title, maps, names)
     made = [_save(figure, folder / name) for name, figure in figures.items()]
   if (workdir / patients_file.NAME).exists():
     found = patients_file.read(workdir)
     some = patients_file.select(found, patients.chosen(found, _NUM_PATIENTS))
-    plot_patients(folder / "patients", workdir.name, some)
+    plot_patients(folder / "patients", title, some)
   return made
 
 
@@ -65,25 +81,32 @@ def plot_patients(folder: pathlib.Path, title: str, shown: Patients, first: int 
       _save(patients.figure(title, shown, n), path)
 
 
-def predictions(examples: Examples) -> Figure:
-  """Returns a row per example: image, ground truth, prediction, and both outlines."""
+def predictions(examples: Examples, names: Sequence[str] = ()) -> Figure:
+  """Returns a row per example: image, ground truth, prediction, and both outlines.
+
+  Args:
+    examples: with at least one case.
+    names: of the classes, the background first; empty: they are numbered.
+  """
   count = len(examples.ids)
   figure = Figure(figsize=(8, 2.05 * count), layout="constrained")
   axes = figure.subplots(count, 4, squeeze=False)
-  titles = ("image", "ground truth", "prediction", outlines.LEGEND.replace(", ", "\n"))
-  classes = max(1, int(examples.masks.max()), int(examples.predictions.max()))
+  highest = max(int(examples.masks.max()), int(examples.predictions.max()), 1)
+  names = outlines.class_names(names, highest)
   for row in range(count):
     image, truth, predicted, name, dice = (array[row] for array in examples)
     outlines.show(axes[row, 0], image)
-    for column, mask in ((1, truth), (2, predicted)):
-      axes[row, column].imshow(mask, cmap="gray", vmin=0, vmax=classes)
-      axes[row, column].set(xticks=[], yticks=[])
+    outlines.show_classes(axes[row, 1], truth, len(names))
+    outlines.show_classes(axes[row, 2], predicted, len(names))
     outlines.show(axes[row, 3], image)
-    outlines.outline(axes[row, 3], truth, predicted=False)
-    outlines.outline(axes[row, 3], predicted, predicted=True)
-    axes[row, 0].set_ylabel(f"{name}\nDice {dice:.3f}", fontsize=8)
-  for axis, title in zip(axes[0], titles, strict=True):
+    outlines.outline(axes[row, 3], truth, predicted=False, num_classes=len(names))
+    outlines.outline(axes[row, 3], predicted, predicted=True, num_classes=len(names))
+    axes[row, 0].set_ylabel(fitted(f"{name}\nDice {dice:.3f}", 1.9, 8), fontsize=8)
+  for axis, title in zip(
+    axes[0], ("image", "ground truth", "prediction", "outlines of both"), strict=True
+  ):
     axis.set_title(title, fontsize=8)
+  outlines.add_class_legend(figure, names)
   return figure
 
 

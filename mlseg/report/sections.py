@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from mlseg.report import audit, diagnosis, outlines, paired, patients, scores, training
+from mlseg.report import audit, classes, diagnosis, leader, paired, patients, scores, training
 from mlseg.report.cases import CaseGroup
 from mlseg.report.drawing import ReportFigure
 from mlseg.report.names import listed
 from mlseg.report.outcome import section as outcome_section
+from mlseg.report.references import References
 from mlseg.report.tables import Table
 from mlseg.workdir.run_files import RunFiles
 
@@ -24,40 +25,58 @@ class Section(NamedTuple):
   groups: tuple[CaseGroup, ...] = ()
 
 
-def sections(
-  runs: Sequence[RunFiles],
-  studies: Sequence[Table],
-  loose: Sequence[RunFiles],
-  groups: Sequence[CaseGroup],
-) -> tuple[Section, ...]:
+class Content(NamedTuple):
+  """What a page is about."""
+
+  runs: tuple[RunFiles, ...]
+  loose: tuple[RunFiles, ...]  # the runs that belong to no study
+  studies: tuple[Table, ...]  # the tables of the studies
+  references: References  # the runs that others are compared with
+  recipes: Table  # what differs between the recipes
+
+
+def sections(content: Content, groups: Sequence[CaseGroup]) -> tuple[Section, ...]:
   """Returns the sections in their order.
 
   Args:
-    runs: all of them.
-    studies: the tables of the studies.
-    loose: the runs that belong to no study.
+    content: what the page is about.
     groups: the cases whose predictions are shown.
   """
+  runs, references = content.runs, content.references
   return (
-    _scores(studies, loose),
+    _runs(content),
+    _scores(content.studies, content.loose),
+    *_classes(runs),
     *_training(runs),
     _cases(runs, groups),
     *_diagnoses(runs),
-    *_outcome(runs),
+    *_outcome(runs, references),
     *_patients(runs),
-    _paired(runs),
+    _paired(runs, references),
     _data(runs),
   )
 
 
+def _runs(content: Content) -> Section:
+  names, why = content.references
+  reference = f"Others are compared with {listed(names)}: {why}." if names else why
+  return Section(
+    "runs",
+    "Runs",
+    "A run that belongs to no study is named by what it trains: its weighting and its auxiliary"
+    " loss. Runs of a study have the labels that the study gives them."
+    + (f" {reference}" if len(content.runs) > 1 else ""),
+    tables=(content.recipes,),
+  )
+
+
 def _cases(runs: Sequence[RunFiles], groups: Sequence[CaseGroup]) -> Section:
-  classes = [1 + int(p.truth.max()) for group in groups for p in group.panels]
   return Section(
     "cases",
     "Predictions",
-    "The best, the median and the worst test case of the first seed, by the mean Dice of the runs"
-    " shown, among the cases that have a foreground. Solid line: truth; dashed line:"
-    f" prediction. {outlines.key(max(classes, default=0))}".rstrip(),
+    "The best, the median and the worst of all test cases of the first seed, by the mean Dice of"
+    " the runs shown, among the cases that have a foreground. Solid line: truth; dashed line:"
+    " prediction.",
     _gaps(runs, "examples.npz", lambda run: run.examples is None),
     groups=tuple(groups),
   )
@@ -65,19 +84,31 @@ def _cases(runs: Sequence[RunFiles], groups: Sequence[CaseGroup]) -> Section:
 
 def _scores(studies: Sequence[Table], loose: Sequence[RunFiles]) -> Section:
   tables = (*studies, *([scores.table(loose)] if loose else []))
-  reading = "Higher is better, except for distances and p; ★ marks the best of a column."
+  reading = f"Higher is better, except for distances and p. ★: {leader.RULE}"
   return Section("scores", "Scores", reading, tables=tables)
+
+
+def _classes(runs: Sequence[RunFiles]) -> list[Section]:
+  """Returns the section about single classes, where a run has several beside the background."""
+  tables = tuple(classes.tables(runs))
+  text = "How well each class is found; a mean over classes hides those that are never predicted."
+  return [Section("classes", "Classes", text, tables=tables)] if tables else []
 
 
 def _training(runs: Sequence[RunFiles]) -> list[Section]:
   gaps = _gaps(runs, "metrics.jsonl", lambda run: not run.records)
-  axes = "The vertical axes are the same everywhere."
-  band = "A line is the mean over seeds; the band around it spans the range of the seeds."
+  axes = "Each figure has its own vertical axes; a loss that is much larger has one of its own."
+  band = "A line is the weight or value in one training."
+  if any(len(run.seeds) > 1 for run in runs):
+    band = "A line is the mean over seeds; the band around it spans the range of the seeds."
+  share = ""
+  if any(training.share_of(run.config, run.records or ()) is not None for run in runs):
+    share = "The lowest axis is the auxiliary loss' share of the sum of all weights."
   return [
     Section(
       "weights",
       "Weights over training",
-      f"The weight of each loss. {band} {axes}",
+      " ".join(filter(None, ("The weight of each loss.", band, axes, share))),
       gaps,
       figures=tuple(training.terms(runs, "weights", "weight")),
     ),
@@ -107,15 +138,16 @@ def _diagnoses(runs: Sequence[RunFiles]) -> list[Section]:
   if figures:
     text += (
       " The saliency maps show which regions raise the score of the diagnosis that the first seed"
-      " predicts; brighter regions raise it more. They are made by Grad-CAM and Grad-CAM++ from the"
-      " network's last features, so their resolution is coarse. The line is the true outline."
+      " predicts. They are made by Grad-CAM and Grad-CAM++ from the network's last features, and"
+      " are no finer than those."
     )
-  return [Section("diagnoses", "Diagnoses", text, tables=tables, figures=figures)]
+  gaps = diagnosis.coarse(runs)
+  return [Section("diagnoses", "Diagnoses", text, gaps, tables=tables, figures=figures)]
 
 
-def _outcome(runs: Sequence[RunFiles]) -> list[Section]:
+def _outcome(runs: Sequence[RunFiles], references: References) -> list[Section]:
   """Returns the section about the second of two labels, where a run has validation diagnoses."""
-  if (found := outcome_section.outcome(runs)) is None:
+  if (found := outcome_section.outcome(runs, references.names)) is None:
     return []
   return [
     Section(
@@ -143,26 +175,31 @@ def _patients(runs: Sequence[RunFiles]) -> list[Section]:
       "Patients",
       "Some patients of each run, wrongly predicted ones among them, with the slices that have the"
       " most attention. Above: outlines of the lesion (solid) and of the predicted lesion"
-      " (dashed), where the network predicts masks. Middle: the saliency map of the predicted"
-      " label, by Grad-CAM; brighter regions count more. Below: the attention of each slice. More"
-      " patients are in patients.npz in the run's folder.",
+      " (dashed), where the network predicts masks. Where the network's features are fine enough,"
+      " the saliency map of the predicted label, by Grad-CAM, is below them. Bars: the attention"
+      " of each slice. More patients are in patients.npz in the run's folder.",
       figures=figures,
     )
   ]
 
 
-def _paired(runs: Sequence[RunFiles]) -> Section:
-  figures = tuple(paired.compare(runs))
-  gaps = _gaps(runs, "cases.csv", lambda run: not run.cases)
-  if not figures:
-    gaps = f"{gaps} No two runs have the same test cases, so none are compared.".strip()
+def _paired(runs: Sequence[RunFiles], references: References) -> Section:
+  found = paired.compare(runs, references.names)
+  gaps = [_gaps(runs, "cases.csv", lambda run: not run.cases)]
+  if len(runs) == 1:
+    gaps.append("There is one run, so none are compared.")
+  elif not references.names:
+    gaps.append(references.why)
+  elif not found.tables:
+    gaps.append("No run has the same test cases as the reference, so none are compared.")
+  reading = "How the Dice of each run differs from that of the reference, on the same test cases."
+  if found.figures:
+    reading += (
+      " Each point of a figure is a test case under one seed; above the line the other run scores"
+      " higher than the reference."
+    )
   return Section(
-    "paired",
-    "Case by case",
-    "Each point is a test case under one seed. Above the line the best run scores higher than the"
-    " reference, which is the first run with 'fixed' in its name, or else the first run.",
-    gaps,
-    figures=figures,
+    "paired", "Case by case", reading, " ".join(filter(None, gaps)), found.tables, found.figures
   )
 
 

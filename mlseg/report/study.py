@@ -1,15 +1,24 @@
 """The tables of a study, from `study.json`, `rows.csv` and `comparisons.csv` in its folder."""
 
-import math
 import pathlib
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mlseg.files import read_csv, read_json
+from mlseg.report.scores import marks, of_positive
+from mlseg.report.study_cells import (
+  Row,
+  deviation_words,
+  gaps_in_words,
+  leader_of,
+  mean_of,
+  mean_text,
+  p_text,
+  score_cell,
+)
 from mlseg.report.tables import Table, TableCell
 
-Row = dict[str, str]
+VALIDATION = "validation"  # column of `rows.csv`: the score by which a model's epoch was kept
 
 
 class PublishedColumn(NamedTuple):
@@ -32,8 +41,7 @@ PUBLISHED = (
   PublishedColumn("class-balanced Dice", "class_balanced_dice_pooled", "cb_dice"),
 )
 _POOLED = (
-  "Mean over all classes, with the background, from counts summed over the test images; mean ±"
-  " standard deviation over seeds, in percent."
+  "Mean over all classes, with the background, from counts summed over the test images, in percent."
 )
 # Heading, the name in `rows.csv`, factor, and whether less is better.
 FOREGROUND = (
@@ -53,11 +61,8 @@ DIAGNOSIS = (
   ("F1", "classification_f1", 100.0, False),
   ("AUC", "roc_auc", 100.0, False),
 )
-_OF_PIXELS = (
-  "Mean over the foreground classes, then over the test images; mean ± standard deviation over"
-  " seeds, in percent."
-)
-_OF_CASES = "On the test images; mean ± standard deviation over seeds, in percent."
+_OF_PIXELS = "Mean over the foreground classes, then over the test images, in percent."
+_OF_CASES = "On the test images, in percent."
 
 
 class _Form(NamedTuple):
@@ -92,9 +97,12 @@ def make_tables(
 ) -> list[Table]:
   """Returns the tables for each combination of the labels of all axes but the last.
 
-  Each combination has up to three tables: the foreground, with the comparisons; the paper's
-  convention, with the paper's numbers; the diagnosis, with the comparisons. A table for which no
-  cell has scores is left out.
+  Each combination has up to three tables: the foreground, with the comparisons; all classes from
+  pooled counts, which is the convention of the published table where there is one, with its
+  numbers; the diagnosis, with the comparisons. A table for which no cell has scores is left out.
+
+  Rows are in the order of the validation score, where all of them have it, so that the order is
+  not chosen by the test cases; a table with published numbers keeps the order of the study.
 
   Args:
     study: of `study.json`.
@@ -110,12 +118,17 @@ def make_tables(
     cells = [cell for cell in study["cells"] if labels.items() <= cell["labels"].items()]
     own = [_at(labels, several) for several in (rows, comparisons, of_diagnosis)]
     if not own[0]:
-      incomplete += _gaps(cells)
+      incomplete += gaps_in_words(cells)
       continue
     title = ", ".join([study["name"], *key])
     tables = _combination(title, study, [c["labels"][study["axes"][-1]] for c in cells], own)
-    made += [table._replace(note=table.note + _gaps(cells)) for table in tables[:1]] + tables[1:]
-  return [table._replace(note=table.note + incomplete) for table in made[:1]] + made[1:]
+    made += _noted(tables, gaps_in_words(cells))
+  return _noted(made, incomplete)
+
+
+def _noted(tables: list[Table], words: str) -> list[Table]:
+  """Returns tables with more words below the first."""
+  return [table._replace(note=table.note + words) for table in tables[:1]] + tables[1:]
 
 
 def _at(labels: dict[str, str], rows: Sequence[Row]) -> list[Row]:
@@ -134,7 +147,7 @@ def _combination(
     labels: of the last axis, in their order.
     files: rows, comparisons and comparisons of the diagnosis, of these cells.
   """
-  axis, reference = study["axes"][-1], study["reference"]
+  axis = study["axes"][-1]
   by_label = {label: found for label in labels if (found := _at({axis: label}, files[0]))}
 
   def known(name: str) -> dict[str, list[Row]]:
@@ -147,7 +160,8 @@ def _combination(
   ):
     if scored := known(form.columns[0][1]):
       of_label = {label: own[0] for label in scored if (own := _at({axis: label}, tests))}
-      made.append(_scores(f"{title}: {words}", axis, scored, of_label, reference, form))
+      heading = f"{title}: {words}"
+      made.append(_scores(heading, study, scored, of_label, form))
   published = study["published"] or {}
   columns = [PublishedColumn(*column) for column in published.get("columns", PUBLISHED)]
   scored = {
@@ -156,42 +170,60 @@ def _combination(
     if any(found[0].get(column.name) for column in columns)
   }
   if scored:
-    table = _as_published(f"{title}: as the paper counts", axis, scored, columns, published)
-    made.insert(1, table)
+    words = "as the paper counts" if published else "all classes, pooled"
+    made.insert(1, _as_published(f"{title}: {words}", axis, scored, columns, published))
   return made
 
 
 def _scores(
   title: str,
-  axis: str,
+  study: dict[str, Any],
   rows: dict[str, list[Row]],
   tests: dict[str, Row],
-  reference: str | None,
   form: _Form,
 ) -> Table:
   columns = [c for c in form.columns if all(row.get(c[1]) for rs in rows.values() for row in rs)]
-  best = {name: _best(rows, name, less) for _, name, _, less in columns}
-  header = [axis, "seeds", *(heading for heading, *_ in columns)]
+  best = {name: leader_of(rows, name, less) for _, name, _, less in columns}
+  ranked = all(row.get(VALIDATION) for own in rows.values() for row in own)
+  if ranked:
+    rows = dict(sorted(rows.items(), key=lambda pair: -mean_of(pair[1], VALIDATION)))
+  positive = study.get("positive")
+  headings = [
+    heading + ("" if positive is None else of_positive(name, positive))
+    for heading, name, *_ in columns
+  ]
+  selection = f"validation {study.get('selection') or 'score'}"
+  header = [study["axes"][-1], "seeds", *([selection] if ranked else []), *headings]
   with_seeds = any(test.get("p_seeds_holm") for test in tests.values())
   if tests:
-    header += [f"Δ {form.compared} to {reference} [95 %]", "p, cases"]
+    header += [f"Δ {form.compared} to {study['reference']} [95 %]", "p, cases"]
     header += ["p, seeds"] if with_seeds else []
   body = []
   for label, found in rows.items():
     cells = [TableCell(label), TableCell(str(len(found)))]
-    for _, name, factor, _ in columns:
-      cells.append(TableCell(_mean(found, name, factor), best[name] == label))
+    cells += [TableCell(mean_text(found, VALIDATION, 100.0))] if ranked else []
+    cells += [score_cell(label, found, name, factor, best[name]) for _, name, factor, _ in columns]
     if tests:
       cells += _test_cells(tests.get(label), with_seeds)
     body.append(tuple(cells))
-  note = form.note
-  if tests:
-    note += (
-      " Δ and its interval are over groups of near-duplicate images, each averaged over the seeds"
-      " that test it; p, cases: Wilcoxon's signed-rank test over these groups; p, seeds: paired"
-      " t-test over seeds; both after Holm's correction."
-    )
-  return Table(title, tuple(header), tuple(body), note)
+  leaders = {
+    heading: ([one] if (one := best[name]) else [], factor)
+    for heading, (_, name, factor, _) in zip(headings, columns, strict=True)
+  }
+  note = form.note + deviation_words(rows) + (_RANKED if ranked else "") + marks(leaders)
+  return Table(title, tuple(header), tuple(body), note + (_TESTS if tests else ""))
+
+
+_RANKED = (
+  " Rows are in the order of their validation score, that of the epochs that were kept; all other"
+  " scores are of the test cases."
+)
+_TESTS = (
+  " Δ and its interval are over the groups of cases that a split keeps together, those of a patient"
+  " and near-duplicates, each averaged over the seeds that test it; p, cases: Wilcoxon's"
+  " signed-rank test over these groups; p, seeds: paired t-test over seeds; both after Holm's"
+  " correction."
+)
 
 
 def _test_cells(test: Row | None, with_seeds: bool) -> list[TableCell]:
@@ -213,68 +245,26 @@ def _as_published(
   published: dict[str, Any],
 ) -> Table:
   theirs = published.get("rows", {})
-  with_score = {
-    column: {label: found for label, found in rows.items() if found[0].get(column.name)}
-    for column in columns
-  }
   best = {
-    column: _best(scored, column.name, column.less)
-    for column, scored in with_score.items()
-    if scored
+    c: leader_of({k: v for k, v in rows.items() if v[0].get(c.name)}, c.name, c.less)
+    for c in columns
   }
   body = []
   for label, found in rows.items():
     cells = [TableCell(label)]
     for column in columns:
-      is_there = label in with_score[column]
-      text = _mean(found, column.name, column.factor) if is_there else "–"
+      if not found[0].get(column.name):
+        cell = TableCell("–")
+      else:
+        cell = score_cell(label, found, column.name, column.factor, best[column])
       if entry := theirs.get(label, {}).get(column.key):
-        text += f" ({entry['mean']:.2f})"
-      cells.append(TableCell(text, best.get(column) == label))
+        cell = cell._replace(text=f"{cell.text} ({entry['mean']:.2f})")
+      cells.append(cell)
     body.append(tuple(cells))
   suffix = " (paper)" if theirs else ""
   header = (axis, *(column.heading + suffix for column in columns))
-  note = published.get("note", _POOLED)
+  note = published.get("note", _POOLED) + deviation_words(rows)
+  note += marks({c.heading: ([one] if (one := best[c]) else [], c.factor) for c in columns})
   if theirs:
     note += f" In brackets: {published['source']}."
   return Table(title, header, tuple(body), note)
-
-
-def _gaps(cells: Sequence[dict[str, Any]]) -> str:
-  """Returns in words which cells have no results."""
-  failed = [f"{cell['name']} ({cell['failed']})" for cell in cells if "failed" in cell]
-  unfinished = [c["name"] for c in cells if not c["complete"] and "failed" not in c]
-  text = f" Failed: {'; '.join(failed)}." if failed else ""
-  return text + (f" Not complete: {', '.join(unfinished)}." if unfinished else "")
-
-
-def _values(rows: Sequence[Row], name: str) -> list[float]:
-  return [float(row[name]) if row[name] else math.nan for row in rows]
-
-
-def _best(rows: dict[str, list[Row]], name: str, less: bool) -> str:
-  """Returns the label with the best mean."""
-  choose: Callable = min if less else max
-  worst = math.inf if less else -math.inf
-  means = {label: statistics.fmean(_values(found, name)) for label, found in rows.items()}
-  return choose(means, key=lambda label: worst if math.isnan(means[label]) else means[label])
-
-
-def _mean(rows: Sequence[Row], name: str, factor: float) -> str:
-  """Returns mean ± sample standard deviation; of a single seed the value alone."""
-  values = [factor * value for value in _values(rows, name)]
-  text = f"{statistics.fmean(values):.2f}"
-  return f"{text} ± {statistics.stdev(values):.2f}" if len(values) > 1 else text
-
-
-def p_text(value: str) -> str:
-  """Returns a p-value as tables show it.
-
-  Example:
-    >>> p_text("0.0421"), p_text("1.3e-7"), p_text("")
-    ('0.042', '< 0.001', '')
-  """
-  if not value:
-    return ""
-  p = float(value)
-  return "< 0.001" if p < 0.001 else f"{p:.2f}" if p >= 0.1 else f"{p:.3f}"

@@ -8,7 +8,8 @@ class TableCell(NamedTuple):
   """A cell of a table."""
 
   text: str
-  best: bool = False  # whether it is the best of its column
+  best: bool = False  # whether it is the best of its column, by an interval
+  why: str = ""  # the interval by which it is
 
 
 class Table(NamedTuple):

@@ -1,21 +1,25 @@
 """Figures that compare several runs over training: losses, weights and validation scores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from mlseg.report import curves
 from mlseg.report.curves import Band
-from mlseg.report.drawing import COLOURS, ReportFigure, report_figure
-from mlseg.report.names import file_name, listed, wrapped
+from mlseg.report.drawing import COLOURS, ReportFigure, legend_of, report_figure
+from mlseg.report.names import file_name, listed
 from mlseg.workdir.run_files import RunFiles
 
-_SIZE = (3.6, 2.5)  # inches, of one small figure
+_SIZE = (3.6, 2.5)  # inches, of one axis of a small figure
+_WORDS = {"dice": "Dice", "accuracy": "accuracy", "auc": "AUC"}  # for validation scores
 
 
 def terms(runs: Sequence[RunFiles], field: str, label: str) -> list[ReportFigure]:
-  """Returns a small figure per run, all with the same axes and the same colours of losses.
+  """Returns a small figure per run, all with the same colours of losses.
+
+  Each figure has its own axes, so that the weights of one run do not flatten those of another.
 
   Args:
     runs: those without `metrics.jsonl` are left out.
@@ -27,31 +31,43 @@ def terms(runs: Sequence[RunFiles], field: str, label: str) -> list[ReportFigure
   for one in bands.values():
     for term in one:
       styles.setdefault(term, len(styles))
-  large = curves.large_terms(list(bands.values()))
-  limits = {
-    upper: curves.limits_of(
-      [b for one in bands.values() for term, b in one.items() if (term in large) == upper]
-    )
-    for upper in (False, True)
-  }
   figures = []
-  for number, (name, one) in enumerate(bands.items(), start=1):
-    figure = curves.curves(
-      one, label, wrapped(name, 44), size=_SIZE, styles=styles, large=large, limits=limits
-    )
+  known = [run for run in runs if run.records]
+  for number, run in enumerate(known, start=1):
+    one, name = bands[run.name], run.name
+    share = share_of(run.config, run.records or ()) if field == "weights" else None
+    figure = curves.curves(one, label, name, size=_SIZE, styles=styles, share=share)
     alt = f"{field.capitalize()} over training of {name}: {_in_words(one)}."
-    caption = f"{name}. At the end: {_at_end(one)}."
+    caption = f"{name}. At the end: {_at_end(one)}"
+    caption += f"; {curves.SHARE} {share.mean[-1]:.0f} %." if share is not None else "."
     figures.append(report_figure(file_name(field, number, name), figure, alt, caption))
   return figures
 
 
+def share_of(config: Mapping[str, Any], records: Sequence[curves.Record]) -> Band | None:
+  """Returns the auxiliary loss' share of all weights; None where a run has no auxiliary loss.
+
+  Args:
+    config: of the run.
+    records: of its `metrics.jsonl`.
+  """
+  name = (config.get("auxiliary") or {}).get("name", "none")
+  if not any(name in record["weights"] for record in records):
+    return None
+  return curves.share_of_weight(records, name)
+
+
 def learning(runs: Sequence[RunFiles]) -> list[ReportFigure]:
-  """Returns the validation Dice of all runs by epoch; of runs that diagnose accuracy and AUC too.
+  """Returns each validation score of all runs by epoch.
 
   A figure has at most as many runs in colour as there are colours; the others are grey.
   """
-  words = {"dice": "Dice", "accuracy": "accuracy", "auc": "AUC"}
-  return [made for score, word in words.items() for made in _learning_of(runs, score, word)]
+  logged = [score for run in runs for r in run.records or () for score in r.get("validation", ())]
+  return [
+    made
+    for score in dict.fromkeys([*_WORDS, *logged])
+    for made in _learning_of(runs, score, _WORDS.get(score, score.replace("_", " ")))
+  ]
 
 
 def _learning_of(runs: Sequence[RunFiles], score: str, word: str) -> list[ReportFigure]:
@@ -71,17 +87,17 @@ def _learning_of(runs: Sequence[RunFiles], score: str, word: str) -> list[Report
 
 
 def _learning(bands: dict[str, Band], chosen: Sequence[str], word: str) -> Figure:
-  figure = Figure(figsize=(4.0, 2.8 + 0.18 * len(chosen)), layout="constrained")
+  figure = Figure(figsize=(4.0, 2.8), layout="constrained")
   axes = figure.subplots()
   for name, one in bands.items():
     if name not in chosen:
       axes.plot(one.epochs, one.mean, color="0.75", linewidth=1)
   for n, name in enumerate(chosen):
-    curves.draw(axes, bands[name], n, wrapped(name, 48))
-  limits = curves.limits_of(list(bands.values()))
-  axes.set(xlabel="epoch", ylabel=f"{word}, validation", ylim=limits)
+    curves.draw(axes, bands[name], n, name)
+  axes.set(ylabel=f"{word}, validation", ylim=curves.limits_of(list(bands.values())))
+  curves.epoch_axis(axes, list(bands.values()))
   axes.grid(alpha=0.3)
-  curves.legend_below(figure, [axes], columns=1)
+  legend_of(figure, [axes])
   return figure
 
 

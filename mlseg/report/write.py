@@ -6,34 +6,72 @@ import tempfile
 from collections.abc import Sequence
 
 from mlseg.errors import UserError
-from mlseg.files import reading
-from mlseg.report import drawing, study
+from mlseg.files import read_json, reading
+from mlseg.report import drawing, recipes, references, study
 from mlseg.report.find_runs import find
 from mlseg.report.page import MARK, Page, page
+from mlseg.report.references import Labels
+from mlseg.report.sections import Content
 from mlseg.report.tables import Table
 from mlseg.workdir.run_files import read
 
 
-def report(workdirs: Sequence[pathlib.Path], out: pathlib.Path) -> pathlib.Path:
+def report(
+  workdirs: Sequence[pathlib.Path], out: pathlib.Path, reference: str | None = None
+) -> pathlib.Path:
   """Writes the report of all runs below these folders and returns the path of its page.
 
   Args:
     workdirs: folders of runs, or folders with such folders anywhere below.
     out: the folder of `index.html` and `figures/`; a report that is already there is replaced.
+    reference: the run that others are compared with: its name in the report, its folder, or the
+      label of a study's last axis; None: see `references.choose`.
 
   Raises:
-    UserError: there is no run, a file is damaged, or `out` holds something else than a report.
+    UserError: there is no run, a file is damaged, the reference is no run, or `out` holds
+      something else than a report.
   """
   _check_out(out)
-  runs = [read(name, folder) for name, folder in find(workdirs).items()]
+  found = [read(name, folder) for name, folder in find(workdirs).items()]
   studies = [workdir for workdir in workdirs if (workdir / "study.json").exists()]
   tables = [table for workdir in studies for table in _study_tables(workdir)]
-  covered = {folder.resolve() for folder in find(studies).values()}
-  loose = [run for run in runs if run.folder.resolve() not in covered]
+  cells = {folder: cell for workdir in studies for folder, cell in _cells(workdir).items()}
+  loose = [run for run in found if run.folder.resolve() not in cells]
+  taken = {run.name for run in found if run.folder.resolve() in cells}
+  names = {
+    run.folder: name for run, name in zip(loose, recipes.names_of(loose, taken), strict=True)
+  }
+  runs = [run._replace(name=names.get(run.folder, run.name)) for run in found]
+  paths = {run.folder: run.name for run in found}
+  labels = {
+    run.name: cells.get(run.folder.resolve(), Labels(""))._replace(path=paths[run.folder])
+    for run in runs
+  }
   with drawing.style():
-    made = page(runs, tables, loose)
+    made = page(
+      Content(
+        runs=tuple(runs),
+        loose=tuple(run for run in runs if run.folder in names),
+        studies=tuple(tables),
+        references=references.choose(runs, labels, reference, workdirs),
+        recipes=recipes.table(runs, {run.name: labels[run.name].path for run in runs}),
+      )
+    )
   _write(made, out)
   return out / "index.html"
+
+
+def _cells(workdir: pathlib.Path) -> dict[pathlib.Path, Labels]:
+  """Returns by folder the cells of a study, and all other runs below its folder."""
+  cells = {folder.resolve(): Labels("") for folder in find([workdir]).values()}
+  with reading(f"the study in {workdir}"):
+    content = read_json(workdir / "study.json")
+    for cell in content["cells"]:
+      folder = (workdir / cell["name"]).resolve()
+      if folder in cells:
+        last = cell["labels"][content["axes"][-1]]
+        cells[folder] = Labels("", last, last == content["reference"])
+  return cells
 
 
 def _study_tables(workdir: pathlib.Path) -> list[Table]:

@@ -14,9 +14,10 @@ import jax
 from mlseg.console import Reporter
 from mlseg.devices import model_axis, sharding
 from mlseg.errors import UserError
-from mlseg.files import to_json, write_file
-from mlseg.recipe import experiment
+from mlseg.files import read_json, to_json, write_file
+from mlseg.recipe import experiment, parse
 from mlseg.recipe.experiment import Experiment
+from mlseg.studies import study_file
 from mlseg.studies.grid import Cell
 from mlseg.training import train
 from mlseg.training.groups import Run
@@ -80,7 +81,7 @@ def train_cells(
 
 
 def _num_models(cells: Sequence[Cell]) -> int:
-  return sum(cell.recipe["num_seeds"] for cell in cells)
+  return sum(parse.models_of(cell.recipe)[1] for cell in cells)
 
 
 def is_complete(cell: Cell, workdir: pathlib.Path) -> bool:
@@ -91,8 +92,8 @@ def is_complete(cell: Cell, workdir: pathlib.Path) -> bool:
 def _is_of(cell: Cell, path: pathlib.Path) -> bool:
   """Returns whether a JSON file has the config of a cell."""
   try:
-    there = json.loads(path.read_text())["config"]
-  except (OSError, ValueError, KeyError, TypeError):
+    there = read_json(path)["config"]
+  except (UserError, KeyError, TypeError):
     return False
   return there == json.loads(to_json(cell.recipe))
 
@@ -100,7 +101,7 @@ def _is_of(cell: Cell, path: pathlib.Path) -> bool:
 def _divergence(cell: Cell, workdir: pathlib.Path) -> str | None:
   """Returns why a cell diverged when it was trained; None where it did not."""
   path = workdir / cell.name / _FAILED
-  return json.loads(path.read_text())["reason"] if _is_of(cell, path) else None
+  return str(read_json(path).get("reason", "it diverged")) if _is_of(cell, path) else None
 
 
 def _interrupted(
@@ -111,10 +112,10 @@ def _interrupted(
   groups = []
   for path in sorted((workdir / "checkpoints").glob(f"*/{_GROUP}")):
     try:
-      names = json.loads(path.read_text())
-    except (OSError, ValueError):
+      names = read_json(path)
+    except UserError:
       continue
-    known = all(name in by_name for name in names)
+    known = study_file.is_texts(names) and all(name in by_name for name in names)
     if known and wanted.intersection(names) and _same_configs([by_name[n] for n in names], workdir):
       groups.append([by_name[name] for name in names])
       wanted -= set(names)

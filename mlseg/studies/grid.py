@@ -1,20 +1,15 @@
 """The cells of a sweep: all combinations of the values of its axes, by flags or a study's file."""
 
 import fnmatch
-import importlib.util
 import itertools
-import json
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
-from types import ModuleType
 from typing import Any, NamedTuple
 
-from mlseg.errors import UserError, require, unknown
+from mlseg.errors import UserError, unknown
 from mlseg.recipe import find, parse
-
-_NEEDED = ("name", "config", "axes")
-_OPTIONAL = ("seeds", "settings", "cells", "reference", "published")
+from mlseg.studies import study_file
 
 
 class Cell(NamedTuple):
@@ -52,6 +47,10 @@ def of_flags(
   path = find.find(path)
   names = [None] if variants is None else _variants(path, variants)
   settings = [_axis(text) for text in axes]
+  keys = [values[0][0] for values in settings]
+  for key in keys:
+    if keys.count(key) > 1:
+      raise UserError(f"--grid has the key {key} twice: give all of its values in one --grid")
   cells = []
   for variant, values in itertools.product(names, itertools.product(*settings)):
     recipe = _parse(path, variant, overrides, values)
@@ -82,19 +81,17 @@ def of_study(path: str, overrides: Sequence[str]) -> Grid:
     UserError: the file, its recipe, a key or a value is not right.
   """
   path = find.find(path)
-  study = _read_study(path)
+  study = study_file.read(path)
   recipe = str(pathlib.Path(path).parent / study["config"])
   common = dict(study.get("settings", {}))
   if "seeds" in study:
     common["num_seeds"] = study["seeds"]
-  axes = {axis: _choices(path, axis, values) for axis, values in study["axes"].items()}
+  axes = {axis: study_file.choices(path, axis, values) for axis, values in study["axes"].items()}
   plain = {}
   for labels in _chosen(path, list(itertools.product(*axes.values())), study.get("cells")):
-    given = dict(common)
-    for label, choices in zip(labels, axes.values(), strict=True):
-      given |= choices[label]
+    given = common | _merged(path, labels, axes)
     variant = given.pop("variant", None)
-    with_text = [(key, _text(value)) for key, value in given.items()]
+    with_text = [(key, study_file.as_text(value)) for key, value in given.items()]
     plain[labels] = (variant, with_text, _parse(recipe, variant, (), with_text))
   known = [
     text for text in overrides if any(parse.has_key(own, text) for _, _, own in plain.values())
@@ -109,7 +106,35 @@ def of_study(path: str, overrides: Sequence[str]) -> Grid:
   reference = study.get("reference")
   if reference is not None and reference not in (last := list(axes.values())[-1]):
     raise unknown(f"reference in {path}", reference, last)
-  return Grid(study["name"], tuple(cells), reference, _published(path, study.get("published")))
+  return Grid(
+    study["name"], tuple(cells), reference, study_file.published(path, study.get("published"))
+  )
+
+
+def _merged(
+  path: str, labels: Sequence[str], axes: Mapping[str, Mapping[str, Mapping[str, Any]]]
+) -> dict[str, Any]:
+  """Returns the settings of the labels of a cell, of which no two axes set the same key."""
+  given: dict[str, Any] = {}
+  setter: dict[str, str] = {}
+  for label, (axis, choices) in zip(labels, axes.items(), strict=True):
+    for key, value in choices[label].items():
+      if key in given:
+        raise UserError(f"{path}: the axes {setter[key]!r} and {axis!r} both set {key!r}")
+      given[key], setter[key] = value, axis
+  return given
+
+
+def with_reference(grid: Grid, reference: str) -> Grid:
+  """Returns a grid whose cells are compared with those of another label of the last axis.
+
+  Raises:
+    UserError: no cell has this label.
+  """
+  labels = list(dict.fromkeys(list(cell.labels.values())[-1] for cell in grid.cells))
+  if reference not in labels:
+    raise unknown("--reference", reference, labels)
+  return grid._replace(reference=reference)
 
 
 def _parse(
@@ -129,23 +154,11 @@ def _variants(path: str, text: str) -> list[str]:
   """Returns the variants of a recipe that were asked for."""
   if text != "all":
     return text.split(",")
-  module = _load(path, "--variants=all: there is no recipe")
-  if not hasattr(module, "VARIANTS"):
-    raise UserError(f"--variants=all: {path} has no VARIANTS; name them instead")
-  return list(module.VARIANTS)
-
-
-def _load(path: str, missing: str) -> ModuleType:
-  """Returns what a Python file defines; it is code of the user's, as every recipe."""
-  spec = importlib.util.spec_from_file_location("mlseg_recipe", path)
-  if spec is None or spec.loader is None or not pathlib.Path(path).is_file():
-    raise UserError(f"{missing} {path}")
-  module = importlib.util.module_from_spec(spec)
-  try:
-    spec.loader.exec_module(module)
-  except Exception as error:  # code can fail in any way
-    raise UserError(f"{path}: {type(error).__name__}: {error}") from error
-  return module
+  module = study_file.load_module(path, "--variants=all: there is no recipe")
+  variants = getattr(module, "VARIANTS", None)
+  if not study_file.is_texts(variants) or not variants:
+    raise UserError(f"--variants=all: {path} has no VARIANTS, a tuple of names; name them instead")
+  return list(variants)
 
 
 def _axis(text: str) -> list[tuple[str, str]]:
@@ -161,43 +174,10 @@ def _axis(text: str) -> list[tuple[str, str]]:
   return [(key, value) for value in re.split(r",(?![^(]*\))", values)]
 
 
-def _read_study(path: str) -> dict[str, Any]:
-  """Returns what a study's file describes, its form checked."""
-  module = _load(path, "--study: there is no file")
-  if not callable(getattr(module, "get_study", None)):
-    raise UserError(f"{path} has no function get_study: it is not a study")
-  study = module.get_study()
-  if not isinstance(study, Mapping):
-    raise UserError(f"{path}: get_study must return a dict, not {type(study).__name__}")
-  for name in study:
-    if name not in (*_NEEDED, *_OPTIONAL):
-      raise unknown(f"entry of the study {path}", name, (*_NEEDED, *_OPTIONAL))
-  missing = [name for name in _NEEDED if not study.get(name)]
-  if missing:
-    raise UserError(f"{path}: the study needs {', '.join(missing)}")
-  if not isinstance(study["axes"], Mapping):
-    raise UserError(f"{path}: axes must be a dict, not {type(study['axes']).__name__}")
-  return dict(study)
-
-
-def _choices(path: str, axis: str, values: Any) -> dict[str, dict[str, Any]]:
-  """Returns the settings of each label of an axis."""
-  if isinstance(values, Mapping):
-    for label, given in values.items():
-      rule = f"{path}: label {label!r} of axis {axis!r} must have a dict of settings"
-      require(isinstance(given, Mapping), rule, given)
-    return {str(label): dict(given) for label, given in values.items()}
-  if isinstance(values, str) or not isinstance(values, Sequence):
-    raise UserError(f"{path}: axis {axis!r} must be a dict or a sequence of values, not {values!r}")
-  return {_text(value): {axis: value} for value in values}
-
-
 def _chosen(path: str, labels: list[tuple[str, ...]], patterns: Any) -> list[tuple[str, ...]]:
   """Returns those labels of cells whose name a pattern fits; without patterns, all."""
   if patterns is None:
     return labels
-  if isinstance(patterns, str) or not isinstance(patterns, Sequence):
-    raise UserError(f"{path}: cells must be a sequence of patterns of names, not {patterns!r}")
   names = {_name(own): own for own in labels}
   for pattern in patterns:
     if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
@@ -208,11 +188,6 @@ def _chosen(path: str, labels: list[tuple[str, ...]], patterns: Any) -> list[tup
 def _name(labels: Sequence[str]) -> str:
   """Returns the name of a cell, the folders of its labels."""
   return "/".join(map(_file_name, labels))
-
-
-def _text(value: Any) -> str:
-  """Returns a value as the command line takes it."""
-  return value if isinstance(value, str) else repr(value)
 
 
 def _file_name(label: str) -> str:
@@ -227,19 +202,10 @@ def _file_name(label: str) -> str:
 
 def _check_names(cells: Sequence[Cell]) -> None:
   names = [cell.name for cell in cells]
+  for name in names:
+    for part in name.split("/"):
+      if part.strip(".") == "" or part == "checkpoints" or len(part.encode()) > 255:
+        raise UserError(f"the grid has a cell {name!r}, whose label cannot name a folder")
   twice = [name for name in names if names.count(name) > 1]
   if twice:
     raise UserError(f"the grid has {twice[0]!r} twice")
-
-
-def _published(path: str, table: Sequence[str] | None) -> dict[str, Any] | None:
-  """Returns the published table that a study names."""
-  if table is None:
-    return None
-  file, key = pathlib.Path(path).parent / table[0], table[1]
-  try:
-    content = json.loads(file.read_text())
-    optional = {name: content[name] for name in ("columns", "note") if name in content}
-    return {"source": content["source"], "rows": content["tables"][key], **optional}
-  except (OSError, ValueError, KeyError, TypeError) as error:
-    raise UserError(f"{path}: published table {key!r} of {file} cannot be read ({error})") from None

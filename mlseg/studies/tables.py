@@ -9,7 +9,14 @@ import numpy as np
 from mlseg.files import Row, to_csv, to_json, write_file
 from mlseg.metrics.statistics import Comparison, compare
 from mlseg.studies.grid import Cell, Grid
-from mlseg.workdir import case_table, data_table, diagnosis_table, results_file, split_file
+from mlseg.workdir import (
+  case_table,
+  data_table,
+  diagnosis_table,
+  metrics_log,
+  results_file,
+  split_file,
+)
 
 
 class Score(NamedTuple):
@@ -40,6 +47,7 @@ def write(grid: Grid, complete: Sequence[Cell], workdir: pathlib.Path, failures:
     "axes": axes,
     "reference": grid.reference,
     "published": grid.published,
+    **_described(complete, workdir),
     "cells": [
       {"name": cell.name, "labels": cell.labels, "complete": cell.name in done}
       | ({"failed": failures[cell.name]} if cell.name in failures else {})
@@ -56,15 +64,57 @@ def write(grid: Grid, complete: Sequence[Cell], workdir: pathlib.Path, failures:
       write_file(workdir / f"{score.prefix}comparisons.csv", to_csv(tests))
 
 
+def _described(cells: Sequence[Cell], workdir: pathlib.Path) -> Row:
+  """Returns what tables say of scores.
+
+  'selection' is the validation score by which epochs are kept, '' where cells differ in it.
+  'positive' is the second of two diagnoses, which some scores are of; '' where there are more.
+  """
+  selections = {str(cell.recipe.get("selection", "")) for cell in cells}
+  names = {diagnosis_table.read_label_names(workdir / cell.name) for cell in cells} - {()}
+  (labels,) = names if len(names) == 1 else ((),)
+  return {
+    "selection": selections.pop() if len(selections) == 1 else "",
+    "positive": labels[1] if len(labels) == 2 else "",
+  }
+
+
 def seed_rows(cells: Iterable[Cell], workdir: pathlib.Path) -> list[Row]:
-  """Returns a row per cell and seed: labels, seed, and every metric of `results.json`."""
+  """Returns a row per cell and seed: labels, seed, and every metric of `results.json`.
+
+  'validation' and 'kept_epoch' are the validation score of the model and its epoch, empty where
+  that is not known.
+  """
   rows = []
   for cell in cells:
-    results = results_file.read(workdir / cell.name)
+    folder = workdir / cell.name
+    results = results_file.read(folder)
+    kept = kept_epochs(folder, str(cell.recipe.get("selection", "dice")))
     for n, seed in enumerate(results.seeds):
       scores = {name: metric.per_seed[n] for name, metric in results.metrics.items()}
-      rows.append({**cell.labels, "seed": seed, **scores})
+      score, epoch = kept.get(seed, (None, None))
+      own = {"validation": score, "kept_epoch": epoch}
+      rows.append({**cell.labels, "seed": seed, **own, **scores})
   return rows
+
+
+def kept_epochs(folder: pathlib.Path, selection: str) -> dict[int, tuple[float, float]]:
+  """Returns by seed the best validation score and its epoch, which is the first of equal ones.
+
+  Args:
+    folder: of a run; without `metrics.jsonl` nothing is known.
+    selection: as `config.selection`.
+  """
+  if not (folder / metrics_log.NAME).exists():
+    return {}
+  best: dict[int, tuple[float, float]] = {}
+  for record in metrics_log.read(folder):
+    known = record.get("validation", {})
+    names = ("dice", "accuracy") if selection == "mean" else (selection,)
+    scores = [known[name] for name in names if known.get(name) is not None]
+    if scores and (record["seed"] not in best or np.mean(scores) > best[record["seed"]][0]):
+      best[record["seed"]] = float(np.mean(scores)), record["epoch"]
+  return best
 
 
 def score_rows(cells: Sequence[Cell], workdir: pathlib.Path, score: Score) -> list[Row]:

@@ -81,7 +81,7 @@ def box_rows(cases: Cases, test: np.ndarray, boxes: Sequence[ImageBoxes], seed: 
 
 
 def data_table(cases: Cases, groups: np.ndarray) -> DataTable:
-  """Returns what `data.csv` holds: diagnoses, groups, pixels of each class, covariates.
+  """Returns what `data.csv` holds: diagnoses, groups, patients, pixels of each class, covariates.
 
   Args:
     cases: the data set.
@@ -96,6 +96,7 @@ def data_table(cases: Cases, groups: np.ndarray) -> DataTable:
       for c, name in enumerate(cases.class_names)
     },
     covariates=_covariates(cases),
+    patients=None if cases.patients is None else tuple(map(int, cases.patients)),
   )
 
 

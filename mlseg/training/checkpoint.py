@@ -1,12 +1,10 @@
 """Checkpoints: orbax, with a digest that tells a damaged one from a good one."""
 
 import gc
-import math
 import pathlib
 import shutil
 import sys
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,85 +16,10 @@ import orbax.checkpoint as ocp
 from jax.sharding import NamedSharding
 
 from mlseg.devices import sharding
-from mlseg.errors import UserError
+from mlseg.errors import UserError, printable
+from mlseg.training.checkpoint_digest import digest, flatten, flatten_names, is_key
 
 PyTree = Any
-
-
-def _is_key(leaf: Any) -> bool:
-  return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def flatten_names(tree: PyTree) -> list[str]:
-  """Returns the names of a state's arrays: their paths, with dots."""
-  leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-  return [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
-
-
-def flatten(tree: PyTree) -> dict[str, Any]:
-  """Returns the arrays of a state by their names, random keys as the integers behind them."""
-  values = [jax.random.key_data(x) if _is_key(x) else x for x in jax.tree.leaves(tree)]
-  return dict(zip(flatten_names(tree), values, strict=True))
-
-
-_SMALL = 2**14  # entries of an array of one model
-
-
-def _words(array: jax.Array) -> jax.Array:
-  """Returns the bits of each entry as uint32."""
-  if array.dtype == jnp.bool_:
-    return array.astype(jnp.uint32)
-  size = array.dtype.itemsize
-  unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[size]
-  return jax.lax.bitcast_convert_type(array, unsigned).astype(jnp.uint32)
-
-
-def _mixed(words: jax.Array) -> jax.Array:
-  """Returns words of which every bit depends on every bit (the finaliser of MurmurHash3)."""
-  words = (words ^ (words >> 16)) * jnp.uint32(0x85EBCA6B)
-  words = (words ^ (words >> 13)) * jnp.uint32(0xC2B2AE35)
-  return words ^ (words >> 16)
-
-
-def digest(arrays: dict[str, jax.Array], num_models: int) -> jax.Array:
-  """Returns 64 bits that depend on name, position and value of every entry, [2] uint32.
-
-  It is a sum of integers, so it does not depend on which device holds which part.
-
-  Args:
-    arrays: [models, ...] each.
-    num_models: how many of the models count.
-  """
-  sums = [
-    _sums(words, zlib.crc32(name.encode()), num_models)
-    for name, words in _joined({name: _words(arrays[name]) for name in sorted(arrays)}).items()
-  ]
-  # One sum over all: a chain of additions compiles in a time that grows as its square.
-  return jax.lax.optimization_barrier(jnp.stack(sums)).sum(axis=0, dtype=jnp.uint32)
-
-
-def _joined(arrays: dict[str, jax.Array]) -> dict[str, jax.Array]:
-  """Returns the arrays with the small ones joined: each array takes time to compile."""
-  small = [name for name, array in arrays.items() if math.prod(array.shape[1:]) <= _SMALL]
-  rest = {name: array for name, array in arrays.items() if name not in small}
-  if not small:
-    return rest
-  flat = [arrays[name].reshape(arrays[name].shape[0], -1) for name in small]
-  return rest | {" ".join(small): jnp.concatenate(flat, axis=1)}
-
-
-def _sums(words: jax.Array, salt: int, num_models: int) -> jax.Array:
-  """Returns two sums of the hashed words [models, ...] of the models that count, [2] uint32."""
-  position = jnp.zeros(words.shape, jnp.uint32)
-  for axis, size in enumerate(words.shape):
-    position = position * size + jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
-  position = _mixed(position + jnp.uint32(salt))
-  counts = jax.lax.broadcasted_iota(jnp.int32, words.shape, 0) < num_models
-  hashed = [
-    jnp.where(counts, _mixed(words ^ (position * jnp.uint32(factor))), 0).sum(dtype=jnp.uint32)
-    for factor in (0x9E3779B1, 0x7FEB352D)
-  ]
-  return jnp.stack(hashed)
 
 
 class Checkpoints:
@@ -105,7 +28,7 @@ class Checkpoints:
   Every process writes and reads the parts that its devices hold, so a run may go on with another
   number of devices or processes, and with another number of models that only fill up the mesh.
   Saving goes on in the background. A process that is killed meanwhile leaves a temporary folder,
-  which is never read as a checkpoint.
+  which is never read as a checkpoint, and which the next start removes.
 
   Args:
     folder: of the checkpoints; made if it is missing.
@@ -119,7 +42,7 @@ class Checkpoints:
     self._like = like
     self._names = flatten_names(like)
     self._num_models = num_models
-    options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
+    options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True, cleanup_tmp_directories=True)
     # Named here, or a fresh process could not read the shapes of what another one saved.
     handlers = {name: ocp.StandardCheckpointHandler() for name in ("state", "digest")}
     self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handlers)
@@ -132,7 +55,11 @@ class Checkpoints:
     return jax.tree.map(jnp.copy, arrays), digest(arrays, self._num_models)
 
   def save(self, step: int, state: PyTree) -> None:
-    """Starts to save a copy of a state, whose memory the next step may take, under its number."""
+    """Starts to save a copy of a state, whose memory the next step may take, under its number.
+
+    Raises:
+      UserError: this or an earlier checkpoint cannot be written.
+    """
     if step in self._manager.all_steps():
       return
     arrays, words = self._snapshot(flatten(state))
@@ -140,7 +67,20 @@ class Checkpoints:
     content = ocp.args.Composite(
       state=ocp.args.StandardSave(kept), digest=ocp.args.StandardSave({"words": words})
     )
-    self._manager.save(step, args=content)
+    with self._writing():
+      self._manager.save(step, args=content)
+
+  @contextmanager
+  def _writing(self) -> Iterator[None]:
+    """Turns any error of the storage layer into a UserError, and hides those of its threads."""
+    try:
+      with abandoned_work_is_quiet():
+        yield
+    except Exception as error:  # a full disk can surface as any error of the storage layer
+      raise UserError(
+        f"no checkpoint can be written to {self._folder} ({_reason(error)}); the same command goes"
+        " on from the last one"
+      ) from error
 
   def restore(self, say: Callable[[str], None]) -> PyTree | None:
     """Returns the newest state that is intact, or None where nothing was saved yet.
@@ -155,16 +95,9 @@ class Checkpoints:
     """
     steps = sorted(self._manager.all_steps(), reverse=True)
     for step in steps:
-      problem, arrays, words = self._read(step)
-      # No process uses a checkpoint that one of them cannot read.
-      if sharding.largest(bool(problem)):
-        problem = problem or "another process cannot read it"
-      else:
-        # A copy: the state is donated, and its memory must not be the storage layer's.
-        arrays, found = self._snapshot(arrays)
-        if np.array_equal(*jax.device_get((found, words))):
-          return self._unflatten(arrays)
-        problem = "its content does not match its digest"
+      problem, arrays = self._intact(step)
+      if not problem:
+        return self._unflatten(arrays)
       aside = self._set_aside(step)
       say(f"checkpoint of step {step} in {self._folder} is damaged ({problem}); moved to {aside}")
     if steps:
@@ -173,6 +106,18 @@ class Checkpoints:
         " give another --workdir, or remove this one to start anew"
       )
     return None
+
+  def _intact(self, step: int) -> tuple[str, dict[str, jax.Array]]:
+    """Returns the problem of a checkpoint ('' for none, in any process), and its arrays."""
+    problem, arrays, words = self._read(step)
+    # No process uses a checkpoint that one of them cannot read.
+    if sharding.largest(bool(problem)):
+      return problem or "another process cannot read it", {}
+    # A copy: the state is donated, and its memory must not be the storage layer's.
+    arrays, found = self._snapshot(arrays)
+    if np.array_equal(*jax.device_get((found, words))):
+      return "", arrays
+    return "its content does not match its digest", {}
 
   def _read(self, step: int) -> tuple[str, dict[str, jax.Array], Any]:
     """Returns the problem of a checkpoint ('' for none), its arrays, and its saved digest."""
@@ -183,15 +128,14 @@ class Checkpoints:
     parts = ocp.args.Composite(
       state=ocp.args.StandardRestore(like, strict=False), digest=ocp.args.StandardRestore(words)
     )
-    with _abandoned_reads_are_quiet():
+    with abandoned_work_is_quiet():
       try:
         _check_shapes(self._manager.item_metadata(step)["state"], like)
         content = self._manager.restore(step, args=parts)
         empty = {name: _empty(leaf) for name, leaf in whole.items() if not leaf.size}
         return "", dict(content["state"]) | empty, content["digest"]["words"]
       except Exception as error:  # a damaged file can surface as any error of the storage layer
-        lines = str(error).strip().splitlines()
-        problem = lines[0][:120] if lines else type(error).__name__
+        problem = _reason(error)
       time.sleep(0.2)  # the other reads end within milliseconds
       gc.collect()  # those that never do are given up here, not in the middle of something else
     return problem, {}, None
@@ -199,7 +143,7 @@ class Checkpoints:
   def _unflatten(self, arrays: dict[str, jax.Array]) -> PyTree:
     leaves, structure = jax.tree.flatten(self._like)
     values = [
-      jax.random.wrap_key_data(arrays[name]) if _is_key(leaf) else arrays[name]
+      jax.random.wrap_key_data(arrays[name]) if is_key(leaf) else arrays[name]
       for name, leaf in zip(self._names, leaves, strict=True)
     ]
     return jax.tree.unflatten(structure, values)
@@ -215,20 +159,47 @@ class Checkpoints:
     return aside
 
   def wait(self) -> None:
-    """Waits until every save that was started is complete on disk."""
-    self._manager.wait_until_finished()
+    """Waits until every save that was started is complete on disk.
 
-  def close(self) -> None:
-    """Waits, then ends the background threads."""
-    self._manager.close()
+    Raises:
+      UserError: a checkpoint cannot be written.
+    """
+    with self._writing():
+      self._manager.wait_until_finished()
+
+  def close(self, verify: int | None = None) -> None:
+    """Waits, then ends the background threads.
+
+    Args:
+      verify: the step of a checkpoint that is read back, as a restart will read it.
+
+    Raises:
+      UserError: a checkpoint cannot be written, or the one to verify cannot be read.
+    """
+    self.wait()
+    if verify is not None:
+      problem, _ = self._intact(verify)
+      if problem:
+        raise UserError(
+          f"the checkpoint of step {verify} was written to {self._folder}, and cannot be read back"
+          f" ({problem}): nothing was saved since the one before it"
+        )
+    with self._writing():
+      self._manager.close()
+
+
+def _reason(error: BaseException) -> str:
+  """Returns the first line of an error of the storage layer, which may have hundreds."""
+  lines = str(error).strip().splitlines()
+  return printable(lines[0][:120]) if lines else type(error).__name__
 
 
 @contextmanager
-def _abandoned_reads_are_quiet() -> Iterator[None]:
-  """Hides the tracebacks that follow a damaged file inside the storage layer.
+def abandoned_work_is_quiet() -> Iterator[None]:
+  """Hides the tracebacks that follow a damaged file or a full disk inside the storage layer.
 
-  When one array cannot be read, orbax closes its event loop under the reads of the others, and each
-  of them would print a traceback of its own.
+  When one array cannot be read or written, orbax closes its event loop under the work on the
+  others, and each of them would print a traceback of its own.
   """
   show = sys.unraisablehook
 
@@ -254,7 +225,7 @@ def _everywhere(leaf: Any) -> Any:
 def _as_saved(leaf: Any) -> jax.ShapeDtypeStruct:
   """Returns shape, type and sharding of the array that is saved for a leaf."""
   where = getattr(leaf, "sharding", None)
-  if not _is_key(leaf):
+  if not is_key(leaf):
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
   bits = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype))
   return jax.ShapeDtypeStruct(bits.shape, bits.dtype, sharding=where)

@@ -12,6 +12,8 @@ from mlseg.data.cases import Cases
 from mlseg.data.splits.grouped import Split
 from mlseg.devices.sharding import Layout
 from mlseg.recipe.experiment import Experiment
+from mlseg.report import recipes
+from mlseg.training import case_counts
 from mlseg.training.programs import Status
 from mlseg.training.step import StepLog
 from mlseg.training.validation import Validation
@@ -23,12 +25,12 @@ class Run(NamedTuple):
 
   experiment: Experiment
   workdir: pathlib.Path
-  title: str = ""  # its name for a person, where that is not the recipe's name and variant
+  title: str = ""  # its name for a person, where that is not the recipe's name and what it trains
 
   @property
   def name(self) -> str:
-    """Its name for a person."""
-    return self.title or f"{self.experiment.name}:{self.experiment.variant}"
+    """Its name for a person: not the variant, since the recipe may have another weighting."""
+    return self.title or f"{self.experiment.name}, {recipes.trains(self.experiment.content)}"
 
 
 class SeedModel(NamedTuple):
@@ -80,23 +82,23 @@ class Group(NamedTuple):
       logged: on the host, the axis of the models first.
     """
     log, validation, status = logged
-    names = self.runs[self.models[index].run].experiment.losses.names
+    losses = self.runs[self.models[index].run].experiment.losses
+    weights = {name: float(log.weights[name][index]) for name in losses.names}
     record = {
       "seed": self.models[index].seed,
       "step": step,
       "epoch": epoch,
-      "losses": {name: float(log.losses[name][index]) for name in names},
-      "weights": {name: float(log.weights[name][index]) for name in names},
+      "losses": {name: float(log.losses[name][index]) for name in losses.names},
+      "weights": weights,
       "images_per_second": speed,
       "nonfinite": int(status.nonfinite.total[index]),
     }
+    if losses.auxiliary is not None:
+      record["auxiliary_share"] = weights[losses.auxiliary] / sum(weights.values())
     if validation is not None:
-      losses = {name: float(validation.losses[name][index]) for name in names}
-      scores = {
-        "dice": validation.dice, "accuracy": validation.accuracy, "auc": validation.auc
-      }  # fmt: skip
-      known = {name: float(values[index]) for name, values in scores.items() if values is not None}
-      record["validation"] = {**known, "losses": losses}
+      values = {name: float(validation.losses[name][index]) for name in losses.names}
+      scores = {name: float(found[index]) for name, found in validation.scores.items()}
+      record["validation"] = {**scores, "losses": values}
     return record
 
   def append(self, indices: list[int], records: list[dict[str, Any]]) -> None:
@@ -105,10 +107,16 @@ class Group(NamedTuple):
       own = zip(indices, records, strict=True)
       file.append([record for index, record in own if self.models[index].run == run])
 
-  def rewind(self, step: int) -> None:
-    """Drops the lines that the group will write again from this step on."""
-    for run, file in self._files().items():
+  def rewind(self, step: int) -> int:
+    """Drops the lines that the group will write again from this step on, and damaged ones.
+
+    Returns:
+      The number of damaged lines.
+    """
+    return sum(
       file.rewind([model.seed for model in self.models if model.run == run], step)
+      for run, file in self._files().items()
+    )
 
   def _files(self) -> dict[int, MetricsFile]:
     runs = sorted({model.run for model in self.models})
@@ -152,6 +160,10 @@ def print_header(reporter: Reporter, runs: Sequence[Run], cases: Cases, split: S
     f"data    {data.name}, {len(cases.ids)} images of {height}×{width},"
     f" {sizes} for training / validation / test ({data.split} split)"
   )
+  if len(runs) == 1:
+    reporter.print(f"losses  {', '.join(runs[0].experiment.losses.names)}")
+  for line in case_counts.lines(cases, split):
+    reporter.print(line)
   reporter.print(
     f"device  {jax.device_count()} × {jax.devices()[0].device_kind}, jax {jax.__version__}"
   )

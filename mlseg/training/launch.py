@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mlseg.devices import runtime
-from mlseg.errors import UserError
+from mlseg.errors import UserError, machine_fault
 
 if TYPE_CHECKING:
   from mlseg.console import Reporter
@@ -43,13 +43,18 @@ def run(work: Callable[["Reporter"], int | None], strategy: str, num_models: int
     if sharding.is_main():
       print(f"mlseg: {stopped}")
     code = 0 if stopped.signum == signal.SIGTERM else 130
+  except KeyboardInterrupt:
+    print("mlseg: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+    code = 130
   except Exception as error:
-    loss = processes.describe_loss(error)
-    if loss is None:
+    loss, fault = processes.describe_loss(error), machine_fault(error)
+    if loss is None and fault is None:
       raise
-    print(f"mlseg: {loss}", file=sys.stderr)
-    processes.leave(processes.EXIT_LOST)
-  if code in (1, 2) and jax.distributed.is_initialized():
+    print(f"mlseg: {loss or fault}", file=sys.stderr)
+    if loss:
+      processes.leave(processes.EXIT_LOST)
+    code = 2
+  if code in (1, 2, 130) and jax.distributed.is_initialized():
     processes.leave(code)
   processes.shutdown()
   return code

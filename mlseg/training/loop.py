@@ -81,7 +81,7 @@ def train_group(
       if finished or signum or (not rest and epoch % experiment.checkpoint_every == 0):
         checkpoints.save(step, state)
       if signum:
-        checkpoints.close()
+        checkpoints.close(verify=step)
         raise Stopped(signum, step)
   checkpoints.close()
   for line in group.skipped(status):
@@ -102,8 +102,8 @@ def _start(
   step = _step(group, status)
   if step:
     reporter.print(f"{group.title}: goes on from step {step} of {programs.num_steps}")
-  if sharding.is_main():
-    group.rewind(step)
+  if sharding.is_main() and (damaged := group.rewind(step)):
+    reporter.print(f"{group.title}: {damaged} damaged lines of metrics.jsonl are left out")
   return state, status
 
 

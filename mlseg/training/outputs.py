@@ -23,6 +23,7 @@ from mlseg.workdir import (
   patients_file,
   results_file,
   saliency_file,
+  skipped_table,
   split_file,
 )
 
@@ -36,7 +37,7 @@ def write_data(
   pairs: list[tuple[int, int, int]],
   parts: dict[int, Split],
 ) -> None:
-  """Writes `data.csv` and `split.json`, before training.
+  """Writes `data.csv`, `split.json` and `skipped.csv`, before training.
 
   Args:
     workdir: the run's folder.
@@ -54,6 +55,7 @@ def write_data(
   )
   split_file.write(workdir, saved)
   data_table.write(workdir, case_tables.data_table(cases, groups))
+  skipped_table.write(workdir, cases.skipped)
 
 
 def write(
@@ -117,9 +119,12 @@ def _answers(test: np.ndarray, result: SeedScores) -> patient_arrays.Answers:
 
 def _examples(cases: Cases, test: np.ndarray, result: SeedScores) -> examples_file.Examples:
   """Returns the test cases, or as many of them as are kept; of a volume one slice."""
-  shown = shown_indices(len(test), MAX_EXAMPLES)
-  chosen = test[shown]
   counts, predictions = np.asarray(result.counts), np.asarray(result.predictions)
+  scores = foreground_dice_per_case(dice(counts), is_present(counts))
+  truth = cases.masks[test]
+  filled = ((truth > 0) & (truth != padding.IGNORED)).reshape(len(test), -1).any(1)
+  shown = kept_examples(np.where(filled, scores, np.nan) if filled.any() else scores, MAX_EXAMPLES)
+  chosen = test[shown]
   images, masks, predicted = cases.images[chosen], cases.masks[chosen], predictions[shown]
   if result.attention is not None:
     own = result.attention[shown]
@@ -132,7 +137,37 @@ def _examples(cases: Cases, test: np.ndarray, result: SeedScores) -> examples_fi
     masks=np.where(beyond, 0, masks),
     predictions=np.where(beyond, 0, predicted),
     ids=np.array([cases.ids[i] for i in chosen]),
-    dice=foreground_dice_per_case(dice(counts)[shown], is_present(counts)[shown]),
+    dice=scores[shown],
+  )
+
+
+def kept_examples(scores: np.ndarray, most: int) -> np.ndarray:
+  """Returns the indices of the cases whose pictures are kept, in ascending order.
+
+  Where there are more than `most`, half of `most` are evenly spaced, the same for all runs on the
+  same cases, so that runs can be looked at side by side. To these come the worst quarter of `most`,
+  and a tenth each of the best and of those around the median, so that a report can show the worst
+  of all cases.
+
+  Args:
+    scores: [N]; a case whose score is nan is none of the worst, best or median ones.
+    most: largest number of indices.
+  """
+  if len(scores) <= most:
+    return np.arange(len(scores))
+  order = np.argsort(-scores, kind="stable")
+  order = order[np.isfinite(scores[order])]  # from the best to the worst
+  few, middle = most // 10, len(order) // 2
+  start = max(0, middle - few // 2)
+  return np.unique(
+    np.concatenate(
+      [
+        shown_indices(len(scores), most // 2),
+        order[:few],
+        order[start : start + few],
+        order[max(0, len(order) - most // 4) :],
+      ]
+    )
   )
 
 

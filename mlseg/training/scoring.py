@@ -1,5 +1,6 @@
 """What testing a run gives: scores of the cases of each seed, and their summary over the seeds."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,9 +15,11 @@ from mlseg.metrics import (
   mean_and_deviation,
   per_case_surface,
   summarize,
+  summarize_classes,
   summarize_classification,
   summarize_surface,
 )
+from mlseg.metrics.class_means import Absent
 from mlseg.metrics.detection import ImageBoxes, summarize_boxes
 from mlseg.metrics.surface_cases import SurfaceTable
 from mlseg.models import objects_of
@@ -120,19 +123,35 @@ def _boxes(found: Predictions, cases: Cases, test: np.ndarray) -> tuple[ImageBox
   )
 
 
-def summarize_seeds(experiment: Experiment, tested: dict[int, SeedScores]) -> dict[str, Any]:
+def summarize_seeds(
+  experiment: Experiment, tested: dict[int, SeedScores], class_names: Sequence[str]
+) -> dict[str, Any]:
   """Returns the content of `results.json`.
 
   Args:
     experiment: the recipe.
     tested: per seed the scores from `test_seed`.
+    class_names: the background first.
   """
-  per_seed = [_summarize(result) for result in tested.values()]
+  per_seed = [_summarize(result, experiment.metrics.absent) for result in tested.values()]
   return {
     "split": "test",
     "metrics": {name: _over_seeds([one[name] for one in per_seed]) for name in per_seed[0]},
+    "classes": _classes([result.counts for result in tested.values()], class_names),
     "seeds": list(tested),
     "config": experiment.content,
+  }
+
+
+def _classes(
+  counts: Sequence[np.ndarray | None], class_names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+  """Returns by class the metrics of `summarize_classes` over the seeds; none without masks."""
+  tables = [summarize_classes(one) for one in counts if one is not None]
+  return {
+    class_name: {name: _over_seeds([one[name][n] for one in tables]) for name in tables[0]}
+    for n, class_name in enumerate(class_names)
+    if tables
   }
 
 
@@ -143,10 +162,10 @@ def _over_seeds(values: list[float]) -> dict[str, Any]:
   return {"mean": mean, "std": std, "per_seed": [float(value) for value in values]}
 
 
-def _summarize(result: SeedScores) -> dict[str, float]:
+def _summarize(result: SeedScores, absent: Absent) -> dict[str, float]:
   metrics: dict[str, float] = {}
   if result.counts is not None:
-    metrics |= summarize(result.counts)
+    metrics |= summarize(result.counts, absent)
   if result.surfaces is not None:
     metrics |= summarize_surface(result.surfaces)
   if result.objects is not None:

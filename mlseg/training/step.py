@@ -84,9 +84,12 @@ def make_step(
 ) -> Callable[..., tuple[TrainState, StepLog]]:
   """Returns `step(state, batch, **extra) -> (state, StepLog)`.
 
-  A step whose losses or gradients are not all finite changes neither the model nor the optimiser
-  nor the weighting: it is counted, and the next batch gets its chance. `max_nonfinite` of them in a
-  row stop the model. A model that is stopped stays as it is.
+  A step whose losses or gradients are not all finite changes neither the model nor the optimiser:
+  it is counted, and the next batch gets its chance. `max_nonfinite` of them in a row stop the
+  model. A model that is stopped stays as it is.
+
+  The weighting sees every step, so its counters (of `every`, `per_epoch`, and the auxiliary loss)
+  are those of the run; by itself it lets no loss that is not finite into a history.
 
   Args:
     loss_fn: `loss_fn(params, model_state, batch) -> (losses, model_state)`, `losses` a dict of
@@ -98,7 +101,8 @@ def make_step(
     max_nonfinite: steps in a row that are not finite before a model stops.
 
   Returns:
-    The step; `extra` goes to the weighting and to the optimiser, as far as they take any.
+    The step; `extra` goes to the weighting and to the optimiser, as far as they take any. The
+    optimiser also gets the step of the run as `step`, for its schedule.
   """
   optimizer = optax.with_extra_args_support(optimizer)
   compute = losses_and_gradients(
@@ -112,7 +116,9 @@ def make_step(
     result, weighting_state = compute(
       params, state.weighting_state, model_state, batch, key=key, **extra
     )
-    updates, opt_state = optimizer.update(result.gradients, state.opt_state, params, **extra)
+    updates, opt_state = optimizer.update(
+      result.gradients, state.opt_state, params, step=state.step, **extra
+    )
     variables = {**result.aux, "params": optax.apply_updates(params, updates)}
 
     bad = {name: ~jnp.isfinite(loss) for name, loss in result.losses.items()}
@@ -120,10 +126,13 @@ def make_step(
     finite = jnp.stack(sound).all() & ~jnp.stack([*bad.values()]).any()
     # Computed once: it would otherwise be a part of each of the selections below.
     finite, keep = jax.lax.optimization_barrier((finite, finite & ~state.stopped))
-    old = (state.variables, state.opt_state, state.weighting_state)
-    new = (variables, opt_state, weighting_state)
-    variables, opt_state, weighting_state = jax.tree.map(
-      lambda n, o: jnp.where(keep, n, o), new, old
+    variables, opt_state = jax.tree.map(
+      lambda n, o: jnp.where(keep, n, o),
+      (variables, opt_state),
+      (state.variables, state.opt_state),
+    )
+    weighting_state = jax.tree.map(
+      lambda n, o: jnp.where(state.stopped, o, n), weighting_state, state.weighting_state
     )
     skipped = 1 - finite.astype(jnp.int32)
     nonfinite = NonFinite(

@@ -14,8 +14,8 @@ from mlseg.devices import model_axis, sharding
 from mlseg.errors import UserError
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe.experiment import Experiment
+from mlseg.training import case_counts, provenance, scoring
 from mlseg.training import outputs as run_outputs
-from mlseg.training import provenance, scoring
 from mlseg.training.groups import Group, Run, SeedModel, print_header, print_layout
 from mlseg.training.loop import train_group
 from mlseg.training.programs import Programs
@@ -81,10 +81,11 @@ def train_together(
   in_parts = first.batch_size // first.num_microbatches
   layout = sharding.plan(jax.device_count(), per_group, in_parts, **first.mesh)
   for run in runs:
-    run_folder.check(run.workdir, {"config": run.experiment.content})
+    run_folder.check(run.workdir, {"config": run.experiment.content}, run.experiment.defaults)
 
   # ---- Load the data, and check everything before anything is written
-  cases = recipe_data.load_cases(first.data, [one.losses.targets for one in experiments])
+  wanted = [one.losses.targets for one in experiments]
+  cases = recipe_data.load_cases(first.data, wanted, reporter)
   pairs = recipe_data.find_near_duplicates(cases)
   duplicates = grouped.groups(len(cases.ids), pairs, cases.patients)
   parts = {
@@ -97,7 +98,7 @@ def train_together(
   groups = [Group(tuple(runs), own) for own in chosen]
   descriptions = [provenance.describe(e.content, cases.fingerprint, strategy) for e in experiments]
   for run, description in zip(runs, descriptions, strict=True):
-    run_folder.check(run.workdir, description)
+    run_folder.check(run.workdir, description, run.experiment.defaults)
 
   # ---- Programs
   print_header(reporter, runs, cases, parts[seeds[0]])
@@ -121,7 +122,7 @@ def train_together(
     if sharding.is_main():
       for run, description in zip(runs, descriptions, strict=True):
         stack.enter_context(run_folder.opened(run.workdir))
-        run_folder.claim(run.workdir, description)
+        run_folder.claim(run.workdir, description, run.experiment.defaults)
         run_outputs.write_data(run.workdir, cases, duplicates, pairs, parts)
     sharding.wait_for_all("folders")
     stop = stack.enter_context(stop_signals())
@@ -165,16 +166,21 @@ def _finish(
     seed: scoring.test_seed(programs, run.experiment, cases, parts[seed], variables, reporter)
     for seed, variables in best.items()
   }
-  summary = scoring.summarize_seeds(run.experiment, tested)
+  summary = scoring.summarize_seeds(run.experiment, tested, cases.class_names)
   if sharding.is_main():
-    model_file.write(workdir, best)
+    if broken := model_file.write(workdir, best):
+      reporter.print(
+        f"{run.name}: {len(broken)} arrays of {model_file.NAME} have values that are not finite"
+        f" ({broken[0]}, for instance); mlseg.predict refuses it"
+      )
     run_outputs.write(workdir, cases, parts, tested, summary)
   if run.title:  # one of many, which a table will show
     reporter.print(f"{run.name}: test {shown_scores(summary['metrics'])}, in {workdir}")
     return summary
   title = f"{run.name}, test set, per image unless pooled; percent, distances in pixels"
   names = cases.class_names[1:]
-  reporter.results(title, summary, names[0] if len(names) == 1 else "foreground")
+  positive = case_counts.positive(cases.label_names)
+  reporter.results(title, summary, names[0] if len(names) == 1 else "foreground", positive)
   reporter.print(f"rows, results and figures are in {workdir}")
   return summary
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mlseg.metrics import foreground_dice
+from mlseg.metrics import SEGMENTATION_SCORES
 from mlseg.models import Outputs
 from mlseg.training import batches, objective
 from mlseg.training import step as train_step
@@ -15,12 +15,17 @@ from mlseg.training.step import TrainState
 
 
 class Validation(NamedTuple):
-  """The scores of the validation part; None where the network has no such head."""
+  """The scores of the validation part.
 
-  dice: jax.Array | None  # [], foreground, mean over images
-  accuracy: jax.Array | None  # [], of the diagnoses
-  auc: jax.Array | None  # [], area under the ROC curve, of two diagnoses
-  losses: dict[str, jax.Array]  # per loss []
+  Attributes:
+    scores: by name [], as far as the network has the head: 'dice' of the foreground, mean over
+      images; the score of `metrics.SEGMENTATION_SCORES` that chooses the epoch; 'accuracy' of the
+      diagnoses; 'auc', the area under the ROC curve of two diagnoses.
+    losses: by name [].
+  """
+
+  scores: dict[str, jax.Array]
+  losses: dict[str, jax.Array]
 
 
 def validate(parts: Parts, mapped: Mapped, shared: Shared) -> tuple[TrainState, Validation]:
@@ -52,17 +57,19 @@ def validate(parts: Parts, mapped: Mapped, shared: Shared) -> tuple[TrainState, 
   result = evaluate(
     state.variables, cases.images, cases.masks, cases.labels, cases.instances, cases.textures
   )
-  dice, accuracy, auc = None, None, None
+  scores, selection = {}, experiment.selection
   if result.counts is not None:
-    dice = foreground_dice(result.counts)
+    for name in dict.fromkeys(("dice", selection)):
+      if name in SEGMENTATION_SCORES:
+        scores[name] = SEGMENTATION_SCORES[name](result.counts)
   if result.class_logits is not None:
-    accuracy = (result.class_logits.argmax(-1) == cases.labels).mean()
+    scores["accuracy"] = (result.class_logits.argmax(-1) == cases.labels).mean()
     if parts.num_labels == 2:
-      auc = area_under_curve(result.class_logits[:, 1] - result.class_logits[:, 0], cases.labels)
+      difference = result.class_logits[:, 1] - result.class_logits[:, 0]
+      scores["auc"] = area_under_curve(difference, cases.labels)
   means = {name: value.mean() for name, value in result.losses.items()}
-  score = _score(experiment.selection, {"dice": dice, "accuracy": accuracy, "auc": auc})
-  state = train_step.update_best(state, score, epoch, experiment.patience)
-  return state, Validation(dice, accuracy, auc, means)
+  state = train_step.update_best(state, _score(selection, scores), epoch, experiment.patience)
+  return state, Validation(scores, means)
 
 
 def _read(cases: batches.Batch) -> batches.Batch:
@@ -85,8 +92,7 @@ def area_under_curve(scores: jax.Array, labels: jax.Array) -> jax.Array:
   return jnp.where(count, jnp.where(pairs, above, 0).sum() / jnp.maximum(count, 1), 0.5)
 
 
-def _score(selection: str, scores: dict[str, jax.Array | None]) -> jax.Array:
+def _score(selection: str, scores: dict[str, jax.Array]) -> jax.Array:
   """Returns the score of an epoch: one of these, or the mean of Dice and accuracy, if known."""
-  known = {name: score for name, score in scores.items() if score is not None}
-  both = [known[name] for name in ("dice", "accuracy") if name in known]
-  return jnp.stack(both).mean() if selection == "mean" else known[selection]
+  both = [scores[name] for name in ("dice", "accuracy") if name in scores]
+  return jnp.stack(both).mean() if selection == "mean" else scores[selection]

@@ -28,11 +28,16 @@ class LossWeighting(NamedTuple):
   `jax.tree.leaves` (for a dict: of its sorted keys); `key`, a random key.
 
   `needs_gram` tells whether `update` must be given `gram`.
+
+  `decides_first` tells that `update` decides the weights from the state before the losses have
+  entered it, so that these count fully from the next update on. `per_epoch` asks such a weighting
+  again when it has seen an epoch, so that the epoch counts in the next one.
   """
 
   init: Callable[[Losses], State]
   update: Callable[..., tuple[Weights, State]]
   needs_gram: bool = False
+  decides_first: bool = False
 
 
 class EmptyState(NamedTuple):

@@ -1,11 +1,12 @@
 """`data.csv`: the cases of the data set, one row each.
 
-    id,label,group,pixels_background,pixels_lesion,covariate_age
-    benign (1),benign,0,14836,1548,61
-    benign (2),benign,1,15800,584,
+    id,label,group,patient,pixels_background,pixels_lesion,covariate_age
+    benign (1),benign,0,0,14836,1548,61
+    benign (2),benign,1,1,15800,584,
 
-A group is a number that is the same for cases which the split keeps together. A covariate that is
-not known is an empty cell.
+A group is a number that is the same for cases which the split keeps together: those of a patient,
+and near-duplicates. A patient is a number too; data whose patients are not known have no such
+column. A covariate that is not known is an empty cell.
 """
 
 import math
@@ -26,6 +27,7 @@ class DataTable(NamedTuple):
   groups: tuple[int, ...] | None  # [N]; None: an older run, which did not write them
   pixels: dict[str, tuple[int, ...]]  # by class, the background first: [N]
   covariates: dict[str, dict[str, float]]  # by name, by id; without those that are not known
+  patients: tuple[int, ...] | None = None  # [N]; None: they are not known
 
 
 def write(workdir: pathlib.Path, data: DataTable) -> None:
@@ -33,6 +35,7 @@ def write(workdir: pathlib.Path, data: DataTable) -> None:
   rows: list[Row] = [
     {"id": name, "label": data.labels[n]}
     | ({} if data.groups is None else {"group": data.groups[n]})
+    | ({} if data.patients is None else {"patient": data.patients[n]})
     | {f"{PIXELS}{class_name}": counts[n] for class_name, counts in data.pixels.items()}
     | {f"{COVARIATE}{c}": known.get(name, "") for c, known in data.covariates.items()}
     for n, name in enumerate(data.ids)
@@ -57,6 +60,7 @@ def read(workdir: pathlib.Path) -> DataTable:
       groups=tuple(int(row["group"]) for row in rows) if "group" in rows[0] else None,
       pixels={c: tuple(int(row[PIXELS + c]) for row in rows) for c in _names(rows[0], PIXELS)},
       covariates={c: _known(rows, COVARIATE + c) for c in _names(rows[0], COVARIATE)},
+      patients=tuple(int(row["patient"]) for row in rows) if "patient" in rows[0] else None,
     )
 
 

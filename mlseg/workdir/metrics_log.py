@@ -10,13 +10,16 @@ that diagnose, `accuracy` and `auc`. A number that is not finite is null.
 
 import json
 import math
+import os
 import pathlib
 from typing import Any
 
-from mlseg.files import reading, to_json, write_file
+from mlseg.errors import UserError
+from mlseg.files import open_regular, read_bytes, reading, to_json, write_file
 
 NAME = "metrics.jsonl"
-SCORES = ("dice", "accuracy", "auc")  # of a validation
+# What a line that is no record raises.
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 class MetricsFile:
@@ -30,28 +33,50 @@ class MetricsFile:
     self._path = path
 
   def append(self, records: list[dict[str, Any]]) -> None:
-    """Adds a line for each record, which has the keys 'seed' and 'step' among others."""
-    with self._path.open("a") as file:
-      file.write("".join(to_json(record) + "\n" for record in records))
+    """Adds a line for each record, which has the keys 'seed' and 'step' among others.
 
-  def rewind(self, seeds: list[int], step: int) -> None:
-    """Drops the lines that training will write again when it resumes.
+    Raises:
+      UserError: the file cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    try:
+      with os.fdopen(open_regular(self._path, flags), "a", encoding="utf-8") as file:
+        file.write("".join(to_json(record) + "\n" for record in records))
+    except OSError as error:
+      raise UserError(f"{self._path} cannot be written ({error.strerror})") from error
+
+  def rewind(self, seeds: list[int], step: int) -> int:
+    """Drops the lines that training will write again when it resumes, and damaged ones.
 
     Args:
       seeds: that are resumed.
       step: at which they are; their later lines are dropped.
+
+    Returns:
+      The number of damaged lines, without a last line that a kill cut in two.
+
+    Raises:
+      UserError: the file cannot be read or written.
     """
-    if not self._path.exists():
-      return
-    kept = []
-    for line in self._path.read_text().splitlines():
+    try:
+      content = read_bytes(self._path)
+    except FileNotFoundError:
+      return 0
+    except OSError as error:
+      raise UserError(f"{self._path} cannot be read ({error.strerror})") from error
+    lines = content.split(b"\n")
+    kept, damaged = [], 0
+    for number, line in enumerate(lines, start=1):
       try:
-        record = json.loads(line)
-      except json.JSONDecodeError:  # the line that a kill cut in two
+        record = _checked(json.loads(line))
+      except _DAMAGE:
+        damaged += number < len(lines)
         continue
       if record["seed"] not in seeds or record["step"] <= step:
-        kept.append(line)
-    write_file(self._path, "".join(line + "\n" for line in kept))
+        kept.append(line + b"\n")
+    with reading(self._path):
+      write_file(self._path, b"".join(kept))
+    return damaged
 
 
 def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
@@ -62,18 +87,19 @@ def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
   """
   path = workdir / NAME
   with reading(path):
-    lines = path.read_text().splitlines()
-    return [_checked(json.loads(line)) for line in lines]
+    return [_checked(json.loads(line)) for line in read_bytes(path).splitlines()]
 
 
 def _checked(record: dict[str, Any]) -> dict[str, Any]:
   """Returns a record whose numbers are floats or None."""
   checked = record | {"seed": int(record["seed"]), "epoch": float(record["epoch"])}
+  checked["step"] = int(record["step"])
   for field in ("losses", "weights"):
     checked[field] = {str(name): _finite(value) for name, value in record[field].items()}
   if "validation" in record:
     scores = record["validation"]
-    checked["validation"] = {name: _finite(scores[name]) for name in SCORES if name in scores}
+    known = {str(name): value for name, value in scores.items() if name != "losses"}
+    checked["validation"] = {name: _finite(value) for name, value in known.items()}
   return checked
 
 

@@ -3,12 +3,14 @@
     {
       "split": "test",
       "metrics": {"dice": {"mean": 0.78, "std": 0.02, "per_seed": [0.77, 0.79]}, ...},
+      "classes": {"lesion": {"dice": {...}, "dice_pooled": {...}, "num_true": {...}, ...}, ...},
       "seeds": [0, 1],
       "config": {...}
     }
 
 `std` is the sample standard deviation over the seeds, null for one seed. A number that is not
-finite is null.
+finite is null. The metrics of a class are means over the cases in which it is true or predicted;
+`num_true` and `num_predicted` count these cases. Runs from before it was written have no `classes`.
 """
 
 import math
@@ -17,6 +19,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from mlseg.files import read_json, reading, to_json, write_file
+from mlseg.workdir import run_folder
 
 NAME = "results.json"
 
@@ -35,6 +38,7 @@ class Results(NamedTuple):
   metrics: dict[str, Metric]  # by name
   seeds: tuple[int, ...]
   config: dict[str, Any]
+  classes: dict[str, dict[str, Metric]]  # by class and name; {} in older runs
 
 
 def write(workdir: pathlib.Path, results: Mapping[str, Any]) -> None:
@@ -52,10 +56,15 @@ def read(workdir: pathlib.Path) -> Results:
   content = read_json(path)
   with reading(path):
     return Results(
-      metrics={str(name): _metric(entry) for name, entry in content["metrics"].items()},
+      metrics=_metrics(content["metrics"]),
       seeds=tuple(content["seeds"]),
-      config=dict(content.get("config") or {}),
+      config=run_folder.checked_config(content.get("config") or {}),
+      classes={str(name): _metrics(own) for name, own in (content.get("classes") or {}).items()},
     )
+
+
+def _metrics(entries: Mapping[str, Any]) -> dict[str, Metric]:
+  return {str(name): _metric(entry) for name, entry in entries.items()}
 
 
 def _metric(entry: Mapping[str, Any]) -> Metric:

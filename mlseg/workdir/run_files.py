@@ -36,6 +36,7 @@ class RunFiles(NamedTuple):
   name: str
   folder: pathlib.Path
   metrics: dict[str, Metric]  # by name, of results.json
+  classes: dict[str, dict[str, Metric]]  # by class and name, of results.json; {} in older runs
   seeds: tuple[int, ...]
   config: dict[str, Any]
   about: Description  # of config.json; empty where it is not there
@@ -73,6 +74,7 @@ def read(name: str, folder: pathlib.Path) -> RunFiles:
     name=name,
     folder=folder,
     metrics=results.metrics,
+    classes=results.classes,
     seeds=results.seeds,
     config=results.config or about.config,
     about=about,

@@ -13,15 +13,31 @@
 
 import fcntl
 import json
+import os
 import pathlib
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from mlseg.errors import UserError
-from mlseg.files import read_json, reading, to_json, write_file
+from mlseg.files import (
+  open_regular,
+  read_bytes,
+  read_json,
+  reading,
+  remove_temporaries,
+  to_json,
+  write_file,
+)
 
 NAME = "config.json"
+# Orbax finds its files by patterns, in which these signs of a folder's path have a meaning.
+PATTERN_SIGNS = frozenset("[]*?\\")
+_SECTIONS = (
+  "seeds", "mesh", "data", "augmentation", "model", "optimizer", "loss_options", "metrics",
+  "weighting", "auxiliary",
+)  # fmt: skip
 
 
 class Description(NamedTuple):
@@ -38,12 +54,15 @@ class Description(NamedTuple):
 def opened(workdir: pathlib.Path) -> Iterator[None]:
   """Makes the folder and keeps a second process out; a killed process leaves no lock behind.
 
+  Temporary files that a killed process left are removed.
+
   Raises:
     UserError: the folder cannot be made, or another process is training in it.
   """
+  flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
   try:
     workdir.mkdir(parents=True, exist_ok=True)
-    lock = (workdir / ".lock").open("w")
+    lock = os.fdopen(open_regular(workdir / ".lock", flags), "r+")
   except OSError as error:
     raise UserError(f"workdir {workdir}: cannot be written ({error.strerror})") from None
   with lock:
@@ -51,6 +70,7 @@ def opened(workdir: pathlib.Path) -> Iterator[None]:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
       raise UserError(f"workdir {workdir}: another process is training there") from None
+    remove_temporaries(workdir, older_than=0)
     yield
 
 
@@ -65,12 +85,29 @@ def read(workdir: pathlib.Path) -> Description:
   with reading(path):
     versions = content.get("versions") or {}
     return Description(
-      config=dict(content.get("config") or {}),
+      config=checked_config(content.get("config") or {}),
       data=str(content.get("data") or ""),
-      strategy=content.get("strategy"),
+      strategy=None if content.get("strategy") is None else str(content["strategy"]),
       device=str(content.get("device") or ""),
       versions={str(name): str(version) for name, version in versions.items()},
     )
+
+
+def checked_config(config: Any) -> dict[str, Any]:
+  """Returns the config of a run, whose form is that of a recipe as far as a report reads it.
+
+  Raises:
+    ValueError: it is no dict, or a section or name in it is something else.
+  """
+  if not isinstance(config, dict):
+    raise ValueError(f"config must be a dict, not {type(config).__name__}")
+  for name in _SECTIONS:
+    if not isinstance(config.get(name) or {}, dict):
+      raise ValueError(f"config.{name} must be a dict, not {type(config[name]).__name__}")
+  for name in ("name", "variant"):
+    if not isinstance(config.get(name, ""), str):
+      raise ValueError(f"config.{name} must be a text, not {config[name]!r}")
+  return config
 
 
 def strategy_of(workdir: pathlib.Path) -> str | None:
@@ -81,13 +118,16 @@ def strategy_of(workdir: pathlib.Path) -> str | None:
     return None
 
 
-def check(workdir: pathlib.Path, description: Mapping[str, Any]) -> bool:
+def check(
+  workdir: pathlib.Path, description: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> bool:
   """Checks that a folder is free for a run, or belongs to this very run, on whatever devices.
 
   Args:
     workdir: the folder; it need not exist.
     description: what `config.json` is to hold; its 'config' and, where it is known already, 'data'
       must be those of the folder.
+    defaults: by the dotted name of a key of the config, what runs from before it existed train.
 
   Returns:
     True where the run was started before.
@@ -96,17 +136,20 @@ def check(workdir: pathlib.Path, description: Mapping[str, Any]) -> bool:
     UserError: the folder belongs to another config or other data.
   """
   path = workdir / NAME
-  if workdir.exists() and not workdir.is_dir():
-    raise UserError(f"workdir {workdir} is a file, not a folder")
-  if not path.exists():
-    return False
+  check_path(workdir)
   try:
-    there = json.loads(path.read_text())
+    there = json.loads(read_bytes(path))
     known = [name for name in ("config", "data") if name in description]
     old = _flatten({name: there[name] for name in known})
-  except (ValueError, KeyError, TypeError):
+  except FileNotFoundError:
+    return False
+  except OSError as error:
+    raise UserError(f"{path} cannot be read ({error.strerror})") from None
+  except (ValueError, KeyError, TypeError, RecursionError):
     raise UserError(f"{path} is not the config of a run; give another --workdir") from None
   new = _flatten(json.loads(to_json({name: description[name] for name in known})))
+  older = json.loads(to_json({f"config.{key}": value for key, value in (defaults or {}).items()}))
+  old = {key: older[key] for key in new if key in older} | old
   different = [
     f"{key}: {old.get(key)!r} there, {new.get(key)!r} now"
     for key in sorted(old.keys() | new.keys())
@@ -121,17 +164,39 @@ def check(workdir: pathlib.Path, description: Mapping[str, Any]) -> bool:
   return True
 
 
-def claim(workdir: pathlib.Path, description: Mapping[str, Any]) -> None:
+def check_path(workdir: pathlib.Path) -> None:
+  """Raises a UserError where a path cannot be that of a run's folder."""
+  found = sorted(PATTERN_SIGNS.intersection(str(workdir.absolute())))
+  if found:
+    raise UserError(
+      f"workdir {workdir}: its path must have none of the signs {' '.join(sorted(PATTERN_SIGNS))},"
+      f" which checkpoints could not be read from, not {' '.join(found)}"
+    )
+  try:
+    is_folder = stat.S_ISDIR(workdir.stat().st_mode)
+  except FileNotFoundError:
+    return
+  except (OSError, ValueError) as error:
+    reason = getattr(error, "strerror", None) or error
+    raise UserError(f"workdir {workdir}: cannot be written ({reason})") from None
+  if not is_folder:
+    raise UserError(f"workdir {workdir} is a file, not a folder")
+
+
+def claim(
+  workdir: pathlib.Path, description: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> None:
   """Writes `config.json`, unless the run was started before.
 
   Args:
     workdir: the folder, opened.
     description: what the file is to hold.
+    defaults: as in `check`.
 
   Raises:
     UserError: as `check`.
   """
-  if not check(workdir, description):
+  if not check(workdir, description, defaults):
     write_file(workdir / NAME, to_json(dict(description), indent=2) + "\n")
 
 

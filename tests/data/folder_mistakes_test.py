@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mlseg.errors import UserError
-from tests.data.layouts import load, plain, save, write_table
+from tests.data.layouts import load, picture, plain, save, write_table
 
 # Each spoils the default layout, and returns the message and the options that were given.
 
@@ -35,7 +35,7 @@ def _other_size(root):
 
 def _unreadable(root):
   (root / "images/2.png").write_text("hello")
-  return r"images/2\.png: is not a readable picture", {}
+  return r"images/2\.png: is not a PNG, JPEG, ", {}
 
 
 def _empty(root):
@@ -44,10 +44,26 @@ def _empty(root):
 
 
 def _no_class(root):
+  _, mask = picture(np.random.default_rng(1))
+  save(root / "masks/1.png", 7 * mask)
   return (
-    r"masks/1\.png: has the value 255, which is of no class \(background 0, lesion 1\);"
-    r" config\.data\.folder\.tolerance takes the nearest"
-  ), {"classes": (("background", 0), ("lesion", 1))}
+    r"masks/1\.png: has the value 7, which is of no class \(skin 0, mole 255, hair 9\): add them"
+    r" to config\.data\.folder\.classes, or take the nearest class with config\.data\.folder\."
+  ), {"classes": (("skin", 0), ("mole", 255), ("hair", 9))}
+
+
+def _several_values(root):
+  save(root / "masks/2.png", np.arange(40 * 48).reshape(40, 48) // 300)
+  return r"masks/2\.png: has 7 values \(0, 1, 2, 3, 4, 5, \.\.\.\); a mask of one lesion", {}
+
+
+def _different_values(root):
+  _, mask = picture(np.random.default_rng(1))
+  save(root / "masks/3.png", 2 * mask)
+  return (
+    r"masks have different values of the lesion: 255 in 1, 2 in 3; a data set of one lesion",
+    {},
+  )
 
 
 def _colour_without_class(root):
@@ -59,7 +75,9 @@ def _colour_without_class(root):
 
 def _coloured_mask(root):
   save(root / "masks/2.png", np.full((40, 48, 3), (0, 0, 255)))
-  return r"masks/2\.png: is in colour, but config\.data\.folder\.classes has grey values", {}
+  return r"masks/2\.png: is in colour, but config\.data\.folder\.classes has grey values", {
+    "classes": (("skin", 0), ("mole", 255), ("hair", 9))
+  }  # fmt: skip
 
 
 def _no_table(root):
@@ -92,7 +110,36 @@ def _id_twice(root):
 
 
 def _empty_value(root):
-  return r"t\.csv: row 2 has no value in column 'Pathology'", _table(root, label="")
+  options = _table(root)
+  write_table(
+    root / "t.csv", ("ID", "Pathology"), [[n, "N/A" if n == 1 else "x"] for n in range(1, 5)]
+  )
+  message = r"t\.csv: row 2 has no value in column 'Pathology' \('N/A' stands for a missing one\)"
+  return message, options
+
+
+def _labels_alike(root):
+  options = _table(root)
+  write_table(root / "t.csv", ("ID", "Pathology"), [[n, "xX"[n % 2]] for n in range(1, 5)])
+  return r"the labels 'X' and 'x' look like one; write them alike", options
+
+
+def _quotation_mark(root):
+  options = _table(root)
+  (root / "t.csv").write_text('ID,Pathology\n1,"x\n2,x\n')
+  return r"t\.csv: is damaged after line 3: a quotation mark is not closed", options
+
+
+def _no_rows(root):
+  (root / "t.csv").write_text("ID,Pathology\n")
+  return r"t\.csv: has no rows", {"table": "t.csv", "id_column": "ID"}
+
+
+def _same_name_in_table(root):
+  options = _table(root)
+  for folder in ("images", "masks"):
+    (root / folder / "4.png").rename(root / folder / " 1.png")
+  return r"(?s)2 faults .*has the same name in the table as .*no picture has the id '4'", options
 
 
 def _wrong_table_id(root):
@@ -180,8 +227,10 @@ def _mixed_values(root):
 
 MISTAKES = [
   _nothing_matches, _no_masks_match, _no_mask, _no_picture, _other_size, _unreadable, _empty,
-  _no_class, _colour_without_class, _coloured_mask, _no_table, _no_column, _no_id_column, _no_row,
-  _row_without_picture, _id_twice, _empty_value, _wrong_table_id, _not_text, _empty_table,
+  _no_class, _several_values, _different_values, _colour_without_class, _coloured_mask, _no_table,
+  _no_column, _no_id_column, _no_row,
+  _row_without_picture, _id_twice, _empty_value, _labels_alike, _quotation_mark, _no_rows,
+  _same_name_in_table, _wrong_table_id, _not_text, _empty_table,
   _unknown_field, _no_name, _class_of_pictures, _no_pairs,
   _brace, _outside, _field_of_masks, _shared_mask, _same_pattern,
   _channels, _tolerance, _one_class, _class_twice, _wrong_value, _mixed_values,
@@ -194,5 +243,5 @@ def test_a_mistake_gives_a_message_of_one_line(tmp_path, spoil):
   message, changes = spoil(root)
   with pytest.raises(UserError, match=message) as caught:
     load(root, **changes)
-  assert "\n" not in str(caught.value)
+  assert "\n" not in str(caught.value) or "2 faults" in message
   assert not (tmp_path / "cache").exists()

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from mlseg.data import cases
-from mlseg.data.datasets import folder
+from mlseg.data.datasets import folder, sources
 
 CONFIG = pathlib.Path(__file__).parent.parent.parent / "configs" / "folder.py"
 
@@ -36,9 +36,9 @@ def write_table(path, header, rows, separator=","):
 
 
 def bus_bra(root, num_patients=8, channels=1, suffix=".png"):
-  """Writes BUS-BRA's folders: two pictures a patient, the table with diagnoses and patients."""
+  """Writes BUS-BRA's folders: two pictures a patient, tables of diagnoses, patients and folds."""
   rng = np.random.default_rng(0)
-  rows = []
+  rows, folds = [], []
   for patient in range(1, num_patients + 1):
     pathology = "malignant" if patient % 2 else "benign"
     for side in ("l", "r"):
@@ -46,8 +46,10 @@ def bus_bra(root, num_patients=8, channels=1, suffix=".png"):
       image, mask = picture(rng, channels=channels)
       save(root / "Images" / f"bus_{name}{suffix}", image)
       save(root / "Masks" / f"mask_{name}.png", 255 * mask)
-      rows.append([f"bus_{name}", patient, "Fibroadenoma", pathology, 3])
+      rows.append([f"bus_{name}", patient, "Fibroadenoma", pathology, 2 + patient % 4])
+      folds.append([f"bus_{name}", patient, patient % 5 + 1])
   write_table(root / "bus_data.csv", ["ID", "Case", "Histology", "Pathology", "BIRADS"], rows)
+  write_table(root / "5-fold-cv.csv", ["ID", "Case", "kFold"], folds)
   return root
 
 
@@ -117,6 +119,42 @@ BY_COLOUR = {
 }
 
 
+OTU_CLASSES = (
+  ("background", "#000000"), ("chocolate cyst", "#400000"), ("serous cystadenoma", "#004000"),
+  ("teratoma", "#404000"), ("theca cell tumour", "#000040"), ("simple cyst", "#400040"),
+  ("normal ovary", "#004040"), ("mucinous cystadenoma", "#404040"), ("carcinoma", "#c00000"),
+)  # fmt: skip
+
+
+def otu(root, count=16):
+  """Writes OTU's folders: eight classes by colour, binary masks beside, a table; one file damaged.
+
+  Returns:
+    The folder, and the number of the damaged picture.
+  """
+  rng = np.random.default_rng(4)
+  rows = []
+  for number in range(1, count + 1):
+    image, mask = picture(rng, shape=(40 + number % 3, 48), channels=3)
+    label = 1 + number % 8
+    colour = np.array(list(bytes.fromhex(OTU_CLASSES[label][1][1:])), np.uint8)
+    save(root / "image" / f"{number}.JPG", image, format="JPEG")
+    save(root / "label" / f"{number}.PNG", mask[..., None] * colour)
+    save(root / "label" / f"{number}_binary.PNG", mask)
+    rows.append([f"{number}.JPG", OTU_CLASSES[label][0]])
+  write_table(root / "train_cls.csv", ["file", "class"], rows)
+  damaged = root / "image" / "3.JPG"
+  damaged.write_bytes(damaged.read_bytes()[:-300])
+  return root, 3
+
+
+OTU = {
+  "images": "image/{name}.JPG", "masks": "label/{name}.PNG", "ignored": ("label/*_binary.PNG",),
+  "classes": OTU_CLASSES, "table": "train_cls.csv", "table_id": "{name}.JPG", "id_column": "file",
+  "label_column": "class", "channels": 3,
+}  # fmt: skip
+
+
 PLAIN = {"images": "images/{name}.png", "masks": "masks/{name}.png"}
 
 
@@ -136,9 +174,18 @@ def options_of(**changes):
   return folder.FolderOptions(**dict(section))
 
 
-def load(root, cache=None, image_size=32, **changes):
+def load(
+  root, cache=None, image_size=32, skip_bad=False, reporter=None, mask_resize="refuse", **changes
+):
   cache = cache or root.parent / "cache"
-  options = options_of(**changes)
   return cases.load(
-    "folder", root=str(root), image_size=image_size, diameter=0, options=options, cache=cache
+    "folder",
+    root=str(root),
+    image_size=image_size,
+    diameter=0,
+    options=options_of(**changes),
+    cache=cache,
+    reading=sources.Reading(mask_resize=mask_resize),
+    skip_bad=skip_bad,
+    reporter=reporter,
   )

@@ -12,6 +12,8 @@ from mlseg.data.splits import grouped
 from mlseg.errors import UserError
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe import experiment, parse
+from mlseg.report import write
+from mlseg.workdir import data_table, skipped_table
 from tests.data import layouts
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "folder.py"
@@ -53,6 +55,51 @@ def test_two_folders_with_colour_pictures_a_table_and_patients(tmp_path, capsys)
     assert examples["images"].shape == (8, 16, 16, 3)
   sides = [{name.partition("-")[0] for name in part} for part in parts.values()]
   assert sum(map(len, sides)) == 16  # no patient is on two sides
+
+
+@pytest.mark.slow
+def test_eight_classes_with_a_damaged_file_train_and_report_truthfully(tmp_path, capsys):
+  root, damaged = layouts.otu(tmp_path / "data", count=40)
+  files = layouts.OTU | {"duplicate_bits": -1}
+  path = f"{root}/image/{damaged}.JPG"
+  assert _train(tmp_path / "refused", root, files) == 2
+  assert capsys.readouterr().err.startswith(f"mlseg: {path}: is not a readable picture (")
+  assert not (tmp_path / "refused").exists()
+  run = tmp_path / "run"
+  assert _train(run, root, files, **{"data.skip_bad": True}) == 0, capsys.readouterr().err
+  said = capsys.readouterr().out
+  assert "data    left out, as config.data.skip_bad says: 1, such as " in said
+  ((file, _),) = skipped_table.read(run)
+  assert file == path
+  data = data_table.read(run)
+  assert len(data.ids) == 39
+  assert str(damaged) not in data.ids
+  classes = [name for name, _ in layouts.OTU_CLASSES]
+  assert list(data.pixels) == classes
+  for label, *counts in zip(data.labels, *data.pixels.values(), strict=True):
+    assert {classes[n] for n in range(1, 9) if counts[n]} <= {label}
+  page = write.report([run], tmp_path / "report").read_text()
+  assert all(name in page for name in classes[1:])
+
+
+@pytest.mark.slow
+def test_bus_bra_trains_and_reports_truthfully(tmp_path, capsys):
+  root = layouts.bus_bra(tmp_path / "data", num_patients=16)
+  run = tmp_path / "run"
+  assert _train(run, root, layouts.BUS_BRA | {"duplicate_bits": -1}) == 0, capsys.readouterr().err
+  assert "data    1 file matches no pattern of config.data.folder: 5-fold-cv.csv" in (
+    capsys.readouterr().out
+  )
+  data = data_table.read(run)
+  patient_of = {name: name.partition("-")[0] for name in data.ids}
+  malignant = {
+    name for name, label in zip(data.ids, data.labels, strict=True) if label == "malignant"
+  }
+  assert malignant == {name for name, patient in patient_of.items() if int(patient) % 2}
+  assert len(set(data.groups)) == 16
+  page = write.report([run], tmp_path / "report").read_text()
+  assert "malignant" in page
+  assert "benign" in page
 
 
 def test_one_folder_with_three_classes_by_colour(tmp_path, capsys):
@@ -103,5 +150,8 @@ def test_a_mistake_gives_one_line_and_leaves_no_run(tmp_path, capsys):
   (root / "case2_mask.png").unlink()
   assert _train(tmp_path / "run", root, layouts.BY_COLOUR) == 2
   error = capsys.readouterr().err
-  assert error == (f"mlseg: {root}/case2.png: has no mask, expected case2_mask.png in {root}\n")
+  assert error == (
+    f"mlseg: {root}/case2.png: has no mask, expected case2_mask.png in {root}"
+    " (config.data.skip_bad=True trains without it)\n"
+  )
   assert not (tmp_path / "run").exists()

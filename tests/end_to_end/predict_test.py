@@ -1,6 +1,7 @@
 """The predict command end to end: the same as the run's own predictions, its files, its errors."""
 
 import csv
+import errno
 import json
 import pathlib
 import shutil
@@ -17,6 +18,7 @@ from scipy import ndimage
 from mlseg import predict
 from mlseg.console import Reporter
 from mlseg.data.datasets import busi
+from mlseg.prediction import outputs
 from mlseg.recipe import experiment, parse
 from mlseg.recipe import model as recipe_model
 from mlseg.training import train
@@ -217,10 +219,65 @@ def test_broken_files_are_reported_and_skipped(trained, originals, tmp_path, cap
   assert [line.split(": ")[1] for line in lines[:3]] == [
     str(images / name) for name in ("cut.png", "empty.jpg", "text.tif")
   ]
-  assert lines[3:] == ["mlseg: 3 of 4 files could not be read"]
+  assert lines[3:] == ["mlseg: 3 of 4 files could not be predicted"]
   assert [row["file"] for row in _rows(out)] == ["good.png"]
   assert _run(trained, images / "empty.jpg", tmp_path / "one") == 1
   assert _rows(tmp_path / "one") == []
+
+
+def test_no_name_of_a_file_ends_the_whole(trained, originals, tmp_path, capfd):
+  images, out = tmp_path / "in", tmp_path / "out"
+  (images / "x.png").mkdir(parents=True)
+  whole, long = min(originals.iterdir()), "图" * 82 + ".png"
+  for name in ("a.png", long, "x", "x.png/b.png"):
+    shutil.copy(whole, images / name)
+  assert _run(trained, images, out, "--noflips") == 0
+  assert capfd.readouterr().err == ""
+  rows = {row["file"]: row["mask"] for row in _rows(out)}
+  assert rows.keys() == {"a.png", long, "x", "x.png/b.png"}
+  expected = _mask(out, "a")
+  for mask in rows.values():
+    np.testing.assert_array_equal(np.asarray(Image.open(out / mask)), expected)
+
+
+def test_a_file_whose_result_cannot_be_written_is_reported(
+  trained, originals, tmp_path, capfd, monkeypatch
+):
+  images, out = tmp_path / "in", tmp_path / "out"
+  images.mkdir()
+  for name in ("a.png", "b.png", "c.png"):
+    shutil.copy(min(originals.iterdir()), images / name)
+  write = outputs.write_file
+
+  def refuse(path, content):
+    if path.name == "b.png":
+      raise OSError(errno.ENAMETOOLONG, "File name too long")
+    write(path, content)
+
+  monkeypatch.setattr(outputs, "write_file", refuse)
+  assert _run(trained, images, out, "--noflips") == 1
+  assert capfd.readouterr().err.splitlines() == [
+    "mlseg: b.png: its result cannot be written (File name too long)",
+    "mlseg: 1 of 3 files could not be predicted",
+  ]
+  assert [row["file"] for row in _rows(out)] == ["a.png", "c.png"]
+
+
+def test_values_of_16_bits_are_scaled_as_in_training(trained, tmp_path):
+  images, workdir = tmp_path / "in", tmp_path / "run"
+  images.mkdir()
+  shutil.copytree(trained, workdir)
+  text = (trained / "config.json").read_text()
+  assert '"sixteen_bit": "minmax"' in text
+  (workdir / "config.json").write_text(text.replace('"minmax"', '"range"'))
+  deep = (np.arange(SIZE * SIZE).reshape(SIZE, SIZE) * 4).astype(np.uint16)
+  Image.fromarray(deep).save(images / "a.png")
+  for run, given, expected in (
+    (trained, (), "minmax"), (workdir, (), "range"), (workdir, ("--sixteen_bit=minmax",), "minmax")
+  ):  # fmt: skip
+    out = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
+    assert _run(run, images, out, "--noflips", *given) == 0
+    assert json.loads((out / "predict.json").read_text())["sixteen_bit"] == expected
 
 
 WRONG = {

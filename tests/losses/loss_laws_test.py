@@ -43,6 +43,11 @@ LOSSES = {
   "binary_cross_entropy": Law(
     losses.binary_cross_entropy, formulas.binary_cross_entropy, min_classes=1
   ),
+  "binary_cross_entropy_summed": Law(
+    _with(losses.binary_cross_entropy, label_reduction="sum"),
+    lambda x, g: formulas.binary_cross_entropy(x, g) * x.shape[-1],
+    min_classes=1,
+  ),
   "binary_cross_entropy_weighted": Law(
     _with(losses.binary_cross_entropy, positive_weight=(1.0, 2.0, 5.0)),
     _with(formulas.binary_cross_entropy, weights=np.array([1.0, 2.0, 5.0])),

@@ -1,4 +1,4 @@
-"""Names of results and batches of pictures, with pictures that are made here."""
+"""Batches of pictures, with pictures that are made here."""
 
 import itertools
 import pathlib
@@ -10,16 +10,6 @@ import pytest
 from mlseg.errors import UserError
 from mlseg.io.pictures.picture import Picture
 from mlseg.prediction import pictures
-from mlseg.prediction.pictures import result_names
-
-
-def test_no_two_results_have_one_name():
-  assert result_names(["a.png", "a.jpg", "a.png.png"]) == ["a.png", "a.jpg", "a.png.png"]
-  assert result_names(["x/a.png", "y/a.png"]) == ["x/a", "y/a"]
-  assert result_names(["A.png", "a.png"]) == ["A.png", "a.png"]  # where the disk has both
-  assert result_names(["1.2.840.5", "1.2.840.6"]) == ["1.2.840.5", "1.2.840.6"]
-  names = ["a.png", "a.png.jpg", "a.png.jpg.bmp", "a.tif"]
-  assert len(set(result_names(names))) == 4
 
 
 @pytest.fixture
@@ -65,3 +55,12 @@ def test_a_batch_of_large_pictures_ends_early(read, monkeypatch):
   monkeypatch.setattr(pictures, "_MAX_BATCH_BYTES", 150)
   batches = _batches(["large1", "large2", "large3", "a", "b"], 4)
   assert [jobs for jobs, _ in batches] == [["large1", "large2"], ["large3", "a", "b"]]
+
+
+def test_large_pictures_are_read_one_at_a_time(monkeypatch):
+  sizes = {"a": 10, "b": 10, "large": 1000, "c": 10, "d": 80, "e": 10, "f": 5, "g": 5, "h": 5}
+  monkeypatch.setattr(pictures, "_MAX_BATCH_BYTES", 100)
+  monkeypatch.setattr(pictures.picture_files, "unfolded_bytes", lambda path: sizes[path.name])
+  work = [(pathlib.Path(name), name) for name in sizes]
+  together = [[name for _, name in files] for files in pictures._read_together(work)]
+  assert together == [["a", "b"], ["large"], ["c", "d", "e"], ["f", "g", "h"]]

@@ -112,3 +112,34 @@ def test_a_data_set_says_what_is_a_near_duplicate(bits, pairs):
   found = recipe_data.find_near_duplicates(cases)
   assert len(found) == pairs
   assert ((3, 8, 5) in found) == (pairs > 0)
+
+
+@pytest.mark.parametrize(
+  ("setting", "message"),
+  [
+    ("image_size=0", "config.data.image_size must be at least 8, not 0"),
+    ("image_size=7", "config.data.image_size must be at least 8, not 7"),
+    ("image_size=-1", "config.data.image_size must be at least 8, not -1"),
+    ("sixteen_bit=log", "unknown config.data.sixteen_bit 'log': choose from minmax, range"),
+    (
+      "mask_resize=cubic",
+      "unknown config.data.mask_resize 'cubic': choose from area, nearest, refuse",
+    ),
+  ],
+)
+def test_what_is_wrong_is_named_before_the_data_are_read(setting, message):
+  with pytest.raises(UserError) as caught:
+    _recipe(setting)
+  assert str(caught.value) == message
+
+
+def test_a_recipe_of_before_a_key_existed_has_its_default():
+  content = parse.content(["", f"--config={CONFIGS / 'smoke'}.py"])
+  for name in ("sixteen_bit", "mask_resize", "skip_bad"):
+    del content["data"][name]
+  recipe = experiment.read(content).data
+  assert (recipe.sixteen_bit, recipe.mask_resize, recipe.skip_bad) == ("minmax", "refuse", False)
+
+
+def test_patches_need_no_image_size():
+  assert _recipe("image_size=0", "patch_size=16").image_size == 0

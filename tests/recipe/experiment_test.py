@@ -46,7 +46,7 @@ def test_a_config_and_its_content_are_the_same_recipe():
 @pytest.mark.parametrize("gram_at", ["logits", "params"])
 def test_every_weighting_is_accepted_wherever_gradients_are_compared(name, gram_at):
   recipe = _read(f"--config.weighting.name={name}", f"--config.weighting.gram_at={gram_at}")
-  made = recipe.weighting.make(1)
+  made = recipe.weighting.make(1, 10)
   assert made.needs_gram == getattr(weighting, name)().needs_gram
 
 
@@ -57,11 +57,14 @@ WRONG = {
     "loss_options.class_balanced_dice.class_weights=x": "'x'",
     "weighting.name=best": "unknown weighting 'best': choose from",
     "weighting.options.dynamic_memory_fusion.statistic=mode": (
-      "config.weighting: statistic: choose from variance, mad, bayesian; got 'mode'"
+      "unknown config.weighting.options.dynamic_memory_fusion.statistic 'mode': choose from"
+      " bayesian, mad, variance"
     ),
     "weighting.prior=(1.0,)": "one weight per entry of config.losses",
-    "weighting.every=0": "config.weighting: steps: must be an integer",
-    "weighting.gram_at=features": "gram_at 'features': choose from auto, logits, params",
+    "weighting.every=0": "config.weighting.every must be at least 1, not 0",
+    "weighting.gram_at=features": (
+      "unknown config.weighting.gram_at 'features': choose from auto, logits, params"
+    ),
     "num_microbatches=3": "must divide config.batch_size, not 3",
     "weighting.name=fixed weighting.fixed=(1.0,)": (
       "one weight per entry of config.losses, not (1.0,)"
@@ -75,7 +78,7 @@ WRONG = {
     "data.image_size=30": "must be a multiple of 4",
     "data.split=rnd": "unknown split 'rnd': choose from",
     "data.placement=disk": "config.data.placement 'disk'",
-    "data.num_folds=1": "num_folds must be 0 or at least 2, not 1",
+    "data.num_folds=1": "num_folds must be 0, or at least 2, not 1",
     "seeds.strategy=scan": "config.seeds.strategy 'scan'",
     "selection=accuracy": "needs the head of classification",
     "augmentation.flip_vertical=2.0": "flip_vertical",

@@ -190,7 +190,7 @@ def test_regions_within_regions_are_trained_as_labels_of_a_pixel():
   rules = {"containment": ((2, 1),), "exclusion": ((0, 1), (0, 2))}
   scores = np.stack([regions[..., 0], regions[..., 1], regions[..., 1] + regions[..., 2]], -1)
   expected = {
-    "binary_cross_entropy": losses.binary_cross_entropy(regions, own),
+    "binary_cross_entropy": losses.binary_cross_entropy(regions, own, label_reduction="sum"),
     "topology": losses.topology(regions, own, **rules),
     "geometry": losses.geometry(regions, own, **rules),
     "cross_entropy": losses.cross_entropy(jnp.asarray(scores), jax.nn.one_hot(masks, 3)),

@@ -42,7 +42,8 @@ def report(tmp_path_factory):
       shutil.copytree(folder / "runs" / names[1], copy)
   for name in ("fixed", BEST):
     add_outcomes(folder / "runs" / name, num_seeds=6)
-  assert main(["report", str(folder / "runs"), f"--out={folder / 'report'}"]) == 0
+  words = [str(folder / "runs"), f"--out={folder / 'report'}", "--reference=fixed"]
+  assert main(["report", *words]) == 0
   return folder / "report"
 
 
@@ -103,7 +104,7 @@ def test_the_page_never_scrolls_sideways(opened, width):
 
 def test_wide_tables_scroll_by_keyboard(opened):
   page = opened(360)
-  region = page.locator(".scroll").first
+  region = page.locator("#scores .scroll").first
   assert region.evaluate("e => e.scrollWidth > e.clientWidth")
   region.focus()
   assert region.evaluate("e => document.activeElement === e")
@@ -113,6 +114,21 @@ def test_wide_tables_scroll_by_keyboard(opened):
       return
     page.wait_for_timeout(50)
   pytest.fail("the arrow key moved nothing")
+
+
+def test_a_phone_shows_a_cue_and_a_shadow_where_a_table_goes_on(opened):
+  phone, wide = opened(360), opened(1280)
+  assert phone.locator("#scores .cue").first.is_visible()
+  assert not wide.locator("#scores .cue").first.is_visible()
+  region = phone.locator("#scores .scroll").first
+  assert region.evaluate("e => getComputedStyle(e).backgroundAttachment").count("local") == 2
+
+
+def test_every_class_has_a_sample_in_the_legend(opened):
+  legend = opened(1280).locator("#cases .legend")
+  assert legend.locator("li").count() == 2  # truth and prediction of the only class
+  strokes = legend.locator("path").evaluate_all("all => all.map(p => getComputedStyle(p).stroke)")
+  assert strokes == ["rgb(86, 180, 233)", "rgb(230, 159, 0)"]
 
 
 def test_every_picture_is_drawn(opened):

@@ -21,8 +21,27 @@ def make_run(
   dice=0.5,
   split="grouped",
   image_seed=0,
+  config=None,
+  per_seed=None,
+  auxiliary=5.0,
 ):
-  """Writes every file of a run; `dice` is the mean of its results, which the curves end at."""
+  """Writes every file of a run; `dice` is the mean of its results, which the curves end at.
+
+  Args:
+    folder: of the run.
+    num_seeds: of the run.
+    num_lines: of `metrics.jsonl`, for each seed.
+    num_cases: of the test part.
+    size: side of the images, pixels.
+    num_classes: of the masks, with the background.
+    channels: of the images.
+    dice: see above.
+    split: 'grouped', or another, which has other test cases.
+    image_seed: of the noise in the images.
+    config: more of the recipe.
+    per_seed: the metrics of each seed; None: `dice`.
+    auxiliary: weight of the loss 'focal'.
+  """
   folder.mkdir(parents=True)
   random = np.random.default_rng(image_seed)
   seeds = range(num_seeds)
@@ -35,17 +54,20 @@ def make_run(
     }
     for s in seeds
   }
-  config = {"data": {"name": "made", "image_size": size, "split": split}}
+  config = {"data": {"name": "made", "image_size": size, "split": split}} | (config or {})
   about = {"config": config, "versions": {"jax": "1.2.3"}, "device": "2 cpu", "data": "abc"}
   write_json(folder / "config.json", about)
   pairs = [[ids[0], ids[1], 0], [ids[0], ids[num_cases], 2]]  # the second crosses parts
   write_json(folder / "split.json", {"seeds": parts, "near_duplicates": pairs})
   metrics = {
-    name: {"mean": dice, "std": 0.01, "per_seed": [dice] * num_seeds}
+    name: {"mean": dice, "std": 0.01, "per_seed": per_seed or [dice] * num_seeds}
     for name in ("dice", "dice_with_background", "iou", "hausdorff95")
   }
   results = {"split": "test", "metrics": metrics, "seeds": list(seeds), "config": config}
-  _write_metrics(folder, seeds, num_lines, dice)
+  results["classes"] = {
+    f"class {c}": _class_metrics(c, dice, num_seeds) for c in range(num_classes)
+  }
+  _write_metrics(folder, seeds, num_lines, dice, auxiliary)
   _write_cases(folder, parts, num_classes, dice)
   _write_data(folder, ids, size, num_classes)
   _write_examples(folder, parts["0"]["test"], size, num_classes, channels, dice, random)
@@ -54,11 +76,21 @@ def make_run(
   return folder
 
 
+def _class_metrics(label, dice, num_seeds):
+  """Returns the metrics of a class; the second one is in no image."""
+  values = {"num_true": 0 if label == 2 else 8, "num_predicted": 0 if label == 2 else 7.5}
+  values |= dict.fromkeys(("dice", "dice_pooled", "iou"), None if label == 2 else dice)
+  return {
+    name: {"mean": value, "std": None if value is None else 0.01, "per_seed": [value] * num_seeds}
+    for name, value in values.items()
+  }
+
+
 def write_json(path, content):
   path.write_text(json.dumps(content))
 
 
-def _write_metrics(folder, seeds, num_lines, dice):
+def _write_metrics(folder, seeds, num_lines, dice, auxiliary):
   terms = ("cross_entropy", "soft_dice", "soft_iou", "focal")
   with (folder / "metrics.jsonl").open("w") as file:
     for line in range(1, num_lines + 1):
@@ -68,7 +100,7 @@ def _write_metrics(folder, seeds, num_lines, dice):
           "step": line,
           "epoch": line / 7,
           "losses": {t: 1 / (line + n + seed) for n, t in enumerate(terms)},
-          "weights": {t: 5.0 if t == "focal" else 0.3 for t in terms},
+          "weights": {t: auxiliary if t == "focal" else 0.3 for t in terms},
         }
         if line % 2 == 0:
           record["validation"] = {"dice": dice * line / num_lines + 0.01 * seed}

@@ -36,7 +36,7 @@ def runs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(runs, tmp_path_factory):
   out = tmp_path_factory.mktemp("out") / "report"
-  assert main(["report", str(runs), f"--out={out}"]) == 0
+  assert main(["report", str(runs), f"--out={out}", "--reference=good"]) == 0
   return out
 
 

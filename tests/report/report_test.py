@@ -49,7 +49,7 @@ def runs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(runs, tmp_path_factory):
   out = tmp_path_factory.mktemp("out") / "report"
-  assert main(["report", str(runs), f"--out={out}"]) == 0
+  assert main(["report", str(runs), f"--out={out}", "--reference=sweep/fixed"]) == 0
   return out
 
 
@@ -88,10 +88,26 @@ def test_the_page_has_what_was_asked_for(made):
 def test_scores_are_marked_among_runs_of_the_same_test_cases(made):
   cells = {name: text for name, text in _rows(made) if "±" in text}
   assert set(cells) == {"colour", "naive", "sweep/fixed", "sweep/mad"}
+  # The seeds of these runs do not differ, so that every interval is a point.
   assert "<strong>62.50 ± 1.00" in cells["sweep/mad"]
   assert "<strong>0.25" in cells["colour"]  # of distances the least
   assert "<strong>" not in cells["naive"]  # the only one of its cases
   assert "<strong>" not in cells["sweep/fixed"]
+  assert 'title="sweep/mad: +12.50 [+12.50, +12.50] to sweep/fixed"' in cells["sweep/mad"]
+  assert "Marked: Dice, sweep/mad: +12.50 [+12.50, +12.50] to sweep/fixed" in _page(made)
+
+
+def test_no_star_stands_without_an_interval(tmp_path):
+  for name, values in (("a", [0.9, 0.3, 0.6]), ("b", [0.5, 0.6, 0.5])):
+    make_run(tmp_path / "runs" / name, num_seeds=3, num_cases=2, size=8, per_seed=values)
+  for name, dice in (("c", 0.9), ("d", 0.1)):
+    make_run(tmp_path / "single" / name, num_seeds=1, num_cases=2, size=8, dice=dice)
+  for folder in ("runs", "single"):
+    assert main(["report", str(tmp_path / folder), f"--out={tmp_path / 'report'}"]) == 0
+    scores = _page(tmp_path / "report").split('<section id="weights"')[0]
+    assert "<strong>" not in scores
+    assert "No best is marked." in scores
+    assert ("±" in scores) == (folder == "runs")  # no deviation of one seed
 
 
 def test_figures_lie_beside_the_page(made):
@@ -105,21 +121,73 @@ def test_figures_lie_beside_the_page(made):
 
 
 def test_the_audit_counts_cases_pixels_and_pairs_across_parts(made):
-  numbers = {name: re.findall(r"<td>(.*?)</td>", text) for name, text in _rows(made)[4:]}
+  data = _page(made).split('<section id="data"')[1].replace("<wbr>", "")
+  found = re.findall(r"<tr><th scope=\"row\">(.*?)</th>(.*?)</tr>", data)
+  numbers = {}
+  for name, text in found:
+    numbers.setdefault(name, re.findall(r"<td>(.*?)</td>", text))
   assert numbers["benign"] == ["16", "50.0 %"]
   assert numbers["class 1"] == ["32", "0.4 %", "0"]
   assert numbers["colour, sweep/fixed and sweep/mad"] == ["2", "16", "8", "8", "2", "1"]
 
 
-def test_the_comparison_is_against_the_run_called_fixed(made):
+def test_patients_and_diagnoses_are_counted_in_the_audit(tmp_path):
+  run = make_run(tmp_path / "run", num_cases=4)  # 16 cases, of which every other is benign
+  lines = (run / "data.csv").read_text().splitlines()
+  patients = ["patient", *(str(n // 2) for n in range(16))]
+  (run / "data.csv").write_text(
+    "".join(f"{line},{patient}\n" for line, patient in zip(lines, patients, strict=True))
+  )
+  assert main(["report", str(run), f"--out={tmp_path / 'report'}"]) == 0
+  data = _page(tmp_path / "report").split('<section id="data"')[1]
+  found = re.findall(r"<tr><th scope=\"row\">(.*?)</th>(.*?)</tr>", data)
+  numbers = [(name, re.findall(r"<td>(.*?)</td>", text)) for name, text in found]
+  assert ("benign", ["8", "8", "50.0 %"]) in numbers
+  assert "16 cases in all, of 8 patients." in data
+  # 8 cases for training and 4 each for validation and test; two cases of each patient.
+  assert ("benign", ["4", "2", "2"]) in numbers
+  assert ("patients", ["4", "2", "2"]) in numbers
+
+
+def test_the_comparison_is_against_the_chosen_reference(made):
   text = _Outline(_page(made)).text
   # Every case differs by 0.125, so the interval is a point.
-  assert "Dice of sweep/mad against sweep/fixed: mean difference +0.1250" in text
-  assert "(95 % interval +0.1250 to +0.1250) over 8 images" in text
+  words = "Dice of sweep/mad, of all compared runs the best in validation, against sweep/fixed"
+  assert words in text
+  rows = [name for name, cells in _rows(made) if "+0.1250 [+0.1250, +0.1250]" in cells]
+  assert rows == ["sweep/mad"]
+  assert "Others are compared with sweep/fixed: --reference chose it." in text
+
+
+def test_runs_of_several_classes_have_a_table_of_them(made):
+  page = _page(made)
+  assert page.count(">images, predicted<") == 1  # of the run of three classes alone
+  found = [(name, re.findall(r"<td.*?>(.*?)</td>", cells)) for name, cells in _rows(made)]
+  rows = {name: cells for name, cells in found if name.startswith("class") and len(cells) == 7}
+  assert rows["class 1"] == ["8", "7.5", *["25.00 ± 1.00"] * 3, "–", "–"]
+  assert rows["class 2"] == ["0", "0", *["–"] * 5]  # it is in no image
+
+
+def test_classes_have_names_and_a_legend_of_colours(made):
+  page = _page(made)
+  legends = page.split('<ul class="legend"')[1:]
+  assert len(legends) == 3  # one for each group of test cases
+  texts = [_Outline(f"<ul{legend.split('</ul>')[0]}").text.split() for legend in legends]
+  words = [" ".join(text) for text in texts]
+  assert "class 1 class 2 solid: truth dashed: prediction" in words[0]
+  assert words[1].endswith("truth prediction")
+
+
+def test_wide_tables_have_a_cue_on_phones(made):
+  page = _page(made)
+  assert page.count('<p class="cue">') >= 2
+  assert "it scrolls sideways" in page
+  assert ".cue { display: none;" in page
+  assert "@media (max-width: 40rem) {\n  .cue { display: block; }" in page
 
 
 def test_the_same_files_give_the_same_report(runs, made, tmp_path):
-  assert main(["report", str(runs), f"--out={tmp_path / 'again'}"]) == 0
+  assert main(["report", str(runs), f"--out={tmp_path / 'again'}", "--reference=sweep/fixed"]) == 0
   first = {p.relative_to(made): p.read_bytes() for p in made.rglob("*.*")}
   second = {p.relative_to(tmp_path / "again"): p.read_bytes() for p in tmp_path.rglob("*.*")}
   assert first == second
@@ -152,7 +220,7 @@ def test_a_run_without_some_file_loses_only_that(run, tmp_path, capsys):
   text = _Outline(_page(tmp_path / "report")).text
   for name in ("metrics.jsonl", "cases.csv", "data.csv", "split.json", "examples.npz"):
     assert f"since there is no {name}: run." in text
-  assert "50.00 ± 1.00" in text
+  assert "50.00" in text
   assert list((tmp_path / "report" / "figures").iterdir()) == []
 
 
@@ -247,7 +315,8 @@ def test_a_study_brings_tables_of_its_own(run, tmp_path, monkeypatch):
     "The study", ("a", "b"), ((TableCell("x"), TableCell("1", True)),), "How to read it."
   )
   monkeypatch.setattr(study, "tables", lambda folder: [table._replace(note=str(folder))])
-  (tmp_path / "study.json").write_text("{}")
+  content = {"cells": [], "axes": ["a"], "reference": None}
+  (tmp_path / "study.json").write_text(json.dumps(content))
   loose = make_run(tmp_path.with_name(f"{tmp_path.name}-loose"), num_lines=2, num_cases=2)
   for words, tables in (([tmp_path], 1), ([tmp_path, loose], 2)):
     out = tmp_path / "report"
@@ -255,7 +324,7 @@ def test_a_study_brings_tables_of_its_own(run, tmp_path, monkeypatch):
     scores = _page(out).split('<section id="weights"')[0]
     assert "<caption>The study</caption>" in scores
     assert f'<p class="note">{tmp_path}</p>' in scores
-    assert scores.count("<table>") == tables
+    assert scores.count("<table>") == 1 + tables  # the first is about the recipes
     assert scores.count("50.00 ± 1.00") == 3 * (tables - 1)  # only of the run beside the study
 
 

@@ -167,3 +167,47 @@ def test_a_file_that_is_no_study_is_one_line(tmp_path, text, said):
   with pytest.raises(UserError, match=said) as caught:
     grid.of_study(str(tmp_path / "study.py"), [])
   assert "\n" not in str(caught.value)
+
+
+def test_an_axis_given_twice_is_refused():
+  axes = ["optimizer.learning_rate=1e-3", "num_epochs=1,2", "optimizer.learning_rate=1e-4"]
+  with pytest.raises(UserError, match=r"--grid has the key optimizer\.learning_rate twice"):
+    grid.of_flags(SMOKE, None, axes, [])
+
+
+def test_two_axes_that_set_one_key_are_refused(tmp_path):
+  axes = {"num_epochs": (1, 2), "long": {"yes": {"num_epochs": 9}, "no": {}}}
+  with pytest.raises(UserError, match="the axes 'num_epochs' and 'long' both set 'num_epochs'"):
+    grid.of_study(_study(tmp_path, axes=axes), [])
+
+
+@pytest.mark.parametrize(
+  ("entries", "message"),
+  [
+    ({"name": 5}, "name must be a name of letters, digits"),
+    ({"name": ".."}, "name must be a name of letters, digits"),
+    ({"cells": 5}, "cells must be a sequence of patterns of names, not 5"),
+    ({"cells": (5,)}, "cells must be a sequence of patterns of names"),
+    ({"seeds": "3"}, "seeds must be a number of seeds of at least 1, not '3'"),
+    ({"settings": 5}, "settings must be a dict of keys and values, not 5"),
+    ({"config": 5}, "config must be the path of a recipe, not 5"),
+    ({"reference": 5}, "reference must be a label of the last axis, not 5"),
+    ({"published": "x"}, "published must be a pair"),
+    ({"axes": {5: (1,)}}, "axes must be a dict of axes"),
+    ({"axes": {"num_epochs": ()}}, "axis 'num_epochs' must have values"),
+    ({"axes": {"num_epochs": (1, 1)}}, "axis 'num_epochs' has the value 1 twice"),
+    ({"axes": {"a": {"..": {}}}}, "cell '..', whose label cannot name a folder"),
+    ({"axes": {"a": {"": {}}}}, "cell '', whose label cannot name a folder"),
+    ({"axes": {"a": {"checkpoints": {}}}}, "cell 'checkpoints', whose label cannot name"),
+  ],
+)
+def test_an_entry_of_another_form_is_named_at_once(tmp_path, entries, message):
+  with pytest.raises(UserError, match=re.escape(message)):
+    grid.of_study(_study(tmp_path, **entries), [])
+
+
+def test_a_study_that_fails_is_one_line(tmp_path):
+  path = tmp_path / "bad.py"
+  path.write_text("def get_study():\n  raise ValueError('two\\nlines')\n")
+  with pytest.raises(UserError, match=r"bad\.py: get_study: ValueError: two lines"):
+    grid.of_study(str(path), [])

@@ -130,17 +130,82 @@ def test_tables_mark_the_best_and_have_the_papers_number_and_what_failed(folder)
   first, second = study.tables(folder)
   assert first.header[:3] == ("method", "seeds", "Dice")
   assert [row[0].text for row in first.rows] == ["a", "fixed"]
-  assert first.rows[0][2] == tables.TableCell("85.00 ± 7.07", best=True)
+  why = "a: +20.00 [+20.00, +20.00] to fixed"
+  assert first.rows[0][2] == tables.TableCell("85.00 ± 7.07", best=True, why=why)
+  assert f"Marked: Dice, {why}" in first.note
   assert not first.rows[1][2].best
   column = first.header.index("HD95, pixels")
   assert first.rows[0][column].text == "9.00 ± 1.13"
-  assert first.rows[0][column].best  # of equal ones the first
+  assert not first.rows[0][column].best  # the interval contains 0
   assert first.rows[0][-3].text == "+20.00 [+20.00, +20.00]"
   assert [cell.text for cell in first.rows[1][-3:]] == ["", "", ""]
   assert "Failed: late (no memory)." in first.note
   assert second.rows[0][1].text == "85.00 ± 7.07 (95.20)"
   assert "A paper" in second.note
   assert "| a | **85.00 ± 7.07 (95.20)** |" in tables.to_markdown(second)
+
+
+def test_a_sweep_is_ranked_by_validation_with_the_test_beside_it(folder):
+  for method, scores in (("a", (0.5, 0.9, 0.2)), ("fixed", (0.95, 0.1, 0.95))):
+    with (folder / method / "metrics.jsonl").open("w") as file:
+      for seed in (0, 1):
+        for epoch, dice in enumerate(scores, start=1):
+          validation = {"dice": dice, "accuracy": 1 - dice}
+          record = {"seed": seed, "epoch": epoch, "losses": {}, "weights": {}}
+          file.write(json.dumps(record | {"validation": validation}) + "\n")
+  cells = tuple(Cell(n, {"method": n}, {"selection": "dice"}) for n in ("a", "fixed"))
+  study_files.write(Grid("tiny", cells, "fixed"), cells, folder, {})
+  rows = files.read_csv(folder / "rows.csv")
+  assert [(row["validation"], row["kept_epoch"]) for row in rows] == [
+    ("0.9", "2"), ("0.9", "2"), ("0.95", "1"), ("0.95", "1"),
+  ]  # fmt: skip
+  table = study.tables(folder)[0]
+  assert table.header[:4] == ("method", "seeds", "validation dice", "Dice")
+  # The better one in validation comes first, though it is worse on the test cases.
+  assert [[cell.text for cell in row[:4]] for row in table.rows] == [
+    ["fixed", "2", "95.00 ± 0.00", "65.00 ± 7.07"],
+    ["a", "2", "90.00 ± 0.00", "85.00 ± 7.07"],
+  ]
+  assert "in the order of their validation score" in table.note
+
+
+@pytest.mark.parametrize(
+  ("selection", "kept"), [("dice", (0.9, 1.0)), ("accuracy", (0.8, 2.0)), ("mean", (0.6, 2.0))]
+)
+def test_the_kept_epoch_is_the_first_best_of_the_selection(tmp_path, selection, kept):
+  scores = [(0.9, 0.1), (0.4, 0.8), (0.9, 0.2), (None, None)]
+  lines = [
+    {"seed": 7, "epoch": n, "losses": {}, "weights": {}, "validation": {"dice": d, "accuracy": a}}
+    for n, (d, a) in enumerate(scores, start=1)
+  ]
+  (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+  found = study_files.kept_epochs(tmp_path, selection)
+  assert found == {7: (pytest.approx(kept[0]), kept[1])}
+  assert study_files.kept_epochs(tmp_path / "nowhere", selection) == {}
+
+
+def test_there_is_no_paper_where_the_study_names_none(folder):
+  cells = tuple(Cell(name, {"method": name}, {}) for name in ("a", "fixed"))
+  study_files.write(Grid("tiny", cells, "fixed"), cells, folder, {})
+  made = study.tables(folder)
+  assert len(made) == 2
+  assert not [table for table in made if "paper" in table.title + " ".join(table.header)]
+
+
+def test_one_seed_has_neither_a_deviation_nor_a_mark(folder):
+  for name in ("a", "fixed"):
+    path = folder / name / "results.json"
+    content = json.loads(path.read_text())
+    content["seeds"] = [0]
+    for metric in content["metrics"].values():
+      metric["per_seed"] = metric["per_seed"][:1]
+    path.write_text(json.dumps(content))
+  cells = tuple(Cell(name, {"method": name}, {}) for name in ("a", "fixed"))
+  study_files.write(Grid("tiny", cells, "fixed"), cells, folder, {})
+  for table in study.tables(folder):
+    text = tables.to_markdown(table) + table.note
+    assert "±" not in text
+    assert "**" not in text
 
 
 def test_a_published_table_may_say_its_columns(folder):
@@ -159,8 +224,9 @@ def test_a_published_table_may_say_its_columns(folder):
     ["a", "85.00 ± 7.07", "9.00 ± 1.13 (7.10)", "–"],
     ["fixed", "65.00 ± 7.07 (81.00)", "9.00 ± 0.85", "–"],
   ]
-  assert [cell.best for cell in table.rows[0]] == [False, True, True, False]
-  assert table.note == "Own words. In brackets: A paper."
+  assert [cell.best for cell in table.rows[0]] == [False, True, False, False]
+  assert table.note.startswith("Own words. Mean ± standard deviation over seeds.")
+  assert table.note.endswith("In brackets: A paper.")
 
 
 def _with_diagnoses(folder):
@@ -201,11 +267,12 @@ def test_diagnoses_are_scored_by_case_and_compared(folder):
 def test_each_table_has_the_methods_that_it_is_about(folder):
   made = study.tables(_with_diagnoses(folder))
   assert [table.title.partition(": ")[2] for table in made] == [
-    "the foreground", "as the paper counts", "the diagnosis"
+    "the foreground", "all classes, pooled", "the diagnosis"
   ]  # fmt: skip
   assert [row[0].text for row in made[0].rows] == ["a", "fixed"]
   last = made[2]
   assert last.header[:3] == ("method", "seeds", "accuracy")
+  assert json.loads((folder / "study.json").read_text())["positive"] == "m"
   assert [[cell.text for cell in row[:3]] for row in last.rows] == [
     ["fixed", "2", "50.00 ± 0.00"], ["classifier", "2", "100.00 ± 0.00"],
   ]  # fmt: skip

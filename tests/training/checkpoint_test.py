@@ -22,6 +22,7 @@ from mlseg.weighting import (
   per_epoch,
   with_auxiliary,
 )
+from mlseg.workdir.run_folder import PATTERN_SIGNS
 
 
 @functools.cache
@@ -172,6 +173,60 @@ def test_content_that_is_readable_but_wrong_is_found_by_its_digest(tmp_path):
   _equal(checkpoints.restore(said.append), _state(1))
   checkpoints.close()
   assert "digest" in said[0]
+
+
+def test_a_state_is_read_back_before_it_counts_as_saved(tmp_path):
+  folder = tmp_path / "c"
+  checkpoints = _open(folder)
+  _save_to(checkpoints, 1)
+  checkpoints.close(verify=1)
+  checkpoints = _open(folder)
+  _save_to(checkpoints, 2)
+  checkpoints.wait()
+  _largest(folder / "2").write_bytes(b"")
+  with pytest.raises(UserError, match=r"of step 2 was written to .* and cannot be read back"):
+    checkpoints.close(verify=2)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
+  checkpoints = _open(tmp_path / "c")
+
+  def full(*args, **kwargs):
+    raise OSError(28, "No space left on device\n" * 400)
+
+  monkeypatch.setattr(checkpoints._manager, "save", full)
+  with pytest.raises(
+    UserError, match=r"no checkpoint can be written to .*/c \(.*No space"
+  ) as caught:
+    _save_to(checkpoints, 1)
+  assert len(str(caught.value)) < 400
+  monkeypatch.setattr(checkpoints._manager, "wait_until_finished", full)
+  with pytest.raises(UserError, match="No space"):
+    checkpoints.wait()
+
+
+def test_what_a_killed_save_left_is_removed(tmp_path):
+  folder = tmp_path / "c"
+  _save(folder, 1)
+  half = folder / "2.orbax-checkpoint-tmp"
+  half.mkdir()
+  (half / "data").write_text("half")
+  checkpoints = _open(folder)
+  _equal(checkpoints.restore(print), _state(1))
+  checkpoints.close()
+  assert [path.name for path in folder.iterdir()] == ["1"]
+
+
+SIGNS = "".join(chr(n) for n in range(33, 127) if chr(n) not in "/" and chr(n) not in PATTERN_SIGNS)
+
+
+@pytest.mark.parametrize("name", [SIGNS, " a b ", "größe", "x" * 200])
+def test_a_path_that_is_not_refused_can_be_read_from(tmp_path, name):
+  folder = tmp_path / name / "c"
+  _save(folder, 1)
+  checkpoints = _open(folder)
+  _equal(checkpoints.restore(print), _state(1))
+  checkpoints.close()
 
 
 def test_no_readable_checkpoint_is_an_error_that_says_what_to_do(tmp_path):

@@ -27,6 +27,16 @@ def experiments():
   return experiment.read(first), experiment.read(second)
 
 
+def test_a_run_is_named_by_what_it_trains_not_by_its_variant(experiments, tmp_path):
+  first = experiments[0]
+  assert Run(first, tmp_path).name == "smoke, dynamic_memory_fusion, variance"
+  changed = first.content["weighting"] | {"name": "uncertainty"}
+  other = first._replace(content=first.content | {"weighting": changed, "variant": "fixed"})
+  assert Run(other, tmp_path).name == "smoke, uncertainty"
+  assert Run(other, tmp_path, "cell").name == "cell"
+  assert Run(experiments[1], tmp_path).name == "other, focal alone"
+
+
 def _group(experiments, folder):
   runs = [Run(one, folder / one.name) for one in experiments]
   for run in runs:
@@ -61,19 +71,22 @@ def test_a_record_has_the_losses_of_its_own_recipe(experiments, tmp_path):
 def test_a_validation_leaves_out_the_scores_that_the_network_has_not(experiments, tmp_path):
   group = _group(experiments, tmp_path)
   losses = {"soft_dice": np.full(3, 0.5), "focal": np.full(3, 0.25)}
-  validation = Validation(np.array([0.6, 0.7, 0.8]), None, None, losses)
+  validation = Validation({"dice": np.array([0.6, 0.7, 0.8])}, losses)
   record = group.record(2, 7, 1.0, 20.0, _logged(_status(), validation))
   assert record["validation"] == {"dice": 0.8, "losses": {"focal": 0.25}}
 
 
 def test_lines_go_to_the_file_of_their_run_and_are_dropped_from_a_step_on(experiments, tmp_path):
   group = _group(experiments, tmp_path)
+  line = {"seed": 3, "epoch": 0.5, "losses": {"focal": 1.0}, "weights": {"focal": 1.0}}
   for step in (2, 4):
-    group.append([0, 2], [{"seed": 3, "step": step}, {"seed": 3, "step": step}])
-  group.rewind(2)
+    group.append([0, 2], [line | {"step": step}] * 2)
+  with (group.runs[0].workdir / "metrics.jsonl").open("a") as file:
+    file.write("null\n")
+  assert group.rewind(2) == 1  # the damaged line
   for run in group.runs:
     lines = (run.workdir / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [{"seed": 3, "step": 2}]
+    assert [json.loads(line) for line in lines] == [line | {"step": 2}]
 
 
 def test_models_that_diverged_are_named_with_the_loss(experiments, tmp_path):
@@ -98,6 +111,6 @@ def test_skipped_steps_are_counted_by_model(experiments, tmp_path):
 def test_names_of_groups(experiments, tmp_path):
   group = _group(experiments, tmp_path)
   assert (group.title, group.folder) == ("3 models", "seeds_3_to_3")
-  assert group.name(2) == f"other:{experiments[1].variant}, seed 3"
+  assert group.name(2) == "other, focal alone, seed 3"
   alone = Group(group.runs[:1], group.models[1:2])
   assert (alone.title, alone.folder) == ("seed 4", "seed_4")

@@ -47,6 +47,22 @@ def test_a_run_that_was_told_to_stop_says_where(signum, code, capsys):
   assert printed.err == ""
 
 
+@pytest.mark.parametrize(
+  ("error", "code", "line"),
+  [
+    (OSError(28, "No space left on device", "a/b"), 2, "mlseg: a/b: No space left on device\n"),
+    (MemoryError(), 2, "mlseg: out of memory, or of room on a disk: MemoryError\n"),
+    (KeyboardInterrupt(), 130, "mlseg: stopped; the same command goes on from the last checkp"),
+  ],
+)
+def test_a_fault_of_the_machine_is_one_line(error, code, line, capsys):
+  assert launch.run(_raise(error), "loop", 1) == code
+  printed = capsys.readouterr()
+  assert printed.out == ""
+  assert printed.err.startswith(line)
+  assert printed.err.count("\n") == 1
+
+
 def test_a_mistake_in_the_code_keeps_its_traceback():
   with pytest.raises(ZeroDivisionError):
     launch.run(lambda reporter: 1 // 0, "loop", 1)

@@ -44,7 +44,7 @@ def _scores(cases, seed, *, segments=True, classifies=False, **more):
 
 
 def _write(folder, cases, experiment, tested):
-  summary = scoring.summarize_seeds(experiment, tested)
+  summary = scoring.summarize_seeds(experiment, tested, cases.class_names)
   outputs.write(folder, cases, PARTS, tested, summary)
   return summary
 
@@ -139,3 +139,44 @@ def test_the_data_of_a_run_are_written_before_training(cases, tmp_path):
   assert [row["covariate_age"] for row in rows[4:7]] == ["4", "", "6"]
   assert {row["pixels_lesion"] for row in rows} == {"9"}
   assert [row["group"] for row in rows[:4]] == ["0", "0", "1", "1"]
+
+
+def test_the_worst_cases_are_kept_of_many():
+  random = np.random.default_rng(0)
+  scores = random.random(2000)
+  scores[::7] = np.nan  # without a foreground
+  kept = outputs.kept_examples(scores, 200)
+  order = [n for n in np.argsort(scores) if np.isfinite(scores[n])]
+  assert set(order[:50]) <= set(kept)
+  assert set(order[-20:]) <= set(kept)
+  assert order[len(order) // 2] in kept
+  assert 150 < len(kept) <= 200
+  assert (np.diff(kept) > 0).all()
+  other = outputs.kept_examples(random.random(2000), 200)
+  assert len(set(kept) & set(other)) >= 100  # the evenly spaced ones are the same for all runs
+  np.testing.assert_array_equal(outputs.kept_examples(scores[:200], 200), np.arange(200))
+  few = np.full(300, np.nan)
+  few[5] = 0.5
+  assert 5 in outputs.kept_examples(few, 200)
+  assert len(outputs.kept_examples(np.full(300, np.nan), 200)) == 100
+
+
+def test_the_worst_case_with_a_foreground_has_its_picture(cases, tmp_path, monkeypatch):
+  monkeypatch.setattr(outputs, "MAX_EXAMPLES", 8)
+  masks = cases.masks.copy()
+  masks[20:] = 0  # their Dice is 0 where anything is found, but there is nothing to find
+  test = np.arange(24)
+  predictions = masks.copy()
+  predictions[20:, 0, 0] = 1
+  predictions[13] = 0
+  counts = np.asarray(metrics.confusion_counts(predictions, masks, 2))
+  scores = SeedScores(counts, predictions, None, cases.labels[test], None)
+  made_examples = outputs._examples(cases._replace(masks=masks), test, scores)
+  assert len(made_examples.ids) <= 8
+  assert "case 13" in made_examples.ids
+
+
+def test_patients_are_in_the_table_of_the_data(cases, tmp_path):
+  known = cases._replace(patients=np.arange(24, dtype=np.int32) // 3)
+  outputs.write_data(tmp_path, known, np.arange(24), [], PARTS)
+  assert [row["patient"] for row in read_csv(tmp_path / "data.csv")[:4]] == ["0", "0", "0", "1"]

@@ -65,11 +65,31 @@ def test_masks_are_measured_within_their_images():
     np.testing.assert_array_equal(scores.surfaces.metrics[name], values)
   rows = case_tables.case_rows(cases, SPLIT.test, scores, 3)
   assert {"dice", "hausdorff", "object_dice"} <= rows[0].keys()
-  summary = scoring.summarize_seeds(experiment, {3: scores})["metrics"]
+  summary = scoring.summarize_seeds(experiment, {3: scores}, cases.class_names)["metrics"]
   assert summary["dice"]["mean"] == pytest.approx(
     np.mean([row["dice"] for row in rows if row["class"] == "lesion"]), abs=1e-6
   )
   assert {"hausdorff95", "object_f1"} <= summary.keys()
+
+
+def test_the_metrics_of_each_class_are_over_the_cases_that_have_it():
+  cases = made.make_cases()
+  scores, _ = _test(made.make_experiment(), cases, _shifted(cases))
+  counts = np.concatenate([scores.counts, np.zeros_like(scores.counts[:, :1])], axis=1)
+  for absent, factor in (("left_out", 1.0), ("one", 0.5)):
+    experiment = made.make_experiment(f"metrics.absent={absent}")
+    found = scoring.summarize_seeds(
+      experiment,
+      {seed: scores._replace(counts=counts) for seed in (3, 4)},
+      ("background", "lesion", "lumen"),
+    )
+    dice = metrics.dice(counts)[:, 1]
+    assert found["classes"]["lesion"]["dice"]["per_seed"] == pytest.approx([dice.mean()] * 2)
+    assert found["classes"]["lesion"]["num_true"]["mean"] == 3
+    assert np.isnan(found["classes"]["lumen"]["dice"]["mean"])
+    # A class that is in no case neither raises nor lowers the mean, unless a recipe asks for it.
+    expected = factor * dice.mean() + 1 - factor
+    assert found["metrics"]["dice"]["mean"] == pytest.approx(expected)
 
 
 def test_a_recipe_that_asks_for_neither_measures_neither():
@@ -90,7 +110,7 @@ def test_diagnoses_are_predicted_of_the_validation_part_too():
   np.testing.assert_allclose(scores.validation, chances[SPLIT.validation], rtol=1e-6)
   assert scores.counts is None
   assert case_tables.case_rows(cases, SPLIT.test, scores, 3) == []
-  summary = scoring.summarize_seeds(experiment, {3: scores})["metrics"]
+  summary = scoring.summarize_seeds(experiment, {3: scores}, cases.class_names)["metrics"]
   expected = metrics.roc_auc(cases.labels[SPLIT.test], scores.probabilities[:, 1])
   assert summary["roc_auc"]["mean"] == pytest.approx(expected)
 

@@ -5,15 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from ml_collections import ConfigDict
 
+from mlseg.recipe.optimizer import make_optimizer
 from mlseg.training import step as train_step
 from mlseg.weighting import (
   chain,
   dynamic_memory_fusion,
   ema,
+  every,
   fixed,
+  geometric,
   per_epoch,
   random_weighting,
+  with_auxiliary,
 )
 
 
@@ -46,7 +51,7 @@ def _start(weighting, optimizer=None):
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])
-def test_a_step_that_is_not_finite_changes_nothing_but_its_counts(where):
+def test_a_step_that_is_not_finite_changes_neither_model_nor_optimiser(where):
   weighting = dynamic_memory_fusion("variance", capacity=4, min_history=2)
   optimizer = optax.adam(1e-2)
 
@@ -61,13 +66,55 @@ def test_a_step_that_is_not_finite_changes_nothing_but_its_counts(where):
   step = jax.jit(train_step.make_step(loss_fn, optimizer, weighting))
   after, _ = step(before, _batch(0))
   after, log = step(after, _batch(1))
-  for name in ("variables", "opt_state", "weighting_state"):
+  for name in ("variables", "opt_state"):
     jax.tree.map(np.testing.assert_array_equal, getattr(after, name), getattr(before, name))
+  # Losses that are finite are remembered, also where their gradient is not.
+  assert int(after.weighting_state.history.count) == (0 if where == "loss" else 2)
   assert int(after.step) == 2
   assert (int(after.nonfinite.total), int(after.nonfinite.in_row)) == (2, 2)
   blamed = {name: int(count) for name, count in after.nonfinite.losses.items()}
   assert blamed == {"l2": 0, "l1": 2 if where == "loss" else 0}
   assert all(np.isfinite(w) for w in log.weights.values())
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2, 3])
+def test_counters_follow_the_run_past_a_step_that_is_not_finite(bad):
+  make = {
+    "every": lambda: every(geometric(), 2),
+    "per_epoch": lambda: per_epoch(geometric(), 2),
+    "auxiliary": lambda: with_auxiliary(fixed(), "l1", decay=0.5, decay_every=2),
+  }
+  for name, weighting in ((name, build()) for name, build in make.items()):
+    state, step = _start(weighting, optax.sgd(0.0))
+    found, expected = [], []
+    for number in range(6):
+      images, targets = _batch(number)
+      state, log = step(state, (images * (np.nan if number == bad else 1), targets))
+      found.append(float(log.weights["l1"]))
+    state, step = _start(weighting, optax.sgd(0.0))
+    for number in range(6):
+      state, log = step(state, _batch(number))
+      expected.append(float(log.weights["l1"]))
+    changes = np.flatnonzero(np.diff(found)) + 1
+    assert set(changes) <= {2, 4}, name  # never between: an epoch, or two steps, stay whole
+    if name == "auxiliary":
+      assert found == expected
+    assert found[-1] == expected[-1] or (name == "per_epoch" and bad in (2, 3))
+
+
+def test_the_schedule_of_the_rate_follows_the_run_past_a_skipped_step():
+  config = ConfigDict({"optimizer": {"name": "sgd", "learning_rate": 1.0, "schedule": "cosine",
+                                     "momentum": 0.0, "weight_decay": 0.0, "clip_norm": 0.0,
+                                     "stage_rates": {}}})  # fmt: skip
+  state, step = _start(fixed(), make_optimizer(config, 4))
+  images, targets = _batch(0)
+  for number in range(4):
+    previous = state
+    state, _ = step(state, (images * (np.nan if number == 1 else 1), targets))
+  moved = np.abs(state.variables["params"]["w"] - previous.variables["params"]["w"])
+  gradient = jax.grad(lambda p: sum(_loss_fn(p, {}, (images, targets))[0].values()))
+  slope = np.abs(gradient(previous.variables["params"])["w"])
+  np.testing.assert_allclose(moved / slope, (1 + np.cos(np.pi * 3 / 4)) / 2, rtol=1e-3)
 
 
 def test_a_finite_step_ends_the_row_and_keeps_the_total():

@@ -111,6 +111,25 @@ def test_weights_do_not_depend_on_later_losses(name):
   assert jnp.isfinite(with_gap).all()
 
 
+# Their weights come from no loss at all.
+_CONSTANT = {"fixed", "fixed_values", *table.COMBINATORS, "chain_of_chains", "random_weighting",
+             "random_weighting_dirichlet"}  # fmt: skip
+# They ask their weighting at some steps alone.
+_AT_TIMES = {"every", "every_mgda", "per_epoch"}
+# Its weights depend on the current losses, and on parameters that learn from them afterwards.
+_BOTH = {"robust"}
+
+
+@pytest.mark.parametrize("name", sorted(set(ALL) - _CONSTANT - _AT_TIMES - _BOTH))
+def test_those_that_decide_first_do_not_read_the_current_losses(name):
+  reads, state = [], ALL[name].init(as_losses(name, random_losses()[0]))
+  for row in random_losses(5, steps=5):
+    one, other = (table.update(name, row * scale, state)[0] for scale in (1.0, row / 2))
+    reads.append(not np.allclose(one, other, rtol=1e-6))
+    _, state = table.update(name, row, state)
+  assert any(reads) != ALL[name].decides_first
+
+
 def _extras(name, losses):
   gram = table.gram_of_row(losses) if ALL[name].needs_gram else None
   return {"weights": None, "gram": gram}

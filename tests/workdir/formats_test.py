@@ -44,6 +44,7 @@ DATA = data_table.DataTable(
   (0, 0, 1),
   {"background": (9, 8, 7), "lesion": (0, 1, 2)},
   {"age": {"a, b": 61.0, "größe": 0.125}, "weight": {}},
+  (4, 4, 5),
 )
 DIAGNOSES = [
   row
@@ -76,6 +77,7 @@ MODEL = {0: {"params": {"Conv_0": {"kernel": RNG.random((2, 3)), "bias": np.zero
 RESULTS = {
   "split": "test",
   "metrics": {"dice": {"mean": 0.5, "std": None, "per_seed": [0.5]}},
+  "classes": {"lesion": {"dice": {"mean": math.nan, "std": None, "per_seed": [math.nan]}}},
   "seeds": [0],
   "config": {"name": "x"},
 }
@@ -107,7 +109,10 @@ FORMATS = {
   "metrics.jsonl": (_write_log, metrics_log.read, [RECORD, RECORD], None),
   "results.json": (
     results_file.write, results_file.read, RESULTS,
-    results_file.Results({"dice": results_file.Metric(0.5, None, (0.5,))}, (0,), {"name": "x"}),
+    results_file.Results(
+      {"dice": results_file.Metric(0.5, None, (0.5,))}, (0,), {"name": "x"},
+      {"lesion": {"dice": results_file.Metric(None, None, (None,))}},
+    ),
   ),
   "config.json": (
     run_folder.claim, run_folder.read, CONFIG,
@@ -155,9 +160,9 @@ def test_the_layout_of_the_tables(tmp_path):
   data_table.write(tmp_path, DATA)
   case_table.write(tmp_path, _case_rows(0)[4:])
   assert (tmp_path / "data.csv").read_text().splitlines()[:3] == [
-    "id,label,group,pixels_background,pixels_lesion,covariate_age,covariate_weight",
-    '"a, b",x,0,9,0,61,',
-    '"c ""d""",y,0,8,1,,',
+    "id,label,group,patient,pixels_background,pixels_lesion,covariate_age,covariate_weight",
+    '"a, b",x,0,4,9,0,61,',
+    '"c ""d""",y,0,4,8,1,,',
   ]
   assert (tmp_path / "cases.csv").read_text().splitlines() == [
     "seed,id,label,class,tp,fp,fn,tn,dice",
@@ -171,6 +176,7 @@ def test_tables_of_older_runs_have_no_labels_and_no_groups(tmp_path):
   (tmp_path / "cases.csv").write_text("seed,id,class,dice\n0,a,b,0.5\n0,a,l,0.25\n")
   data = data_table.read(tmp_path)
   assert (data.labels, data.groups, data.covariates) == (("all",), None, {})
+  assert data.patients is None
   rows = case_table.read(tmp_path)
   assert case_table.foreground_scores(rows) == {(0, "a"): case_table.CaseScore("all", 0.25)}
 
@@ -266,3 +272,14 @@ def test_all_files_of_a_run_are_read_at_once(tmp_path):
   assert run.tested == DIAGNOSES
   assert run.validated is None
   np.testing.assert_equal(run.saliency, SALIENCY)
+
+
+def test_a_model_that_is_not_finite_is_said_and_not_read(tmp_path):
+  broken = {"params": {"w": np.ones(2)}, "batch_stats": {"mean": np.array([0, np.inf])}}
+  assert model_file.write(tmp_path, {0: {"params": {"w": np.ones(2)}}, 1: broken}) == [
+    "seed_1/batch_stats/mean"
+  ]
+  with pytest.raises(
+    UserError, match=r"model\.npz has 1 of 3 arrays with values that are not finite"
+  ):
+    model_file.read(tmp_path)

@@ -2,12 +2,12 @@
 
 import pathlib
 
-import numpy as np
 import tensorflow_datasets as tfds
 
 from mlseg.data.datasets import paired, ultrasound
-from mlseg.data.datasets.sources import NoOptions, Source
+from mlseg.data.datasets.sources import PLAIN, NoOptions, Reading, Source
 from mlseg.data.datasets.ultrasound import CasePaths
+from mlseg.data.findings import Findings
 
 LABELS = ("synthetic",)
 TITLE = "BUS synthetic"
@@ -29,13 +29,14 @@ class BusSynthetic(ultrasound.UltrasoundBuilder):
 
   The download is known to hold `BUS Synthetic Dataset` with the folders `images` and `masks`, and
   PNG files of the same names in both. Every layout is read that `paired.find_cases` describes.
-  Masks may be probabilities; see `paired.lesion`.
+  Masks may be probabilities; see `mask_values.lesion`.
 
   Reference: Iqbal and Sharif, Mendeley Data r4phtn49r7, version 1.
   """
 
   name = "bus_synthetic"
   VERSION = tfds.core.Version("1.0.0")
+  MASKS = paired.MASKS
   LABELS = LABELS
   HOMEPAGE = "https://data.mendeley.com/datasets/r4phtn49r7/1"
   CITATION = _CITATION
@@ -51,28 +52,24 @@ class BusSynthetic(ultrasound.UltrasoundBuilder):
     """Returns the cases in a folder; all that were published must be there."""
     return _find_all_cases(root)
 
-  def read_case(
-    self, image_path: pathlib.Path, mask_paths: list[pathlib.Path]
-  ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a picture and its mask; see `paired.read_case`."""
-    return paired.read_case(image_path, mask_paths)
 
-
-def open_source(root: pathlib.Path, options: NoOptions) -> Source:
+def open_source(root: pathlib.Path, options: NoOptions, reading: Reading = PLAIN) -> Source:
   """Returns the data set in a folder.
 
   Raises:
     UserError: it is another folder, or does not have the published number of cases.
   """
-  return ultrasound.make_source(_find_all_cases(root), paired.read_case)
+  found = Findings()
+  return ultrasound.make_source(_find_all_cases(root, found), reading, found, paired.MASKS)
 
 
-def _find_all_cases(root: pathlib.Path) -> CasePaths:
-  cases = find_cases(root)
-  paired.check_counts(cases, EXPECTED, TITLE, root)
+def _find_all_cases(root: pathlib.Path, found: Findings | None = None) -> CasePaths:
+  cases = find_cases(root, found)
+  if not (found and found.faults):  # without those that are bad, the numbers differ anyway
+    paired.check_counts(cases, EXPECTED, TITLE, root)
   return cases
 
 
-def find_cases(folder: pathlib.Path) -> CasePaths:
+def find_cases(folder: pathlib.Path, found: Findings | None = None) -> CasePaths:
   """Returns the cases in a folder, all under one label; see `paired.find_cases`."""
-  return paired.find_cases(folder, TITLE, (), LABELS[0])
+  return paired.find_cases(folder, TITLE, (), LABELS[0], found)

@@ -2,25 +2,27 @@
 
 import pathlib
 import re
+import unicodedata
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from mlseg.data import findings
 from mlseg.data.datasets import ultrasound
-from mlseg.data.datasets.sources import Example, NoOptions, Source
+from mlseg.data.datasets.sources import PLAIN, Example, NoOptions, Reading, Source
 from mlseg.data.datasets.ultrasound import CasePaths
+from mlseg.data.findings import Findings
 from mlseg.data.splits.grouped import THRESHOLD
 from mlseg.errors import UserError
-from mlseg.io.pictures.files import natural_key, read_8_bits
-from mlseg.io.pictures.picture import check_mask_size, to_grey
+from mlseg.io.pictures.files import natural_key
 
 LABELS = ("benign", "malignant", "normal")
 TRAINED_LABELS = LABELS[:2]  # normal pictures have no lesion
 FOLDER = "Dataset_BUSI_with_GT"
 EMBEDDED = pathlib.Path(__file__).parents[1] / "embedded" / "busi" / "size128" / "1.0.0"
 EMBEDDED_SIZE = 128
-NAME = re.compile(r"(?P<case>[^.].*?)(?P<mask>_mask(_\d+)?)?\.png")  # no hidden files
+NAME = re.compile(r"(?P<case>[^.].*?)(?P<mask>_mask(_\d+)?)?\.(?i:png)")  # no hidden files
 
 _CITATION = """\
 @article{aldhabyani2020busi,
@@ -37,8 +39,8 @@ _CITATION = """\
 class Busi(ultrasound.UltrasoundBuilder):
   """Breast ultrasound: 437 benign, 210 malignant, 133 normal pictures with lesion masks.
 
-  A case's mask is the union of its `_mask`, `_mask_1`, ... files, 0 or 255. The splits are the
-  folders, in the order of the numbers in the names. Build it from a folder with
+  A case's mask is the union of its `_mask`, `_mask_1`, ... files, written as 0 and 255. The splits
+  are the folders, in the order of the numbers in the names. Build it from a folder with
   `python -m mlseg.data.prepare`.
 
   Reference: Al-Dhabyani et al., Data in Brief 28 (2020) 104863.
@@ -67,17 +69,12 @@ class Busi(ultrasound.UltrasoundBuilder):
     """Returns the cases in a folder."""
     return find_cases(root)
 
-  def read_case(
-    self, image_path: pathlib.Path, mask_paths: list[pathlib.Path]
-  ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a picture and its mask; see `read_case`."""
-    return read_case(image_path, mask_paths)
 
-
-def open_source(root: pathlib.Path, options: NoOptions) -> Source:
+def open_source(root: pathlib.Path, options: NoOptions, reading: Reading = PLAIN) -> Source:
   """Returns the benign and malignant cases in a folder; see `find_cases`."""
-  cases = find_cases(root)
-  return ultrasound.make_source({label: cases[label] for label in TRAINED_LABELS}, read_case)
+  found = Findings()
+  cases = find_cases(root, found)
+  return ultrasound.make_source({label: cases[label] for label in TRAINED_LABELS}, reading, found)
 
 
 def open_embedded() -> Source:
@@ -97,18 +94,20 @@ def open_embedded() -> Source:
     label_names=TRAINED_LABELS,
     channels=1,
     duplicate_bits=THRESHOLD,
-    read=read,
+    parts=(read,),
   )
 
 
-def find_cases(folder: pathlib.Path) -> CasePaths:
+def find_cases(folder: pathlib.Path, found: Findings | None = None) -> CasePaths:
   """Returns the cases by label, in the order of the numbers in their names.
 
   Args:
     folder: `Dataset_BUSI_with_GT`, or the folder that holds it.
+    found: gets the pictures without a mask, and the masks without a picture; None: they are
+      refused.
 
   Raises:
-    UserError: the folder is missing or is not BUSI; a picture has no mask, or a mask no picture.
+    UserError: the folder is missing or is not BUSI, or as `found` says.
   """
   root = folder / FOLDER if (folder / FOLDER).is_dir() else folder
   missing = [label for label in LABELS if not (root / label).is_dir()]
@@ -118,43 +117,34 @@ def find_cases(folder: pathlib.Path) -> CasePaths:
       f"data folder {folder} {what}: expected {FOLDER} with the folders {', '.join(LABELS)},"
       f" without {', '.join(missing)}"
     )
-  return {label: _cases_of(root / label) for label in LABELS}
+  own = Findings() if found is None else found
+  cases = {label: _cases_of(root / label, own) for label in LABELS}
+  if found is None:
+    findings.refuse(own.faults)
+  return cases
 
 
-def _cases_of(folder: pathlib.Path) -> dict[str, tuple[pathlib.Path, list[pathlib.Path]]]:
+def _cases_of(
+  folder: pathlib.Path, found: Findings
+) -> dict[str, tuple[pathlib.Path, list[pathlib.Path]]]:
   images: dict[str, pathlib.Path] = {}
   masks: dict[str, list[pathlib.Path]] = {}
   for path in sorted(folder.iterdir(), key=natural_key):
-    match = NAME.fullmatch(path.name)
-    if not match:
-      continue  # the download has no other files, but viewers of pictures may have left some
-    if match["mask"]:
+    match = NAME.fullmatch(unicodedata.normalize("NFC", path.name))
+    if not match:  # the download has no other files, but viewers of pictures may have left some
+      found.pass_over(path)
+    elif match["mask"]:
       masks.setdefault(match["case"], []).append(path)
+    elif match["case"] in images:
+      found.add(path, f"is there a second time, as {images[match['case']].name}")
     else:
       images[match["case"]] = path
   if not images:
     raise UserError(f"data folder {folder} is not BUSI: it has no PNG pictures")
   for case, path in images.items():
     if case not in masks:
-      raise UserError(f"{path}: has no mask, expected {case}_mask.png beside it")
+      found.add(path, f"has no mask, expected {case}_mask.png beside it")
   for case, paths in masks.items():
     if case not in images:
-      raise UserError(f"{paths[0]}: is a mask without a picture, expected {case}.png beside it")
-  return {case: (path, masks[case]) for case, path in images.items()}
-
-
-def read_case(
-  image_path: pathlib.Path, mask_paths: list[pathlib.Path]
-) -> tuple[np.ndarray, np.ndarray]:
-  """Returns a picture, and the union of its masks [H, W], 0 or 255.
-
-  Raises:
-    UserError: a file cannot be read, or a mask has another size than the picture.
-  """
-  image = read_8_bits(image_path)
-  union = np.zeros(image.shape[:2], bool)
-  for path in mask_paths:
-    mask = read_8_bits(path)
-    check_mask_size(mask, path, image, image_path.name)
-    union |= to_grey(mask) > 127
-  return image, union.astype(np.uint8) * 255
+      found.add(paths[0], f"is a mask without a picture, expected {case}.png beside it")
+  return {case: (path, masks[case]) for case, path in images.items() if case in masks}

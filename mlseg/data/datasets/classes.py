@@ -10,6 +10,7 @@ import numpy as np
 from mlseg.errors import UserError, require
 from mlseg.io.pictures.picture import to_colour, to_grey
 
+Value = int | str | Sequence[int | str]  # of a class: grey, '#rrggbb', or several of one kind
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -17,31 +18,49 @@ class Classes(NamedTuple):
   """The classes of masks, and the value of each in mask files."""
 
   names: tuple[str, ...]  # C, the background first
-  values: np.ndarray  # [C, 1] grey values, or [C, 3] colours, int
+  values: np.ndarray  # [V, 1] grey values, or [V, 3] colours, int
+  owners: np.ndarray  # [V], the class of each value
   tolerance: int  # largest difference in any channel between a pixel and its class
 
+  @property
+  def is_colour(self) -> bool:
+    """Whether classes have colours."""
+    return self.values.shape[1] == 3
 
-def parse(table: Sequence[tuple[str, int | str]], tolerance: int) -> Classes:
+  @property
+  def is_lesion(self) -> bool:
+    """Whether there are two classes, 0 and 255: any mask of one lesion, however it is written."""
+    return len(self.names) == 2 and self.values.tolist() == [[0], [255]]
+
+
+def parse(table: Sequence[tuple[str, Value]], tolerance: int) -> Classes:
   """Returns the classes of the section config.data.folder.
 
   Args:
-    table: for each class its name, and its grey value or its colour as '#rrggbb'.
+    table: for each class its name, and its grey value or its colour as '#rrggbb', or several.
     tolerance: 0 to 255.
 
   Raises:
     UserError: there are fewer than two classes, a name occurs twice, a value is out of range, or
       there are values of both kinds.
+
+  Example:
+    >>> parse((("skin", "#000000"), ("cyst", ("#ff0000", "#00ff00"))), 0).owners.tolist()
+    [0, 1, 1]
   """
   option = "config.data.folder.classes"
   rule = f"{option} must be pairs of a name and a value, at least two of them"
   are_pairs = all(isinstance(row, tuple | list) and len(row) == 2 for row in table)
   require(are_pairs and len(table) >= 2, rule, tuple(table))
   names = tuple(str(name) for name, _ in table)
-  values = [value for _, value in table]
+  several = [value if isinstance(value, tuple | list) else (value,) for _, value in table]
+  require(all(several), f"{option} must have a value for each class", tuple(table))
+  values = [value for own in several for value in own]
+  owners = [number for number, own in enumerate(several) for _ in own]
   require(len(set(names)) == len(names) and all(names), f"{option} must have names of their own",
           names)  # fmt: skip
   for value in values:
-    is_grey = isinstance(value, int) and 0 <= value <= 255
+    is_grey = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255
     is_colour = isinstance(value, str) and _COLOUR.fullmatch(value) is not None
     require(is_grey or is_colour, f"{option}: a value must be 0 to 255 or '#rrggbb'", value)
   rule = f"{option}: values must be all grey or all colours"
@@ -51,7 +70,18 @@ def parse(table: Sequence[tuple[str, int | str]], tolerance: int) -> Classes:
   numbers = [
     [value] if isinstance(value, int) else list(bytes.fromhex(value[1:])) for value in values
   ]
-  return Classes(names, np.array(numbers), tolerance)
+  return Classes(names, np.array(numbers), np.array(owners), tolerance)
+
+
+def check_distinct(classes: Classes) -> None:
+  """Raises a UserError where a value is of two classes, which only files of one class can have."""
+  seen: dict[tuple[int, ...], int] = {}
+  for value, owner in zip(classes.values, classes.owners, strict=True):
+    if seen.setdefault(tuple(value.tolist()), int(owner)) != owner:
+      raise UserError(
+        f"config.data.folder.classes: {_in_words(value)} is of two classes, which needs {{class}}"
+        " in config.data.folder.masks"
+      )
 
 
 def by_value(
@@ -60,7 +90,7 @@ def by_value(
   """Returns the class with the nearest value at each pixel, [H, W] uint8.
 
   Args:
-    mask: [H, W] or RGB [H, W, 3], uint8.
+    mask: [H, W] or RGB [H, W, 3], of whole numbers.
     path: of the mask, for messages.
     classes: the classes and their values.
     chosen: the indices of the classes that the file may have.
@@ -68,7 +98,11 @@ def by_value(
   Raises:
     UserError: a value differs from every class by more than the tolerance.
   """
-  values = classes.values[list(chosen)]
+  if not np.array_equal(mask, np.rint(mask)) or (mask.ndim == 3 and mask.dtype != np.uint8):
+    rule = "whole numbers or colours of 8 bits"
+    raise UserError(f"{path}: has values of {mask.dtype}, but classes need {rule}")
+  own_values = np.isin(classes.owners, list(chosen))
+  values, owners = classes.values[own_values], classes.owners[own_values]
   if values.shape[1] == 1 and mask.ndim == 3:
     if np.ptp(mask, axis=-1).max() > classes.tolerance:
       raise UserError(
@@ -78,19 +112,40 @@ def by_value(
   pixels = (mask[..., None] if values.shape[1] == 1 else to_colour(mask)).astype(np.int32)
   codes = pixels @ np.array([1, 256, 65536])[: values.shape[1]]
   _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-  own = pixels.reshape(-1, values.shape[1])[first]
-  distances = np.abs(own[:, None] - values).max(-1)
+  found = pixels.reshape(-1, values.shape[1])[first]
+  distances = np.abs(found[:, None] - values).max(-1)
   nearest = distances.argmin(-1)
   wrong = np.flatnonzero(distances.min(-1) > classes.tolerance)
   if wrong.size:
-    names = [f"{classes.names[c]} {_in_words(classes.values[c])}" for c in chosen]
-    value = _in_words(own[wrong[0]])
+    names = [f"{classes.names[c]} {_in_words(v)}" for c, v in zip(owners, values, strict=True)]
+    shown = ", ".join(_in_words(found[index]) for index in wrong[:4])
+    more = ", ..." if wrong.size > 4 else ""
+    what = "the value" if wrong.size == 1 else "the values"
+    verb = "is" if wrong.size == 1 else "are"
     raise UserError(
-      f"{path}: has the value {value}, which is of no class ({', '.join(names)});"
-      " config.data.folder.tolerance takes the nearest class (127 for noisy JPEG masks)"
+      f"{path}: has {what} {shown}{more}, which {verb} of no class ({', '.join(names)}): add them"
+      " to config.data.folder.classes, or take the nearest class with config.data.folder.tolerance"
     )
-  return np.array(chosen, np.uint8)[nearest][inverse].reshape(mask.shape[:2])
+  return owners.astype(np.uint8)[nearest][inverse].reshape(mask.shape[:2])
 
 
 def _in_words(value: np.ndarray) -> str:
   return str(int(value[0])) if len(value) == 1 else "#" + bytes(value.tolist()).hex()
+
+
+def lesion_of(classes: Classes, name: str | None) -> int | None:
+  """Returns the class that a mask file of one lesion shows; None: the file has classes by value.
+
+  It does where the background is 0 and the lesion 255, as in the recipe: how the file is written is
+  then for `mask_values.lesion` to decide.
+
+  Args:
+    classes: of the data set.
+    name: of the class that the file shows; None: of all.
+  """
+  if name is None:
+    return 1 if classes.is_lesion else None
+  number = classes.names.index(name)
+  own = classes.values[classes.owners == number].tolist()
+  background = classes.values[classes.owners == 0].tolist()
+  return number if (background, own) == ([[0]], [[255]]) else None

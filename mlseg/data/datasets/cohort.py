@@ -1,5 +1,6 @@
 """A cohort: patients with one volume and one lesion each, as tall pictures of stacked slices."""
 
+import functools
 import math
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -7,10 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mlseg.data import padding
+from mlseg.data import mask_values, padding
 from mlseg.data.datasets import manifest
-from mlseg.data.datasets.sources import NO_DUPLICATES, Example, Source
-from mlseg.errors import UserError, require
+from mlseg.data.datasets.sources import NO_DUPLICATES, PLAIN, Example, Reading, Source
+from mlseg.data.findings import Findings
+from mlseg.errors import UserError, printable, require
 from mlseg.io import volumes
 from mlseg.io.volumes import Volume
 
@@ -28,25 +30,35 @@ class CohortOptions(NamedTuple):
   window: tuple[float, float] = (-160.0, 240.0)  # Hounsfield units that become 0 and 255
   margin: float = 20.0  # around the lesion, mm; beyond it there is air
   slices: int = 12  # largest number per patient, evenly spaced among those with the lesion
+  mask_label: int = 0  # value of the lesion in the masks; 0: the only one beside 0
+  mask_threshold: float = 0.0  # values above it are the lesion, such as 0.5; 0: masks have labels
 
 
-def open_source(root: pathlib.Path, options: CohortOptions) -> Source:
+def open_source(root: pathlib.Path, options: CohortOptions, reading: Reading = PLAIN) -> Source:
   """Returns the patients of the manifest in a folder as a source of tall pictures; see `tall`.
+
+  Rows that cannot be used are among its faults.
 
   Raises:
     UserError: an option or the manifest is wrong.
   """
   _check(options)
-  patients = manifest.read(root / options.manifest)
+  found = Findings()
+  patients = manifest.read(root / options.manifest, found=found)
+  names, digits = _covariate_names(patients), len(str(len(patients)))
   return Source(
     files=(root / options.manifest, *_files(patients)),
     class_names=CLASS_NAMES,
     label_names=_label_names(patients, options),
     channels=1,
     duplicate_bits=NO_DUPLICATES,  # a patient has one picture
-    read=lambda size: _read(patients, options, size),
+    parts=tuple(
+      functools.partial(_read, patient, f"{index:0{digits}d}", names, options)
+      for index, patient in enumerate(patients)
+    ),
     crops=True,
-    covariate_names=_covariate_names(patients),
+    covariate_names=names,
+    faults=tuple(found.faults),
   )
 
 
@@ -64,6 +76,11 @@ def _check(options: CohortOptions) -> None:
   rule = "config.data.cohort.margin must not be negative"
   require(0 <= options.margin < math.inf, rule, options.margin)
   require(options.slices >= 1, "config.data.cohort.slices must be at least 1", options.slices)
+  rule = "config.data.cohort.mask_threshold must be finite"
+  require(math.isfinite(options.mask_threshold), rule, options.mask_threshold)
+  rule = "config.data.cohort.mask_label and mask_threshold exclude each other: one must be 0"
+  require(not (options.mask_label and options.mask_threshold), rule,
+          (options.mask_label, options.mask_threshold))  # fmt: skip
 
 
 def _files(patients: Sequence[manifest.Patient]) -> list[pathlib.Path]:
@@ -99,25 +116,29 @@ def _covariate_names(patients: Sequence[manifest.Patient]) -> tuple[str, ...]:
 
 
 def _read(
-  patients: Sequence[manifest.Patient], options: CohortOptions, size: int
+  patient: manifest.Patient, key: str, names: Sequence[str], options: CohortOptions, size: int
 ) -> Iterator[Example]:
-  """Yields the patients, with slices of a size.
+  """Yields a patient, with slices of a size.
+
+  Args:
+    patient: of the manifest.
+    key: sorted, the keys have the order of the manifest.
+    names: of the covariates.
+    options: of the cohort.
+    size: side of a slice, pixels of the spacing.
 
   Raises:
     UserError: a volume cannot be read, or does not fit its mask.
   """
-  names = _covariate_names(patients)
-  digits = len(str(len(patients)))
-  for index, patient in enumerate(patients):
-    image, mask = read_patient(patient, options, size)
-    yield Example(
-      id=patient.name,
-      image=image,
-      mask=mask,
-      label=patient.label,
-      patient=f"{index:0{digits}d}",  # sorted, they have the order of the manifest
-      covariates=tuple(patient.covariates[name] for name in names),
-    )
+  image, mask = read_patient(patient, options, size)
+  yield Example(
+    id=patient.name,
+    image=image,
+    mask=mask,
+    label=patient.label,
+    patient=key,
+    covariates=tuple(patient.covariates[name] for name in names),
+  )
 
 
 def read_patient(
@@ -132,11 +153,12 @@ def read_patient(
     image, mask = volumes.read(patient.image), volumes.read(patient.mask)
     volumes.check_same_grid(image, mask, (str(patient.image), str(patient.mask)))
     try:
-      return tall(image, mask._replace(values=mask.values != 0), options, size)
+      lesion = mask_values.volume_lesion(mask.values, options.mask_label, options.mask_threshold)
+      return tall(image, mask._replace(values=lesion), options, size)
     except UserError as error:
-      raise UserError(f"{patient.mask}: {error}") from None
+      raise UserError(f"{printable(str(patient.mask))}: {error}") from None
   except UserError as error:
-    raise UserError(f"patient {patient.name}: {error}") from None
+    raise UserError(f"patient {printable(patient.name)}: {error}") from None
 
 
 def tall(

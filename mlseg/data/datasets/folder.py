@@ -1,16 +1,25 @@
 """Any folder of pictures and masks, which naming patterns describe: config.data.folder."""
 
+import functools
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from mlseg.data.datasets import classes, csv_table, patterns, sources
-from mlseg.data.datasets.sources import Example, Source
-from mlseg.errors import UserError, require
-from mlseg.io.pictures.files import natural_key, read_8_bits
-from mlseg.io.pictures.picture import check_mask_size
+from mlseg.data import findings, mask_values
+from mlseg.data.datasets import (
+  classes,
+  csv_table,
+  folder_files,
+  lesion_pairs,
+  patterns,
+  sources,
+)
+from mlseg.data.datasets.sources import PLAIN, Example, Reading, Source
+from mlseg.data.findings import Findings
+from mlseg.errors import UserError, printable, require
+from mlseg.io.pictures import files
 
 UNKNOWN = "unknown"  # label of the cases without one
 
@@ -20,7 +29,7 @@ class FolderOptions(NamedTuple):
 
   images: str
   masks: str
-  classes: Sequence[tuple[str, int | str]]
+  classes: Sequence[tuple[str, classes.Value]]
   tolerance: int
   channels: int
   table: str
@@ -29,6 +38,7 @@ class FolderOptions(NamedTuple):
   label_column: str
   patient_column: str
   duplicate_bits: int
+  ignored: Sequence[str] = ()
 
 
 class FolderCase(NamedTuple):
@@ -36,147 +46,144 @@ class FolderCase(NamedTuple):
 
   id: str
   image: pathlib.Path
-  masks: tuple[tuple[str | None, pathlib.Path], ...]  # the class that a file shows; None: all
+  masks: folder_files.Masks
   label: str  # '' where it is not known
   patient: str  # '' where it is not known
 
 
-def open_source(root: pathlib.Path, options: FolderOptions) -> Source:
+def open_source(root: pathlib.Path, options: FolderOptions, reading: Reading = PLAIN) -> Source:
   """Returns the pictures and masks in a folder as a source.
 
   Raises:
     UserError: an option is wrong, or as `find_cases`.
   """
-  cases = find_cases(root, options)
+  found = Findings()
+  cases = find_cases(root, options, found)
   sources.check_duplicate_bits("folder", options.duplicate_bits)
   paths = [path for case in cases for path in (case.image, *(mask for _, mask in case.masks))]
+  labels = sorted({case.label or UNKNOWN for case in cases})
+  csv_table.check_labels(labels, f"data folder {root}")
   return Source(
     files=(*paths, *([root / options.table] if options.table else ())),
     class_names=tuple(str(name) for name, _ in options.classes),
-    label_names=tuple(sorted({case.label or UNKNOWN for case in cases})),
+    label_names=tuple(labels),
     channels=options.channels,
     duplicate_bits=options.duplicate_bits,
-    read=lambda: _read(cases, options),
+    parts=tuple(functools.partial(_read, case, options, reading) for case in cases),
+    faults=tuple(found.faults),
+    notes=found.notes("no pattern of config.data.folder"),
   )
 
 
-def find_cases(root: pathlib.Path, options: FolderOptions) -> list[FolderCase]:
+def find_cases(
+  root: pathlib.Path, options: FolderOptions, found: Findings | None = None
+) -> list[FolderCase]:
   """Returns the cases of a folder, in the order of the numbers in their names.
 
+  Args:
+    root: the folder.
+    options: how its files are called.
+    found: gets pictures without a mask or a row, and masks and rows without a picture; None: they
+      are refused.
+
   Raises:
-    UserError: a pattern or a column is wrong; a picture has no mask, or a mask no picture; or table
-      and pictures do not have the same ids.
+    UserError: a pattern or a column is wrong, or as `found` says.
   """
+  own = Findings() if found is None else found
+  names = _patterns(options)
+  named = folder_files.find(root, names, [options.table], own)
+  cases = [
+    FolderCase(
+      one.id, one.image, one.masks, one.fields.get("label") or "", one.fields.get("patient") or ""
+    )
+    for one in named
+  ]
+  cases = _with_table(cases, root, options, own) if options.table else cases
+  if found is None:
+    findings.refuse(own.faults)
+  return cases
+
+
+def _patterns(options: FolderOptions) -> folder_files.NamePatterns:
+  """Returns the patterns of the options, which are checked too."""
   rule = "config.data.folder.channels must be 1 or 3"
   require(options.channels in (1, 3), rule, options.channels)
-  names = classes.parse(options.classes, options.tolerance).names
-  image_pattern = patterns.parse(options.images, "images")
-  mask_pattern = patterns.parse(options.masks, "masks", names[1:])
-  for field in mask_pattern.fields:
-    if field not in (*image_pattern.fields, "class"):
+  meaning = classes.parse(options.classes, options.tolerance)
+  images = patterns.parse(options.images, "images")
+  masks = patterns.parse(options.masks, "masks", meaning.names[1:])
+  if "class" not in masks.fields:
+    classes.check_distinct(meaning)
+  for field in masks.fields:
+    if field not in (*images.fields, "class"):
       raise UserError(
         f"config.data.folder.masks {options.masks!r} has the field {{{field}}}, which"
         f" config.data.folder.images {options.images!r} has not"
       )
   rule = "config.data.folder.images and config.data.folder.masks must differ"
   require(options.images != options.masks, rule, options.masks)
-  images, masks = _match(root, image_pattern, mask_pattern)
-  common = [field for field in image_pattern.fields if field in mask_pattern.fields]
-  cases = list(_pair(root, images, masks, common, mask_pattern))
-  return _with_table(cases, root, options) if options.table else cases
+  rule = "config.data.folder.ignored must be patterns, such as ('masks/*_old.png',)"
+  require(isinstance(options.ignored, tuple | list), rule, options.ignored)
+  ignored = [patterns.parse(text, "ignored", needs_name=False) for text in options.ignored]
+  return folder_files.NamePatterns(images, masks, tuple(ignored))
 
 
-def _read(cases: Sequence[FolderCase], options: FolderOptions) -> Iterator[Example]:
-  """Yields the cases.
+def _read(case: FolderCase, options: FolderOptions, reading: Reading) -> Iterator[Example]:
+  """Yields a case.
 
   Raises:
     UserError: a file cannot be read, a mask has another size than its picture, or a value of no
       class.
   """
   meaning = classes.parse(options.classes, options.tolerance)
-  everything = range(len(meaning.names))
-  for case in cases:
-    image = read_8_bits(case.image)
-    mask = np.zeros(image.shape[:2], np.uint8)
-    for class_name, path in case.masks:
-      values = read_8_bits(path, palette_index=meaning.values.shape[1] == 1)
-      check_mask_size(values, path, image, case.image.name)
-      chosen = [0, meaning.names.index(class_name)] if class_name else everything
-      mask = np.maximum(mask, classes.by_value(values, path, meaning, chosen))
-    yield Example(case.id, image, mask, case.label or UNKNOWN, case.patient)
+  picture = files.read(case.image, reading.sixteen_bit)
+  shape, name = picture.pixels.shape, case.image.name
+  mask, values = np.zeros(shape[:2], np.uint8), []
+  changes = list(lesion_pairs.picture_changes(picture))
+  for class_name, path in case.masks:
+    own, value, more = _read_mask(path, class_name, meaning)
+    mask = np.maximum(mask, mask_values.fit(own, path, shape, name, reading.mask_resize))
+    values.append(value)
+    changes += [f"masks, {change}" for change in more]
+  yield Example(
+    case.id,
+    picture.pixels,
+    mask,
+    case.label or UNKNOWN,
+    case.patient,
+    changes=tuple(changes),
+    values=tuple(values),
+  )
 
 
-_Found = list[tuple[str, dict[str, str]]]  # relative paths, and the fields in them
+def _read_mask(
+  path: pathlib.Path, class_name: str | None, meaning: classes.Classes
+) -> tuple[np.ndarray, str, tuple[str, ...]]:
+  """Returns the class at each pixel [H, W] uint8, the value of the lesion, and what was changed.
 
-
-def _match(
-  root: pathlib.Path, image_pattern: patterns.Pattern, mask_pattern: patterns.Pattern
-) -> tuple[_Found, _Found]:
-  """Returns the pictures and the masks.
-
-  A file that matches both patterns belongs to the one with more literal characters.
+  The value is '' where the classes decide it.
   """
-  images: _Found = []
-  masks: _Found = []
-  masks_first = mask_pattern.num_literal >= image_pattern.num_literal
-  paths = patterns.list_files(root)
-  for path in paths:
-    tries = [(mask_pattern, masks), (image_pattern, images)]
-    for pattern, found in tries if masks_first else tries[::-1]:
-      match = pattern.regex.fullmatch(path)
-      if match:
-        found.append((path, match.groupdict()))
-        break
-  for pattern, found, option in ((image_pattern, images, "images"), (mask_pattern, masks, "masks")):
-    if not found:
-      example = f"; it has {paths[0]}, for instance" if paths else "; it is empty"
-      raise UserError(
-        f"data folder {root}: no file matches config.data.folder.{option} {pattern.text!r}{example}"
-      )
-  return images, masks
-
-
-def _pair(
-  root: pathlib.Path,
-  images: _Found,
-  masks: _Found,
-  common: list[str],
-  mask_pattern: patterns.Pattern,
-) -> Iterator[FolderCase]:
-  """Yields the cases, without the labels and patients of a table."""
-  masks_of: dict[tuple[str, ...], list[tuple[str | None, pathlib.Path]]] = {}
-  for path, fields in masks:
-    key = tuple(fields[field] for field in common)
-    masks_of.setdefault(key, []).append((fields.get("class"), root / path))
-  names = [fields["name"] for _, fields in images]
-  are_unique = len(set(names)) == len(names)
-  taken: dict[tuple[str, ...], str] = {}
-  for path, fields in sorted(images, key=lambda found: _path_key(found[0])):
-    key = tuple(fields[field] for field in common)
-    if key in taken:
-      raise UserError(f"{root / path}: has the same name as {root / taken[key]}")
-    if key not in masks_of:
-      expected = patterns.fill(mask_pattern, fields)
-      raise UserError(f"{root / path}: has no mask, expected {expected} in {root}")
-    taken[key] = path
-    yield FolderCase(
-      id=fields["name"] if are_unique else "/".join(fields.values()),
-      image=root / path,
-      masks=tuple(masks_of[key]),
-      label=fields.get("label") or "",
-      patient=fields.get("patient") or "",
-    )
-  for key, paths in masks_of.items():
-    if key not in taken:
-      raise UserError(f"{paths[0][1]}: is a mask without a picture, for {', '.join(key)}")
-
-
-def _path_key(path: str) -> list[Any]:
-  return [natural_key(pathlib.PurePath(part)) for part in path.split("/")]
+  stored = files.read_mask(path)
+  lesion = classes.lesion_of(meaning, class_name)
+  if lesion is not None:
+    try:
+      found = mask_values.lesion(stored, path)
+      return found.pixels.astype(np.uint8) * np.uint8(lesion), found.value, stored.changes
+    except UserError as error:
+      if not meaning.tolerance:
+        raise UserError(
+          f"{error}: name its classes in config.data.folder.classes, or take the nearest class"
+          " with config.data.folder.tolerance (127 for smooth edges)"
+        ) from None
+  everything = range(len(meaning.names))
+  chosen = [0, meaning.names.index(class_name)] if class_name else everything
+  has_indices = stored.indices is not None and not meaning.is_colour
+  values = stored.indices if has_indices else stored.values
+  assert values is not None
+  return classes.by_value(values, path, meaning, chosen), "", stored.changes
 
 
 def _with_table(
-  cases: list[FolderCase], root: pathlib.Path, options: FolderOptions
+  cases: list[FolderCase], root: pathlib.Path, options: FolderOptions, found: Findings
 ) -> list[FolderCase]:
   """Returns the cases with the labels and patients of the table."""
   pattern = patterns.parse(options.table_id, "table_id")
@@ -186,18 +193,25 @@ def _with_table(
   require(pattern.fields == ("name",), rule, options.table_id)
   require(bool(options.id_column), "config.data.folder.id_column must name a column",
           options.id_column)  # fmt: skip
-  table = csv_table.read(path, options.id_column, columns)
-  own = {patterns.fill(pattern, {"name": case.id}): case for case in cases}
+  table = csv_table.read(path, options.id_column, columns, found=found)
+  own: dict[str, FolderCase] = {}
+  for case in cases:
+    name = patterns.fill(pattern, {"name": case.id}).strip()
+    if name in own:
+      found.add(case.image, f"has the same name in the table as {printable(str(own[name].image))}")
+    else:
+      own[name] = case
   for name, case in own.items():
-    if name not in table:
-      raise UserError(f"table {path}: has no row with the id {name!r} of {case.image}")
+    if name not in table and name not in found.ids:
+      found.add(f"table {path}", f"has no row with the id {name!r} of {printable(str(case.image))}")
   for name in table:
     if name not in own:
-      raise UserError(f"table {path}: no picture has the id {name!r} of a row")
+      found.add(f"table {path}", f"no picture has the id {name!r} of a row")
   return [
     case._replace(
       label=table[name].get(options.label_column) or case.label,
       patient=table[name].get(options.patient_column) or case.patient,
     )
     for name, case in own.items()
+    if name in table
   ]

@@ -1,5 +1,6 @@
 """Warwick-QU: the glands of the GlaS challenge."""
 
+import functools
 import pathlib
 import re
 from collections.abc import Iterator
@@ -8,11 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mlseg.data import preprocessing
-from mlseg.data.datasets import csv_table, sources
+from mlseg.data import mask_values, preprocessing
+from mlseg.data.datasets import csv_table, lesion_pairs, sources
+from mlseg.data.findings import Findings
 from mlseg.errors import UserError, require
-from mlseg.io.pictures.files import natural_key, read_8_bits
-from mlseg.io.pictures.picture import check_mask_size, to_colour, to_grey
+from mlseg.io.pictures import files
+from mlseg.io.pictures.files import natural_key
+from mlseg.io.pictures.picture import to_colour, to_grey
 
 TITLE = "Warwick-QU (GlaS)"
 FOLDER = "Warwick_QU_Dataset"
@@ -102,12 +105,15 @@ class GlandCase(NamedTuple):
     return "train" if self.image.stem.lower().startswith("train") else "test"
 
 
-def open_source(root: pathlib.Path, options: GlasOptions) -> sources.Source:
+def open_source(
+  root: pathlib.Path, options: GlasOptions, reading: sources.Reading = sources.PLAIN
+) -> sources.Source:
   """Returns the data set in a folder, or in the folder of the download in it.
 
+  Pictures without a mask or a row, and masks without a picture, are among its faults.
+
   Raises:
-    UserError: an option is wrong; it is another folder; a picture has no mask, or a mask has no
-      picture; or the table is wrong or lacks a picture.
+    UserError: an option is wrong; it is another folder; or the table is wrong.
   """
   sources.check_choice("glas", "label", options.label, tuple(LABELS))
   sources.check_channels("glas", options.channels)
@@ -115,11 +121,13 @@ def open_source(root: pathlib.Path, options: GlasOptions) -> sources.Source:
   require(1 <= options.reduction <= 16, rule, options.reduction)
   within = FOLDER if (root / FOLDER).is_dir() else WITHIN
   folder = sources.find_root(root, within, TABLE, TITLE)
-  cases = find_cases(folder, options.label)
+  found = Findings()
+  cases = find_cases(folder, options.label, found)
   counts = {
     "pictures": len(cases), "training pictures": sum(case.part == "train" for case in cases)
   }  # fmt: skip
-  sources.check_counts(counts, EXPECTED if options.complete else {}, TITLE, folder, "glas")
+  is_complete = options.complete and not found.faults
+  sources.check_counts(counts, EXPECTED if is_complete else {}, TITLE, folder, "glas")
   return sources.Source(
     files=(folder / TABLE, *(path for case in cases for path in (case.image, case.mask))),
     class_names=CLASS_NAMES,
@@ -127,11 +135,13 @@ def open_source(root: pathlib.Path, options: GlasOptions) -> sources.Source:
     channels=options.channels,
     # Near-duplicates are cut from one slide, and so are of one patient, who is known.
     duplicate_bits=sources.NO_DUPLICATES,
-    read=lambda: _read(cases, options),
+    parts=tuple(functools.partial(_read, case, options, reading) for case in cases),
+    faults=tuple(found.faults),
+    notes=found.notes(),
   )
 
 
-def find_cases(folder: pathlib.Path, label: str) -> list[GlandCase]:
+def find_cases(folder: pathlib.Path, label: str, found: Findings) -> list[GlandCase]:
   """Returns the pictures in the order of the numbers in their names.
 
   Raises:
@@ -140,22 +150,29 @@ def find_cases(folder: pathlib.Path, label: str) -> list[GlandCase]:
   images: dict[str, pathlib.Path] = {}
   masks: dict[str, pathlib.Path] = {}
   for path in sorted(folder.iterdir(), key=natural_key):
-    for pattern, found in ((_PICTURE, images), (_MASK, masks)):
+    for pattern, chosen in ((_PICTURE, images), (_MASK, masks)):
       if match := pattern.fullmatch(path.name):
-        if match["id"] in found:
-          raise UserError(f"{path}: is there a second time, as {found[match['id']].name}")
-        found[match["id"]] = path
+        if match["id"] in chosen:
+          found.add(path, f"is there a second time, as {chosen[match['id']].name}")
+        else:
+          chosen[match["id"]] = path
+        break
+    else:
+      if path.name != TABLE:
+        found.pass_over(path)
   if not images:
     raise UserError(f"data folder {folder} is not {TITLE}: it has no pictures such as train_1.bmp")
-  for name in images.keys() - masks.keys():
-    raise UserError(f"{images[name]}: has no mask, expected {name}_anno.bmp beside it")
   for name in masks.keys() - images.keys():
-    raise UserError(f"{masks[name]}: is a mask without a picture, expected {name}.bmp beside it")
+    found.add(masks[name], f"is a mask without a picture, expected {name}.bmp beside it")
   table = csv_table.read(folder / TABLE, "name", ["patient ID", COLUMNS[label]])
   cases = []
   for name, image in images.items():
+    if name not in masks:
+      found.add(image, f"has no mask, expected {name}_anno.bmp beside it")
+      continue
     if name not in table:
-      raise UserError(f"table {folder / TABLE}: has no row of the picture {name}")
+      found.add(f"table {folder / TABLE}", f"has no row of the picture {name}")
+      continue
     value = table[name][COLUMNS[label]]
     value = MISSPELT.get(value, value)
     if value not in LABELS[label]:
@@ -165,19 +182,23 @@ def find_cases(folder: pathlib.Path, label: str) -> list[GlandCase]:
   return cases
 
 
-def _read(cases: list[GlandCase], options: GlasOptions) -> Iterator[sources.Example]:
-  """Yields the pictures."""
-  for case in cases:
-    image = read_8_bits(case.image)
-    glands = to_grey(read_8_bits(case.mask))
-    check_mask_size(glands, case.mask, image, case.image.name)
-    image, glands = preprocessing.reduce(image, glands, options.reduction)
-    yield sources.Example(
-      id=case.image.stem,
-      image=to_colour(image) if options.channels == 3 else to_grey(image),
-      mask=(glands > 0).astype(np.uint8),
-      label=case.label,
-      patient=case.patient,
-      part=case.part,
-      objects=glands,
-    )
+def _read(
+  case: GlandCase, options: GlasOptions, reading: sources.Reading
+) -> Iterator[sources.Example]:
+  """Yields a picture."""
+  picture = files.read(case.image, reading.sixteen_bit)
+  stored = files.read_mask(case.mask)
+  glands = mask_values.objects(stored, case.mask)
+  shape, name = picture.pixels.shape, case.image.name
+  glands = mask_values.fit(glands, case.mask, shape, name, reading.mask_resize)
+  image, glands = preprocessing.reduce(picture.pixels, glands, options.reduction)
+  yield sources.Example(
+    id=case.image.stem,
+    image=to_colour(image) if options.channels == 3 else to_grey(image),
+    mask=(glands > 0).astype(np.uint8),
+    label=case.label,
+    patient=case.patient,
+    part=case.part,
+    objects=glands,
+    changes=(*lesion_pairs.picture_changes(picture), *stored.changes),
+  )

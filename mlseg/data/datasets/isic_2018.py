@@ -1,5 +1,6 @@
 """ISIC 2018: skin lesions under dermoscopy, with masks or diagnoses."""
 
+import functools
 import pathlib
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mlseg.data.datasets import isic_tables, sources
+from mlseg.data.datasets import isic_tables, lesion_pairs, sources
+from mlseg.data.findings import Findings
 from mlseg.errors import UserError
-from mlseg.io.pictures.files import natural_key, read_8_bits
-from mlseg.io.pictures.picture import check_mask_size, to_colour, to_grey
+from mlseg.io.pictures.files import natural_key
+from mlseg.io.pictures.picture import to_colour, to_grey
 
 TITLE = "ISIC 2018"
 TASKS = ("both", "segmentation", "classification")
@@ -97,17 +99,24 @@ class SkinCase(NamedTuple):
   lesion: str  # '' where it is not known
 
 
-def open_source(root: pathlib.Path, options: Isic2018Options) -> sources.Source:
+def open_source(
+  root: pathlib.Path,
+  options: Isic2018Options,
+  reading: sources.Reading = sources.PLAIN,
+) -> sources.Source:
   """Returns the data set in a folder that holds the folders of the challenge.
+
+  Pictures without a mask, and masks without a picture, are among its faults.
 
   Raises:
     UserError: an option is wrong; a folder or a table is missing; a picture of the chosen task has
-      no mask or no class; or a mask or a row has no picture.
+      no class; or a row has no picture.
   """
   sources.check_choice("isic_2018", "task", options.task, TASKS)
   sources.check_channels("isic_2018", options.channels)
   sources.check_duplicate_bits("isic_2018", options.duplicate_bits)
-  cases, tables = find_cases(root, options)
+  found = Findings()
+  cases, tables = find_cases(root, options, found)
   files = [path for case in cases for path in (case.image, case.mask) if path]
   return sources.Source(
     files=(*files, *tables),
@@ -115,7 +124,10 @@ def open_source(root: pathlib.Path, options: Isic2018Options) -> sources.Source:
     label_names=_label_names(options),
     channels=options.channels,
     duplicate_bits=options.duplicate_bits,
-    read=lambda: _read(cases, options),
+    parts=tuple(functools.partial(_read, case, options, reading) for case in cases),
+    has_masks=options.task != "classification",
+    faults=tuple(found.faults),
+    notes=found.notes(),
   )
 
 
@@ -124,7 +136,7 @@ def _label_names(options: Isic2018Options) -> tuple[str, ...]:
 
 
 def find_cases(
-  root: pathlib.Path, options: Isic2018Options
+  root: pathlib.Path, options: Isic2018Options, found: Findings
 ) -> tuple[list[SkinCase], list[pathlib.Path]]:
   """Returns the pictures of a task in the order of their numbers, and the files of the tables."""
   expected = EXPECTED if options.complete else {}
@@ -134,12 +146,13 @@ def find_cases(
   for task in wanted:
     if options.task == "both" and not (root / INPUTS[task]).is_dir():
       continue
-    own = _named(root / INPUTS[task], ".jpg")
+    own = _named(root / INPUTS[task], ".jpg", found)
     sources.check_counts({f"pictures in task {task}": len(own)}, expected, TITLE, root, "isic_2018")
     images |= own
     if options.task != "classification" and (task == 1 or (root / MASKS[task]).is_dir()):
-      own_masks = _named(root / MASKS[task], f"{ENDING}.png")
-      _check_pairs(own, own_masks)
+      own_masks = _named(root / MASKS[task], f"{ENDING}.png", found)
+      for name in _unpaired(own, own_masks, found):
+        images.pop(name, None)
       masks |= own_masks
   if not images:
     raise UserError(f"data folder {root} is not {TITLE}: it has no {' or '.join(INPUTS.values())}")
@@ -162,42 +175,54 @@ def find_cases(
   return cases, known.tables
 
 
-def _named(folder: pathlib.Path, ending: str) -> dict[str, pathlib.Path]:
-  """Returns the files in a folder whose names are `ISIC_`, digits and an ending, by name."""
+def _named(folder: pathlib.Path, ending: str, found: Findings) -> dict[str, pathlib.Path]:
+  """Returns the files in a folder whose names are `ISIC_`, digits and an ending, by name.
+
+  Endings are compared without case.
+  """
   if not folder.is_dir():
     raise UserError(f"data folder {folder.parent} is not {TITLE}: it has no {folder.name}")
-  paths = sorted(folder.glob(f"ISIC_*{ending}"), key=natural_key)
-  if not paths:
+  named: dict[str, pathlib.Path] = {}
+  for path in sorted(folder.iterdir(), key=natural_key):
+    name = path.name[: -len(ending)]
+    if not (path.name.startswith("ISIC_") and path.name.lower().endswith(ending)):
+      if path.suffix.lower() in (".jpg", ".jpeg", ".png"):
+        found.pass_over(path)
+    elif name in named:
+      found.add(path, f"is there a second time, as {named[name].name}")
+    else:
+      named[name] = path
+  if not named:
     raise UserError(f"data folder {folder} has no files such as ISIC_0000000{ending}")
-  return {path.name.removesuffix(ending): path for path in paths}
+  return named
 
 
-def _check_pairs(images: dict[str, pathlib.Path], masks: dict[str, pathlib.Path]) -> None:
-  """Raises a UserError where a picture has no mask, or a mask has no picture."""
-  for name in images:
-    if name not in masks:
-      folder = next(iter(masks.values())).parent
-      raise UserError(f"{images[name]}: has no mask, expected {name}{ENDING}.png in {folder}")
-  for name in masks:
-    if name not in images:
-      folder = next(iter(images.values())).parent
-      rule = f"{masks[name]}: is a mask without a picture"
-      raise UserError(f"{rule}, expected {name}.jpg in {folder}")
+def _unpaired(
+  images: dict[str, pathlib.Path], masks: dict[str, pathlib.Path], found: Findings
+) -> list[str]:
+  """Returns the names of pictures without a mask; they and masks without a picture are faults."""
+  alone = [name for name in images if name not in masks]
+  for name in alone:
+    folder = next(iter(masks.values())).parent
+    found.add(images[name], f"has no mask, expected {name}{ENDING}.png in {folder}")
+  for name in masks.keys() - images.keys():
+    folder = next(iter(images.values())).parent
+    found.add(masks[name], f"is a mask without a picture, expected {name}.jpg in {folder}")
+  return alone
 
 
-def _read(cases: list[SkinCase], options: Isic2018Options) -> Iterator[sources.Example]:
-  """Yields the pictures."""
-  for case in cases:
-    picture = read_8_bits(case.image)
-    mask = np.zeros(picture.shape[:2], np.uint8)
-    if case.mask:
-      values = read_8_bits(case.mask)
-      check_mask_size(values, case.mask, picture, case.image.name)
-      mask = (to_grey(values) > 127).astype(np.uint8)
-    yield sources.Example(
-      id=case.image.stem,
-      image=to_colour(picture) if options.channels == 3 else to_grey(picture),
-      mask=mask,
-      label=case.label,
-      patient=case.lesion,
-    )
+def _read(
+  case: SkinCase, options: Isic2018Options, reading: sources.Reading
+) -> Iterator[sources.Example]:
+  """Yields a picture."""
+  pair = lesion_pairs.read(case.image, [case.mask] if case.mask else [], reading)
+  pixels = pair.picture.pixels
+  yield sources.Example(
+    id=case.image.stem,
+    image=to_colour(pixels) if options.channels == 3 else to_grey(pixels),
+    mask=pair.lesion.astype(np.uint8),
+    label=case.label,
+    patient=case.lesion,
+    changes=pair.changes,
+    values=pair.values,
+  )

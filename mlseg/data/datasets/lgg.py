@@ -1,5 +1,6 @@
 """TCGA-LGG: brain MRI slices with tumour masks (`kaggle_3m`)."""
 
+import functools
 import pathlib
 import re
 from collections.abc import Iterator
@@ -8,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mlseg.data.datasets import csv_table, sources
+from mlseg.data.datasets import csv_table, lesion_pairs, sources
+from mlseg.data.findings import Findings
 from mlseg.errors import UserError
-from mlseg.io.pictures.files import natural_key, read_8_bits
-from mlseg.io.pictures.picture import check_mask_size, to_colour, to_grey
+from mlseg.io.pictures.files import natural_key
+from mlseg.io.pictures.picture import to_colour
 
 TITLE = "TCGA-LGG"
 FOLDER = "kaggle_3m"
@@ -87,12 +89,15 @@ class Slice(NamedTuple):
   patient: str
 
 
-def open_source(root: pathlib.Path, options: LggOptions) -> sources.Source:
+def open_source(
+  root: pathlib.Path, options: LggOptions, reading: sources.Reading = sources.PLAIN
+) -> sources.Source:
   """Returns the data set in a folder: `kaggle_3m`, or the one that holds it.
 
+  Slices without a mask, and masks without a slice, are among its faults.
+
   Raises:
-    UserError: an option is wrong; it is another folder; a slice has no mask, or a mask no slice; or
-      a patient is not in the table.
+    UserError: an option is wrong; it is another folder; or a patient is not in the table.
   """
   sources.check_choice("lgg", "label", options.label, tuple(LABELS))
   sources.check_choice("lgg", "slices", options.slices, SLICES)
@@ -101,9 +106,11 @@ def open_source(root: pathlib.Path, options: LggOptions) -> sources.Source:
     raise UserError("config.data.lgg.slices 'tumour' leaves one class to config.data.lgg.label"
                     " 'presence': use label='grade'")  # fmt: skip
   folder = sources.find_root(root, FOLDER, TABLE, TITLE)
-  slices = find_slices(folder)
+  found = Findings()
+  slices = find_slices(folder, found)
   counts = {"patients": len({slice_.patient for slice_ in slices}), "slices": len(slices)}
-  sources.check_counts(counts, EXPECTED if options.complete else {}, TITLE, folder, "lgg")
+  is_complete = options.complete and not found.faults
+  sources.check_counts(counts, EXPECTED if is_complete else {}, TITLE, folder, "lgg")
   grades = _grades(folder / TABLE, slices) if options.label == "grade" else {}
   chosen = [s for s in slices if options.label == "presence" or s.patient in grades]
   return sources.Source(
@@ -114,37 +121,46 @@ def open_source(root: pathlib.Path, options: LggOptions) -> sources.Source:
     # Neighbouring slices resemble each other, and so do slices of different patients: a chain of
     # near-duplicates would soon connect all patients.
     duplicate_bits=sources.NO_DUPLICATES,
-    read=lambda: _read(chosen, grades, options),
+    parts=tuple(functools.partial(_read, one, grades, options, reading) for one in chosen),
+    faults=tuple(found.faults),
+    notes=found.notes(),
   )
 
 
-def find_slices(folder: pathlib.Path) -> list[Slice]:
+def find_slices(folder: pathlib.Path, found: Findings) -> list[Slice]:
   """Returns the slices of all patients, in the order of the numbers in their names.
 
+  Args:
+    folder: of the data set.
+    found: gets the slices without a mask, and the masks without a slice.
+
   Raises:
-    UserError: there are none; a slice has no mask, or a mask has no slice.
+    UserError: there are none.
   """
-  found = []
+  slices = []
   for inner in sorted(folder.iterdir(), key=natural_key):
     match = _FOLDER.fullmatch(inner.name)
     if not (match and inner.is_dir()):
       continue
-    names = re.compile(rf"(?P<slice>{inner.name}_\d+)(?P<mask>_mask)?\.tif")
+    names = re.compile(rf"(?P<slice>{inner.name}_\d+)(?P<mask>_mask)?\.(?i:tif)")
     images: dict[str, pathlib.Path] = {}
     masks: dict[str, pathlib.Path] = {}
     for path in sorted(inner.iterdir(), key=natural_key):
       if parts := names.fullmatch(path.name):
         (masks if parts["mask"] else images)[parts["slice"]] = path
+      else:
+        found.pass_over(path)
     for name in images.keys() - masks.keys():
-      raise UserError(f"{images[name]}: has no mask, expected {name}_mask.tif beside it")
+      found.add(images[name], f"has no mask, expected {name}_mask.tif beside it")
     for name in masks.keys() - images.keys():
-      raise UserError(f"{masks[name]}: is a mask without a slice, expected {name}.tif beside it")
-    found += [Slice(images[name], masks[name], match["patient"]) for name in images]
-  if not found:
+      found.add(masks[name], f"is a mask without a slice, expected {name}.tif beside it")
+    paired = [name for name in images if name in masks]
+    slices += [Slice(images[name], masks[name], match["patient"]) for name in paired]
+  if not slices:
     raise UserError(
       f"data folder {folder} is not {TITLE}: it has no folders such as TCGA_CS_4941_19960909"
     )
-  return found
+  return slices
 
 
 def _grades(path: pathlib.Path, slices: list[Slice]) -> dict[str, str]:
@@ -166,21 +182,20 @@ def _grades(path: pathlib.Path, slices: list[Slice]) -> dict[str, str]:
 
 
 def _read(
-  slices: list[Slice], grades: dict[str, str], options: LggOptions
+  slice_: Slice, grades: dict[str, str], options: LggOptions, reading: sources.Reading
 ) -> Iterator[sources.Example]:
-  """Yields the slices."""
-  for slice_ in slices:
-    values = read_8_bits(slice_.mask)
-    mask = (to_grey(values) > 127).astype(np.uint8)
-    if options.slices == "tumour" and not mask.any():
-      continue
-    image = to_colour(read_8_bits(slice_.image))
-    check_mask_size(mask, slice_.mask, image, slice_.image.name)
-    presence = LABELS["presence"][int(mask.any())]
-    yield sources.Example(
-      id=slice_.image.stem,
-      image=image if options.channels == 3 else image[..., FLAIR],
-      mask=mask,
-      label=grades[slice_.patient] if options.label == "grade" else presence,
-      patient=slice_.patient,
-    )
+  """Yields a slice, if it is chosen."""
+  pair = lesion_pairs.read(slice_.image, [slice_.mask], reading)
+  if options.slices == "tumour" and not pair.lesion.any():
+    return
+  image = to_colour(pair.picture.pixels)
+  presence = LABELS["presence"][int(pair.lesion.any())]
+  yield sources.Example(
+    id=slice_.image.stem,
+    image=image if options.channels == 3 else image[..., FLAIR],
+    mask=pair.lesion.astype(np.uint8),
+    label=grades[slice_.patient] if options.label == "grade" else presence,
+    patient=slice_.patient,
+    changes=pair.changes,
+    values=pair.values,
+  )

@@ -2,10 +2,13 @@
 
 import math
 import pathlib
+import unicodedata
 from typing import NamedTuple
 
+from mlseg.data import findings
 from mlseg.data.datasets import csv_table
-from mlseg.errors import UserError
+from mlseg.data.findings import Findings
+from mlseg.errors import UserError, printable
 
 _FILES = ("image", "mask")
 
@@ -17,10 +20,12 @@ class Patient(NamedTuple):
   image: pathlib.Path
   mask: pathlib.Path
   label: str  # the outcome; '' where it is not known
-  covariates: dict[str, float]  # by column; NaN where the cell is empty
+  covariates: dict[str, float]  # by column; NaN where the value is missing
 
 
-def read(path: pathlib.Path, *, with_labels: bool = True) -> list[Patient]:
+def read(
+  path: pathlib.Path, *, with_labels: bool = True, found: Findings | None = None
+) -> list[Patient]:
   """Returns the patients of a manifest in its order.
 
   The columns are patient, image, mask and label; all others are numeric covariates. Paths are
@@ -29,34 +34,78 @@ def read(path: pathlib.Path, *, with_labels: bool = True) -> list[Patient]:
 
   Args:
     path: of the table.
-    with_labels: whether outcomes are needed. Otherwise they may be missing, or all the same.
+    with_labels: whether outcomes and covariates are needed. Otherwise outcomes may be missing, or
+      all the same, and covariates are not read.
+    found: gets the rows that cannot be used, which are left out; None: they are refused.
 
   Raises:
-    UserError: the table cannot be read, lacks a column or a value, names a patient twice, or names
-      a file that does not exist; a covariate is not a number; or all labels are the same.
+    UserError: the table cannot be read or lacks a column, or all labels are the same; or, without
+      `found`, a row lacks a value, names a patient twice or a file that does not exist, or has a
+      covariate that is not a finite number.
   """
-  columns = [*_FILES, "label"] if with_labels else _FILES
-  table = csv_table.read(path, "patient", columns, with_others=True)
-  patients = [_patient(path, name, row) for name, row in table.items()]
-  if with_labels and len({patient.label for patient in patients}) < 2:
-    raise UserError(f"table {path}: all {len(patients)} patients have the same label")
+  own = Findings() if found is None else found
+  columns = [*_FILES, "label"] if with_labels else list(_FILES)
+  table = csv_table.read(path, "patient", columns, with_others=True, found=own)
+  patients = []
+  for name, row in table.items():
+    patient = _patient(path, name, row, with_labels, own)
+    patients += [patient] if patient else []
+  if found is None:
+    findings.refuse(own.faults)
+  labels = dict.fromkeys(patient.label for patient in patients)
+  if with_labels:
+    csv_table.check_labels(labels, f"table {path}")
+    if len(labels) < 2 and not own.faults:
+      raise UserError(f"table {path}: all {len(patients)} patients have the same label")
   return patients
 
 
-def _patient(path: pathlib.Path, name: str, row: dict[str, str]) -> Patient:
-  where = f"table {path}: patient {name}"
-  image, mask = (path.parent / row.pop(column) for column in _FILES)
+def _patient(
+  path: pathlib.Path, name: str, row: dict[str, str], with_labels: bool, found: Findings
+) -> Patient | None:
+  """Returns the patient of a row; None: the row cannot be used."""
+  reasons = []
+  image, mask = (_existing(path.parent / row.pop(column)) for column in _FILES)
   for column, file in (("image", image), ("mask", mask)):
-    if not file.exists():
-      raise UserError(f"{where}: {column} {file} does not exist")
+    if not _exists(file):
+      reasons.append(f"{column} {printable(str(file))} does not exist")
   del row["patient"]
   label = row.pop("label", "")
-  if label.lower() == "nan":
-    raise UserError(f"{where} has the label {label!r}, which stands for a missing value")
   covariates = {}
-  for column, text in row.items():
-    try:
-      covariates[column] = float(text or math.nan)
-    except ValueError:
-      raise UserError(f"{where}: covariate {column!r} must be a number, not {text!r}") from None
-  return Patient(name, image, mask, label, covariates)
+  for column, text in row.items() if with_labels else ():
+    value = _number(text)
+    if value is None:
+      reasons.append(f"covariate {column!r} must be a finite number, not {printable(text)!r}")
+    else:
+      covariates[column] = value
+  for reason in reasons:
+    found.add(f"table {path}: patient {printable(name)}", reason)
+  return None if reasons else Patient(name, image, mask, label, covariates)
+
+
+def _number(text: str) -> float | None:
+  """Returns the value of a cell, NaN where it is missing; None where it is no finite number."""
+  if not text:
+    return math.nan
+  try:
+    value = float(text)
+  except ValueError:
+    return None
+  return value if math.isfinite(value) else None
+
+
+def _exists(path: pathlib.Path) -> bool:
+  """Returns whether there is a file or a folder; never, where no disk takes the name."""
+  try:
+    return path.exists()
+  except (OSError, ValueError):  # it is too long, or has a character that names cannot have
+    return False
+
+
+def _existing(path: pathlib.Path) -> pathlib.Path:
+  """Returns a path, or the one beside it whose name differs only in its form of Unicode."""
+  if _exists(path) or not _exists(path.parent) or not path.parent.is_dir():
+    return path
+  wanted = unicodedata.normalize("NFC", path.name)
+  same = (one for one in path.parent.iterdir() if unicodedata.normalize("NFC", one.name) == wanted)
+  return next(same, path)

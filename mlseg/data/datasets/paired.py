@@ -5,61 +5,32 @@ BUSC and the synthetic set are read by this module.
 
 import pathlib
 import re
+import unicodedata
 
-import numpy as np
-
+from mlseg.data import findings
 from mlseg.data.datasets import patterns
 from mlseg.data.datasets.ultrasound import CasePaths
+from mlseg.data.findings import Findings
 from mlseg.errors import UserError
-from mlseg.io.pictures.files import natural_key, read_8_bits
-from mlseg.io.pictures.picture import check_mask_size, to_grey
+from mlseg.io.pictures.files import natural_key
 
 IMAGE_FOLDERS = ("images", "image", "originals", "original")
 MASK_FOLDERS = ("masks", "mask", "gt", "ground_truth", "groundtruth", "labels", "label")
 SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
 MASK_ENDING = re.compile(r"[ _-](mask|gt|segmentation)$", re.IGNORECASE)
-THRESHOLD = 128  # of 255: a probability of one half
+MASKS = "probabilities"  # what values of masks may mean, see `mask_values.lesion`
 
 # Numbers of cases by label, one of which a folder must have; empty: any numbers.
 Expected = tuple[dict[str, int], ...]
 
 
-def read_case(
-  image_path: pathlib.Path, mask_paths: list[pathlib.Path]
-) -> tuple[np.ndarray, np.ndarray]:
-  """Returns a picture, and its mask [H, W], 0 or 255.
-
-  Raises:
-    UserError: a file cannot be read, or the mask has another size than the picture.
-  """
-  (mask_path,) = mask_paths
-  image = read_8_bits(image_path)
-  mask = read_8_bits(mask_path)
-  check_mask_size(mask, mask_path, image, image_path.name)
-  return image, lesion(mask)
-
-
-def lesion(mask: np.ndarray) -> np.ndarray:
-  """Returns a mask [H, W], 0 or 255, from one of classes, of 0 and 255, or of probabilities.
-
-  A mask without values above 1 has the classes 0 and 1. In any other, a pixel belongs to the lesion
-  where its probability is at least one half, which is 128 of 255.
-
-  Args:
-    mask: [H, W] or RGB [H, W, 3], uint8.
-
-  Example:
-    >>> lesion(np.array([[0, 127, 128, 255]], np.uint8)).tolist()
-    [[0, 0, 255, 255]]
-    >>> lesion(np.array([[0, 1]], np.uint8)).tolist()
-    [[0, 255]]
-  """
-  grey = to_grey(mask)
-  threshold = THRESHOLD if grey.max() > 1 else 1
-  return np.where(grey >= threshold, 255, 0).astype(np.uint8)
-
-
-def find_cases(folder: pathlib.Path, title: str, labels: tuple[str, ...], other: str) -> CasePaths:
+def find_cases(
+  folder: pathlib.Path,
+  title: str,
+  labels: tuple[str, ...],
+  other: str,
+  found: Findings | None = None,
+) -> CasePaths:
   """Returns the cases by label, in the order of the numbers in their names.
 
   Pictures lie in folders called `images` (or image, originals), masks in folders called `masks` (or
@@ -72,12 +43,14 @@ def find_cases(folder: pathlib.Path, title: str, labels: tuple[str, ...], other:
     title: name of the data set, for messages.
     labels: those that a path may name.
     other: label of the cases whose path names none.
+    found: gets the pictures without a mask, and the masks without a picture; None: they are
+      refused.
 
   Raises:
-    UserError: it is another folder; a picture has no mask, or a mask no picture; or some paths name
-      a label and others do not.
+    UserError: it is another folder; some paths name a label and others do not; or as `found` says.
   """
-  images, masks = _pictures(folder)
+  own = Findings() if found is None else found
+  images, masks = _pictures(folder, own)
   for key in set(images) - set(masks):
     if not any(mask.parent == key.parent for mask in masks):
       del images[key]
@@ -88,21 +61,37 @@ def find_cases(folder: pathlib.Path, title: str, labels: tuple[str, ...], other:
     )
   for key, path in images.items():
     if key not in masks:
-      raise UserError(f"{path}: has no mask, expected a file {key.name} in the folder of masks")
+      own.add(path, f"has no mask, expected a file {key.name} in the folder of masks")
   for key, path in masks.items():
     if key not in images:
-      raise UserError(f"{path}: is a mask without a picture, expected {key.name} in 'images'")
-  found: CasePaths = {label: {} for label in (*labels, other)}
+      own.add(path, f"is a mask without a picture, expected {key.name} in 'images'")
+  pairs = {key: path for key, path in images.items() if key in masks}
+  cases = _by_label(pairs, masks, labels, other, own)
+  if found is None:
+    findings.refuse(own.faults)
+  return cases
+
+
+def _by_label(
+  images: dict[pathlib.PurePath, pathlib.Path],
+  masks: dict[pathlib.PurePath, pathlib.Path],
+  labels: tuple[str, ...],
+  other: str,
+  found: Findings,
+) -> CasePaths:
+  """Returns pictures and masks by the label that their path names."""
+  cases: CasePaths = {label: {} for label in (*labels, other)}
   for key in sorted(images, key=lambda key: ([*map(str, key.parent.parts)], natural_key(key))):
     label = _label_of(key, labels, other)
     case = key.name if label == other or label in key.name.lower() else f"{label}/{key.name}"
-    if case in found[label]:
-      raise UserError(f"{images[key]}: has the name of {found[label][case][0]}; keep one of them")
-    found[label][case] = images[key], [masks[key]]
-  if found[other] and any(found[label] for label in labels):
-    path = next(iter(found[other].values()))[0]
+    if case in cases[label]:
+      found.add(images[key], f"has the name of {cases[label][case][0]}; keep one of them")
+    else:
+      cases[label][case] = images[key], [masks[key]]
+  if cases[other] and any(cases[label] for label in labels):
+    path = next(iter(cases[other].values()))[0]
     raise UserError(f"{path}: its path names none of {', '.join(labels)}, where others do")
-  return {label: cases for label, cases in found.items() if cases}
+  return {label: of_label for label, of_label in cases.items() if of_label}
 
 
 def check_counts(cases: CasePaths, expected: Expected, title: str, folder: pathlib.Path) -> None:
@@ -121,7 +110,7 @@ def _in_words(counts: dict[str, int]) -> str:
 
 
 def _pictures(
-  folder: pathlib.Path,
+  folder: pathlib.Path, found: Findings
 ) -> tuple[dict[pathlib.PurePath, pathlib.Path], dict[pathlib.PurePath, pathlib.Path]]:
   """Returns pictures and masks by their path without the folder `images` or `masks`."""
   images: dict[pathlib.PurePath, pathlib.Path] = {}
@@ -133,15 +122,19 @@ def _pictures(
       continue
     for names, chosen in ((MASK_FOLDERS, masks), (IMAGE_FOLDERS, images)):
       parents = relative.parts[:-1]
-      found = [n for n, part in enumerate(parents) if part.lower() in names]
-      if found:
-        rest = parents[: found[-1]] + parents[found[-1] + 1 :]
-        stem = path.stem if chosen is images else MASK_ENDING.sub("", path.stem)
+      places = [n for n, part in enumerate(parents) if part.lower() in names]
+      if places:
+        rest = parents[: places[-1]] + parents[places[-1] + 1 :]
+        stem = unicodedata.normalize("NFC", path.stem)
+        stem = stem if chosen is images else MASK_ENDING.sub("", stem)
         key = pathlib.PurePath(*rest, stem)
         if key in chosen:
-          raise UserError(f"{path}: is there a second time, as {chosen[key].name}")
-        chosen[key] = path
+          found.add(path, f"is there a second time, as {chosen[key].name}")
+        else:
+          chosen[key] = path
         break
+    else:
+      found.pass_over(name)
   return images, masks
 
 

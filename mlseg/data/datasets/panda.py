@@ -1,5 +1,6 @@
 """PANDA: prostate biopsies as whole slides, with masks and grades."""
 
+import functools
 import pathlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -8,6 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from mlseg.data.datasets import csv_table, sources, tissue
+from mlseg.data.findings import Findings
 from mlseg.errors import UserError, require
 from mlseg.io.pictures import slides
 
@@ -102,23 +104,29 @@ class Slide(NamedTuple):
   label: str
 
 
-def open_source(root: pathlib.Path, options: PandaOptions) -> sources.Source:
+def open_source(
+  root: pathlib.Path, options: PandaOptions, reading: sources.Reading = sources.PLAIN
+) -> sources.Source:
   """Returns the data set in a folder that holds the slides, their masks and the table.
 
+  Rows without a slide, and slides and masks without a row, are among its faults.
+
   Raises:
-    UserError: an option or the table is wrong; a row has no slide; or a slide or a mask has no row.
+    UserError: an option or the table is wrong.
   """
   _check(options)
   folder = sources.find_root(root, WITHIN, TABLE, TITLE)
-  found = find_slides(folder, options.complete)
-  chosen = [slide for slide in found if options.provider in ("all", slide.provider)]
+  found = Findings()
+  slides_here = find_slides(folder, options.complete, found)
+  chosen = [slide for slide in slides_here if options.provider in ("all", slide.provider)]
   return sources.Source(
     files=(folder / TABLE, *(path for slide in chosen for path in (slide.image, slide.mask))),
     class_names=CLASS_NAMES[options.classes],
     label_names=LABELS,
     channels=3,
     duplicate_bits=sources.NO_DUPLICATES,  # the tiles of a slide are kept together
-    read=lambda: (tile for slide in chosen for tile in _read_tiles(slide, options)),
+    parts=tuple(functools.partial(_read_tiles, slide, options) for slide in chosen),
+    faults=tuple(found.faults),
   )
 
 
@@ -137,12 +145,13 @@ def _check(options: PandaOptions) -> None:
   require(0 < options.min_tissue <= 1, rule, options.min_tissue)
 
 
-def find_slides(folder: pathlib.Path, complete: bool) -> list[Slide]:
+def find_slides(folder: pathlib.Path, complete: bool, found: Findings) -> list[Slide]:
   """Returns the slides that have a mask, in the order of the table.
 
   Args:
     folder: of the data set.
     complete: whether all of the published slides must be there.
+    found: gets the rows without a slide, and the slides and masks without a row.
 
   Raises:
     UserError: as `open_source`.
@@ -150,12 +159,11 @@ def find_slides(folder: pathlib.Path, complete: bool) -> list[Slide]:
   path = folder / TABLE
   table = csv_table.read(path, "image_id", ["data_provider", "isup_grade"])
   images, masks = (
-    {file.name.removesuffix(end): file for file in sorted((folder / name).glob(f"*{end}"))}
-    for name, end in zip(FOLDERS, (".tiff", "_mask.tiff"), strict=True)
+    _named(folder / name, end) for name, end in zip(FOLDERS, (".tiff", "_mask.tiff"), strict=True)
   )
   for name, row in table.items():
     if name not in images:
-      raise UserError(f"table {path}: {FOLDERS[0]} has no file {name}.tiff")
+      found.add(f"table {path}", f"{FOLDERS[0]} has no file {name}.tiff")
     if row["data_provider"] not in PROVIDERS or f"ISUP {row['isup_grade']}" not in LABELS:
       raise UserError(
         f"table {path}: {name} must be of {' or '.join(PROVIDERS)} with a grade of 0 to 5,"
@@ -163,16 +171,29 @@ def find_slides(folder: pathlib.Path, complete: bool) -> list[Slide]:
       )
   for name, file in {**images, **masks}.items():
     if name not in table:
-      raise UserError(f"{file}: has no row in {TABLE}")
+      found.add(file, f"has no row in {TABLE}")
   rows = [row["data_provider"] for row in table.values()]
   counts = {f"{provider} slides": rows.count(provider) for provider in PROVIDERS}
-  expected = EXPECTED if complete else {}
+  expected = EXPECTED if complete and not found.faults else {}
   sources.check_counts({**counts, "masks": len(masks)}, expected, TITLE, folder, "panda")
   return [
     Slide(images[name], masks[name], row["data_provider"], f"ISUP {row['isup_grade']}")
     for name, row in table.items()
-    if name in masks
+    if name in masks and name in images
   ]
+
+
+def _named(folder: pathlib.Path, ending: str) -> dict[str, pathlib.Path]:
+  """Returns the files of a folder with an ending, compared without case, by their other part.
+
+  Hidden files, such as the `._x` that macOS leaves, are passed over.
+  """
+  paths = sorted(folder.iterdir()) if folder.is_dir() else []
+  return {
+    path.name[: -len(ending)]: path
+    for path in paths
+    if path.name.lower().endswith(ending) and not path.name.startswith(".")
+  }
 
 
 def _read_tiles(slide: Slide, options: PandaOptions) -> Iterator[sources.Example]:

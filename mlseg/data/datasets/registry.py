@@ -18,7 +18,7 @@ from mlseg.data.datasets import (
   panda,
   siim_acr,
 )
-from mlseg.data.datasets.sources import NoOptions, Source
+from mlseg.data.datasets.sources import NoOptions, Reading, Source
 
 FOLDER = "folder"  # any folder of pictures and masks
 
@@ -26,7 +26,8 @@ FOLDER = "folder"  # any folder of pictures and masks
 class Dataset(NamedTuple):
   """A data set that can be opened."""
 
-  open: Callable[[pathlib.Path, Any], Source]  # from the root folder and the options
+  # From the root folder, the options, and how files are read.
+  open: Callable[[pathlib.Path, Any, Reading], Source]
   options: type[NamedTuple]  # class of the options, the section of a recipe with the set's name
   download: str  # what the root folder is, in words
   builder: type[tfds.core.GeneratorBasedBuilder] | None = None  # for `prepare`

@@ -1,6 +1,7 @@
 """SIIM-ACR: chest radiographs with masks of pneumothorax."""
 
 import csv
+import functools
 import io
 import pathlib
 from collections.abc import Iterator
@@ -9,9 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mlseg.data.datasets import sources
+from mlseg.data.datasets import lesion_pairs, sources
+from mlseg.data.findings import Findings
 from mlseg.errors import UserError
-from mlseg.io.pictures import dicom
+from mlseg.io.pictures import dicom, files
+from mlseg.io.pictures.picture import to_grey
 
 TITLE = "SIIM-ACR"
 FOLDER = "dicom-images-train"
@@ -72,29 +75,30 @@ class SiimAcr(sources.SourceBuilder):
     return open_source(root, self.builder_config.options)
 
 
-def open_source(root: pathlib.Path, options: SiimAcrOptions) -> sources.Source:
+def open_source(
+  root: pathlib.Path, options: SiimAcrOptions, reading: sources.Reading = sources.PLAIN
+) -> sources.Source:
   """Returns the data set in a folder, or in the folder `siim` in it.
 
+  The files may be in folders of their own, as in stage 1, or in one, as in stage 2. Rows without a
+  file are among its faults.
+
   Raises:
-    UserError: it is another folder, pydicom is not installed, the table is wrong, or a row has no
-      file.
+    UserError: it is another folder, pydicom is not installed, or the table is wrong.
   """
   dicom.check_installed(TITLE)
   folder = sources.find_root(root, WITHIN, TABLE, TITLE)
   table = read_table(folder / TABLE)
-  files: dict[str, pathlib.Path] = {}
-  for path in sorted((folder / FOLDER).glob("*/*/*.dcm")):
-    if path.stem in files:
-      raise UserError(f"{path}: is there a second time, as {files[path.stem]}")
-    files[path.stem] = path
+  found = Findings()
+  paths = _find_files(folder / FOLDER, found)
   for name in table:
-    if name not in files:
-      raise UserError(f"table {folder / TABLE}: {FOLDER} has no file {name}.dcm")
+    if name not in paths:
+      found.add(f"table {folder / TABLE}", f"{FOLDER} has no file {name}.dcm")
   counts = {
     "pictures": len(table), "pictures with pneumothorax": sum(map(bool, table.values()))
   }  # fmt: skip
   sources.check_counts(counts, EXPECTED if options.complete else {}, TITLE, folder, "siim_acr")
-  chosen = {name: files[name] for name in sorted(table)}
+  chosen = {name: paths[name] for name in sorted(table) if name in paths}
   return sources.Source(
     files=(folder / TABLE, *chosen.values()),
     class_names=CLASS_NAMES,
@@ -102,8 +106,24 @@ def open_source(root: pathlib.Path, options: SiimAcrOptions) -> sources.Source:
     channels=1,
     # All chests resemble each other: a chain of near-duplicates would soon connect all patients.
     duplicate_bits=sources.NO_DUPLICATES,
-    read=lambda: _read(chosen, table, folder / TABLE),
+    parts=tuple(
+      functools.partial(_read, path, table[name], folder / TABLE, reading)
+      for name, path in chosen.items()
+    ),
+    faults=tuple(found.faults),
   )
+
+
+def _find_files(folder: pathlib.Path, found: Findings) -> dict[str, pathlib.Path]:
+  """Returns the DICOM files below a folder by their name without suffix."""
+  paths: dict[str, pathlib.Path] = {}
+  for path in sorted(folder.rglob("*")):
+    if path.suffix.lower() == ".dcm" and not path.name.startswith("."):
+      if path.stem in paths:
+        found.add(path, f"is there a second time, as {paths[path.stem]}")
+      else:
+        paths[path.stem] = path
+  return paths
 
 
 def read_table(path: pathlib.Path) -> dict[str, Runs]:
@@ -139,22 +159,23 @@ def read_table(path: pathlib.Path) -> dict[str, Runs]:
 
 
 def _read(
-  files: dict[str, pathlib.Path], table: dict[str, Runs], where: pathlib.Path
+  path: pathlib.Path, rows: Runs, where: pathlib.Path, reading: sources.Reading
 ) -> Iterator[sources.Example]:
-  """Yields the radiographs."""
-  for name, path in files.items():
-    image, patient = dicom.read_8_bits(path)
-    height, width = image.shape
-    mask = np.zeros((height, width), bool)
-    for number, runs in table[name]:
-      mask |= decode(runs, height, width, f"table {where}: row {number}")
-    yield sources.Example(
-      id=name,
-      image=image,
-      mask=mask.astype(np.uint8),
-      label=LABELS[int(bool(table[name]))],
-      patient=patient,
-    )
+  """Yields a radiograph."""
+  picture = files.read(path, reading.sixteen_bit)
+  image = to_grey(picture.pixels)
+  height, width = image.shape
+  mask = np.zeros((height, width), bool)
+  for number, runs in rows:
+    mask |= decode(runs, height, width, f"table {where}: row {number}")
+  yield sources.Example(
+    id=path.stem,
+    image=image,
+    mask=mask.astype(np.uint8),
+    label=LABELS[int(bool(rows))],
+    patient=picture.patient,
+    changes=lesion_pairs.picture_changes(picture),
+  )
 
 
 def decode(text: str, height: int, width: int, where: str) -> np.ndarray:

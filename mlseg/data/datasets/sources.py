@@ -2,12 +2,13 @@
 
 import abc
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from mlseg.data import findings
 from mlseg.errors import UserError, require, unknown
 from mlseg.io.pictures.png import encode
 
@@ -26,10 +27,22 @@ class Example(NamedTuple):
   part: str = ""  # 'train' or 'test', where the data set is published with a division
   objects: np.ndarray | None = None  # [H, W] uint8, as in `cases.Cases`; None: not known
   covariates: tuple[float, ...] = ()  # one for each of the source's names; NaN: not known
+  changes: tuple[str, ...] = ()  # what a reader changed or ignored, as `picture.Picture.changes`
+  values: tuple[str, ...] = ()  # that mean the lesion in its masks, where they decide it
+
+
+class Reading(NamedTuple):
+  """How pictures and masks are read, the same for all data sets: keys of config.data."""
+
+  sixteen_bit: str = "minmax"  # how more than 8 bits become 8, see `picture.to_eight_bits`
+  mask_resize: str = "refuse"  # masks of another size than their picture, see `mask_values.fit`
+
+
+PLAIN = Reading()
 
 
 class Source(NamedTuple):
-  """An opened data set: its names, and a function that reads its examples one by one.
+  """An opened data set: its names, and functions that read its examples.
 
   `read()` yields the examples in their own size, in the same order each time. Where `crops` is
   true, `read(size)` yields them in their final size instead, and they are not resized.
@@ -40,9 +53,23 @@ class Source(NamedTuple):
   label_names: tuple[str, ...]  # that examples may have
   channels: int  # of the pictures: 1 or 3
   duplicate_bits: int  # largest difference of the hashes of near-duplicates, in bits; -1: none are
-  read: Callable[..., Iterator[Example]]
+  # Each yields the examples of one case: none or more. They may be called side by side.
+  parts: tuple[Callable[..., Iterable[Example]], ...]
   crops: bool = False
   covariate_names: tuple[str, ...] = ()
+  has_masks: bool = True  # whether masks that are all empty are a fault
+  faults: tuple[findings.Fault, ...] = ()  # cases that were found, but cannot be read
+  notes: tuple[str, ...] = ()  # what a user should know of the folder
+
+  def read(self, *size: int) -> Iterator[Example]:
+    """Yields the examples one by one.
+
+    Raises:
+      UserError: the source has faults, or an example cannot be read.
+    """
+    findings.refuse(self.faults)
+    for part in self.parts:
+      yield from part(*size)
 
 
 class NoOptions(NamedTuple):

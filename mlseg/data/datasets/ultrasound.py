@@ -1,14 +1,17 @@
 """What the data sets of breast ultrasound share: cases by label, their source and their builder."""
 
 import abc
+import functools
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mlseg.data.datasets.sources import Example, Source
+from mlseg.data.datasets import lesion_pairs
+from mlseg.data.datasets.sources import PLAIN, Example, Reading, Source
+from mlseg.data.findings import Findings
 from mlseg.data.preprocessing import resize_image, resize_mask
 from mlseg.data.splits.grouped import THRESHOLD
 from mlseg.io.pictures.files import natural_key
@@ -19,9 +22,6 @@ CLASS_NAMES = ("background", "lesion")
 
 # By label and name of the case, the path of the picture and the paths of its masks.
 CasePaths = dict[str, dict[str, tuple[pathlib.Path, list[pathlib.Path]]]]
-# From the paths of a picture and its masks to the picture, [H, W] or RGB [H, W, 3] uint8, and its
-# mask, [H, W], 0 or 255.
-ReadCase = Callable[[pathlib.Path, list[pathlib.Path]], tuple[np.ndarray, np.ndarray]]
 
 
 class UltrasoundConfig(tfds.core.BuilderConfig):
@@ -43,8 +43,13 @@ class UltrasoundConfig(tfds.core.BuilderConfig):
 class UltrasoundBuilder(  # type: ignore[call-arg] # of a metaclass that is not typed
   tfds.core.GeneratorBasedBuilder, skip_registration=True
 ):
-  """A tfds builder that writes the cases of each label to a split of that name."""
+  """A tfds builder that writes the cases of each label to a split of that name.
 
+  Attributes:
+    MASKS: what values of masks may mean, see `mask_values.lesion`.
+  """
+
+  MASKS = "binary"
   LABELS: tuple[str, ...]
   HOMEPAGE: str
   CITATION: str
@@ -53,12 +58,6 @@ class UltrasoundBuilder(  # type: ignore[call-arg] # of a metaclass that is not 
   @abc.abstractmethod
   def find_cases(self, root: pathlib.Path) -> CasePaths:
     """Returns the cases in a folder."""
-
-  @abc.abstractmethod
-  def read_case(
-    self, image_path: pathlib.Path, mask_paths: list[pathlib.Path]
-  ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a picture and its mask; see `ReadCase`."""
 
   def _info(self) -> tfds.core.DatasetInfo:
     size = self.builder_config.size
@@ -86,7 +85,8 @@ class UltrasoundBuilder(  # type: ignore[call-arg] # of a metaclass that is not 
   def _generate_examples(self, cases: CasePaths, label: str) -> Iterator[tuple[int, Any]]:
     size = self.builder_config.size
     for number, (case, paths) in enumerate(cases[label].items()):
-      image, mask = self.read_case(*paths)
+      pair = lesion_pairs.read(*paths, PLAIN, self.MASKS)
+      image, mask = pair.picture.pixels, pair.lesion.astype(np.uint8) * 255
       height, width = mask.shape
       if size:
         image, mask = resize_image(to_grey(image), size), resize_mask(mask, size)
@@ -105,18 +105,35 @@ class UltrasoundBuilder(  # type: ignore[call-arg] # of a metaclass that is not 
       )
 
 
-def make_source(cases: CasePaths, read_case: ReadCase) -> Source:
-  """Returns cases as a source of grey pictures, label by label, in the order of their names."""
+def make_source(
+  cases: CasePaths, reading: Reading, found: Findings, masks: str = "binary"
+) -> Source:
+  """Returns cases as a source of grey pictures, label by label, in the order of their names.
+
+  Args:
+    cases: to read.
+    reading: how pictures and masks are read.
+    found: what the search for them found.
+    masks: what values of masks may mean, see `mask_values.lesion`.
+  """
   chosen = [
     (label, case, *paths)
     for label, of_label in cases.items()
     for case, paths in sorted(of_label.items(), key=lambda item: case_key(item[0]))
   ]
 
-  def read() -> Iterator[Example]:
-    for label, case, image_path, mask_paths in chosen:
-      image, mask = read_case(image_path, mask_paths)
-      yield Example(id=case, image=to_grey(image), mask=(mask > 0).astype(np.uint8), label=label)
+  def read(
+    label: str, case: str, image: pathlib.Path, mask_paths: list[pathlib.Path]
+  ) -> Iterator[Example]:
+    pair = lesion_pairs.read(image, mask_paths, reading, masks)
+    yield Example(
+      id=case,
+      image=to_grey(pair.picture.pixels),
+      mask=pair.lesion.astype(np.uint8),
+      label=label,
+      changes=pair.changes,
+      values=pair.values,
+    )
 
   return Source(
     files=tuple(path for _, _, image, masks in chosen for path in (image, *masks)),
@@ -124,7 +141,9 @@ def make_source(cases: CasePaths, read_case: ReadCase) -> Source:
     label_names=tuple(cases),
     channels=1,
     duplicate_bits=THRESHOLD,
-    read=read,
+    parts=tuple(functools.partial(read, *one) for one in chosen),
+    faults=tuple(found.faults),
+    notes=found.notes(),
   )
 
 

@@ -1,23 +1,38 @@
-"""Picture files: finding them in a folder, and the one function that reads them.
+"""Picture files: finding them in a folder, and the one reader of pictures and of masks.
 
-The kinds are PNG, JPEG, BMP, TIFF and DICOM; grey, coloured or with a palette; of 1 to 32 bits. A
-file that is cut short or damaged is an error wherever its format shows it.
+The kinds are PNG, JPEG, BMP, TIFF, GIF, WebP, PNM, JPEG 2000 and DICOM; grey, coloured or with a
+palette; of 1 to 32 bits. Training and prediction read by the same function. A file that is cut
+short or damaged is an error wherever its format shows it. What a reader changes or ignores is
+right, or refused, or among the `changes` of what it returns.
 """
 
+import contextlib
 import io
 import os
 import pathlib
 import re
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
-import numpy as np
 from PIL import Image
 
-from mlseg.errors import UserError
-from mlseg.io.pictures import dicom, png, tiff
-from mlseg.io.pictures.picture import Picture, to_eight_bits, turn_upright
+from mlseg.errors import UserError, one_line, printable
+from mlseg.io.pictures import dicom, pillow, png, tiff
+from mlseg.io.pictures.picture import (
+  TRANSPARENT,
+  TURNED,
+  WHITE_IS_ZERO,
+  Picture,
+  Stored,
+  shown,
+  turn_upright,
+)
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
+SUFFIXES = (
+  ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".dicom", ".gif", ".webp", ".pgm",
+  ".ppm", ".pnm", ".jp2",
+)  # fmt: skip
 _SIGNATURES = {  # the first bytes of a file of each kind
   png.SIGNATURE: "PNG",
   b"\xff\xd8\xff": "JPEG",
@@ -26,9 +41,14 @@ _SIGNATURES = {  # the first bytes of a file of each kind
   b"MM\0*": "TIFF",
   b"II+\0": "TIFF",
   b"MM\0+": "TIFF",
+  b"GIF8": "GIF",
+  b"\0\0\0\x0cjP  ": "JPEG 2000",
+  b"P4\n": "PNM",
+  b"P5\n": "PNM",
+  b"P6\n": "PNM",
 }
 _HEAD = 132  # the number of bytes that show the kind of a file
-_ORIENTATION = 0x0112  # the tag of EXIF
+_Contents = TypeVar("_Contents")
 
 
 def natural_key(path: pathlib.PurePath) -> list[Any]:
@@ -39,7 +59,7 @@ def natural_key(path: pathlib.PurePath) -> list[Any]:
     >>> [path.stem for path in sorted(paths, key=natural_key)]
     ['benign (9)', 'benign (10)']
   """
-  return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
+  return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]
 
 
 def find(source: pathlib.Path, without: pathlib.Path) -> tuple[list[pathlib.Path], int]:
@@ -95,19 +115,21 @@ def _kind_of_file(path: pathlib.Path) -> str | None:
 def kind_of(head: bytes) -> str | None:
   """Returns the kind of a file by its first 132 bytes; None: it is no picture of a known kind.
 
+  DICOM files of old exports begin without the 128 bytes and 'DICM'.
+
   Example:
-    >>> kind_of(b"BM6..."), kind_of(b"GIF89a")
+    >>> kind_of(b"BM6..."), kind_of(b"%PDF-1.7")
     ('BMP', None)
   """
-  if head[128:132] == b"DICM":
+  if head[128:132] == b"DICM" or dicom.begins_without_preamble(head):
     return "DICOM"
+  if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+    return "WebP"
   return next((kind for start, kind in _SIGNATURES.items() if head.startswith(start)), None)
 
 
-def read(path: pathlib.Path, scaling: str) -> Picture:
+def read(path: pathlib.Path, scaling: str = "minmax") -> Picture:
   """Returns the picture of a file of any known kind, upright; of several pages or frames the first.
-
-  Transparency is dropped, as in training. The orientation in the EXIF data is applied.
 
   Args:
     path: the file.
@@ -117,96 +139,121 @@ def read(path: pathlib.Path, scaling: str) -> Picture:
     UserError: the file cannot be read, or is not a whole picture. The message is one line that
       begins with the path.
   """
-  return _read(path, scaling, palette_index=False)
+  return _read(path, lambda data: _picture(data, path.suffix.lower(), scaling))
 
 
-def read_8_bits(path: pathlib.Path, *, palette_index: bool = False) -> np.ndarray:
-  """Returns the pixels of a file of a data set: [H, W] or RGB [H, W, 3], uint8.
+def read_mask(path: pathlib.Path) -> Stored:
+  """Returns the values of a mask as the file has them, upright.
 
-  It is stricter than `read`, because a data set must not be changed unnoticed: more than 8 bits are
-  refused, and the orientation in EXIF data is not applied, since masks rarely have it. All formats
-  of Pillow are read, but not DICOM. Pictures of 1 bit become 0 and 255.
-
-  Args:
-    path: the file.
-    palette_index: whether a picture with a palette gives its indices [H, W] and not its colours.
+  Where 0 is white (min-is-white), values are inverted, as the file asks.
 
   Raises:
-    UserError: the file cannot be read, is not a whole picture, or has more than 8 bits per channel.
+    UserError: the file cannot be read, is not a whole picture, holds several, or has its shape in
+      its transparency alone. The message is one line that begins with the path.
   """
-  return _read(path, None, palette_index).pixels
+  return _read(path, lambda data: _mask(data, path.suffix.lower()))
 
 
-def _read(path: pathlib.Path, scaling: str | None, palette_index: bool) -> Picture:
-  """Returns the picture of a file; without a scaling under the rules of `read_8_bits`."""
+def unfolded_bytes(content: pathlib.Path | bytes) -> int:
+  """Returns the bytes that a picture takes in memory, as the head of its file says.
+
+  Where the head cannot be read, it is the size of the file, and 0 where there is no file.
+
+  Args:
+    content: path of the file, or what is in it.
+  """
+  if isinstance(content, pathlib.Path) and not content.is_file():
+    return 0  # opening a pipe would wait for its other end
+  try:
+    source = io.BytesIO(content) if isinstance(content, bytes) else content
+    with Image.open(source, formats=pillow.FORMATS) as picture:
+      return picture.height * picture.width * (8 if picture.mode.startswith("I") else 4)
+  except Exception:  # Pillow raises any class, above all for files that are cut short
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+
+class _Budget:
+  """Bytes of memory that threads share; one that wants more than there is gets it alone."""
+
+  def __init__(self, num_bytes: int) -> None:
+    self._free = self._all = num_bytes
+    self._changed = threading.Condition()
+
+  @contextlib.contextmanager
+  def taken(self, num_bytes: int) -> Iterator[None]:
+    """Waits until there are as many bytes, and holds them while the block runs."""
+    own = min(num_bytes, self._all)
+    with self._changed:
+      self._changed.wait_for(lambda: self._free >= own)
+      self._free -= own
+    try:
+      yield
+    finally:
+      with self._changed:
+        self._free += own
+        self._changed.notify_all()
+
+
+_AT_ONCE = _Budget(2**28)  # of pictures that are decoded side by side
+
+
+def _read(path: pathlib.Path, decode: Callable[[bytes], _Contents]) -> _Contents:
+  """Returns what is decoded from a file; every error is of one line that begins with the path."""
+  name = printable(str(path))
   try:
     if path.exists() and not path.is_file():
-      raise UserError(f"{path}: is not a file")  # reading a pipe would wait for its other end
+      raise UserError(f"{name}: is not a file")  # reading a pipe would wait for its other end
     data = path.read_bytes()
   except OSError as error:
-    raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    raise UserError(f"{name}: cannot be read ({error.strerror})") from error
   try:
-    return _decode(data, path.suffix.lower(), scaling, palette_index)
+    with _AT_ONCE.taken(unfolded_bytes(data)):
+      return decode(data)
   except UserError as error:
-    raise UserError(f"{path}: {error}") from error
+    raise UserError(f"{name}: {error}") from error
   except Exception as error:  # decoders raise any class, above all for files that are cut short
-    raise UserError(f"{path}: is not a readable picture ({_one_line(error)})") from error
+    text = one_line(error).rstrip(":")
+    reason = "unknown content" if "BytesIO" in text else text  # without the address of our buffer
+    raise UserError(f"{name}: is not a readable picture ({reason})") from error
 
 
-def _one_line(error: Exception) -> str:
-  """Returns the first line of the message of a decoder, without the address of our buffer."""
-  lines = str(error).strip().splitlines()
-  text = lines[0].rstrip(":") if lines else type(error).__name__
-  return "unknown content" if "BytesIO" in text else text
-
-
-def _decode(data: bytes, suffix: str, scaling: str | None, palette_index: bool) -> Picture:
-  """Returns the picture of the content of a file; see `_read`."""
+def _kind(data: bytes, suffix: str) -> str:
+  """Returns the kind of the content of a file."""
   if not data:
     raise UserError("the file is empty")
   kind = kind_of(data[:_HEAD])
   if kind == "PNG" and not png.is_whole(data):
     raise UserError("is cut short or damaged")
-  if scaling is None:
-    return Picture(_decode_8_bits(data, palette_index))
-  if kind == "DICOM" or (kind is None and suffix in (".dcm", ".dicom")):
-    return dicom.read(data, scaling)
+  if kind is None and suffix in (".dcm", ".dicom"):
+    return "DICOM"
   if kind is None:
-    raise UserError("is not a PNG, JPEG, BMP, TIFF or DICOM picture")
-  picture = tiff.read(data, scaling) if kind == "TIFF" else None
-  return picture or _decode_any_bits(data, scaling)
+    raise UserError("is not a PNG, JPEG, BMP, TIFF, GIF, WebP, PNM, JPEG 2000 or DICOM picture")
+  return kind
 
 
-def _decode_8_bits(data: bytes, palette_index: bool) -> np.ndarray:
-  """Returns the pixels of a picture of at most 8 bits per channel, in any format of Pillow."""
-  with Image.open(io.BytesIO(data)) as picture:
-    picture.load()  # Pillow refuses most files that are cut short, where OpenCV fills them up
-    if _is_deep(picture):
-      raise UserError("has more than 8 bits a channel; save it with 8")
-    return np.asarray(picture) if picture.mode == "P" and palette_index else _values(picture)
+def _picture(data: bytes, suffix: str, scaling: str) -> Picture:
+  kind = _kind(data, suffix)
+  return dicom.read(data, scaling) if kind == "DICOM" else shown(_stored(data, kind), scaling)
 
 
-def _decode_any_bits(data: bytes, scaling: str) -> Picture:
-  """Returns the first page of a PNG, JPEG, BMP or TIFF file, upright."""
-  with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "BMP", "TIFF")) as picture:
-    kind, num_pages = picture.format, getattr(picture, "n_frames", 1)
-    picture.load()
-    # Pillow turns TIFF upright by itself.
-    orientation = 1 if kind == "TIFF" else picture.getexif().get(_ORIENTATION, 1)
-    is_16_bit_png = kind == "PNG" and png.has_16_bits(data)
-    values = png.read_16_bits(data) if is_16_bit_png else _values(picture)
-  note = f"the first of {num_pages} pages" if num_pages > 1 else ""
-  return Picture(turn_upright(to_eight_bits(values, scaling), orientation), note=note)
+def _mask(data: bytes, suffix: str) -> Stored:
+  kind = _kind(data, suffix)
+  stored = dicom.read_stored(data) if kind == "DICOM" else _stored(data, kind)
+  if stored.note:
+    raise UserError(f"is a mask with more than one picture ({stored.note})")
+  values, indices, changes = stored.values, stored.indices, stored.changes
+  if TRANSPARENT in changes and values.size and (values == values[:1, :1]).all():
+    raise UserError("is a mask whose shape is in its transparency; save it as grey values")
+  if stored.inverted:
+    values = values.max() - values
+    changes = (*changes, WHITE_IS_ZERO)
+  if stored.orientation != 1:
+    values = turn_upright(values, stored.orientation)
+    indices = None if indices is None else turn_upright(indices, stored.orientation)
+    changes = (*changes, TURNED)
+  return Stored(values, indices=indices, changes=changes)
 
 
-def _is_deep(picture: Image.Image) -> bool:
-  """Returns whether a picture of Pillow has one channel of more than 8 bits."""
-  return picture.mode.startswith(("I", "F"))
-
-
-def _values(picture: Image.Image) -> np.ndarray:
-  """Returns the values of a picture of Pillow: [H, W] of any type, or [H, W, 3] uint8."""
-  if _is_deep(picture):
-    return np.asarray(picture)
-  grey = picture.mode in ("1", "L", "LA", "La")
-  return np.asarray(picture.convert("L" if grey else "RGB"))
+def _stored(data: bytes, kind: str) -> Stored:
+  """Returns the values of a file that is not DICOM."""
+  return (tiff.read(data) if kind == "TIFF" else None) or pillow.read(data)

@@ -45,9 +45,11 @@ def heat_png(pixels: np.ndarray, saliency: np.ndarray) -> bytes:
   heat = cv2.resize(saliency.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
   canvas = np.repeat(pixels[..., None], 3, -1) if pixels.ndim == 2 else pixels
   colours = cv2.applyColorMap(np.rint(255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)
-  share = _MOST_HEAT * heat[..., None]
-  mixed = (1 - share) * canvas[..., ::-1] + share * colours
-  return _png(np.rint(mixed).astype(np.uint8))
+  mixed = np.empty_like(colours)
+  for row in range(height):  # one by one, since numbers of floating point take much memory
+    share = _MOST_HEAT * heat[row, :, None]
+    mixed[row] = np.rint((1 - share) * canvas[row, :, ::-1] + share * colours[row])
+  return _png(mixed)
 
 
 def draw(pixels: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
@@ -64,8 +66,11 @@ def draw(pixels: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray
   for label in range(1, num_classes):
     region = labels == label
     colour = COLOURS[(label - 1) % len(COLOURS)]
-    tinted = (1 - _TINT) * canvas[region] + _TINT * np.array(colour)
-    canvas[region] = np.rint(tinted).astype(np.uint8)
+    values = (1 - _TINT) * np.arange(256)[:, None] + _TINT * np.array(colour)
+    tints = np.rint(values).astype(np.uint8)  # [256, 3], of each value in each channel
+    for channel in range(3):
+      plane = canvas[..., channel]
+      np.copyto(plane, tints[:, channel][plane], where=region)
     outlines, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(canvas, outlines, -1, colour, width)
   return canvas

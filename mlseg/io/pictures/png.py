@@ -36,8 +36,8 @@ def has_16_bits(data: bytes) -> bool:
   return data[_BIT_DEPTH] == 16
 
 
-def read_16_bits(data: bytes) -> np.ndarray:
-  """Returns the values of a PNG file, [H, W] or RGB [H, W, 3], uint16.
+def read_16_bits(data: bytes) -> tuple[np.ndarray, bool]:
+  """Returns the values of a PNG file, [H, W] or RGB [H, W, 3], uint16; and if any is transparent.
 
   Pillow keeps only the upper 8 of 16 bits of a coloured PNG.
 
@@ -47,7 +47,10 @@ def read_16_bits(data: bytes) -> np.ndarray:
   values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
   if values is None:
     raise UserError("is a PNG of 16 bits that OpenCV cannot read")
-  return values if values.ndim == 2 else values[..., 2::-1]  # OpenCV's order is BGR
+  if values.ndim == 2:
+    return values, False
+  is_transparent = values.shape[2] == 4 and values[..., 3].min() < 65535
+  return values[..., 2::-1], bool(is_transparent)  # OpenCV's order is BGR
 
 
 def encode(pixels: np.ndarray, smallest: bool) -> bytes:

@@ -1,13 +1,14 @@
 """Whole slides: reading regions of tiled TIFF files of several levels, and nothing else of them."""
 
 import contextlib
+import logging
 import pathlib
 from collections.abc import Iterator
 
 import numpy as np
 import tifffile
 
-from mlseg.errors import UserError
+from mlseg.errors import UserError, one_line, printable
 
 
 @contextlib.contextmanager
@@ -19,6 +20,7 @@ def opened(path: pathlib.Path) -> Iterator[list[tifffile.TiffPage]]:
   Raises:
     UserError: the file cannot be read.
   """
+  logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its own lines name no file
   with contextlib.ExitStack() as stack:
     with _errors_of(path):
       file = stack.enter_context(tifffile.TiffFile(path))
@@ -35,10 +37,11 @@ def _errors_of(path: pathlib.Path) -> Iterator[None]:
   except UserError:
     raise
   except Exception as error:  # tifffile and its decoders raise many classes
-    reason = str(error).partition("\n")[0]
+    reason = one_line(error)
     if "imagecodecs" in reason:
       reason = "needs imagecodecs: pip install 'mlseg-jax[slides]'"
-    raise UserError(f"{path}: is not a readable TIFF file ({reason})") from error
+    name = printable(str(path))
+    raise UserError(f"{name}: is not a readable TIFF file ({reason})") from error
 
 
 def read_overview(level: tifffile.TiffPage, path: pathlib.Path) -> np.ndarray:

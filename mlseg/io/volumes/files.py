@@ -2,7 +2,7 @@
 
 import pathlib
 
-from mlseg.errors import UserError
+from mlseg.errors import UserError, one_line, printable
 from mlseg.io.volumes import dicom_series, nifti
 from mlseg.io.volumes.volume import Volume
 
@@ -23,8 +23,15 @@ def read(path: pathlib.Path) -> Volume:
       raise UserError("does not exist")
     if not path.name.lower().endswith((".nii", ".nii.gz")):
       raise UserError("is neither NIfTI (.nii, .nii.gz) nor a folder of DICOM slices")
+    if not path.is_file():
+      raise UserError("is not a file")  # reading a pipe would wait for its other end
     return nifti.read(path)
   except ImportError as error:
     raise UserError(f"{path}: needs {error.name}: pip install 'mlseg-jax[ct]'") from None
   except UserError as error:
-    raise UserError(f"{path}: {error}") from None
+    raise UserError(f"{printable(str(path))}: {error}") from None
+  except OSError as error:
+    raise UserError(f"{printable(str(path))}: cannot be read ({error.strerror})") from error
+  except Exception as error:  # a header with malformed numbers can raise any class
+    reason = f"{type(error).__name__}: {one_line(error)}"
+    raise UserError(f"{printable(str(path))}: is not a valid volume ({reason})") from error

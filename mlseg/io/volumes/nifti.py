@@ -1,11 +1,14 @@
 """Reading and writing NIfTI files."""
 
+import logging
+import math
 import pathlib
 from typing import Any
 
 import numpy as np
 
-from mlseg.errors import UserError
+from mlseg.errors import UserError, one_line
+from mlseg.files import check_unfolded
 from mlseg.io.volumes.volume import Volume, oriented
 
 
@@ -17,11 +20,19 @@ def read(path: pathlib.Path) -> Volume:
   """
   import nibabel
 
+  # nibabel's own lines about unusual headers name no file.
+  logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
   try:
     image: Any = nibabel.load(path)
+    is_scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)
+    size = 8 if is_scaled else image.get_data_dtype().itemsize
+    check_unfolded(size * math.prod(image.shape), path.stat().st_size)
     values = np.asanyarray(image.dataobj)  # integers where the header does not rescale them
+  except UserError:
+    raise
   except Exception as error:  # a damaged file can raise any class
-    raise UserError(f"cannot be read as NIfTI ({type(error).__name__}: {error})") from error
+    reason = f"{type(error).__name__}: {one_line(error)}"
+    raise UserError(f"cannot be read as NIfTI ({reason})") from error
   while values.ndim > 3 and values.shape[-1] == 1:
     values = values[..., 0]
   if values.ndim != 3 or 0 in values.shape:

@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import NamedTuple
 
+from mlseg import files
 from mlseg.errors import UserError
 
 _CHUNK = 2**20
@@ -41,7 +42,8 @@ def fetch(
   """
   path = folder / url.rsplit("/", 1)[-1]
   if path.exists():
-    found = _digest(path, checksum)
+    with files.reading(path):
+      found = _digest(path, checksum)
     if checksum and found != checksum.digest:
       raise UserError(
         f"{path} has the {checksum.algorithm} {found}, not {checksum.digest}: not the file of"
@@ -50,10 +52,11 @@ def fetch(
     report(f"pretrained weights: {path}{_proof(checksum, found)}")
     return path
   report(f"pretrained weights: downloading {url}")
-  temporary = folder / f".{path.name}.{os.getpid()}"
+  temporary = files.temporary_beside(path)
   by_hand = f"to go on without network, put the file of {url} there: {path}"
   try:
     folder.mkdir(parents=True, exist_ok=True)
+    files.remove_temporaries(folder)
     try:
       _download(url, temporary)
       found = _digest(temporary, checksum)
@@ -80,7 +83,10 @@ def _download(url: str, path: pathlib.Path) -> None:
   Raises:
     OSError: the download failed, or ended early.
   """
-  with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer, path.open("wb") as file:
+  with (
+    urllib.request.urlopen(url, timeout=_TIMEOUT) as answer,
+    os.fdopen(files.open_new(path), "wb") as file,
+  ):
     expected = answer.headers.get("Content-Length")
     while chunk := answer.read(_CHUNK):
       file.write(chunk)
@@ -89,7 +95,7 @@ def _download(url: str, path: pathlib.Path) -> None:
 
 
 def _digest(path: pathlib.Path, checksum: Checksum | None) -> str:
-  with path.open("rb") as file:
+  with os.fdopen(files.open_regular(path), "rb") as file:
     return hashlib.file_digest(file, checksum.algorithm if checksum else "sha256").hexdigest()
 
 

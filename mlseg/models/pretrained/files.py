@@ -2,14 +2,17 @@
 
 import io
 import pathlib
+import zipfile
 from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
 import safetensors
 
-from mlseg.errors import UserError
+from mlseg import files
+from mlseg.errors import UserError, one_line
 from mlseg.models.pretrained import keras_file, torch_file
+from mlseg.models.pretrained.budget import check_size
 
 Arrays = dict[str, np.ndarray]
 _SAFETENSORS_DTYPES = {
@@ -49,7 +52,7 @@ def read(path: pathlib.Path) -> Arrays:
     names = ", ".join(sorted(readers))
     raise UserError(f"weights {path}: unknown extension {path.suffix!r}: choose from {names}")
   try:
-    content = path.read_bytes()
+    content = files.read_bytes(path)
   except OSError as error:
     raise UserError(f"weights {path}: cannot be read ({error.strerror})") from error
   try:
@@ -57,9 +60,8 @@ def read(path: pathlib.Path) -> Arrays:
   except UserError as error:
     raise UserError(f"weights {path}: {error}") from error
   except Exception as error:  # each library raises other errors for truncated or altered files
-    line = " ".join(str(error).split())[:200]
     raise UserError(
-      f"weights {path}: damaged, or no {path.suffix} file ({type(error).__name__}: {line})"
+      f"weights {path}: damaged, or no {path.suffix} file ({one_line(error, 200)})"
     ) from error
 
 
@@ -74,5 +76,7 @@ def _read_safetensors(content: bytes) -> Arrays:
 
 
 def _read_npz(content: bytes) -> Arrays:
+  with zipfile.ZipFile(io.BytesIO(content)) as archive:
+    check_size(sum(entry.file_size for entry in archive.infolist()), len(content))
   with np.load(io.BytesIO(content), allow_pickle=False) as file:
     return {name: file[name] for name in file.files}

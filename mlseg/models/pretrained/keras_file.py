@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 
 from mlseg.errors import UserError
+from mlseg.models.pretrained.budget import check_size
 
 _WEIGHTS = "model.weights.h5"
-_LARGEST = 2**31  # most bytes of one array or archive entry: VGG16's largest array has 411 MB
 
 
 def read_hdf5(content: bytes) -> dict[str, np.ndarray]:
@@ -20,17 +20,19 @@ def read_hdf5(content: bytes) -> dict[str, np.ndarray]:
   in an attribute. If there is a name, the path has it instead: 'layers/Conv1/vars/0'.
 
   Raises:
-    UserError: an array is larger than any network's, or is stored in another file.
+    UserError: the arrays are larger than such a file's can be, or stored in another file.
   """
   arrays = {}
+  claimed = 0
 
   def visit(path: str, item: Any) -> None:
     if not isinstance(item, h5py.Dataset) or path.startswith(("optimizer", "_optimizer")):
       return
     if item.external or item.is_virtual:
       raise UserError(f"{path} is stored in another file, which is not read")
-    if item.nbytes > _LARGEST:
-      raise UserError(f"{path} claims {item.nbytes:,} bytes, more than any layer has")
+    nonlocal claimed
+    claimed += item.nbytes
+    check_size(claimed, len(content))
     if item.dtype.kind in "fiub":
       arrays[_named(path, item.parent)] = np.asarray(item[()])
 
@@ -57,6 +59,5 @@ def read_archive(content: bytes) -> dict[str, np.ndarray]:
   with zipfile.ZipFile(io.BytesIO(content)) as archive:
     if _WEIGHTS not in archive.namelist():
       raise UserError(f"the archive has no {_WEIGHTS}")
-    if archive.getinfo(_WEIGHTS).file_size > _LARGEST:
-      raise UserError(f"{_WEIGHTS} claims to be larger than any network")
+    check_size(archive.getinfo(_WEIGHTS).file_size, len(content))
     return read_hdf5(archive.read(_WEIGHTS))

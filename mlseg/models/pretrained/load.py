@@ -137,7 +137,7 @@ def _mistakes(
   """Returns the mistakes of a file, one phrase for each kind."""
   convention = found.convention or "keras"
   missing = [name_in(convention, path, table) for path in expected if path not in found.arrays]
-  shapes, kinds, values = [], [], []
+  shapes, kinds, values, variances = [], [], [], []
   for path, array in found.arrays.items():
     name = found.names[path]
     if path not in expected or array.shape != expected[path]:
@@ -146,6 +146,8 @@ def _mistakes(
       kinds.append(f"{name} {array.dtype}")
     elif not np.isfinite(array.astype(np.float32)).all():
       values.append(name)
+    elif path[-1] == "var" and (array.astype(np.float32) < 0).any():  # its root would be NaN
+      variances.append(name)
   return [
     f"{len(names)} {what} ({', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''})"
     for what, names in (
@@ -154,6 +156,7 @@ def _mistakes(
       ("of another shape", shapes),
       ("of another type than float", kinds),
       ("with NaN or infinity", values),
+      ("with a negative variance", variances),
     )
     if names
   ]

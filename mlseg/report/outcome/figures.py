@@ -7,9 +7,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mlseg.report.curves import legend_below
-from mlseg.report.drawing import COLOURS, ReportFigure, line_style, report_figure
-from mlseg.report.names import file_name, listed, wrapped
+from mlseg.report.drawing import (
+  COLOURS,
+  ReportFigure,
+  add_title,
+  fitted,
+  legend_of,
+  line_style,
+  report_figure,
+)
+from mlseg.report.names import file_name, listed
 from mlseg.report.outcome.rows import Pooled
 
 _NUM_BINS = 20  # of the histogram of probabilities
@@ -46,7 +53,7 @@ def roc(runs: Mapping[str, Numbers]) -> list[ReportFigure]:
 
 
 def _roc(runs: Mapping[str, Numbers], chosen: Sequence[str]) -> Figure:
-  figure = Figure(figsize=(4.0, 4.0 + 0.18 * len(chosen)), layout="constrained")
+  figure = Figure(figsize=(4.0, 4.0), layout="constrained")
   axes = figure.subplots()
   axes.plot((0, 1), (0, 1), color="0.6", linewidth=1)
   for name, one in runs.items():
@@ -55,12 +62,12 @@ def _roc(runs: Mapping[str, Numbers], chosen: Sequence[str]) -> Figure:
     if name not in chosen:
       axes.plot(*points, color="0.75", linewidth=1)
       continue
-    label = f"{wrapped(name, 40)} ({one['auc_delong']['estimate']:.3f})"
+    label = f"{name} ({one['auc_delong']['estimate']:.3f})"
     axes.plot(*points, label=label, **line_style(chosen.index(name)))  # type: ignore[arg-type]
   axes.set(xlabel="1 - specificity", ylabel="sensitivity", aspect="equal")
   axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
   axes.grid(alpha=0.3)
-  legend_below(figure, [axes], columns=1)
+  legend_of(figure, [axes])
   return figure
 
 
@@ -105,18 +112,18 @@ def _calibration(name: str, one: Numbers, pooled: Pooled) -> Figure:
     [y - curve["low"][there], curve["high"][there] - y], 0
   )  # rounding may make them negative
   above.errorbar(x, y, ends, fmt="o", markersize=4, elinewidth=1.2, capsize=2, color=COLOURS[0])
-  above.set(ylabel=f"share of {wrapped(one['positive'], 30)}", ylim=(-0.02, 1.02))
-  above.set_title(wrapped(name, 48))
+  above.set(ylabel=fitted(f"share of {one['positive']}", 2.2), ylim=(-0.02, 1.02))
+  add_title(figure, name)
   edges = np.linspace(0, 1, _NUM_BINS + 1)
   for value, label in enumerate(pooled.names):
     own, look = pooled.probabilities[pooled.labels == value], line_style(value)
     counts, _ = np.histogram(own, edges)
     below.stairs(counts, edges, fill=True, color=look["color"], alpha=0.2)
     below.stairs(counts, edges, color=look["color"], linestyle="-:"[value], lw=1.5, label=label)
-  below.set(xlabel=f"probability of {wrapped(one['positive'], 40)}", ylabel="cases")
+  below.set(xlabel=fitted(f"probability of {one['positive']}", 2.2), ylabel="cases")
   below.set(xlim=(-0.02, 1.02))
   below.yaxis.set_major_locator(MaxNLocator(4, integer=True))
   for axes in (above, below):
     axes.grid(alpha=0.3)
-  legend_below(figure, [below])
+  legend_of(figure, [below])
   return figure

@@ -9,7 +9,7 @@ from mlseg.report.names import listed
 from mlseg.report.outcome import figures as outcome_figures
 from mlseg.report.outcome.figures import Numbers
 from mlseg.report.outcome.rows import Pooled, RunRows, label_names, pool
-from mlseg.report.study import p_text
+from mlseg.report.study_cells import p_text
 from mlseg.report.tables import Table, TableCell
 from mlseg.workdir.run_files import RunFiles
 
@@ -24,8 +24,12 @@ class Outcome(NamedTuple):
   gaps: str
 
 
-def outcome(runs: Sequence[RunFiles]) -> Outcome | None:
+def outcome(runs: Sequence[RunFiles], references: Sequence[str] = ()) -> Outcome | None:
   """Returns tables and figures; None where no run has two labels and validation diagnoses.
+
+  Args:
+    runs: all of them.
+    references: names of the runs that others are compared with; the first that has an outcome is.
 
   Raises:
     UserError: the files of a run contradict each other.
@@ -33,10 +37,14 @@ def outcome(runs: Sequence[RunFiles]) -> Outcome | None:
   with_outcome = [run for run in runs if run.tested and len(label_names(run.tested)) == 2]
   if not any(run.validated for run in with_outcome):
     return None
+  reference = next((run for run in with_outcome if run.name in references), None)
+  if reference is not None:
+    with_outcome = [reference, *(run for run in with_outcome if run is not reference)]
   pooled = {run.name: _pooled(run) for run in with_outcome}
   numbers = summary(with_outcome)
+  tests = [] if reference is None else numbers["comparisons"]
   of_runs: Mapping[str, Numbers] = numbers["runs"]
-  tables = [_scores(of_runs), *_covariates(of_runs), *_comparisons(numbers["comparisons"])]
+  tables = [_scores(of_runs), *_covariates(of_runs), *_comparisons(tests)]
   figures = [*outcome_figures.roc(of_runs), *outcome_figures.calibration(of_runs, pooled)]
   return Outcome(tuple(tables), tuple(figures), _gaps(runs, with_outcome, of_runs))
 
@@ -58,7 +66,8 @@ def rows_of(run: RunFiles) -> RunRows:
   tested = run.tested or ()
   if (data := run.data) is None:
     return RunRows(tested, run.validated)
-  groups = None if data.groups is None else dict(zip(data.ids, data.groups, strict=True))
+  known = data.groups if data.patients is None else data.patients
+  groups = None if known is None else dict(zip(data.ids, known, strict=True))
   return RunRows(tested, run.validated, groups, data.covariates)
 
 
@@ -74,8 +83,9 @@ def _scores(runs: Mapping[str, Numbers]) -> Table:
   specificity = 100 * next(iter(runs.values()))["specificity"]
   header = (
     "run", "patients", *(["cases"] if several else []), f"with {positive}",
-    "AUC [DeLong]", "AUC [bootstrap]", "AUC of seeds", "F1 [bootstrap]",
-    f"sensitivity at {specificity:g} % specificity", "Brier (of the share)", "p, chance",
+    "AUC [DeLong]", "AUC [bootstrap]", "AUC of seeds", f"F1 of {positive} [bootstrap]",
+    f"sensitivity for {positive} at {specificity:g} % specificity", "Brier (of the share)",
+    "p, chance",
   )  # fmt: skip
   rows = tuple(_score_row(name, one, several) for name, one in runs.items())
   return Table(f"Outcome: {positive}", header, rows, _note(several))
@@ -139,7 +149,7 @@ def _covariates(runs: Mapping[str, Numbers]) -> list[Table]:
 
 
 def _comparisons(comparisons: Sequence[Mapping[str, Any]]) -> list[Table]:
-  """Returns a table of tests of each run against the first, where there are several runs."""
+  """Returns a table of tests of each run against the reference, where there is one."""
   if not comparisons:
     return []
   rows = tuple(

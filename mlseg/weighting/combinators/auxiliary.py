@@ -120,7 +120,7 @@ def with_auxiliary(
     own_weight = unravel(jnp.where(jnp.isfinite(gamma), jnp.maximum(gamma, 0), 0)[None])
     return {**inner_weights, **own_weight}, WithAuxiliaryState(inner, state.num_updates + 1)
 
-  return LossWeighting(init, update, weighting.needs_gram)
+  return LossWeighting(init, update, weighting.needs_gram, weighting.decides_first)
 
 
 def _without(losses: dict, name: str) -> dict:

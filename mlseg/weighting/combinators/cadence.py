@@ -102,20 +102,21 @@ def every(weighting: LossWeighting, steps: int) -> LossWeighting:
     decided, inner = jax.lax.cond(state.num_updates % steps == 0, decide, hold)
     return unravel(decided), EveryState(inner, decided, state.num_updates + 1)
 
-  return LossWeighting(init, update, weighting.needs_gram)
+  return LossWeighting(init, update, weighting.needs_gram, weighting.decides_first)
 
 
 def per_epoch(weighting: LossWeighting, steps_per_epoch: int) -> LossWeighting:
   """Updates a weighting with the mean losses of each epoch, at its end.
 
-  Formula: w = inner weights of update e - 1 in all steps of epoch e, from mean_t L(t) over epoch
-  e - 1
+  Formula: w(e) = inner weights from mean_t L(t) over the epochs 0, ..., e - 1, in all steps of
+  epoch e
 
-  So the inner weighting has one update per epoch, and the losses of an epoch decide the weights of
-  the next one. For the inner weighting the current losses are those of the epoch that has just
-  ended. So `per_epoch(dynamic_weight_average(include_current=True), n)` weights an epoch by the two
-  epochs before it, as the paper of that method does. A method that decides from earlier updates
-  alone, such as `coefficient_of_variation`, lags one epoch more.
+  The inner weighting has one update per epoch, with the mean losses of that epoch, and the epoch
+  that has just ended always counts in the weights of the next one. A method that decides
+  before its state has seen the losses (`decides_first`: `dynamic_weight_average`,
+  `coefficient_of_variation`, most learned methods) is asked a second time for this, with the state
+  that has seen the epoch. So `per_epoch(dynamic_weight_average(), n)` weights epoch e by
+  L(e-1) / L(e-2), as the paper of that method does.
 
   In the first epoch the weights are those that the inner weighting gives for the losses of the
   first step; its state stays as it was. A method with a history gives its neutral weights then.
@@ -172,18 +173,22 @@ def per_epoch(weighting: LossWeighting, steps_per_epoch: int) -> LossWeighting:
     def decide():
       # NaN where no step was finite: the first weights are then the neutral ones of the method.
       mean_gram = None if gram is None else jnp.where(known, state.gram, jnp.nan)
-      decided, inner = weighting.update(
-        unravel(jnp.where(known, state.losses, jnp.nan)),
-        state.inner, weights=weights, gram=mean_gram, key=key, **extra,
-      )  # fmt: skip
+      means = unravel(jnp.where(known, state.losses, jnp.nan))
+
+      def ask(inner):
+        return weighting.update(means, inner, weights=weights, gram=mean_gram, key=key, **extra)
+
+      decided, inner = ask(state.inner)
+      after = ask(inner)[0] if weighting.decides_first else decided
       inner = jax.tree.map(lambda new, old: jnp.where(ends, new, old), inner, state.inner)
-      return _finite_or(decided, state.weights), inner
+      now = _finite_or(decided, state.weights)
+      return now, jnp.where(ends, _finite_or(after, state.weights), now), inner
 
     def hold():
-      return state.weights, state.inner
+      return state.weights, state.weights, state.inner
 
-    decided, inner = jax.lax.cond(is_first | ends, decide, hold)
-    current = jnp.where(is_first, decided, state.weights)
+    first, decided, inner = jax.lax.cond(is_first | ends, decide, hold)
+    current = jnp.where(is_first, first, state.weights)
     next_state = state._replace(inner=inner, weights=decided, num_updates=state.num_updates + 1)
     return unravel(current), next_state
 
@@ -247,7 +252,7 @@ def warm_up(weighting: LossWeighting, steps: int, transition_steps: int = 0) -> 
     mixed = _finite_or((1 - share) * before + share * after, after)
     return unravel(mixed), WarmUpState(inner, state.num_updates + 1)
 
-  return LossWeighting(init, update, weighting.needs_gram)
+  return LossWeighting(init, update, weighting.needs_gram, weighting.decides_first)
 
 
 def _uniform(losses: Losses) -> jax.Array:

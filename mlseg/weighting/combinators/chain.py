@@ -78,7 +78,12 @@ def chain(*weightings: LossWeighting) -> LossWeighting:
       states.append(inner)
     return weights, ChainState(tuple(states))
 
-  return LossWeighting(init, update, any(weighting.needs_gram for weighting in weightings))
+  return LossWeighting(
+    init,
+    update,
+    needs_gram=any(weighting.needs_gram for weighting in weightings),
+    decides_first=any(weighting.decides_first for weighting in weightings),
+  )
 
 
 def ema(decay: float = 0.9) -> LossWeighting:

@@ -67,7 +67,12 @@ def switch(*weightings: LossWeighting) -> LossWeighting:
     chosen, states = jax.lax.switch(method, branches, state.members)
     return chosen, SwitchState(states)
 
-  return LossWeighting(init, update, any(weighting.needs_gram for weighting in weightings))
+  return LossWeighting(
+    init,
+    update,
+    needs_gram=any(weighting.needs_gram for weighting in weightings),
+    decides_first=all(weighting.decides_first for weighting in weightings),
+  )
 
 
 def subset(weighting: LossWeighting, names: Sequence[str]) -> LossWeighting:
@@ -122,4 +127,4 @@ def subset(weighting: LossWeighting, names: Sequence[str]) -> LossWeighting:
     )
     return {name: jnp.zeros_like(loss) for name, loss in losses.items()} | own_weights, state
 
-  return LossWeighting(init, update, weighting.needs_gram)
+  return LossWeighting(init, update, weighting.needs_gram, weighting.decides_first)

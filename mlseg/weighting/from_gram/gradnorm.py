@@ -116,7 +116,7 @@ def gradnorm(
     next_state = jax.tree.map(lambda new, old: jnp.where(enters, new, old), moved_state, state)
     return unravel(decided), next_state
 
-  return LossWeighting(init, update, needs_gram=True)
+  return LossWeighting(init, update, needs_gram=True, decides_first=True)
 
 
 def _gradient(

@@ -88,7 +88,7 @@ def coefficient_of_variation(
     next_state = jax.tree.map(lambda new, old: jnp.where(enters, new, old), entered, state)
     return unravel(_decide(state)), next_state
 
-  return LossWeighting(init, update)
+  return LossWeighting(init, update, decides_first=True)
 
 
 def _decide(state: CoefficientOfVariationState) -> jax.Array:

@@ -7,14 +7,18 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mlseg.weighting.base import (
   Losses,
   LossWeighting,
+  Weights,
   check_integer,
   check_number,
+  check_per_loss,
   normalize,
   num_losses,
+  per_loss,
   ravel,
   state_dtype,
 )
@@ -36,6 +40,7 @@ def dynamic_memory_fusion(
   capacity: int = 150,
   min_history: int = 50,
   forgetting: float = 0.0,
+  prior: Weights | None = None,
   *,
   _median: Literal["true", "reference"] = "true",
 ) -> LossWeighting:
@@ -48,16 +53,20 @@ def dynamic_memory_fusion(
 
   With 'bayesian' the posterior w is the next prior, so evidence adds up, and without `forgetting`
   all weight goes to one loss in the end. With `forgetting` the next prior is (1 - forgetting) w +
-  forgetting / K, and old evidence fades over about 1 / forgetting steps; forgetting=1 gives 'mad'.
+  forgetting prior, and old evidence fades over about 1 / forgetting steps; forgetting=1 without a
+  `prior` gives 'mad'.
+
+  `prior` is what is believed of the losses before there is evidence. It is the first prior, the one
+  to which `forgetting` leads back, and gives the weights until there is evidence.
 
   `forgetting` changes the prior. In contrast, `ema` behind this method in a chain smooths the
   weights of any statistic, with a delay, but one loss still gets all weight in the end. `bounded`
   behind it limits the weights but not the prior, which needs as long as without it to turn around.
 
-  Weights are 1/K until every history has `min_history` values. Where the statistics are of no use
-  (every variance is 0, or a MAD is 0, as in a constant history), they count as equal: weights are
-  1/K, and the Bayesian posterior is its prior. A step with a loss that is not finite enters no
-  history and leaves the prior as it is.
+  Weights are 1/K, or the given prior, until every history has `min_history` values. Where the
+  statistics are of no use (every variance is 0, or a MAD is 0, as in a constant history), they
+  count as equal: weights are 1/K, and the Bayesian posterior is its prior. A step with a loss that
+  is not finite enters no history and leaves the prior as it is.
 
   Needs: losses
 
@@ -77,19 +86,23 @@ def dynamic_memory_fusion(
 
   Differs: the demo divides 0 by 0 where histories are constant; here the weights are uniform.
 
-  Source: Golnari & Diba 2026, eqs. 3-10; `forgetting` is not theirs.
+  Source: Golnari & Diba 2026, eqs. 3-10 (the prior: eq. 7); `forgetting` is not theirs.
 
   Args:
     statistic: 'variance', 'mad' or 'bayesian'.
     capacity: values kept per loss; all of them enter the statistic.
     min_history: values per loss before weights differ, 2 <= min_history <= capacity.
-    forgetting: in [0, 1], for 'bayesian' only: how far the prior returns to uniform at each step.
+    forgetting: in [0, 1], for 'bayesian' only: how far the prior returns to the first one at each
+      step.
+    prior: positive, for 'bayesian' only: K numbers in the order of `jax.tree.leaves`, or a pytree
+      like the losses. Only their ratios count. None: 1/K.
 
   Returns:
     A LossWeighting whose weights sum to 1. In a chain it replaces what came before.
 
   Raises:
-    ValueError: where an argument is out of its range.
+    ValueError: where an argument is out of its range; in `init`, where the prior does not match the
+      losses.
 
   Example:
     >>> weighting = dynamic_memory_fusion("variance", capacity=3, min_history=3)
@@ -99,12 +112,12 @@ def dynamic_memory_fusion(
     >>> [round(float(weight), 3) for weight in weights]
     [0.569, 0.431]
   """
-  _check(statistic, capacity, min_history, forgetting, _median)
+  _check(statistic, capacity, min_history, forgetting, prior, _median)
   score = functools.partial(_score, statistic=statistic, median=_MEDIANS[_median])
 
   def init(losses: Losses) -> DynamicMemoryFusionState:
     number, dtype = num_losses(losses), state_dtype(losses)
-    log_prior = jnp.full(number, -math.log(number), dtype)
+    log_prior = jnp.asarray(_log_prior(prior, losses), dtype)
     return DynamicMemoryFusionState(history.empty(number, capacity, dtype), log_prior)
 
   def update(losses, state, *, weights=None, gram=None, key=None, **extra):
@@ -118,13 +131,20 @@ def dynamic_memory_fusion(
       log_posterior = _log_posterior(log_prior, fused)
       fused = jnp.exp(log_posterior)
       entered = memory.count > state.history.count  # the same evidence does not count twice
-      log_prior = jnp.where(entered, _forget(log_posterior, forgetting), log_prior)
+      first = jnp.asarray(_log_prior(prior, losses), log_prior.dtype)
+      log_prior = jnp.where(entered, _forget(log_posterior, first, forgetting), log_prior)
     return unravel(fused), DynamicMemoryFusionState(memory, log_prior)
 
   return LossWeighting(init, update)
 
 
-def _check(statistic, capacity, min_history, forgetting, median) -> None:
+def _log_prior(prior: Weights | None, losses: Losses) -> np.ndarray:
+  """Returns the logarithm of the first prior [K], whose sum is 1."""
+  ratios = per_loss("prior", prior, losses)
+  return np.log(ratios / ratios.sum())
+
+
+def _check(statistic, capacity, min_history, forgetting, prior, median) -> None:
   if statistic not in _STATISTICS:
     raise ValueError(f"statistic: choose from {', '.join(_STATISTICS)}; got {statistic!r}")
   check_integer("min_history", min_history, 2)
@@ -132,6 +152,9 @@ def _check(statistic, capacity, min_history, forgetting, median) -> None:
   check_number("forgetting", forgetting, 0, 1)
   if forgetting and statistic != "bayesian":
     raise ValueError(f"forgetting: must be 0 unless statistic is 'bayesian', got {forgetting}")
+  check_per_loss("prior", prior, float(np.finfo(np.float32).tiny))
+  if prior is not None and statistic != "bayesian":
+    raise ValueError(f"prior: must be None unless statistic is 'bayesian', got {prior!r}")
   if median not in _MEDIANS:
     raise ValueError(f"_median: choose from {', '.join(_MEDIANS)}; got {median!r}")
 
@@ -151,11 +174,10 @@ def _log_posterior(log_prior: jax.Array, likelihood: jax.Array) -> jax.Array:
   return jax.nn.log_softmax(log_prior + jnp.log(floored))
 
 
-def _forget(log_prior: jax.Array, forgetting: float) -> jax.Array:
-  """Returns log((1 - f) prior + f / K)."""
+def _forget(log_prior: jax.Array, first: jax.Array, forgetting: float) -> jax.Array:
+  """Returns log((1 - f) prior + f first), of logarithms."""
   if not forgetting:
     return log_prior
-  uniform = jnp.full_like(log_prior, math.log(forgetting / log_prior.size))
   if forgetting == 1:
-    return uniform
-  return jnp.logaddexp(log_prior + math.log1p(-forgetting), uniform)
+    return first
+  return jnp.logaddexp(log_prior + math.log1p(-forgetting), first + math.log(forgetting))

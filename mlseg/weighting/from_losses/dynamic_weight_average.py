@@ -43,10 +43,9 @@ def dynamic_weight_average(
   Use when: the losses have different units, as ratios have none, and training goes by epochs; with
   T = 2 the weights stay near 1, since the ratios are near 1.
 
-  Differs: the paper's weights of an epoch come from the two epochs before it, as here by default.
-  With include_current=True the losses just given take part, as in the code of Nash-MTL, whose
-  variant goes by iterations. Where an update gets the losses of an epoch that has just ended, as
-  under `per_epoch`, include_current=True gives the paper's weights.
+  Differs: the paper's weights of an epoch come from the two epochs before it, as here by default,
+  also under `per_epoch`. With include_current=True the losses just given take part, as in the code
+  of Nash-MTL, whose variant goes by iterations; under `per_epoch` it changes nothing.
 
   Differs: that variant fills its window with ones before training, so its weights differ from 1
   before it has 2 `window` losses; mlseg waits for them.
@@ -91,7 +90,7 @@ def dynamic_weight_average(
     decided = jnp.where(seen.count >= 2 * window, decided, 1)
     return unravel(decided), DynamicWeightAverageState(memory)
 
-  return LossWeighting(init, update)
+  return LossWeighting(init, update, decides_first=not include_current)
 
 
 def balance(current: jax.Array, earlier: jax.Array, temperature: float) -> jax.Array:

@@ -62,4 +62,4 @@ def impartial_losses(
     gradient = decided * vector - 1
     return unravel(decided), descend(state, gradient, vector, optimizer, -MAX_LOG, MAX_LOG)
 
-  return LossWeighting(init, update)
+  return LossWeighting(init, update, decides_first=True)

@@ -112,7 +112,7 @@ def robust(
     next_state = descend(state, gradient, vector, optimizer, low, high)
     return unravel(jnp.exp(-log_squares) * slopes), next_state
 
-  return LossWeighting(init, update)
+  return LossWeighting(init, update, decides_first=True)
 
 
 def general_robust(

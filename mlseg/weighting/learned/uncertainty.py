@@ -94,7 +94,7 @@ def uncertainty(
     gradient = penalty - decided * vector
     return unravel(decided), descend(state, gradient, vector, optimizer, -MAX_LOG, MAX_LOG)
 
-  return LossWeighting(init, update)
+  return LossWeighting(init, update, decides_first=True)
 
 
 def revised_uncertainty(
@@ -157,4 +157,4 @@ def revised_uncertainty(
     scales = jnp.where(kept, scales, jnp.exp(moved.parameters / 2))
     return unravel(decided), moved._replace(parameters=scales)
 
-  return LossWeighting(init, update)
+  return LossWeighting(init, update, decides_first=True)

@@ -147,7 +147,7 @@ def _without_its_end(folder):
 
 def _not_a_picture(folder):
   (_benign(folder) / "benign (1).png").write_text("hello")
-  return r"benign \(1\)\.png: is not a readable picture"
+  return r"benign \(1\)\.png: is not a PNG, JPEG, "
 
 
 def _no_malignant(folder):
@@ -188,7 +188,7 @@ def test_hidden_files_are_passed_over(folder):
   [
     ([], "--root and --out are needed"),
     (["--root=nowhere", "--out=out"], "nowhere does not exist"),
-    (["--root=.", "--out=out"], "is not BUSI"),
+    (["--root=.", "--out=out"], "data folder . is empty"),
     (
       ["--root=.", "--out=out", "--dataset=bussi"],
       "unknown dataset 'bussi': choose from bus_synthetic, busc, busi, glas, isic_2018, lgg",

@@ -152,6 +152,7 @@ def test_what_is_wrong_with_a_patient_names_patient_and_file(tmp_path):
   made.write_nifti(folder / "B_mask.nii.gz", np.ones((6, 24, 21), np.int16))
   with pytest.raises(UserError, match=r"^patient B: .*B_mask\.nii\.gz: does not lie on the grid"):
     _load(folder, OPTIONS, tmp_path / "cache")
+  made.write_nifti(folder / "B_mask.nii.gz", np.ones((6, 24, 20), np.int16))
   (folder / "A.nii.gz").write_bytes(b"nothing")
   with pytest.raises(UserError, match=r"^patient A: .*A\.nii\.gz: cannot be read as NIfTI"):
     _load(folder, OPTIONS, tmp_path / "cache")

@@ -62,6 +62,43 @@ def test_bus_bra(tmp_path):
   assert len(set(data.patients.tolist())) == 8
 
 
+def test_bus_bra_says_which_file_it_did_not_read(tmp_path):
+  root = layouts.bus_bra(tmp_path / "BUSBRA")
+  data = load(root, **layouts.BUS_BRA)
+  assert data.notes == ("1 file matches no pattern of config.data.folder: 5-fold-cv.csv",)
+  graded = load(root, **(layouts.BUS_BRA | {"label_column": "BIRADS"}))
+  assert graded.label_names == ("2", "3", "4", "5")
+  assert graded.labels.tolist() == [1, 1, 2, 2, 3, 3, 0, 0] * 2
+
+
+def test_otu_has_eight_classes_and_one_damaged_file(tmp_path):
+  root, damaged = layouts.otu(tmp_path / "OTU_2d")
+  with pytest.raises(UserError, match=rf"^{root}/image/{damaged}\.JPG: is not a readable picture"):
+    load(root, **layouts.OTU)
+  data = load(root, skip_bad=True, **layouts.OTU)
+  assert [fault.file for fault in data.skipped] == [f"{root}/image/{damaged}.JPG"]
+  assert data.ids == tuple(str(n) for n in range(1, 17) if n != damaged)
+  assert data.class_names == tuple(name for name, _ in layouts.OTU_CLASSES)
+  assert set(data.label_names) == set(data.class_names[1:])
+  assert data.notes == ()
+  for mask, label in zip(data.masks, data.labels, strict=True):
+    own = data.class_names.index(data.label_names[label])
+    assert np.unique(mask[mask != 255]).tolist() == [0, own]
+
+
+def test_several_colours_may_be_one_class(tmp_path):
+  root, _ = layouts.otu(tmp_path / "OTU_2d")
+  colours = tuple(colour for _, colour in layouts.OTU_CLASSES[1:])
+  classes = (("background", "#000000"), ("tumour", colours))
+  data = load(root, skip_bad=True, **(layouts.OTU | {"classes": classes}))
+  options = {"masks": "label/{name}_binary.PNG", "ignored": (), "classes": options_of().classes}
+  binary = load(root, skip_bad=True, **(layouts.OTU | options))
+  assert binary.notes[0].startswith("16 files match no pattern of config.data.folder: label/1.PNG")
+  np.testing.assert_array_equal(data.masks, binary.masks)
+  with pytest.raises(UserError, match=r"#000000 is of two classes"):
+    load(root, **(layouts.OTU | {"classes": (("a", "#000000"), ("b", ("#ff0000", "#000000")))}))
+
+
 def test_patients_stay_on_one_side_of_the_split(tmp_path):
   data = load(layouts.bus_bra(tmp_path / "BUSBRA", num_patients=20), **layouts.BUS_BRA)
   group = grouped.groups(len(data.ids), grouped.near_duplicates(data.hashes), data.patients)
@@ -81,8 +118,11 @@ def test_kvasir_with_noisy_masks(tmp_path):
   assert data.patients is None
   for found, mask in zip(data.masks, masks, strict=True):
     assert np.abs(found.mean() - mask.mean()) < 0.01
-  with pytest.raises(UserError, match=r"cju0\.jpg: has the value \d+, which is of no class"):
-    load(root, **(layouts.KVASIR | {"tolerance": 0}))
+  again = load(root, image_size=40, **(layouts.KVASIR | {"tolerance": 0}))
+  np.testing.assert_array_equal(again.masks, data.masks)
+  classes = (("background", 0), ("polyp", 255), ("other", 9))
+  with pytest.raises(UserError, match=r"cju0\.jpg: has the values .*, which are of no class"):
+    load(root, **(layouts.KVASIR | {"tolerance": 0, "classes": classes}))
 
 
 def test_isic_2018(tmp_path):

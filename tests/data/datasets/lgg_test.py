@@ -149,7 +149,7 @@ COLUMNS = "Patient,neoplasm_histologic_grade\n"
 REFUSALS = {
   "mask": (_spoiled("3_mask", lambda p: p.unlink()), r"_3\.tif: has no mask, expected \S+_3_mask"),
   "slice": (_spoiled("3", lambda p: p.unlink()), r"_3_mask\.tif: is a mask without a slice"),
-  "damage": (_spoiled("3", lambda p: p.write_bytes(b"II*")), r"_3\.tif: is not a readable"),
+  "damage": (_spoiled("3", lambda p: p.write_bytes(b"II*")), r"_3\.tif: is not a PNG, JPEG"),
   "size": (
     _spoiled("3", lambda p: save(p, np.zeros((64, 32, 3)))),
     r"_3_mask\.tif: is 64×64, but its picture TCGA_CS_4942_19970101_3\.tif is 64×32",

@@ -7,7 +7,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from mlseg.data import cases, prepare
-from mlseg.data.datasets import bus_synthetic, busc, paired
+from mlseg.data.datasets import bus_synthetic, busc
 from mlseg.errors import UserError
 from tests.data.layouts import picture, save
 
@@ -101,13 +101,6 @@ def test_bus_synthetic_takes_probabilities_at_one_half(tmp_path, any_count):
   np.testing.assert_array_equal(data.masks, np.stack(masks))
   assert data.label_names == ("synthetic",)
   assert data.ids[:2] == ("1out", "2out")
-
-
-@pytest.mark.parametrize(
-  ("values", "expected"), [((0, 127, 128), (0, 0, 255)), ((0, 1, 1), (0, 255, 255)), ((0,), (0,))]
-)
-def test_masks_of_bits_classes_and_probabilities(values, expected):
-  assert paired.lesion(np.array([values], np.uint8)).tolist() == [list(expected)]
 
 
 def test_what_is_built_says_where_it_is_from(tmp_path, any_count):

@@ -17,7 +17,8 @@ from pydicom import encaps, uid
 from mlseg.data import cases, prepare
 from mlseg.data.datasets import siim_acr
 from mlseg.errors import UserError
-from mlseg.io.pictures import dicom
+from mlseg.io.pictures import files
+from mlseg.io.pictures.picture import Picture
 from tests.data.layouts import picture
 
 PARTIAL = siim_acr.SiimAcrOptions(complete=False)
@@ -166,11 +167,11 @@ def test_pictures_masks_classes_and_patients(tmp_path):
 def test_pictures_are_read_one_by_one(folder, monkeypatch):
   alive = []
 
-  def read(path):
+  def read(path, scaling):
     alive.append(path)
-    return np.zeros((2048, 2048), np.uint8), "x"
+    return Picture(np.zeros((2048, 2048), np.uint8), patient="x")
 
-  monkeypatch.setattr(dicom, "read_8_bits", read)
+  monkeypatch.setattr(siim_acr.files, "read", read)
   pictures = siim_acr.open_source(folder, PARTIAL).read()
   assert alive == []
   next(pictures)
@@ -180,9 +181,25 @@ def test_pictures_are_read_one_by_one(folder, monkeypatch):
 def test_inverted_radiographs_come_the_right_way_up(tmp_path):
   image, _ = picture(np.random.default_rng(0), SHAPE)
   _dicom(tmp_path / "1.2.dcm", image, "", interpretation="MONOCHROME1")
-  values, patient = dicom.read_8_bits(tmp_path / "1.2.dcm")
-  np.testing.assert_array_equal(values, 255 - image)
-  assert patient == ""
+  found = files.read(tmp_path / "1.2.dcm")
+  np.testing.assert_array_equal(found.pixels, 255 - image)
+  assert found.patient == ""
+
+
+def test_the_flat_layout_of_stage_2_is_read(folder):
+  expected = _load(folder)
+  inner = folder / siim_acr.FOLDER
+  for path in list(inner.rglob("*.dcm")):
+    path.rename(inner / path.name)
+  assert _load(folder).fingerprint == expected.fingerprint
+
+
+def test_more_than_8_bits_are_scaled_as_in_prediction(folder):
+  path = _dicom_path(folder, 2)
+  deep = (np.arange(SHAPE[0] * SHAPE[1]).reshape(SHAPE) * 30).astype(np.uint16)
+  _dicom(path, deep, "")
+  found = next(one for one in siim_acr.open_source(folder, PARTIAL).read() if one.id == _name(2))
+  np.testing.assert_array_equal(found.image, files.read(path).pixels)
 
 
 def test_the_builder_writes_what_is_loaded(folder, tmp_path, monkeypatch):
@@ -230,13 +247,9 @@ REFUSALS = {
   "twice": (_again, r"\.dcm: is there a second time, as"),
   "damaged": (
     lambda f: _dicom_path(f, 2).write_bytes(_dicom_path(f, 2).read_bytes()[:-900]),
-    r"\.dcm: is not a readable DICOM file \(",
+    r"\.dcm: is not a readable picture \(",
   ),
-  "no DICOM": (lambda f: _dicom_path(f, 2).write_text("hello"), r"is not a readable DICOM file"),
-  "deep": (
-    lambda f: _dicom(_dicom_path(f, 2), np.zeros(SHAPE, np.uint16), ""),
-    r"must be a grey picture of 8 bits, not uint16 of shape \(48, 40\)",
-  ),
+  "no DICOM": (lambda f: _dicom_path(f, 2).write_text("hello"), r"\.dcm: is not a DICOM file"),
   "no table": (lambda f: (f / siim_acr.TABLE).unlink(), "is not SIIM-ACR: it has no train-rle"),
 }
 

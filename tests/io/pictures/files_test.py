@@ -58,6 +58,10 @@ SAME = {
   "grey bmp": (_bytes(GREY, "BMP"), GREY),
   "1-bit png": (_bytes(GREY > 127, "PNG"), (GREY > 127) * np.uint8(255)),
   "tiff": (_bytes(GREY, "TIFF"), GREY),
+  "gif": (_bytes(GREY, "GIF"), np.dstack([GREY] * 3)),
+  "webp": (_bytes(COLOUR, "WEBP", lossless=True), COLOUR),
+  "pgm": (_bytes(GREY, "PPM"), GREY),
+  "jpeg 2000": (_bytes(COLOUR, "JPEG2000", irreversible=False), COLOUR),
   "lzw tiff": (_bytes(COLOUR, "TIFF", compression="tiff_lzw"), COLOUR),
   "big tiff": (_tiff(GREY, bigtiff=True), GREY),
   "min is white": (_tiff(255 - GREY, photometric="miniswhite"), GREY),
@@ -152,8 +156,8 @@ def _damaged():
 
 BROKEN = {
   "empty": (b"", "the file is empty"),
-  "text": (b"hello, this is no picture at all", "is not a PNG, JPEG, BMP, TIFF or DICOM picture"),
-  "gif": (_bytes(GREY, "GIF"), "is not a PNG"),
+  "text": (b"hello, this is no picture at all", "is not a PNG, JPEG, BMP, TIFF, GIF, WebP"),
+  "pcx": (_bytes(GREY, "PCX"), "is not a PNG"),
   "damaged png": (_damaged(), "is cut short or damaged"),
   "png without its end": (_bytes(GREY, "PNG")[:-12], "is cut short or damaged"),
   "half a png": (_bytes(GREY, "PNG")[:200], "is cut short or damaged"),

@@ -142,6 +142,10 @@ def _spoiled(change):
       ["1 with NaN or infinity (features.0.1.bias)"],
     ),
     (
+      lambda a: a.update({"features.0.1.running_var": np.full(16, -1e-3, np.float32)}),
+      ["1 with a negative variance (features.0.1.running_var)"],
+    ),
+    (
       lambda a: a.update({"features.0.1.bias": np.ones(16, int)}),
       ["1 of another type than float (features.0.1.bias int64)"],
     ),
@@ -203,6 +207,18 @@ def test_a_safetensors_header_that_lies(tmp_path):
   assert "damaged" in _message(path, made_weights.ENCODER)
 
 
+def test_small_files_that_unfold_to_too_much_are_refused(tmp_path, monkeypatch):
+  with h5py.File(tmp_path / "w.h5", "w") as file:
+    for n in range(4):  # of fill values, which take no room in the file
+      file.create_dataset(f"layer{n}/kernel", (100_000,), "f8", fillvalue=1.0)
+  np.savez_compressed(tmp_path / "w.npz", **{f"layer{n}": np.zeros(100_000) for n in range(4)})
+  monkeypatch.setattr("mlseg.files.UNFOLDED_BYTES", 2_000_000)
+  for name in ("w.h5", "w.npz"):
+    assert (tmp_path / name).stat().st_size < 20_000
+    message = _message(tmp_path / name, made_weights.KERAS)
+    assert "bytes, more than the 2000000 that are read" in message
+
+
 def test_hdf5_takes_nothing_from_other_files(tmp_path):
   (tmp_path / "secret").write_bytes(b"\1" * 64)
   with h5py.File(tmp_path / "w.h5", "w") as file:
@@ -211,7 +227,9 @@ def test_hdf5_takes_nothing_from_other_files(tmp_path):
   assert "another file, which is not read" in _message(tmp_path / "w.h5", made_weights.KERAS)
   with h5py.File(tmp_path / "w.h5", "w") as file:
     file.create_dataset("Conv1/Conv1/kernel:0", (2**40,), np.float32, chunks=(1024,))
-  assert "more than any layer has" in _message(tmp_path / "w.h5", made_weights.KERAS)
+  assert "trained weights do not compress so well" in _message(
+    tmp_path / "w.h5", made_weights.KERAS
+  )
 
 
 def test_unknown_extension_and_missing_file(tmp_path):

@@ -14,7 +14,8 @@ def variables():
   """Returns the encoder's variables by path, drawn."""
   rng = np.random.default_rng(0)
   shapes = expected_shapes(ENCODER)
-  return {path: rng.normal(size=shape).astype(np.float32) for path, shape in shapes.items()}
+  drawn = {path: rng.normal(size=shape).astype(np.float32) for path, shape in shapes.items()}
+  return {path: abs(array) if path[-1] == "var" else array for path, array in drawn.items()}
 
 
 def torch_arrays(drawn):

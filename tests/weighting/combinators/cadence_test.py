@@ -125,7 +125,30 @@ def test_an_epoch_is_weighted_by_the_means_before_it(inner, neutral, steps):
   weights = _weights(per_epoch(inner, steps), rows).reshape(6, steps, 3)
   np.testing.assert_array_equal(weights, weights[:, :1].repeat(steps, 1))
   np.testing.assert_allclose(weights[0], neutral, rtol=1e-6)
-  np.testing.assert_allclose(weights[1:, 0], _weights(inner, means)[:-1], rtol=1e-4)
+  # A method that decides from earlier updates alone decides for epoch e in its update e.
+  decided = _weights(inner, means)[1:] if inner.decides_first else _weights(inner, means)[:-1]
+  np.testing.assert_allclose(weights[1:, 0], decided, rtol=1e-4)
+
+
+def test_an_epoch_of_dynamic_weight_average_is_that_of_the_paper():
+  rows, temperature = _noise(12), 2.0
+  means = np.asarray(rows).reshape(6, 2, 3).mean(axis=1)
+  for current in (True, False):
+    inner = dynamic_weight_average(temperature, include_current=current)
+    weights = _weights(per_epoch(inner, 2), rows)[::2]
+    for epoch in range(2, 6):  # w_k(e) = K exp(r_k / T) / Σ exp(r_j / T), r = L(e-1) / L(e-2)
+      scores = np.exp(means[epoch - 1] / means[epoch - 2] / temperature)
+      np.testing.assert_allclose(weights[epoch], 3 * scores / scores.sum(), rtol=1e-4)
+
+
+def test_an_epoch_of_coefficient_of_variation_is_that_of_the_paper():
+  rows = _noise(12)
+  means = np.asarray(rows, np.float64).reshape(6, 2, 3).mean(axis=1)
+  weights = _weights(per_epoch(coefficient_of_variation(), 2), rows)[::2]
+  for epoch in range(2, 6):  # all epochs before this one count
+    ratios = [means[0] / means[0]] + [means[n] / means[:n].mean(0) for n in range(1, epoch)]
+    variation = np.std(ratios, axis=0) / np.mean(ratios, axis=0)
+    np.testing.assert_allclose(weights[epoch], variation / variation.sum(), rtol=1e-3)
 
 
 def test_epoch_means_leave_out_steps_that_are_not_finite():

@@ -161,6 +161,29 @@ def test_complete_forgetting_is_the_mad_weighting():
   np.testing.assert_allclose(forgotten, _weights(w.dynamic_memory_fusion("mad", 9, 4), rows), 1e-5)
 
 
+def test_a_prior_is_multiplied_by_the_evidence():
+  rows, prior = _noise(30), np.array([0.5, 0.3, 0.2])
+  # Complete forgetting begins each step with the first prior, and 'mad' is the evidence alone.
+  found = _weights(w.dynamic_memory_fusion("bayesian", 9, 4, forgetting=1.0, prior=prior), rows)
+  evidence = _weights(w.dynamic_memory_fusion("mad", 9, 4), rows) * prior
+  np.testing.assert_allclose(found, evidence / evidence.sum(1, keepdims=True), rtol=1e-4)
+  np.testing.assert_allclose(found[:3], np.tile(prior, (3, 1)), rtol=1e-5)
+
+
+def test_only_the_ratios_of_a_prior_count():
+  rows = _noise(20)
+  few, many = (
+    _weights(w.dynamic_memory_fusion("bayesian", 9, 4, prior=prior), rows)
+    for prior in ((1.0, 2.0, 4.0), (10.0, 20.0, 40.0))
+  )
+  np.testing.assert_allclose(few, many, rtol=1e-5)
+
+
+def test_a_prior_that_does_not_match_the_losses_is_refused():
+  with pytest.raises(ValueError, match="prior"):
+    w.dynamic_memory_fusion("bayesian", prior=(1.0, 2.0)).init(jnp.zeros(3))
+
+
 def test_a_step_that_is_not_finite_does_not_count_as_evidence():
   rows = _noise(20)
   gap = jnp.concatenate([rows[:15], jnp.full((4, 3), jnp.nan), rows[15:]])
@@ -177,6 +200,11 @@ def test_a_step_that_is_not_finite_does_not_count_as_evidence():
     ({"capacity": 20}, r"capacity: must be an integer >= 50, got 20"),
     ({"statistic": "bayesian", "forgetting": 1.5}, r"forgetting: must be .* \[0, 1\], got 1.5"),
     ({"forgetting": 0.5}, r"forgetting: must be 0 unless statistic is 'bayesian', got 0.5"),
+    ({"statistic": "bayesian", "prior": (1.0, 0.0)}, r"prior: must be a finite number in"),
+    (
+      {"prior": (1.0, 2.0)},
+      r"prior: must be None unless statistic is 'bayesian', got \(1.0, 2.0\)",
+    ),
     ({"_median": "other"}, r"_median: choose from true, reference; got 'other'"),
   ],
 )

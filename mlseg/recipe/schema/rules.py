@@ -1,0 +1,68 @@
+"""Rules between several keys of a recipe."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mlseg.recipe.schema.kinds import shown
+
+_MOST_CHANNELS = 2**13
+
+
+def faults(content: Mapping[str, Any]) -> Iterator[str]:
+  """Yields what is wrong with values that are right by themselves.
+
+  Args:
+    content: of a complete recipe without other faults.
+  """
+  yield from _of_losses(content)
+  yield from _of_data(content["data"])
+  yield from _of_model(content["model"])
+
+
+def _of_losses(content: Mapping[str, Any]) -> Iterator[str]:
+  extra, weighting = content["auxiliary"]["name"], content["weighting"]
+  if extra in content["losses"]:
+    yield (
+      f"config.auxiliary.name {extra!r} must not be one of config.losses, which has its weight from"
+      " config.weighting"
+    )
+  for name in ("fixed", "prior"):
+    used = weighting["name"] == "fixed" if name == "fixed" else True
+    if used and weighting[name] and not any(weighting[name]):
+      yield f"config.weighting.{name} must have a weight above 0, not {shown(weighting[name])}"
+  if weighting["lower"] > weighting["upper"]:
+    yield (
+      f"config.weighting.lower must be at most config.weighting.upper, not {weighting['lower']} and"
+      f" {weighting['upper']}"
+    )
+
+
+def _of_data(data: Mapping[str, Any]) -> Iterator[str]:
+  parts = data["fractions"]
+  whole = abs(sum(parts) - 1) < 1e-6 and min(parts) > 0
+  if data["split"] == "published" or data["num_folds"]:
+    if min(parts[:2]) <= 0:
+      yield (
+        "config.data.fractions must be positive for training and validation, not"
+        f" {shown(tuple(parts))}"
+      )
+  elif not whole:
+    yield (
+      "config.data.fractions must be three positive numbers that sum to 1, not"
+      f" {shown(tuple(parts))}"
+    )
+  if data["name"] == "cohort" and not data["cohort"]["window"][0] < data["cohort"]["window"][1]:
+    yield (
+      "config.data.cohort.window must go from a lower to a higher value, not"
+      f" {shown(tuple(data['cohort']['window']))}"
+    )
+
+
+def _of_model(model: Mapping[str, Any]) -> Iterator[str]:
+  if model["name"] in ("unet", "attention_unet", "histology_fcn"):
+    channels = model["filters"] * 2 ** model["depth"]
+    if channels > _MOST_CHANNELS:
+      yield (
+        f"config.model.filters * 2**config.model.depth must be at most {_MOST_CHANNELS}, the"
+        f" channels of the deepest level, not {channels}"
+      )

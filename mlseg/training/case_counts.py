@@ -1,0 +1,51 @@
+"""How many patients and diagnoses the parts of a split have, for the console."""
+
+import numpy as np
+
+from mlseg.data.cases import Cases
+from mlseg.data.splits.grouped import Split
+
+
+def lines(cases: Cases, split: Split) -> list[str]:
+  """Returns a line about patients, and one about diagnoses, where the data tell them.
+
+  Numbers are of all cases, then of training, validation and test.
+
+  Args:
+    cases: the data set.
+    split: of the first seed.
+  """
+  found = []
+  if cases.patients is not None:
+    counts = [len(np.unique(part)) for part in _parts(cases.patients, split)]
+    found.append(f"        {_counted('patients', counts)}")
+  if len(cases.label_names) > 1:
+    words = [
+      _counted(name, [int((part == number).sum()) for part in _parts(cases.labels, split)])
+      for number, name in enumerate(cases.label_names)
+    ]
+    found.append(f"        {'; '.join(words)}")
+  return found
+
+
+def positive(label_names: tuple[str, ...]) -> str:
+  """Returns the diagnosis that F1, average precision and sensitivity are of.
+
+  It is the second of two; '' where there are more, since such metrics are means over all then.
+  """
+  return label_names[1] if len(label_names) == 2 else ""
+
+
+def _parts(values: np.ndarray, split: Split) -> list[np.ndarray]:
+  """Returns the values of all cases, and of those in each part."""
+  return [values, *(values[part] for part in split)]
+
+
+def _counted(name: str, counts: list[int]) -> str:
+  """Returns counts in words.
+
+  Example:
+    >>> _counted("benign", [10, 6, 2, 2])
+    'benign: 10 (6 / 2 / 2)'
+  """
+  return f"{name}: {counts[0]} ({' / '.join(map(str, counts[1:]))})"
