@@ -17,6 +17,14 @@ class Fault(NamedTuple):
   reason: str
 
 
+class BadDataError(UserError):
+  """Several faults of a data set: the only message that has a line for each."""
+
+  def __init__(self, title: str, lines: Sequence[str]):
+    super().__init__(title)
+    self.args = ("\n  ".join([printable(title), *map(printable, lines)]),)
+
+
 class Findings:
   """Collects what is found, so that a check runs to its end.
 
@@ -73,7 +81,7 @@ def refuse(faults: Sequence[Fault], hint: str = "") -> None:
     >>> refuse([Fault("a.png", "is empty"), Fault("b.png", "is cut short")])
     Traceback (most recent call last):
     ...
-    mlseg.errors.UserError: 2 faults in the data:
+    mlseg.data.findings.BadDataError: 2 faults in the data:
       a.png: is empty
       b.png: is cut short
   """
@@ -84,4 +92,4 @@ def refuse(faults: Sequence[Fault], hint: str = "") -> None:
   if lines:
     rest = len(lines) - _MOST_SHOWN
     shown = lines[:_MOST_SHOWN] + ([f"and {rest} more"] if rest > 0 else [])
-    raise UserError(f"{len(lines)} faults in the data{more}:\n  " + "\n  ".join(shown))
+    raise BadDataError(f"{len(lines)} faults in the data{more}:", shown)

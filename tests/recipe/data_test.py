@@ -139,7 +139,3 @@ def test_a_recipe_of_before_a_key_existed_has_its_default():
     del content["data"][name]
   recipe = experiment.read(content).data
   assert (recipe.sixteen_bit, recipe.mask_resize, recipe.skip_bad) == ("minmax", "refuse", False)
-
-
-def test_patches_need_no_image_size():
-  assert _recipe("image_size=0", "patch_size=16").image_size == 0

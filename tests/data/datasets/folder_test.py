@@ -240,7 +240,7 @@ def test_a_name_in_no_recipe_is_refused():
   config = _module(CONFIGS[0].with_name("dmf_busi.py")).get_config()
   config.data.name = "folder"
   with pytest.raises(
-    UserError, match=r"needs the section config\.data\.folder: use configs/folder"
+    UserError, match=r"config\.data\.folder\.images is missing: pattern of the images"
   ):
     experiment.read(config)
 

@@ -249,7 +249,7 @@ REFUSALS = {
   ),
   "no TIFF": (
     lambda f: (f / panda.FOLDERS[0] / "00b1.tiff").write_text("hello"),
-    r"00b1\.tiff: is not a readable TIFF file \(not a TIFF",
+    r"00b1\.tiff: is not a readable TIFF file \(TiffFileError: not a TIFF",
   ),
   "damaged slide": (_cut(0), r"00b1\.tiff: is not a readable TIFF file \("),
   "damaged mask": (_cut(1), r"00b1_mask\.tiff: is not a readable TIFF file \("),

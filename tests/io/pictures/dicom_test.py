@@ -130,7 +130,7 @@ def test_a_deflated_file_is_read_unless_it_unfolds_to_too_much(tmp_path, monkeyp
   dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
   dataset.ImageComments = "x" * 10_000
   np.testing.assert_array_equal(_read(tmp_path, dataset).pixels, _shown(VALUES, 0, 3990))
-  monkeypatch.setattr("mlseg.files.UNFOLDED_BYTES", 9_000)
+  monkeypatch.setattr("mlseg.files.budget.UNFOLDED_BYTES", 9_000)
   with pytest.raises(UserError, match=r"IM0001: unfolds to \d+ bytes, more than the 9000"):
     picture_files.read(tmp_path / "IM0001")
 

@@ -252,7 +252,7 @@ def test_messages_have_one_line_and_no_control_characters(tmp_path):
 
 def test_a_volume_that_unfolds_to_too_much_is_refused(tmp_path, monkeypatch):
   path = made.write_nifti(tmp_path / "v.nii.gz", np.zeros((60, 60, 60), np.int16))
-  monkeypatch.setattr("mlseg.files.UNFOLDED_BYTES", 400_000)
+  monkeypatch.setattr("mlseg.files.budget.UNFOLDED_BYTES", 400_000)
   with pytest.raises(UserError, match="unfolds to 432000 bytes, more than the 400000"):
     volumes.read(path)
 

@@ -212,11 +212,11 @@ def test_small_files_that_unfold_to_too_much_are_refused(tmp_path, monkeypatch):
     for n in range(4):  # of fill values, which take no room in the file
       file.create_dataset(f"layer{n}/kernel", (100_000,), "f8", fillvalue=1.0)
   np.savez_compressed(tmp_path / "w.npz", **{f"layer{n}": np.zeros(100_000) for n in range(4)})
-  monkeypatch.setattr("mlseg.files.UNFOLDED_BYTES", 2_000_000)
+  monkeypatch.setattr("mlseg.models.pretrained.budget.SMALL", 2_000_000)
   for name in ("w.h5", "w.npz"):
     assert (tmp_path / name).stat().st_size < 20_000
     message = _message(tmp_path / name, made_weights.KERAS)
-    assert "bytes, more than the 2000000 that are read" in message
+    assert "trained weights do not compress so well" in message
 
 
 def test_hdf5_takes_nothing_from_other_files(tmp_path):
