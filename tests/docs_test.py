@@ -1,5 +1,6 @@
 """The pages of studies, and the README's table, are what their committed rows give."""
 
+import json
 import pathlib
 import shutil
 import subprocess
@@ -39,6 +40,24 @@ def test_a_page_that_differs_is_named(tmp_path):
   assert result.returncode == 1
   for name in ("README.md", "docs/dmf_study.md", "docs/dmf_study/tables.md"):
     assert f"{name} differs from what its rows give" in result.stderr
+
+
+def test_the_multi_task_page_tests_over_seeds_or_patients_and_lists_what_was_not_run():
+  text = " ".join((ROOT / "docs" / "multitask_study.md").read_text().split())
+  first, second = text.split("## Brain MRI")
+  assert "Interval and p are over the 3 seeds" in first
+  assert "Interval and p are over the 10 patients" in second
+  for part in (first, second):
+    assert "| joint, 10:1 | not run |" in part
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_pages_tell_what_is_wrong_with_rows_of_the_first_version(study):
+  rows = [json.loads(path.read_text()) for path in (ROOT / "docs" / study).rglob("setting.json")]
+  old = sum(setting["versions"]["mlseg"] == "0.1.0" for setting in rows)
+  text = (ROOT / "docs" / f"{study}.md").read_text()
+  assert text.count("**Faults of these rows.**") == old
+  assert "pictures" not in text
 
 
 def _pages(entry):

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 INTERRUPTED = 130  # the exit code after Ctrl-C
 
 
-def begin(name: str) -> None:
+def begin(name: str, after: str = "the same command goes on from what is saved") -> None:
   """Makes Ctrl-C end this process in one line, and lets no standard output end it.
 
   While a run trains, `training.stopping.stop_signals` takes the signal, and saves the state. A
@@ -21,10 +21,11 @@ def begin(name: str) -> None:
 
   Args:
     name: of the command, for the lines that are printed.
+    after: what can be done after Ctrl-C.
   """
   guard_output(name)
   if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-    line = f"\n{name}: stopped by SIGINT; the same command goes on from what is saved\n".encode()
+    line = f"\n{name}: stopped by SIGINT; {after}\n".encode()
 
     def stop(signum: int, frame: Any) -> None:
       del signum, frame

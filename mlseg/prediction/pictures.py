@@ -24,6 +24,7 @@ from mlseg.prediction import inference, trained
 from mlseg.prediction import outputs as prediction_outputs
 from mlseg.prediction import volumes as predict_volumes
 from mlseg.prediction.result_names import result_names
+from mlseg.report import diagnosis
 
 _MAX_BATCH_BYTES = 2**28  # a batch of larger pictures has fewer of them
 _NUM_THREADS = 4  # threads that read and write; also the most pictures read ahead of a batch
@@ -173,6 +174,8 @@ def _predict_all(
         _print_notes(reporter, job)
       if jobs:
         prediction = jax.device_get(network(_stack(run, jobs, batch_size, pool)))
+        if not done and (coarse := diagnosis.warning(prediction.saliency)):
+          reporter.print(f"saliency  {coarse}")
         for result in _write_all(options, run, jobs, prediction, pool):
           if isinstance(result, UserError):
             errors.append(result)

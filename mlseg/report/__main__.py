@@ -48,5 +48,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-  command.begin("mlseg.report")
+  command.begin("mlseg.report", "the same command starts again")
   sys.exit(main(sys.argv))

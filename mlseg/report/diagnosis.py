@@ -75,10 +75,21 @@ def coarse(runs: Sequence[RunFiles]) -> str:
   if not found:
     return ""
   grids = listed(list(dict.fromkeys(found.values())))
+  return f"No saliency maps are shown of {listed(list(found))}: {_coarse_words(grids)}"
+
+
+def warning(maps: np.ndarray | None) -> str:
+  """Returns in words that saliency maps [N, H, W] in [0, 1] are too coarse, or ''."""
+  if maps is None:
+    return ""
+  grid = grid_of([np.rint(255 * np.asarray(maps))])
+  return "" if is_fine(grid) or not any(grid) else _coarse_words(f"{grid[0]}×{grid[1]}")
+
+
+def _coarse_words(grids: str) -> str:
   return (
-    f"No saliency maps are shown of {listed(list(found))}: the network's last features have"
-    f" {grids} cells, and with fewer than {_FINE}×{_FINE} a map tells little more than in which"
-    " corner the network looks. Larger images give finer maps."
+    f"the network's last features have {grids} cells, and with fewer than {_FINE}×{_FINE} a map"
+    " tells little more than in which corner the network looks. Larger images give finer maps."
   )
 
 

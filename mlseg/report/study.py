@@ -182,22 +182,14 @@ def _scores(
   tests: dict[str, Row],
   form: _Form,
 ) -> Table:
+  """Returns a table of scores, in the order of validation where that is known, with the tests."""
   columns = [c for c in form.columns if all(row.get(c[1]) for rs in rows.values() for row in rs)]
   best = {name: leader_of(rows, name, less) for _, name, _, less in columns}
   ranked = all(row.get(VALIDATION) for own in rows.values() for row in own)
   if ranked:
     rows = dict(sorted(rows.items(), key=lambda pair: -mean_of(pair[1], VALIDATION)))
-  positive = study.get("positive")
-  headings = [
-    heading + ("" if positive is None else of_positive(name, positive))
-    for heading, name, *_ in columns
-  ]
-  selection = f"validation {study.get('selection') or 'score'}"
-  header = [study["axes"][-1], "seeds", *([selection] if ranked else []), *headings]
   with_seeds = any(test.get("p_seeds_holm") for test in tests.values())
-  if tests:
-    header += [f"Δ {form.compared} to {study['reference']} [95 %]", "p, cases"]
-    header += ["p, seeds"] if with_seeds else []
+  headings = _headings(study, columns)
   body = []
   for label, found in rows.items():
     cells = [TableCell(label), TableCell(str(len(found)))]
@@ -211,7 +203,26 @@ def _scores(
     for heading, (_, name, factor, _) in zip(headings, columns, strict=True)
   }
   note = form.note + deviation_words(rows) + (_RANKED if ranked else "") + marks(leaders)
-  return Table(title, tuple(header), tuple(body), note + (_TESTS if tests else ""))
+  header = [study["axes"][-1], "seeds", *_validation_heading(study, ranked), *headings]
+  if tests:
+    header += [f"Δ {form.compared} to {study['reference']} [95 %]", "p, cases"]
+    header += ["p, seeds"] if with_seeds else []
+    note += _TESTS
+  return Table(title, tuple(header), tuple(body), note)
+
+
+def _headings(study: dict[str, Any], columns: Sequence[tuple[str, str, float, bool]]) -> list[str]:
+  """Returns the headings of scores, with the positive diagnosis where a score is of it."""
+  positive = study.get("positive")  # studies of older versions do not tell it
+  return [
+    heading + ("" if positive is None else of_positive(name, positive))
+    for heading, name, *_ in columns
+  ]
+
+
+def _validation_heading(study: dict[str, Any], ranked: bool) -> list[str]:
+  """Returns the heading of the validation score, where there is such a column."""
+  return [f"validation {study.get('selection') or 'score'}"] if ranked else []
 
 
 _RANKED = (

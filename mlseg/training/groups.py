@@ -160,10 +160,10 @@ def print_header(reporter: Reporter, runs: Sequence[Run], cases: Cases, split: S
     f"data    {data.name}, {len(cases.ids)} images of {height}×{width},"
     f" {sizes} for training / validation / test ({data.split} split)"
   )
-  if len(runs) == 1:
-    reporter.print(f"losses  {', '.join(runs[0].experiment.losses.names)}")
   for line in case_counts.lines(cases, split):
     reporter.print(line)
+  if len(runs) == 1:
+    reporter.print(f"losses  {', '.join(runs[0].experiment.losses.names)}")
   reporter.print(
     f"device  {jax.device_count()} × {jax.devices()[0].device_kind}, jax {jax.__version__}"
   )

@@ -69,10 +69,11 @@ class MetricsFile:
     for number, line in enumerate(lines, start=1):
       try:
         record = _checked(json.loads(line))
+        is_kept = record["seed"] not in seeds or int(record["step"]) <= step
       except _DAMAGE:
         damaged += number < len(lines)
         continue
-      if record["seed"] not in seeds or record["step"] <= step:
+      if is_kept:
         kept.append(line + b"\n")
     with reading(self._path):
       write_file(self._path, b"".join(kept))
@@ -93,7 +94,6 @@ def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
 def _checked(record: dict[str, Any]) -> dict[str, Any]:
   """Returns a record whose numbers are floats or None."""
   checked = record | {"seed": int(record["seed"]), "epoch": float(record["epoch"])}
-  checked["step"] = int(record["step"])
   for field in ("losses", "weights"):
     checked[field] = {str(name): _finite(value) for name, value in record[field].items()}
   if "validation" in record:

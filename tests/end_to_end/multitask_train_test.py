@@ -152,6 +152,7 @@ def test_predictions_are_those_of_the_run(runs, tmp_path, capfd):
   assert predict.main([*command, f"--out={tmp_path}/out", "--saliency=gradcam++"]) == 0
   said = capfd.readouterr().out
   assert "diagnoses benign, malignant" in said
+  assert said.count("saliency  the network's last features have") == 1
   assert "24 pictures predicted: saliency, diagnoses.csv" in said
   expected = {row["id"]: row for row in _rows(runs / "classifier/diagnoses.csv")}
   for row in _rows(tmp_path / "out/diagnoses.csv"):

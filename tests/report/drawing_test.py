@@ -123,6 +123,12 @@ def test_the_grid_of_saliency_maps_is_known_from_the_maps(cells, size):
   assert diagnosis.is_fine((cells, cells)) == (cells >= 7)
 
 
+def test_coarse_maps_are_told_in_words():
+  assert "4×4 cells" in diagnosis.warning(enlarged(4, 128) / 255)
+  assert diagnosis.warning(enlarged(8, 64) / 255) == ""
+  assert diagnosis.warning(np.zeros((2, 8, 8))) == ""
+
+
 def test_maps_of_zeros_are_no_maps():
   assert diagnosis.grid_of([np.zeros((3, 8, 8), np.uint8)]) == (0, 0)
 

@@ -100,7 +100,9 @@ def test_cells_that_fail_are_reported_and_lose_no_other(tmp_path, capsys):
   command = ["mlseg.sweep", study, f"--workdir={tmp_path / 'out'}"]
   assert sweep.run(command) == 1
   said = capsys.readouterr()
-  assert "no_such failed: unknown weighting 'no_such'" in said.err.replace("no such", "no_such")
+  assert "no_such failed: config.weighting.name: unknown weighting 'no_such'" in said.err.replace(
+    "no such", "no_such"
+  )
   assert "late failed: config.loss_options.focal" in said.err
   assert "diverges failed:" in said.err
   table = (tmp_path / "out" / "table.md").read_text()

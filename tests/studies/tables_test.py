@@ -151,7 +151,7 @@ def test_a_sweep_is_ranked_by_validation_with_the_test_beside_it(folder):
       for seed in (0, 1):
         for epoch, dice in enumerate(scores, start=1):
           validation = {"dice": dice, "accuracy": 1 - dice}
-          record = {"seed": seed, "epoch": epoch, "losses": {}, "weights": {}}
+          record = {"seed": seed, "step": epoch, "epoch": epoch, "losses": {}, "weights": {}}
           file.write(json.dumps(record | {"validation": validation}) + "\n")
   cells = tuple(Cell(n, {"method": n}, {"selection": "dice"}) for n in ("a", "fixed"))
   study_files.write(Grid("tiny", cells, "fixed"), cells, folder, {})
@@ -174,9 +174,10 @@ def test_a_sweep_is_ranked_by_validation_with_the_test_beside_it(folder):
 )
 def test_the_kept_epoch_is_the_first_best_of_the_selection(tmp_path, selection, kept):
   scores = [(0.9, 0.1), (0.4, 0.8), (0.9, 0.2), (None, None)]
+  start = {"seed": 7, "losses": {}, "weights": {}}
   lines = [
-    {"seed": 7, "epoch": n, "losses": {}, "weights": {}, "validation": {"dice": d, "accuracy": a}}
-    for n, (d, a) in enumerate(scores, start=1)
+    start | {"step": n, "epoch": n, "validation": {"dice": dice, "accuracy": accuracy}}
+    for n, (dice, accuracy) in enumerate(scores, start=1)
   ]
   (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
   found = study_files.kept_epochs(tmp_path, selection)

@@ -17,7 +17,9 @@ _WEIGHTS = sequence(number(0))
 
 OPTIMIZER: tuple[Key, ...] = (
   Key("optimizer.name", choice(("adam", "adamw", "sgd"), "optimizer"), "The optimiser."),
-  Key("optimizer.learning_rate", number(0, 1e6, _RATES, open_low=True), "The learning rate."),
+  Key("optimizer.learning_rate",
+      number(0, 1e38, "larger ones are infinite in single precision", open_low=True),
+      "The learning rate."),
   Key("optimizer.schedule", choice(("constant", "cosine")), "How the rate changes over the run.",
       "constant"),
   *(Key(f"optimizer.{name}", number(0, 1, open_high=True), meaning, ADAM[name])

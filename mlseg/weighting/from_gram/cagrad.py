@@ -1,7 +1,7 @@
 """CAGrad, conflict-averse descent: the mean gradient, turned towards the loss that falls least."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,9 @@ from mlseg.weighting.from_gram.quadratic import definite, dot, minimize_quadrati
 
 # A combination that is shorter than this, relative to the shortest gradient, counts as 0.
 _SHORTEST = 1e-4
-_NUM_SECANTS = 24  # at most
+_NUM_SECANTS = 18  # at most
 _WIDTH = 16  # of the interval of a logarithm that is narrow enough, in units of rounding
+_FOUND = 4  # the value that counts as 0, in the same units
 
 
 def cagrad(c: float = 0.5, rescale: Literal[0, 1, 2] = 1) -> LossWeighting:
@@ -25,8 +26,8 @@ def cagrad(c: float = 0.5, rescale: Literal[0, 1, 2] = 1) -> LossWeighting:
   Σ_k w_k g_k is d / s, where d maximises min_k ⟨d, g_k⟩ subject to ‖d − g_0‖ ≤ c ‖g_0‖. The scale s
   is 1 for rescale=0, 1 + c² for rescale=1, and 1 + c for rescale=2.
 
-  Its time grows with the cube of the number of losses. On two CPU cores a step takes about 20 ms
-  for K = 64, and a second for K = 256, which is as far as it is meant to go.
+  Its time grows with the cube of the number of losses. On two CPU cores a step takes about 5 ms
+  for K = 64 and 0.2 s for K = 256, and hundreds of losses are as far as it is meant to go.
 
   Needs: Gram matrix
 
@@ -106,33 +107,52 @@ def _towards_the_worst(gram: jax.Array, radius: jax.Array) -> tuple[jax.Array, j
   return weights / total, jnp.exp(log_length) / total
 
 
+class _Search(NamedTuple):
+  """The bounds of a root, and the last two points that were tried, with their values."""
+
+  low: jax.Array
+  high: jax.Array
+  last: jax.Array
+  value: jax.Array
+  before: jax.Array
+  value_before: jax.Array
+
+
 def _root(
   function: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.Array, number: int
 ) -> jax.Array:
   """Returns where a falling function is 0, or the nearest end of the range.
 
-  It uses secants between the ends, where the value at an end that does not move is halved each time
-  (the Illinois method). Every third step halves the range instead.
+  It falls by less than the difference of its arguments, so that x + f(x) lies between x and the
+  root, and is a bound of it. Within the bounds it uses secants; every third step halves their
+  distance instead.
   """
+  eps = float(jnp.finfo(low.dtype).eps)
 
-  def step(i, bracket):
-    low, high, above, below = bracket
-    secant = (low * below - high * above) / (below - above)
-    usual = (i % 3 != 2) & jnp.isfinite(secant) & (secant > low) & (secant < high)
-    middle = jnp.where(usual, secant, (low + high) / 2)
-    value = function(middle)
-    up = value > 0
-    return (
-      jnp.where(up, middle, low),
-      jnp.where(up, high, middle),
-      jnp.where(up, value, above / 2),
-      jnp.where(up, below / 2, value),
+  def step(i, search):
+    secant = search.last - search.value * _quotient(
+      search.last - search.before, search.value - search.value_before
     )
+    usual = (i % 3 != 2) & (secant > search.low) & (secant < search.high)
+    point = jnp.where(usual, secant, (search.low + search.high) / 2)
+    value = function(point)
+    bound, found = point + value, jnp.abs(value) <= _FOUND * eps
+    lower = jnp.where(value > 0, jnp.maximum(search.low, bound), search.low)
+    upper = jnp.where(value > 0, search.high, jnp.minimum(search.high, bound))
+    lower, upper = jnp.where(found, point, lower), jnp.where(found, point, upper)
+    return _Search(lower, upper, point, value, search.last, search.value)
 
-  def goes_on(bracket):
-    low, high, *_ = bracket
-    return high - low > _WIDTH * float(jnp.finfo(low.dtype).eps)
+  at_low, at_high = function(low), function(high)
+  start = _Search(low + at_low, high + at_high, high, at_high, low, at_low)
+  search = repeat(
+    _NUM_SECANTS, step, lambda search: search.high - search.low > _WIDTH * eps, start, number
+  )
+  newer = jnp.abs(search.value) <= jnp.abs(search.value_before)  # the last may have been a half
+  nearest = jnp.where(newer, search.last + search.value, search.before + search.value_before)
+  root = jnp.clip(nearest, search.low, search.high)
+  return jnp.where(at_low <= 0, low, jnp.where(at_high >= 0, high, root))
 
-  start = (low, high, function(low), function(high))
-  low, high, _, _ = repeat(_NUM_SECANTS, step, goes_on, start, number)
-  return jnp.where(start[2] <= 0, start[0], jnp.where(start[3] >= 0, start[1], (low + high) / 2))
+
+def _quotient(numerator: jax.Array, denominator: jax.Array) -> jax.Array:
+  """Returns the quotient, 0 where the divisor is 0."""
+  return jnp.where(denominator == 0, 0, numerator / jnp.where(denominator == 0, 1, denominator))

@@ -48,7 +48,7 @@ WRONG = [
   ("optimizer__clip_norm", -1.0, "config.optimizer.clip_norm must not be negative, not -1.0"),
   ("optimizer__clip_norm", float("inf"), "config.optimizer.clip_norm must be a finite number"),
   ("optimizer__weight_decay", -0.1, "config.optimizer.weight_decay must not be negative, not -0.1"),
-  ("optimizer__learning_rate", 1e30, "must be at most 1e+06, not 1e+30 (larger rates leave"),
+  ("optimizer__learning_rate", 1e39, "must be at most 1e+38, not 1e+39 (larger ones are infin"),
   ("optimizer__stage_rates", {"stage_0": -1.0}, "config.optimizer.stage_rates.stage_0 must"),
   ("optimizer__stage_rates", {"stage_9": 1.0}, "key 'optimizer.stage_rates.stage_9'. Did you mean"),
   ("data__image_size", 0, "config.data.image_size must be at least 8, not 0"),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlseg.weighting.from_gram import quadratic
+from mlseg.weighting.from_gram import cagrad, quadratic
 
 SIZES = (1, 2, 3, 5)
 NUM_PROGRAMS = 40
@@ -135,3 +135,27 @@ def test_repeated_steps_end_where_they_are_not_needed():
   for number, expected in ((8, 0.25), (9, 2.0)):
     found = quadratic.repeat(5, halve, lambda v: v > 3.0, jnp.float32(8.0), number)
     assert float(found) == expected
+
+
+@pytest.mark.parametrize("number", [3, 9], ids=["all steps", "as few as needed"])
+@pytest.mark.parametrize("precise", [False, True], ids=["float32", "float64"])
+def test_the_root_of_a_falling_function_is_found(number, precise):
+  """The slopes are between -1 and 0, as those of the lengths in `cagrad`."""
+
+  def function(x, steepness, root):
+    return -0.02 * (x - root) - 0.9 * (jnp.tanh(steepness * (x - root))) / steepness
+
+  with jax.enable_x64(precise):
+    roots, steepness = np.random.default_rng(0).uniform((-9, 0.1), (3, 1.0), (200, 2)).T
+
+    @jax.jit
+    @jax.vmap
+    def find(root, s):
+      ends = (jnp.asarray(-9.5, root.dtype), jnp.asarray(3.5, root.dtype))
+      return cagrad._root(lambda x: function(x, s, root), *ends, number)
+
+    found = find(jnp.array(roots), jnp.array(steepness))
+    np.testing.assert_allclose(found, roots, atol=1e-9 if precise else 1e-5)
+    low, high = jnp.array(-1.0), jnp.array(1.0)
+    assert float(cagrad._root(lambda x: -0.5 * (x + 4), low, high, number)) == -1
+    assert float(cagrad._root(lambda x: -0.5 * (x - 4), low, high, number)) == 1
