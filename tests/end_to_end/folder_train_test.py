@@ -142,7 +142,7 @@ def test_a_wrong_number_of_bits_gives_one_line(tmp_path, capsys):
   root, _ = layouts.by_colour(tmp_path / "data")
   assert _train(tmp_path / "run", root, layouts.BY_COLOUR | {"duplicate_bits": 256}) == 2
   error = capsys.readouterr().err
-  assert error == "mlseg: config.data.folder.duplicate_bits must be -1 to 255, not 256\n"
+  assert error == "mlseg: config.data.folder.duplicate_bits must be in [-1, 255], not 256\n"
 
 
 def test_a_mistake_gives_one_line_and_leaves_no_run(tmp_path, capsys):

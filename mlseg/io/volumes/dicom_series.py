@@ -84,16 +84,12 @@ def _headers(folder: pathlib.Path) -> dict[pathlib.Path, Any]:
     except UserError as error:
       raise UserError(f"{name}: {error}") from None
     except Exception as error:  # a damaged file can raise any class
-      raise UserError(f"{name} cannot be read ({_reason(error)})") from error
+      raise UserError(f"{name} cannot be read ({one_line(error)})") from error
     if frames > 1:
       raise UserError(f"{name} has several frames: only series of single slices are read")
     _check_numbers(name, header)
     found[path] = header
   return found
-
-
-def _reason(error: Exception) -> str:
-  return f"{type(error).__name__}: {one_line(error)}"
 
 
 def _check_numbers(name: str, header: Any) -> None:
@@ -186,7 +182,7 @@ def _values(paths: list[pathlib.Path], shape: tuple[int, int]) -> np.ndarray:
     except UserError as error:
       raise UserError(f"{printable(path.name)}: {error}") from None
     except Exception as error:  # a damaged file can raise any class
-      raise UserError(f"{printable(path.name)} has no pixels ({_reason(error)})") from error
+      raise UserError(f"{printable(path.name)} has no pixels ({one_line(error)})") from error
     if whole.dtype == np.int16 and not np.array_equal(values, values.astype(np.int16)):
       whole = whole.astype(np.float32)
     whole[index] = values

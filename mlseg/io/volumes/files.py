@@ -33,5 +33,5 @@ def read(path: pathlib.Path) -> Volume:
   except OSError as error:
     raise UserError(f"{printable(str(path))}: cannot be read ({error.strerror})") from error
   except Exception as error:  # a header with malformed numbers can raise any class
-    reason = f"{type(error).__name__}: {one_line(error)}"
-    raise UserError(f"{printable(str(path))}: is not a valid volume ({reason})") from error
+    name = printable(str(path))
+    raise UserError(f"{name}: is not a valid volume ({one_line(error)})") from error

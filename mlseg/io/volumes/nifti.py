@@ -31,8 +31,7 @@ def read(path: pathlib.Path) -> Volume:
   except UserError:
     raise
   except Exception as error:  # a damaged file can raise any class
-    reason = f"{type(error).__name__}: {one_line(error)}"
-    raise UserError(f"cannot be read as NIfTI ({reason})") from error
+    raise UserError(f"cannot be read as NIfTI ({one_line(error)})") from error
   while values.ndim > 3 and values.shape[-1] == 1:
     values = values[..., 0]
   if values.ndim != 3 or 0 in values.shape:
