@@ -15,6 +15,8 @@ DMF = f"--config={CONFIGS / 'dmf_busi.py'}"
 WRONG = {
   "no config": ([], "--config is missing"),
   "missing file": (["--config=nowhere.py"], "No such file"),
+  "a folder": ([f"--config={CONFIGS}"], "configs is no regular file: a recipe is a Python file"),
+  "a device": (["--config", "/dev/null"], "/dev/null is no regular file"),
   "unknown variant": ([f"{DMF}:median"], "unknown variant 'median': choose from variance+tversky"),
   "unknown key": ([SMOKE, "--config.nmu_seeds=2"], 'Did you mean "num_seeds"'),
   "unknown section": (

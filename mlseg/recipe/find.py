@@ -8,6 +8,8 @@ import os
 import pathlib
 from collections.abc import Sequence
 
+from mlseg.errors import UserError
+
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -38,12 +40,22 @@ def find(path: str, package: pathlib.Path = _PACKAGE) -> str:
   return f"{found}{colon}{variant}" if os.path.isfile(found) else path
 
 
+def check_is_file(path: str) -> None:
+  """Raises a UserError where a recipe's path is something else than a file, such as a pipe."""
+  name = path.partition(":")[0]
+  if os.path.exists(name) and not os.path.isfile(name):
+    raise UserError(f"{name} is no regular file: a recipe is a Python file")
+
+
 def find_in_flags(argv: Sequence[str], flag: str = "config") -> list[str]:
   """Returns a command line in which the path given to a flag is the one that `find` returns.
 
   Args:
     argv: the words of the command line.
     flag: the name of the flag, given as --NAME=PATH or as --NAME PATH.
+
+  Raises:
+    UserError: the path is no file.
 
   Example:
     >>> find_in_flags(["mlseg.main", "--config=nowhere.py", "--config.seed=1"])
@@ -56,6 +68,8 @@ def find_in_flags(argv: Sequence[str], flag: str = "config") -> list[str]:
       continue
     if equals:
       words[index] = f"{name}={find(path)}"
+      check_is_file(find(path))
     elif index + 1 < len(words):
       words[index + 1] = find(words[index + 1])
+      check_is_file(words[index + 1])
   return words

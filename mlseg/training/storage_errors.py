@@ -7,6 +7,7 @@ its event loop under the work on the other arrays, each of which would print one
 import logging
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -49,9 +50,7 @@ def hide() -> Callable[[], None]:
       show(kind, error, trace)
 
   def unraisable_hook(unraisable: Any) -> None:
-    code = getattr(unraisable.object, "cr_code", None)
-    is_work = code is not None and "orbax" in code.co_filename
-    if not is_work and _CLOSED not in str(unraisable.exc_value):
+    if not _is_abandoned(unraisable) and _CLOSED not in str(unraisable.exc_value):
       show_unraisable(unraisable)
 
   def show_again() -> None:
@@ -60,9 +59,19 @@ def hide() -> Callable[[], None]:
       log.removeFilter(_is_not_of_orbax)
 
   sys.excepthook, sys.unraisablehook = hook, unraisable_hook
+  warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
   for log in logs:
     log.addFilter(_is_not_of_orbax)
   return show_again
+
+
+def _is_abandoned(unraisable: Any) -> bool:
+  """Returns whether an error that nobody can catch is of work that orbax gave up."""
+  codes = [getattr(unraisable.object, "cr_code", None)]
+  if unraisable.exc_traceback is not None:
+    codes.append(unraisable.exc_traceback.tb_frame.f_code)
+  files = [code.co_filename for code in codes if code is not None]
+  return any("orbax" in file or "asyncio" in file for file in files)
 
 
 def _is_not_of_orbax(record: logging.LogRecord) -> bool:

@@ -166,6 +166,12 @@ def check(
 
 def check_path(workdir: pathlib.Path) -> None:
   """Raises a UserError where a path cannot be that of a run's folder."""
+  try:
+    str(workdir.absolute()).encode()
+  except UnicodeEncodeError:
+    raise UserError(
+      f"workdir {workdir}: its path must be text in UTF-8, or no checkpoint could be written"
+    ) from None
   found = sorted(PATTERN_SIGNS.intersection(str(workdir.absolute())))
   if found:
     raise UserError(

@@ -75,7 +75,12 @@ def test_a_path_that_checkpoints_could_not_be_read_from_is_refused(tmp_path, nam
   assert not (tmp_path / name).exists()
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "bad\udcff" + "y" * 300])
+def test_a_path_that_is_no_text_is_refused(tmp_path):
+  with pytest.raises(UserError, match=r"bad\?: its path must be text in UTF-8"):
+    run_folder.check(tmp_path / "bad\udcff", _description())
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "y" * 300 + "/z"])
 def test_a_name_that_is_too_long_is_said(tmp_path, name):
   with pytest.raises(UserError, match=r"cannot be written.*name too long"):
     run_folder.check(tmp_path / name, _description())
