@@ -13,7 +13,6 @@ import os
 import pathlib
 import shutil
 import sys
-import tempfile
 import warnings
 
 import tensorflow_datasets as tfds
@@ -22,7 +21,8 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from tensorflow_datasets.proto import tf_example_pb2
 
 from mlseg.data.datasets.registry import DATASETS
-from mlseg.errors import UserError, printable, unknown
+from mlseg.devices import command
+from mlseg.errors import UserError, machine_faults, printable, unknown
 
 BUILDERS = {name: dataset.builder for name, dataset in DATASETS.items() if dataset.builder}
 
@@ -58,30 +58,25 @@ def prepare(
     raise UserError(f"data folder {root} cannot be read ({error.strerror})") from error
   try:
     out.mkdir(parents=True, exist_ok=True)
-    temporary = pathlib.Path(tempfile.mkdtemp(dir=out, prefix=".preparing-"))
-  except OSError as error:
-    raise UserError(f"folder {out} cannot be written ({error.strerror})") from error
-  try:
-    builder = builder_class(data_dir=temporary, config=config, file_format="array_record")
-    options = tfds.download.DownloadConfig(manual_dir=root)
-    tfds.disable_progress_bar()
-    # tfds prints messages about a download, and libraries that read files warn without names.
-    with contextlib.redirect_stdout(None), warnings.catch_warnings():
-      warnings.simplefilter("ignore")
-      builder.download_and_prepare(download_config=options)
-    version = f"{dataset}/{config}/{builder.version}"
-    for path in (temporary / version).glob("*.array_record-*"):
-      _make_reproducible(path)
-    target = out / version
-    if target.exists():
-      shutil.rmtree(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(temporary / version, target)
+    with command.temporary_folder(out, "preparing") as temporary:
+      builder = builder_class(data_dir=temporary, config=config, file_format="array_record")
+      options = tfds.download.DownloadConfig(manual_dir=root)
+      tfds.disable_progress_bar()
+      # tfds prints messages about a download, and libraries that read files warn without names.
+      with contextlib.redirect_stdout(None), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        builder.download_and_prepare(download_config=options)
+      version = f"{dataset}/{config}/{builder.version}"
+      for path in (temporary / version).glob("*.array_record-*"):
+        _make_reproducible(path)
+      target = out / version
+      if target.exists():
+        shutil.rmtree(target)
+      target.parent.mkdir(parents=True, exist_ok=True)
+      os.replace(temporary / version, target)
   except OSError as error:
     what = f"{error.filename or out}: {error.strerror or error}"
     raise UserError(f"cannot prepare {dataset} ({printable(what)})") from error
-  finally:
-    shutil.rmtree(temporary, ignore_errors=True)
   return target
 
 
@@ -113,13 +108,16 @@ def main(argv: list[str]) -> int:
       raise UserError(
         "--root and --out are needed: the original folder, and the folder of the results"
       )
-    target = prepare(dataset.value, pathlib.Path(root.value), pathlib.Path(out.value), config.value)
+    folders = pathlib.Path(root.value), pathlib.Path(out.value)
+    with machine_faults():
+      target = prepare(dataset.value, *folders, config.value)
   except (UserError, flags.Error) as error:
-    print(f"mlseg.data.prepare: {error}", file=sys.stderr)
+    print(f"mlseg.data.prepare: {printable(error)}", file=sys.stderr)
     return 2
   print(target)
   return 0
 
 
 if __name__ == "__main__":
+  command.begin("mlseg.data.prepare", "nothing was written")
   sys.exit(main(sys.argv))

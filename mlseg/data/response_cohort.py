@@ -18,9 +18,7 @@ label was flipped. The same seed gives the same voxels.
 
 import os
 import pathlib
-import shutil
 import sys
-import tempfile
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +26,8 @@ from absl import flags
 
 from mlseg.data import planted_lesion
 from mlseg.data.planted_lesion import Background, Planted
-from mlseg.errors import UserError, machine_faults, require
+from mlseg.devices import command
+from mlseg.errors import UserError, machine_faults, printable, require
 from mlseg.files import to_csv
 from mlseg.io import volumes
 from mlseg.io.volumes import nifti
@@ -140,18 +139,13 @@ def write(backgrounds: pathlib.Path, out: pathlib.Path, options: CohortPlan) -> 
   out = out.resolve()
   try:
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = pathlib.Path(tempfile.mkdtemp(dir=out.parent, prefix=".response_cohort-"))
-  except OSError as error:
-    raise UserError(f"--out {out} cannot be written ({error.strerror})") from error
-  try:
-    _write_files(temporary / "cohort", found, labels, options.seed)
-    if out.exists():
-      out.rmdir()
-    os.replace(temporary / "cohort", out)
+    with command.temporary_folder(out.parent, "cohort") as temporary:
+      _write_files(temporary / "cohort", found, labels, options.seed)
+      if out.exists():
+        out.rmdir()
+      os.replace(temporary / "cohort", out)
   except OSError as error:
     raise UserError(f"--out {out} cannot be written ({error.strerror or error})") from error
-  finally:
-    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write_files(
@@ -216,11 +210,12 @@ def main(argv: list[str]) -> int:
     with machine_faults():
       write(pathlib.Path(backgrounds.value), pathlib.Path(out.value), options)
   except (UserError, flags.Error) as error:
-    print(f"mlseg.data.response_cohort: {error}", file=sys.stderr)
+    print(f"mlseg.data.response_cohort: {printable(error)}", file=sys.stderr)
     return 2
   print(out.value)
   return 0
 
 
 if __name__ == "__main__":
+  command.begin("mlseg.data.response_cohort", "nothing was written")
   sys.exit(main(sys.argv))

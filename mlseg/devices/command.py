@@ -6,11 +6,18 @@ moment, while jax and others still load.
 
 import contextlib
 import os
+import pathlib
+import re
 import signal
 import sys
+import time
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 INTERRUPTED = 130  # the exit code after Ctrl-C
+OLD = "old"  # in a temporary folder, what is replaced: it is removed by nothing but success
+_STALE = 86_400.0  # seconds after which no process is writing to a temporary folder
+_folders: list[pathlib.Path] = []  # the temporary folders of this process
 
 
 def begin(name: str, after: str = "the same command goes on from what is saved") -> None:
@@ -32,6 +39,8 @@ def begin(name: str, after: str = "the same command goes on from what is saved")
       # Not by an exception, which a library that is being imported may swallow, or print.
       with contextlib.suppress(OSError):
         os.write(2, line)
+      for folder in _folders:
+        _remove(folder)
       os._exit(INTERRUPTED)
 
     signal.signal(signal.SIGINT, stop)
@@ -41,6 +50,49 @@ def begin(name: str, after: str = "the same command goes on from what is saved")
 def hold_interrupts() -> None:
   """Keeps Ctrl-C waiting until `begin` is called, in the program that replaces this one."""
   signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: pathlib.Path, purpose: str) -> Iterator[pathlib.Path]:
+  """Yields a new folder, which is removed at the end, also when Ctrl-C ends the process.
+
+  What a process that was killed left there more than a day ago is removed, too.
+
+  Args:
+    parent: the folder that it is made in.
+    purpose: a part of its name.
+
+  Raises:
+    OSError: it cannot be made.
+  """
+  import shutil
+  import tempfile
+
+  prefix = f".mlseg-{purpose}-"
+  _remove_stale(parent, prefix)
+  folder = pathlib.Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
+  _folders.append(folder)
+  try:
+    yield folder
+  finally:
+    _folders.remove(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_stale(parent: pathlib.Path, prefix: str) -> None:
+  for entry in os.scandir(parent):
+    if re.fullmatch(re.escape(prefix) + "[a-z0-9_]{8}", entry.name):
+      is_old = time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE
+      if is_old and entry.is_dir(follow_symlinks=False):
+        _remove(pathlib.Path(entry.path))
+
+
+def _remove(folder: pathlib.Path) -> None:
+  """Removes a temporary folder, unless it keeps what was to be replaced."""
+  import shutil
+
+  if not (folder / OLD).exists():
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def guard_output(name: str) -> None:

@@ -1,10 +1,9 @@
 """Writes the report of the runs below some folders, as a whole or not at all."""
 
 import pathlib
-import shutil
-import tempfile
 from collections.abc import Sequence
 
+from mlseg.devices import command
 from mlseg.errors import UserError
 from mlseg.files import read_json, reading
 from mlseg.report import drawing, recipes, references, study
@@ -99,20 +98,20 @@ def _write(made: Page, out: pathlib.Path) -> None:
   """Writes to a temporary folder beside `out`, and renames it when it is complete."""
   try:
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
-    parent = pathlib.Path(tempfile.mkdtemp(dir=out.absolute().parent, prefix=".report-"))
+    with command.temporary_folder(out.absolute().parent, "report") as parent:
+      new, old = parent / "new", parent / command.OLD
+      (new / "figures").mkdir(parents=True)
+      (new / "index.html").write_text(made.html, encoding="utf-8")
+      for figure in made.figures:
+        (new / "figures" / f"{figure.name}.svg").write_bytes(figure.svg)
+        (new / "figures" / f"{figure.name}.png").write_bytes(figure.png)
+      if out.exists():
+        out.rename(old)
+      try:
+        new.rename(out)
+      except OSError:
+        if old.exists():
+          old.rename(out)
+        raise
   except OSError as error:
     raise UserError(f"--out {out} cannot be written ({error.strerror})") from error
-  try:
-    new, old = parent / "new", parent / "old"
-    (new / "figures").mkdir(parents=True)
-    (new / "index.html").write_text(made.html, encoding="utf-8")
-    for figure in made.figures:
-      (new / "figures" / f"{figure.name}.svg").write_bytes(figure.svg)
-      (new / "figures" / f"{figure.name}.png").write_bytes(figure.png)
-    if out.exists():
-      out.rename(old)
-    new.rename(out)
-  except OSError as error:
-    raise UserError(f"--out {out} cannot be written ({error.strerror})") from error
-  finally:
-    shutil.rmtree(parent, ignore_errors=True)

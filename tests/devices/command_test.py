@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from mlseg.devices import command
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BEGIN = "from mlseg.devices import command; command.begin('mlseg'); "
 
@@ -67,6 +69,38 @@ def test_an_early_ctrl_c_ends_each_command_in_one_line(module, delay):
   assert process.returncode in (130, 2)  # 2: it was faster, and names the flag that is missing
   assert len(said.splitlines()) == 1
   assert "Traceback" not in said
+
+
+def test_a_temporary_folder_goes_in_the_end_and_after_ctrl_c(tmp_path):
+  code = (
+    f"{BEGIN}import pathlib, time\n"
+    f"with command.temporary_folder(pathlib.Path({str(tmp_path)!r}), 'x') as folder:\n"
+    "  (folder / 'half').touch(); print('ready', flush=True); time.sleep(60)"
+  )
+  process = _start(code)
+  assert process.stdout.readline() == "ready\n"
+  assert len(list(tmp_path.iterdir())) == 1
+  process.send_signal(signal.SIGINT)
+  process.communicate(timeout=30)
+  assert (process.returncode, list(tmp_path.iterdir())) == (130, [])
+  with command.temporary_folder(tmp_path, "x") as folder:
+    (folder / "half").touch()
+  assert not list(tmp_path.iterdir())
+
+
+def test_temporary_folders_of_killed_processes_go_a_day_later(tmp_path):
+  stale, fresh, keeps, other = (
+    tmp_path / name
+    for name in (".mlseg-x-abcd1234", ".mlseg-x-abcd1235", ".mlseg-x-abcd1236", ".mlseg-x-mine")
+  )
+  for folder in (stale, fresh, keeps, other):
+    folder.mkdir()
+  (keeps / command.OLD).mkdir()
+  for folder in (stale, keeps, other):
+    os.utime(folder, (0, 0))
+  with command.temporary_folder(tmp_path, "x"):
+    pass
+  assert sorted(tmp_path.iterdir()) == [fresh, keeps, other]
 
 
 PRINTS = (
