@@ -1,6 +1,7 @@
 """The exception for wrong use and bad input, and functions that raise it."""
 
 import errno
+import os
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -46,6 +47,10 @@ _OF_MACHINE = {
 }  # fmt: skip
 
 
+# What libraries in C++ say of a disk, as text of errors of their own.
+_SIGNS = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE)))
+
+
 def machine_fault(error: BaseException) -> str | None:
   """Returns what a disk, a permission or the memory refused, in one line; None for other errors.
 
@@ -63,6 +68,8 @@ def machine_fault(error: BaseException) -> str | None:
     if isinstance(seen, OSError) and seen.errno in _OF_MACHINE:
       where = f"{seen.filename}: " if seen.filename else ""
       return printable(f"{where}{seen.strerror}")
+    if said := next((sign for sign in _SIGNS if sign in str(seen)), None):
+      return said
     if isinstance(seen, MemoryError) or "RESOURCE_EXHAUSTED" in str(seen)[:1000]:
       return printable(f"out of memory, or of room on a disk: {one_line(seen, 200)}")
     seen = seen.__cause__ or seen.__context__

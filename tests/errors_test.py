@@ -35,5 +35,8 @@ def test_a_full_disk_is_found_among_the_causes():
   error = RuntimeError("of a library")
   error.__cause__ = OSError(errno.ENOSPC, "No space left on device", "a\nb")
   assert machine_fault(error) == "a b: No space left on device"
+  assert machine_fault(RuntimeError("in C++: write() failed: No space left on device; at 5")) == (
+    "No space left on device"
+  )
   assert machine_fault(FileNotFoundError(errno.ENOENT, "No such file")) is None
   assert machine_fault(MemoryError()) is not None
