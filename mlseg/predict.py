@@ -39,8 +39,8 @@ from typing import Any
 
 from absl import flags
 
-from mlseg.devices import runtime
-from mlseg.errors import UserError, require, unknown
+from mlseg.devices import command, runtime
+from mlseg.errors import UserError, machine_faults, require, unknown
 from mlseg.io.pictures.picture import SCALINGS
 
 SALIENCIES = ("gradcam", "gradcam++", "none")
@@ -121,7 +121,8 @@ def _run(values: dict[str, Any]) -> int:
 def main(argv: list[str]) -> int:
   """Runs a command line and returns the exit code."""
   try:
-    return _run(parse(argv))
+    with machine_faults():
+      return _run(parse(argv))
   except UserError as error:
     print(f"mlseg: {error}", file=sys.stderr)
     return 2
@@ -131,4 +132,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+  command.guard_output("mlseg")
   sys.exit(main(sys.argv))
