@@ -41,7 +41,9 @@ def test_the_reference_is_the_recipe():
   assert (optimizer.pop("name"), optimizer.pop("learning_rate")) == ("adam", LEARNING_RATE)
   assert optimizer.pop("schedule") == "constant"
   assert set(optimizer.pop("stage_rates").values()) == {1.0}
-  assert not any(optimizer.values())  # no decay, no clipping
+  assert (optimizer["b1"], optimizer["b2"], optimizer["eps"]) == (0.9, 0.999, 1e-8)  # PyTorch's
+  assert not optimizer["weight_decay"]
+  assert not optimizer["clip_norm"]
 
 
 def test_the_reference_has_the_parameters_that_its_table_is_about():

@@ -179,7 +179,8 @@ def test_optax_generalized_dice_is_another_loss():
   logits, masks = _cases()[4]
   weights = 1 / (masks.sum((0, 1, 2)) ** 2 + 1e-7)
   per_class = 1 - peers._dice(logits, masks).astype(np.float64)
-  theirs = peers.optax.losses.multiclass_generalized_dice_loss(logits, masks, smooth=1e-8)
+  with jax.numpy_rank_promotion("allow"):  # optax needs it
+    theirs = peers.optax.losses.multiclass_generalized_dice_loss(logits, masks, smooth=1e-8)
   np.testing.assert_allclose(theirs, (weights * (1 - per_class)).sum() / weights.sum(), rtol=1e-3)
   ours = losses.generalized_dice(jnp.array(logits), jnp.array(masks), smooth=1e-8)
   assert abs(float(ours[0]) - float(theirs)) > 1e-3
