@@ -71,6 +71,15 @@ def strict_ranks(request):
     yield
 
 
+@pytest.fixture(autouse=True)
+def keep_interrupts():
+  """Undoes what a command that a test calls does to Ctrl-C, which later tests send to programs."""
+  handler, mask = signal.getsignal(signal.SIGINT), signal.pthread_sigmask(signal.SIG_BLOCK, ())
+  yield
+  signal.signal(signal.SIGINT, handler)
+  signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 @pytest.fixture(scope="module")
 def no_figures():
   """Leaves out the figures of the runs that this process trains, which take longer than they."""

@@ -66,7 +66,8 @@ def test_an_early_ctrl_c_ends_each_command_in_one_line(module, delay):
   time.sleep(delay)
   process.send_signal(signal.SIGINT)
   said = process.communicate(timeout=60)[1].strip()
-  assert process.returncode in (130, 2)  # 2: it was faster, and names the flag that is missing
+  # It may be faster: then it names the flag that is missing (2), perhaps while Python ends (-2).
+  assert process.returncode in (130, 2, -signal.SIGINT)
   assert len(said.splitlines()) == 1
   assert "Traceback" not in said
 
