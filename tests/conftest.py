@@ -40,8 +40,13 @@ def _start_session() -> None:
 if SESSION not in os.environ:  # the workers of pytest-xdist inherit all of it
   _start_session()
 
+import hypothesis
 import jax
 import pytest
+
+# No test depends on a time, or on what an earlier session drew.
+hypothesis.settings.register_profile("mlseg", deadline=None, database=None, derandomize=True)
+hypothesis.settings.load_profile("mlseg")
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 BENCHMARKS = _ROOT / "benchmarks"
