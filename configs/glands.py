@@ -99,15 +99,12 @@ def get_config(variant: str = "uncertainty_c+s+t+g") -> ConfigDict:
 
   config.optimizer.name = "sgd"
   config.optimizer.learning_rate = 1e-2
-  config.optimizer.momentum, config.optimizer.nesterov = (
-    0.0,
-    False,
-  )  # plain steps, as the paper says
+  config.optimizer.momentum = 0.0  # plain steps, as the paper says
+  config.optimizer.nesterov = False
 
   config.losses = tuple(LOSSES[letter] for letter in letters)
-  config.loss_options.binary_cross_entropy.label_reduction = (
-    "sum"  # as the paper's three others are
-  )
+  pixels = config.loss_options.binary_cross_entropy
+  pixels.label_reduction = "sum"  # over labels, as in the paper
   for name in ("topology", "geometry"):
     table = config.loss_options[name]
     table.containment, table.exclusion, table.need_label = (), ((0, 1),), False

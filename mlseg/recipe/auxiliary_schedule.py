@@ -79,7 +79,9 @@ def _argument(where: str, key: str, value: Any, num_steps: int) -> Any:
   """Returns an argument with its steps counted."""
   if key == "boundaries_and_scales":
     return {_steps(where, step, num_steps): scale for step, scale in value}
-  if key.endswith(("_steps", "_begin")):
+  if key.endswith("_steps"):
+    return max(_steps(where, value, num_steps), 1)  # a short run rounds a small share to 0
+  if key.endswith("_begin"):
     return _steps(where, value, num_steps)
   return value
 
@@ -88,7 +90,7 @@ def _steps(where: str, value: Any, num_steps: int) -> int:
   """Returns a number of steps, given as an integer or as a share of the run."""
   if isinstance(value, float):
     require(0 <= value <= 1, f"{where} must be a share of the run in [0, 1], or an integer", value)
-    return max(round(value * num_steps), 1)
+    return round(value * num_steps)
   is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
   require(is_count, f"{where} must be a number of steps, or a share of the run in [0, 1]", value)
   return value

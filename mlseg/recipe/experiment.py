@@ -57,9 +57,7 @@ class Metrics(NamedTuple):
   object_neck: float
   object_size: int
   num_processes: int
-  absent: Absent = (
-    "left_out"  # what a class counts in a mean where it is neither true nor predicted
-  )
+  absent: Absent = "left_out"  # of classes neither true nor predicted, in means over classes
 
 
 class WeightingRecipe(NamedTuple):
@@ -194,7 +192,7 @@ def check_labels(experiment: Experiment, num_labels: int) -> None:
 def _weighting(config: ConfigDict) -> WeightingRecipe:
   auxiliary = config.auxiliary.to_dict()
   numbers = auxiliary["initial"], auxiliary["decay"]
-  if auxiliary.get("schedule", auxiliary_schedule.EXPONENTIAL) == auxiliary_schedule.EXPONENTIAL:
+  if auxiliary["schedule"] == auxiliary_schedule.EXPONENTIAL:
     auxiliary = {name: auxiliary[name] for name in ("name", "decay_every")}
   key = json.dumps([config.losses, config.weighting.to_dict(), auxiliary], default=str)
   return WeightingRecipe(

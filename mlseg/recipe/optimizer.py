@@ -55,23 +55,16 @@ def make_optimizer(
 
 
 def _adam(options: ConfigDict) -> list[optax.GradientTransformation]:
-  b1, b2, eps = (options.get(name, value) for name, value in ADAM.items())
-  for name, value in (("b1", b1), ("b2", b2)):
-    require(0 <= value < 1, f"config.optimizer.{name} must be in [0, 1)", value)
-  require(0 < eps < math.inf, "config.optimizer.eps must be positive", eps)
-  return [optax.scale_by_adam(b1, b2, eps)]
+  return [optax.scale_by_adam(options.b1, options.b2, options.eps)]
 
 
 def _adamw(options: ConfigDict) -> list[optax.GradientTransformation]:
-  decay = options.weight_decay
-  require(0 <= decay < math.inf, "config.optimizer.weight_decay must not be negative", decay)
-  return [*_adam(options), optax.add_decayed_weights(decay)]
+  return [*_adam(options), optax.add_decayed_weights(options.weight_decay)]
 
 
 def _sgd(options: ConfigDict) -> list[optax.GradientTransformation]:
-  momentum, nesterov = (options.get(name, value) for name, value in SGD.items())
-  require(0 <= momentum < 1, "config.optimizer.momentum must be in [0, 1)", momentum)
-  return [optax.trace(momentum, nesterov) if momentum else optax.identity()]
+  momentum = options.momentum
+  return [optax.trace(momentum, options.nesterov) if momentum else optax.identity()]
 
 
 def _scale_by_step(schedule: optax.Schedule) -> optax.GradientTransformationExtraArgs:

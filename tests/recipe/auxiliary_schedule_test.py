@@ -31,6 +31,15 @@ def test_a_share_of_the_run_is_counted_in_its_steps(num_steps):
   np.testing.assert_allclose([schedule(step) for step in steps], [4, 2, 0, 0], atol=1e-6)
 
 
+def test_a_schedule_may_begin_at_once():
+  config = _config("schedule=polynomial_schedule", "initial=1.0")
+  options = {"power": 1.0, "end_value": 0.0, "transition_steps": 1.0, "transition_begin": 0.0}
+  with config.unlocked():
+    config.auxiliary.schedule_options.polynomial_schedule = options
+  schedule = auxiliary_schedule.make(config, 10)
+  np.testing.assert_allclose([schedule(0), schedule(5)], [1, 0.5], rtol=1e-6)
+
+
 def test_integers_are_steps():
   config = _config("schedule=linear_schedule", "initial=1.0")
   with config.unlocked():

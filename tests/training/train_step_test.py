@@ -103,9 +103,9 @@ def test_counters_follow_the_run_past_a_step_that_is_not_finite(bad):
 
 
 def test_the_schedule_of_the_rate_follows_the_run_past_a_skipped_step():
-  config = ConfigDict({"optimizer": {"name": "sgd", "learning_rate": 1.0, "schedule": "cosine",
-                                     "momentum": 0.0, "weight_decay": 0.0, "clip_norm": 0.0,
-                                     "stage_rates": {}}})  # fmt: skip
+  plain = {"momentum": 0.0, "nesterov": False, "clip_norm": 0.0, "weight_decay": 0.0}
+  section = {"name": "sgd", "learning_rate": 1.0, "schedule": "cosine", "stage_rates": {}} | plain
+  config = ConfigDict({"optimizer": section})
   state, step = _start(fixed(), make_optimizer(config, 4))
   images, targets = _batch(0)
   for number in range(4):
