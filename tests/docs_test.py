@@ -15,6 +15,7 @@ STUDIES = sorted(  # with rows
   for path in (ROOT / "docs").glob("*/make.py")
   if [*path.parent.rglob("study.json")]
 )
+SLOW_STUDIES = ("response_study", "uncertainty_study")  # pages that take 8 seconds or more
 
 
 def _check(root, study):
@@ -22,7 +23,12 @@ def _check(root, study):
   return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize(
+  "study",
+  [
+    pytest.param(name, marks=pytest.mark.slow) if name in SLOW_STUDIES else name for name in STUDIES
+  ],
+)
 def test_pages_are_what_their_rows_give(study):
   result = _check(ROOT, study)
   assert result.returncode == 0, result.stderr

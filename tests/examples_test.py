@@ -50,13 +50,19 @@ PRINTED = {
     r"seed 3 alone differs by 0\.00"
   ),
 }
+# Those that take 3 seconds or more.
+SLOW = ("equinox_model", "flax_nnx", "gradient_based_two_heads", "optax_loop", "pinn",
+        "predict_from_python")  # fmt: skip
 
 
 def test_the_table_is_complete():
   assert {path.stem for path in EXAMPLES.glob("*.py")} == set(PRINTED)
 
 
-@pytest.mark.parametrize("name", PRINTED)
+@pytest.mark.parametrize(
+  "name",
+  [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in PRINTED],
+)
 def test_an_example_prints_what_it_promises(name, capsys, monkeypatch):
   path = EXAMPLES / f"{name}.py"
   monkeypatch.setattr(sys, "argv", [str(path)])

@@ -76,6 +76,7 @@ def test_wrong_use_is_one_line(flags, said, capsys):
   assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_tasks_train_the_grid_in_parts_and_the_table_has_what_is_there(tmp_path, capsys):
   command = [
     "mlseg.sweep",

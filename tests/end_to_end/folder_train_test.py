@@ -41,6 +41,7 @@ def _rows(path):
     return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_two_folders_with_colour_pictures_a_table_and_patients(tmp_path, capsys):
   root = layouts.bus_bra(tmp_path / "data", num_patients=16, channels=3, suffix=".jpg")
   files = layouts.BUS_BRA | {"images": "Images/bus_{name}.jpg", "channels": 3}
@@ -102,6 +103,7 @@ def test_bus_bra_trains_and_reports_truthfully(tmp_path, capsys):
   assert "benign" in page
 
 
+@pytest.mark.slow
 def test_one_folder_with_three_classes_by_colour(tmp_path, capsys):
   root, _ = layouts.by_colour(tmp_path / "data", count=32)
   changes = {

@@ -17,6 +17,8 @@ from mlseg.workdir import model_file
 from tests.data import layouts
 from tests.models.pretrained import made_weights
 
+pytestmark = pytest.mark.slow  # the trainings take half a minute
+
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 TINY = {
   "num_epochs": 2, "batch_size": 8, "data.image_size": 32, "data.fractions": (0.4, 0.2, 0.4),
@@ -193,7 +195,6 @@ def test_a_report_shows_both(runs, tmp_path):
   assert not [name for name in figures if name.startswith("saliency")]
 
 
-@pytest.mark.slow
 def test_a_detector_trains_to_the_end(folder):
   changes = {
     "num_epochs": 1, "model.filters": 8, "model.num_proposals": 8, "model.num_detections": 4,

@@ -127,6 +127,7 @@ def test_warped_patches_show_their_masks(folder):
   np.testing.assert_array_equal(shown[clear] > 0.5, batch.masks[clear] > 0)
 
 
+@pytest.mark.slow
 def test_whole_pictures_are_tested_within_their_borders(run):
   with (run / "cases.csv").open(newline="") as file:
     rows = list(csv.DictReader(file))
@@ -149,12 +150,14 @@ def test_whole_pictures_are_tested_within_their_borders(run):
   assert not (run / "saliency.npz").exists()
 
 
+@pytest.mark.slow
 def test_the_uncertainties_are_learned(run):
   last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
   assert len(last["weights"]) == 4
   assert any(weight != 1 for weight in last["weights"].values())
 
 
+@pytest.mark.slow
 def test_pictures_of_any_size_are_predicted_in_tiles(run, tmp_path, capsys):
   for name, size in (("small", (20, 33)), ("large", (70, 95))):
     save(tmp_path / "in" / f"{name}.png", _grid(*size)[0])
@@ -171,6 +174,7 @@ def test_pictures_of_any_size_are_predicted_in_tiles(run, tmp_path, capsys):
   assert not (tmp_path / "out" / "saliency").exists()
 
 
+@pytest.mark.slow
 def test_a_picture_is_predicted_as_it_would_be_alone(run, tmp_path, capsys):
   def diagnosis(source, out):
     command = ["predict", f"--workdir={run}", f"--images={source}", f"--out={tmp_path / out}"]

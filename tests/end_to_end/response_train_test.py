@@ -15,6 +15,8 @@ from tests.end_to_end import cohort
 from tests.end_to_end.cohort import PATIENTS, SEEDS, SIDE, SLICES
 from tests.io.volumes import made
 
+pytestmark = pytest.mark.slow  # the trainings take half a minute
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, short_encoder):
@@ -107,7 +109,6 @@ def test_a_run_predicts_patients_without_outcomes(run, folder, tmp_path, capsys)
     assert 0 <= 2 * mean - own <= 1
 
 
-@pytest.mark.slow
 def test_a_large_volume_is_predicted_within_4_gib(run, tmp_path):
   shape, lesion = (300, 512, 512), np.zeros((300, 512, 512), np.uint8)
   lesion[100:220, 150:360, 200:400] = 1  # resampled whole, with its margin

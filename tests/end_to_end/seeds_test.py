@@ -24,6 +24,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 def test_strategies_train_alike(tmp_path):
   flags = [f"--config.{name}={value}" for name, value in SETTINGS.items()]
   for strategy in ("loop", "map", "vmap"):

@@ -91,6 +91,7 @@ def test_training_lowers_every_loss(unbroken):
     assert last < records[0]["losses"][name]
 
 
+@pytest.mark.slow
 def test_the_options_beside_the_recipe_train_too(tmp_path):
   options = {
     "data.image_size": 16,

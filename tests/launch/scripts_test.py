@@ -74,6 +74,7 @@ def test_local_processes_end_with_the_code_of_the_first_failure():
   assert result.stderr == "local_processes.sh: the first process that failed had exit code 1\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_local_processes_hand_signals_on(signum, code):
   launcher = subprocess.Popen(

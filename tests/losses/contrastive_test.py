@@ -114,6 +114,7 @@ def test_agrees_with_pytorch_metric_learning():
       )
 
 
+@pytest.mark.slow
 @over_losses
 def test_gradient_equals_finite_differences_in_float64(loss):
   with jax.enable_x64(True):

@@ -152,6 +152,7 @@ def test_the_gradient_is_that_of_differences(name):
   assert np.abs(gradient).max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_no_gradient_goes_to_boxes(name):
   def total(boxes):

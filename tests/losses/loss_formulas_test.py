@@ -10,7 +10,7 @@ from mlseg import losses
 from tests.losses import formulas
 from tests.metrics.random_masks import random_labels
 
-NUM_CASES = 504
+NUM_CASES = 168
 SHAPES = ((2, 1), (2, 4), (3, 2), (3, 3), (4, 1), (4, 4), (5, 2), (5, 3))  # classes, batch
 GLANDS = {"containment": ((2, 1),), "exclusion": ((0, 1),)}
 CHAIN = {"containment": ((2, 1), (1, 0))}
@@ -80,4 +80,4 @@ def test_losses_of_label_vectors_agree_with_their_formulas(name, table):
       loss(logits, labels), expected, rtol=1e-5, atol=1e-5, err_msg=f"case {seed}"
     )
     num_compared += len(masks)
-  assert num_compared >= 500
+  assert num_compared >= 150

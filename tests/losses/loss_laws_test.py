@@ -206,6 +206,7 @@ def test_equals_its_formula(law):
   np.testing.assert_allclose(value, _by_formula(law, logits, masks), rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @over_losses
 def test_gradient_equals_finite_differences_in_float64(law):
   with jax.enable_x64(True):
@@ -261,6 +262,7 @@ def test_permuting_the_batch_permutes_the_result(law):
   )
 
 
+@pytest.mark.slow
 @over_losses
 def test_masks_may_have_any_dtype(law):
   logits, masks = jnp.array(_logits(6)), _random_masks()
@@ -350,6 +352,7 @@ def test_losses_of_labels_take_any_combination_of_them(name, kind):
     np.testing.assert_allclose(values, _by_formula(law, logits, masks), rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @over_losses
 def test_deep_supervision_takes_it_to_two_resolutions(law):
   masks = jnp.array(_random_masks())

@@ -15,6 +15,7 @@ def _spread(values, axis=-1):
   return np.std(values, axis=axis)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["percentile", "basic", "bca"])
 @pytest.mark.parametrize("statistic", [np.mean, _spread])
 def test_bootstrap_equals_scipy_on_the_same_resamples(method, statistic):

@@ -85,6 +85,7 @@ def test_p_is_the_share_of_all_orders_that_are_as_good():
     _assert_near(p, exact, 4000)
 
 
+@pytest.mark.slow
 def test_patients_exchange_their_labels_as_a_whole():
   groups = np.array([4, 4, 4, 7, 1, 1, 9, 5])  # not in order, and of different sizes
   of_patient = {4: 1, 7: 0, 1: 0, 9: 1, 5: 0}

@@ -65,6 +65,7 @@ def test_no_tasks_have_no_results():
   assert process_pool.run(_square, [], num_processes=2) == []
 
 
+@pytest.mark.slow
 def test_metrics_are_bitwise_those_of_one_process():
   predictions, masks = (
     np.concatenate([random_pair(seed, num_classes=3, shape=(14, 17))[k] for seed in range(12)])
@@ -90,6 +91,7 @@ def test_an_error_of_a_task_reaches_the_caller(num_processes):
     process_pool.run(_fail, range(6), num_processes=num_processes)
 
 
+@pytest.mark.slow
 def test_an_error_of_the_progress_reaches_the_caller():
   def progress(done, total):
     raise KeyError("progress")
@@ -98,6 +100,7 @@ def test_an_error_of_the_progress_reaches_the_caller():
     process_pool.run(_square, range(6), num_processes=2, progress=progress)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_told():
   with pytest.raises(RuntimeError, match="a process ended before its tasks did"):
     process_pool.run(_die, range(6), num_processes=2)
@@ -113,6 +116,7 @@ def _script(folder: pathlib.Path, text: str) -> list[str]:
   return [sys.executable, str(folder / "script.py")]
 
 
+@pytest.mark.slow
 def test_a_script_without_its_guard_is_told_what_it_lacks(tmp_path):
   command = _script(
     tmp_path,
@@ -126,6 +130,7 @@ def test_a_script_without_its_guard_is_told_what_it_lacks(tmp_path):
   assert 'the script that was started lacks `if __name__ == "__main__":`' in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent to groups of processes")
 def test_ctrl_c_ends_all_processes_soon(tmp_path):
   # The first tasks tell that both processes are at work; of the others each has 32 at a time.

@@ -9,7 +9,7 @@ from scipy import special
 
 from mlseg.metrics import statistics
 
-NUM_DRAWS = 550
+NUM_DRAWS = 150
 
 
 def test_mean_and_deviation_of_seeds():
@@ -46,7 +46,7 @@ def test_paired_tests_equal_scipy():
     expected = scipy.stats.wilcoxon(a, b)
     np.testing.assert_allclose([result.wilcoxon, result.p_wilcoxon], expected, rtol=1e-9)
     num_exact_with_ties += len(d) <= 13 and len(np.unique(np.abs(d))) < len(d)
-  assert num_exact_with_ties > 20
+  assert num_exact_with_ties > 5
 
 
 def test_wilcoxon_equals_all_signs_counted():

@@ -9,6 +9,7 @@ import pytest
 from mlseg.models import MultiTaskUNet, from_linen, make_encoder
 from mlseg.models.encoders.encoder import stage_labels
 from mlseg.models.layers.attention import AttentionGate
+from tests.models.short_encoder import make_short
 
 SMALL = (8, 8, 8, 8, 8)
 
@@ -57,7 +58,8 @@ def test_without_skips_a_level_reads_the_coarser_one_only():
   assert first[0][2] > 8
 
 
-def test_the_head_alone_gives_the_scores_of_the_whole():
+def test_the_head_alone_gives_the_scores_of_the_whole(monkeypatch):
+  make_short(monkeypatch.setattr)
   model = from_linen(_net(), MultiTaskUNet.classify)
   images = jax.random.uniform(jax.random.key(0), (2, 32, 32, 3))
   variables = jax.jit(model.init)(jax.random.key(1), images)
@@ -66,7 +68,8 @@ def test_the_head_alone_gives_the_scores_of_the_whole():
   np.testing.assert_allclose(found, outputs.class_logits, rtol=1e-6)
 
 
-def test_a_frozen_stage_stays_and_the_others_move():
+def test_a_frozen_stage_stays_and_the_others_move(monkeypatch):
+  make_short(monkeypatch.setattr)
   model = from_linen(_net(num_labels=2))
   images = jax.random.uniform(jax.random.key(0), (2, 32, 32, 1))
   variables = jax.jit(model.init)(jax.random.key(1), images)

@@ -74,6 +74,7 @@ def _trained():
   return net, {"params": carry[0], "batch_stats": carry[1]}, history
 
 
+@pytest.mark.slow
 def test_lumen_is_found_within_glands():
   net, variables, history = _trained()
   assert np.isfinite(history).all()

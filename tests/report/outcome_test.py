@@ -83,6 +83,7 @@ def _found(*folders):
     return outcome_section.outcome([read(folder.name, folder) for folder in folders])
 
 
+@pytest.mark.slow
 def test_the_tables_have_the_numbers_of_the_files(runs, made):
   given = {
     name: RunRows(

@@ -99,6 +99,7 @@ def test_scores_are_marked_among_runs_of_the_same_test_cases(made):
   assert "Marked: Dice, sweep/mad: +12.50 [+12.50, +12.50] to sweep/fixed" in _page(made)
 
 
+@pytest.mark.slow
 def test_no_star_stands_without_an_interval(tmp_path):
   for name, values in (("a", [0.9, 0.3, 0.6]), ("b", [0.5, 0.6, 0.5])):
     make_run(tmp_path / "runs" / name, num_seeds=3, num_cases=2, size=8, per_seed=values)
@@ -188,6 +189,7 @@ def test_wide_tables_have_a_cue_on_phones(made):
   assert "@media (max-width: 40rem) {\n  .cue { display: block; }" in page
 
 
+@pytest.mark.slow
 def test_the_same_files_give_the_same_report(runs, made, tmp_path):
   assert main(["report", str(runs), f"--out={tmp_path / 'again'}", "--reference=sweep/fixed"]) == 0
   first = {p.relative_to(made): p.read_bytes() for p in made.rglob("*.*")}
@@ -284,6 +286,7 @@ def test_wrong_use_is_one_line_and_code_2(run, tmp_path, capsys, arguments, mess
   assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_an_older_report_is_replaced_unless_it_holds_more(run, tmp_path, capsys):
   out = tmp_path / "report"
   assert main(["report", str(run), f"--out={out}"]) == 0
@@ -312,6 +315,7 @@ def test_runs_are_told_apart_by_the_folders_they_were_given_in(run, tmp_path):
   assert f"{tmp_path / 'b'}: same" in text
 
 
+@pytest.mark.slow
 def test_a_study_brings_tables_of_its_own(run, tmp_path, monkeypatch):
   table = Table(
     "The study", ("a", "b"), ((TableCell("x"), TableCell("1", True)),), "How to read it."

@@ -86,6 +86,7 @@ def test_a_study_that_is_killed_twice_gives_the_tables_of_an_unbroken_one(tmp_pa
   assert not list((tmp_path / "broken" / "checkpoints").iterdir())  # for nothing any more
 
 
+@pytest.mark.slow
 def test_cells_that_fail_are_reported_and_lose_no_other(tmp_path, capsys):
   settings = STUDY["settings"] | {"num_epochs": 1}
   methods = {
@@ -117,6 +118,7 @@ def test_cells_that_fail_are_reported_and_lose_no_other(tmp_path, capsys):
   assert (tmp_path / "out" / "table.md").read_text() == table
 
 
+@pytest.mark.slow
 def test_a_group_that_breaks_down_loses_no_other(tmp_path, capsys, monkeypatch):
   whole = train.train_together
 
@@ -145,6 +147,7 @@ def test_a_mistake_that_all_cells_share_is_one_line(tmp_path, capsys):
   assert capsys.readouterr().err.count("nowhere does not exist") == 1
 
 
+@pytest.mark.slow
 def test_only_chosen_cells_are_trained(tmp_path, capsys):
   study = _write(tmp_path, settings=STUDY["settings"] | {"num_epochs": 1})
   command = ["mlseg.sweep", study, f"--workdir={tmp_path}", "--cells=grouped/*", "--together=2"]

@@ -120,6 +120,7 @@ def test_the_glands_study_has_the_papers_rows_and_numbers(shared):
       assert value == (None if theirs[key] is None else pytest.approx(factor * theirs[key]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
 def test_every_study_parses_and_says_its_command(path):
   whole = grid.of_study(str(path), ["--config.data.root=somewhere"])

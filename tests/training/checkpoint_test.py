@@ -68,6 +68,7 @@ def _largest(folder):
   return max((f for f in folder.rglob("*") if f.is_file()), key=lambda f: f.stat().st_size)
 
 
+@pytest.mark.slow
 def test_the_newest_state_comes_back_and_two_are_kept(tmp_path):
   _save(tmp_path / "c", 1, 2, 3)
   said = []

@@ -19,6 +19,7 @@ def _train(experiment, workdir):
   return train.train(experiment, workdir, Reporter(quiet=True))
 
 
+@pytest.mark.slow
 def test_as_many_models_at_once_as_the_memory_holds(tmp_path, monkeypatch):
   asked = []
 
@@ -62,6 +63,7 @@ VARIANTS = {
 LONG = ("num_epochs=4", "log_every=2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["map", "vmap"])
 def test_recipes_side_by_side_train_as_each_by_itself(tmp_path, strategy):
   runs, alone = [], {}

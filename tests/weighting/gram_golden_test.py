@@ -121,6 +121,7 @@ def _simplex_part(rows, c, weights):
   return v / v.sum()
 
 
+@pytest.mark.slow
 @over_sets
 @pytest.mark.parametrize("c", [0.4, 0.5])
 def test_cagrad_equals_the_references_to_where_their_solvers_stop(golden, name, c):

@@ -42,6 +42,7 @@ def _weights(name, grams, dtype):
   return np.asarray(jax.jit(jax.vmap(weights))(jnp.asarray(grams, dtype)), np.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_float32_is_near_float64(name):
   grams = np.stack([_gram(seed) for seed in range(20)])
@@ -53,6 +54,7 @@ def test_float32_is_near_float64(name):
     assert error <= 1e-6 * (other @ gram @ other) + 1e-9 * np.diag(gram).min()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SCALE_FREE))
 @pytest.mark.parametrize("scale", [2.0**-66, 2.0**66])
 def test_weights_do_not_depend_on_the_common_scale(name, scale):

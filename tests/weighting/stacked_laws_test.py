@@ -73,6 +73,7 @@ def _loop(transformation, steps, update):
   return jax.tree.map(lambda *leaves: jnp.stack(leaves), *history), state
 
 
+@pytest.mark.slow
 @over_all
 def test_scan_equals_jit_equals_eager(name):
   steps = [_gradients(seed) for seed in range(2)]
@@ -112,6 +113,7 @@ def test_works_under_strict_promotion(name):
   assert updates["w"].dtype == jnp.float32
 
 
+@pytest.mark.slow
 @over_all
 def test_vmap_over_seeds_equals_a_loop(name):
   seeds = [_gradients(seed) for seed in range(3)]
@@ -199,6 +201,7 @@ def _fit(transformation, inner):
   return losses[-1], losses[0]
 
 
+@pytest.mark.slow
 @over_all
 @pytest.mark.parametrize("inner", INNERS)
 def test_a_regression_converges_as_with_the_plain_sum(name, inner):

@@ -10,6 +10,7 @@ from tests.weighting import stacked_laws_test as stacked
 from tests.weighting import table
 from tests.weighting.table import ALL, as_losses
 
+pytestmark = pytest.mark.slow
 over_weightings = pytest.mark.parametrize("name", ALL)
 over_stacked = pytest.mark.parametrize("name", stacked.ALL)
 SOUND = {

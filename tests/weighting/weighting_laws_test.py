@@ -52,6 +52,7 @@ def test_scan_equals_jit_equals_eager_and_traces_once(name):
   assert len(traces) == 1
 
 
+@pytest.mark.slow
 @over_weightings
 def test_vmap_over_seeds_equals_a_loop(name):
   seeds = jnp.stack([random_losses(seed) for seed in range(4)])
@@ -120,6 +121,7 @@ _AT_TIMES = {"every", "every_mgda", "per_epoch"}
 _BOTH = {"robust"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(ALL) - _CONSTANT - _AT_TIMES - _BOTH))
 def test_those_that_decide_first_do_not_read_the_current_losses(name):
   reads, state = [], ALL[name].init(as_losses(name, random_losses()[0]))
@@ -177,6 +179,7 @@ def test_state_and_weights_keep_shapes_and_dtypes(name, dtype):
   assert all(jax.tree.leaves(same))
 
 
+@pytest.mark.slow
 @over_weightings
 def test_float64_losses_give_float64_weights(name):
   with jax.enable_x64(True):
@@ -192,11 +195,14 @@ def test_float64_losses_give_float64_weights(name):
 @pytest.mark.parametrize(
   "structure",
   [
-    lambda row: {"dice": row[1], "cross_entropy": row[0], "focal": row[2]},
-    lambda row: (row[0], {"x": row[1], "y": row[2]}),
-    lambda row: {"all": row},
+    pytest.param(
+      lambda row: {"dice": row[1], "cross_entropy": row[0], "focal": row[2]},
+      marks=pytest.mark.slow,
+      id="dict",
+    ),
+    pytest.param(lambda row: (row[0], {"x": row[1], "y": row[2]}), id="nested"),
+    pytest.param(lambda row: {"all": row}, marks=pytest.mark.slow, id="one array inside"),
   ],
-  ids=["dict", "nested", "one array inside"],
 )
 def test_weights_have_the_structure_of_the_losses(name, structure):
   weighting, rows = ALL[name], random_losses(3)
@@ -259,6 +265,7 @@ def _chains():
   )
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=25, deadline=None, database=None, derandomize=True)
 @hypothesis.given(_chains(), st.sampled_from(sorted(NASTY)))
 def test_laws_of_random_chains(weighting, nasty):

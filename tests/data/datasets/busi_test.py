@@ -231,6 +231,7 @@ def test_two_processes_write_the_same_bytes(folder, tmp_path):
   assert contents[0] == contents[1]
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_embedded_set_is_what_the_command_makes_of_the_originals(shared, tmp_path):
   rows, _ = _built(shared / "data" / "busi", tmp_path, "size128")

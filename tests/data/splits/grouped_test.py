@@ -161,7 +161,7 @@ def _first_draws_that_fail(labels, group, num_seeds):
 
 
 def test_groups_of_mixed_labels_are_split_for_every_seed():
-  failed, num_seeds = 0, 250
+  failed, num_seeds = 0, 60
   for made in range(12):
     labels, group = _patients_of_mixed_labels(made)
     sizes = set()
@@ -172,7 +172,7 @@ def test_groups_of_mixed_labels_are_split_for_every_seed():
       sizes.add(tuple(map(len, split)))
     assert len(sizes) == 1  # models side by side need the same number of cases
     failed += _first_draws_that_fail(labels, group, num_seeds)
-  assert failed > 100
+  assert failed > 25
 
 
 def test_where_no_draw_succeeds_groups_are_packed(monkeypatch):

@@ -67,6 +67,7 @@ def test_inputs_are_those_of_the_conventions():
   assert prepare(red[..., :1], TORCHVISION).shape == (1, 1, 1, 3)
 
 
+@pytest.mark.slow
 def test_bfloat16_stays_near():
   module = encoder.make_encoder("mobilenet_v2", "keras", 0.35)
   images = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)

@@ -42,6 +42,7 @@ def torch_weights(tmp_path_factory):
   return network, encoder, pretrained.load(path, encoder)
 
 
+@pytest.mark.slow
 @peers.QUIET
 @pytest.mark.parametrize("size", SIZES)
 def test_equals_keras(keras_weights, size):
@@ -82,6 +83,7 @@ def _train(encoder, variables, images):
   return features, stats, gradient
 
 
+@pytest.mark.slow
 @peers.QUIET
 def test_training_equals_keras(keras_weights, tmp_path):
   network, encoder, variables = keras_weights
@@ -104,6 +106,7 @@ def test_training_equals_keras(keras_weights, tmp_path):
   _assert_gradients(gradient, wanted["params"])
 
 
+@pytest.mark.slow
 def test_training_equals_torchvision(torch_weights, tmp_path):
   network, encoder, variables = torch_weights
   images = _images((64, 64), batch=4)
@@ -150,6 +153,7 @@ def _error(actual, expected):
   return np.linalg.norm(np.ravel(actual - expected)) / np.linalg.norm(np.ravel(expected))
 
 
+@pytest.mark.slow
 def test_frozen_statistics_train_as_in_evaluation(torch_weights):
   _, encoder, variables = torch_weights
   images = _images((32, 32))
@@ -163,6 +167,7 @@ def test_frozen_statistics_train_as_in_evaluation(torch_weights):
   assert np.abs(old - new).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_mapped_over_models_equals_each(torch_weights):
   _, encoder, variables = torch_weights
   other = jax.tree.map(lambda x: 1.1 * x, variables)
@@ -174,6 +179,7 @@ def test_mapped_over_models_equals_each(torch_weights):
     jax.tree.map(lambda a, e, p=index: peers.assert_close(a[p], e, 1e-4), actual, expected)
 
 
+@pytest.mark.slow
 @peers.QUIET
 @pytest.mark.parametrize("width", [0.1, 0.35, 0.5, 0.62, 0.75, 1.0, 1.3, 1.4])
 def test_channels_are_those_of_the_peers(width):
@@ -204,6 +210,7 @@ def test_photograph_with_the_real_weights(shared):
     peers.assert_close(features[-1], golden["mnv2_torchvision_feat"].transpose(0, 2, 3, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @peers.QUIET
 def test_real_keras_weights_give_what_keras_gives(shared):

@@ -35,6 +35,7 @@ def torch_weights(tmp_path_factory):
   return network, pretrained.load(path, VGG16("torchvision"))
 
 
+@pytest.mark.slow
 @peers.QUIET
 @pytest.mark.parametrize("size", SIZES)
 def test_equals_keras(keras_weights, size):
@@ -46,6 +47,7 @@ def test_equals_keras(keras_weights, size):
     peers.assert_close(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_equals_torchvision(torch_weights, size):
   network, variables = torch_weights
@@ -57,6 +59,7 @@ def test_equals_torchvision(torch_weights, size):
     peers.assert_close(one, other)
 
 
+@pytest.mark.slow
 def test_gradient_equals_torchvision(torch_weights):
   network, variables = torch_weights
   images = _images((32, 32))
@@ -76,6 +79,7 @@ def test_gradient_equals_torchvision(torch_weights):
     peers.assert_close(gradient[stage][conv]["bias"], layer.bias.grad, 1e-4)
 
 
+@pytest.mark.slow
 def test_grey_stands_for_three_equal_channels(torch_weights):
   grey = _images((32, 32), 1)
   encoder = VGG16("torchvision")

@@ -45,7 +45,7 @@ def _assert_equal(actual, expected):
   )
 
 
-@pytest.mark.parametrize("at_once", [2**19, 40])
+@pytest.mark.parametrize("at_once", [pytest.param(2**19, marks=pytest.mark.slow), 40])
 @pytest.mark.parametrize(("stride", "padding", "size"), CASES)
 def test_depthwise_equals_the_plain_convolution(monkeypatch, stride, padding, size, at_once):
   monkeypatch.setattr(depthwise, "_NUMBERS_AT_ONCE", at_once)  # the whole batch, and parts of it

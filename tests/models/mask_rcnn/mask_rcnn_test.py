@@ -88,6 +88,7 @@ def trained():
   return net, variables, (images, instances, masks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "channels"), [("vgg16", 3), ("mobilenet_v2", 1)])
 @pytest.mark.parametrize("train", [True, False])
 def test_shapes(name, channels, train):
@@ -133,6 +134,7 @@ def test_parameters_are_those_of_the_parts(trained):
   assert set(variables["batch_stats"]) == {"encoder"}
 
 
+@pytest.mark.slow
 def test_true_boxes_are_regions_in_training_alone(trained):
   net, variables, (images, instances, masks) = trained
   objects = objects_of(instances, masks, MAX_OBJECTS)
@@ -150,6 +152,7 @@ def test_true_boxes_are_regions_in_training_alone(trained):
   assert run(False).detections.regions.boxes.shape[1] == net.num_proposals
 
 
+@pytest.mark.slow
 def test_one_backward_pass_reaches_all_parameters(trained):
   net, variables, batch = trained
 
@@ -173,6 +176,7 @@ def test_one_backward_pass_reaches_all_parameters(trained):
   assert reached["mask_head"].tolist() == [False, False, False, False, True]
 
 
+@pytest.mark.slow
 def test_images_without_objects_give_finite_losses_and_gradients(trained):
   net, variables, (images, instances, _) = trained
 
@@ -191,6 +195,7 @@ def test_images_without_objects_give_finite_losses_and_gradients(trained):
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
+@pytest.mark.slow
 def test_losses_pull_back_to_what_the_network_gives(trained):
   """Losses are differentiated with respect to all of the outputs, which must be floats."""
   net, variables, (images, instances, masks) = trained
@@ -213,6 +218,7 @@ def test_losses_pull_back_to_what_the_network_gives(trained):
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(given))
 
 
+@pytest.mark.slow
 def test_several_models_at_once_equal_each(trained):
   net, variables, (images, instances, masks) = trained
   other = jax.tree.map(lambda x: 1.1 * x, variables)
@@ -229,6 +235,7 @@ def test_several_models_at_once_equal_each(trained):
       np.testing.assert_allclose(own[index], expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_region_sees_the_same_wherever_the_pyramid_is_read(trained):
   """The level that a region is read from has the stride of its features."""
   net, *_ = trained

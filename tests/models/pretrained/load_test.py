@@ -48,6 +48,7 @@ def _write_hdf5(target, arrays):
       file[name] = array
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "module.", "model.encoder."])
 def test_safetensors_and_npz(tmp_path, prefix):
   arrays = {prefix + k: v for k, v in made_weights.torch_arrays(DRAWN).items()}
@@ -70,6 +71,7 @@ def test_half_precision_becomes_float32(tmp_path, dtype, tolerance):
     _assert_loads(tmp_path / name, made_weights.ENCODER, tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spelling", ["new", "old", "by order"])
 def test_keras(tmp_path, spelling):
   arrays = made_weights.keras_arrays(DRAWN, spelling)
@@ -100,6 +102,7 @@ def test_the_official_spelling_of_vgg16(tmp_path):
   assert (params["stage_2"]["conv_2"]["bias"] == 2).all()
 
 
+@pytest.mark.slow
 def test_a_model_saved_by_keras(tmp_path):
   from tests.models import peers  # imports keras
 

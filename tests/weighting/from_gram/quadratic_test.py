@@ -43,6 +43,7 @@ def _by_supports(matrix, linear, normal=None):
   return best[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", SIZES)
 @pytest.mark.parametrize("constrained", [False, True])
 def test_equals_the_best_of_all_supports(number, constrained):

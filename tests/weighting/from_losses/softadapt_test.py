@@ -38,6 +38,7 @@ def test_coefficients_equal_those_of_the_reference(golden):
   assert len(golden["forward_difference_coefficients"]) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_forward_difference_equals_the_reference(golden, variant):
