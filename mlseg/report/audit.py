@@ -15,8 +15,10 @@ from mlseg.workdir.data_table import DataTable
 from mlseg.workdir.run_files import RunFiles
 from mlseg.workdir.split_file import SavedSplit
 
-_T = TypeVar("_T", DataTable, SavedSplit)
+Skipped = tuple[tuple[str, str], ...]  # files that were left out, each with the reason
+_T = TypeVar("_T", DataTable, SavedSplit, Skipped)
 _NUM_BINS = 24  # of the distribution of sizes
+_MAX_SKIPPED = 20  # files that are listed by name
 
 
 class Audit(NamedTuple):
@@ -33,6 +35,7 @@ def audit(runs: Sequence[RunFiles]) -> Audit:
     (run.name, run.data and run.data._replace(groups=None, covariates={})) for run in runs
   )
   splits = _different((run.name, run.split) for run in runs)
+  left_out = _different((run.name, run.skipped or None) for run in runs)
   tables: list[Table] = []
   figures: list[ReportFigure] = []
   for n, (data, names) in enumerate(sets, start=1):
@@ -42,6 +45,10 @@ def audit(runs: Sequence[RunFiles]) -> Audit:
       _sizes(data, name, f"sizes-{n}-{number}", of)
       for number, name in enumerate(list(data.pixels)[1:], start=1)
     ]
+  tables += [
+    _skipped(skipped, f", from the data of {listed(names, 2)}" if len(runs) > 1 else "")
+    for skipped, names in left_out
+  ]
   if splits:
     tables.append(_split_sizes(splits))
     data_of = {run.name: run.data for run in runs}
@@ -95,6 +102,18 @@ def _labels(data: DataTable, of: str) -> Table:
   )
   header = ("label", "cases", *(["patients"] if data.patients is not None else []), "share")
   return Table(f"Cases per label{of}", header, tuple(rows), note)
+
+
+def _skipped(skipped: Skipped, of: str) -> Table:
+  """Returns the files that a run left out, the first of them by name."""
+  rows = tuple((TableCell(file), TableCell(reason)) for file, reason in skipped[:_MAX_SKIPPED])
+  more = len(skipped) - len(rows)
+  note = (
+    f"{len(skipped)} in all, left out by config.data.skip_bad"
+    + (f"; the other {more} are in skipped.csv." if more else ".")
+    + " Scores are those of the rest."
+  )
+  return Table(f"Left out{of}", ("file", "reason"), rows, note)
 
 
 def _of_patients(data: DataTable) -> str:

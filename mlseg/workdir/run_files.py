@@ -15,6 +15,7 @@ from mlseg.workdir import (
   results_file,
   run_folder,
   saliency_file,
+  skipped_table,
   split_file,
 )
 from mlseg.workdir.case_table import CaseScore
@@ -45,6 +46,7 @@ class RunFiles(NamedTuple):
   cases: dict[tuple[int, str], CaseScore] | None  # by seed and id, of cases.csv
   data: DataTable | None  # of data.csv
   split: SavedSplit | None  # of split.json
+  skipped: tuple[tuple[str, str], ...]  # of skipped.csv, files and reasons
   examples: Examples | None  # of examples.npz
   saliency: Saliency | None  # of saliency.npz
   patients: Patients | None  # of patients.npz
@@ -83,6 +85,7 @@ def read(name: str, folder: pathlib.Path) -> RunFiles:
     cases=None if rows is None else case_table.foreground_scores(rows),
     data=known(data_table.NAME, data_table.read),
     split=known(split_file.NAME, split_file.read),
+    skipped=tuple(skipped_table.read(folder)),
     examples=known(examples_file.NAME, examples_file.read),
     saliency=known(saliency_file.NAME, saliency_file.read),
     patients=known(patients_file.NAME, patients_file.read),

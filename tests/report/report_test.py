@@ -12,6 +12,7 @@ import pytest
 from mlseg.report import study
 from mlseg.report.__main__ import main
 from mlseg.report.tables import Table, TableCell
+from mlseg.workdir import skipped_table
 from tests.report.made_runs import make_run
 
 NASTY = "<script>alert(1)</script> & $x^ \"q'"
@@ -150,6 +151,17 @@ def test_patients_and_diagnoses_are_counted_in_the_audit(tmp_path):
   # 8 cases for training and 4 each for validation and test; two cases of each patient.
   assert ("benign", ["4", "2", "2"]) in numbers
   assert ("patients", ["4", "2", "2"]) in numbers
+
+
+def test_files_that_a_run_left_out_are_listed(tmp_path):
+  run = make_run(tmp_path / "run", num_cases=4)
+  skipped_table.write(run, [(f"images/{n}.png", "is cut short") for n in range(23)])
+  assert main(["report", str(run), f"--out={tmp_path / 'report'}"]) == 0
+  page = _page(tmp_path / "report")
+  assert page.count("is cut short") == 20
+  assert "23 in all, left out by config.data.skip_bad; the other 3 are in skipped.csv." in page
+  assert "images/19.png" in page
+  assert "images/20.png" not in page
 
 
 def test_the_comparison_is_against_the_chosen_reference(made):
