@@ -134,5 +134,20 @@ AUGMENTATION: tuple[Key, ...] = (
       "Standard deviation of the Gaussian that smooths the displacement, pixels.", 10.0),
   Key("augmentation.brightness", _SHARE, "Largest shift of the intensity, of the range 0 to 1.",
       0.0),
+  Key("augmentation.brightness_factor", _SHARE, "Largest relative change of the intensity.", 0.0),
   Key("augmentation.contrast", _SHARE, "Largest relative change of the contrast.", 0.0),
+  Key("augmentation.gamma", number(0, 4),
+      "Largest |log2 γ|: the intensity v between the image's lowest l and highest h becomes"
+      " l + (h - l) ((v - l) / (h - l))**γ.", 0.0),
+  Key("augmentation.noise", _SHARE,
+      "Largest standard deviation of Gaussian noise, of the range 0 to 1.", 0.0),
+  Key("augmentation.blur", number(0, 10),
+      "Largest standard deviation of a Gaussian filter, pixels.", 0.0),
+  Key("augmentation.low_resolution", number(1, 16),
+      "Largest factor by which an image is reduced and enlarged again; 1: none is.", 1.0),
+  Key("augmentation.spatial_probability", _SHARE,
+      "Probability of each of rotation, shear, scale and elastic map, in each image.", 1.0),
+  Key("augmentation.intensity_probability", _SHARE,
+      "Probability of each of brightness, brightness_factor, contrast, gamma, noise, blur and"
+      " low_resolution, in each image.", 1.0),
 )  # fmt: skip
