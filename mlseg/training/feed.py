@@ -121,7 +121,8 @@ class Stream:
     self._batch_size, self._chunk = batch_size, chunk
     self._train = np.stack([split.train for split in splits]).astype(np.int32)
     groups = [sampling.groups(method, cases, split.train) for split in splits]
-    self._groups = None if method == sampling.SHUFFLE else np.stack(groups)
+    known = [own for own in groups if own is not None]  # of all models or of none
+    self._groups = np.stack(known) if known else None
     self._validation = np.stack([split.validation for split in splits])
     self._keys = np.asarray(jax.random.key_data(keys))
     self._order = jax.jit(jax.vmap(_order_of_epoch, (0, 0, 0, None)))

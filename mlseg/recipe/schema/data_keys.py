@@ -144,8 +144,8 @@ AUGMENTATION: tuple[Key, ...] = (
   Key("augmentation.brightness_factor", _SHARE, "Largest relative change of the intensity.", 0.0),
   Key("augmentation.contrast", _SHARE, "Largest relative change of the contrast.", 0.0),
   Key("augmentation.gamma", number(0, 4),
-      "Largest absolute value of log2 γ: the intensity v between the image's lowest l and highest h becomes"
-      " l + (h - l) ((v - l) / (h - l))**γ.", 0.0),
+      "Largest absolute value of log2 γ: the intensity v between the image's lowest l and"
+      " highest h becomes l + (h - l) ((v - l) / (h - l))**γ.", 0.0),
   Key("augmentation.noise", _SHARE,
       "Largest standard deviation of Gaussian noise, of the range 0 to 1.", 0.0),
   Key("augmentation.blur", number(0, 10),

@@ -212,7 +212,7 @@ def test_hidden_files_are_passed_over(folder):
       ["--root=.", "--out=out", "--dataset=bussi"],
       "unknown dataset 'bussi': choose from bus_synthetic, busc, busi, glas, isic_2018, lgg",
     ),
-    (["--root=.", "--out=out", "--config=tiny"], "choose from original, size128"),
+    (["--root=.", "--out=out", "--config=tiny"], "choose from normal128, original, size128"),
     (["--fast"], "fast"),
   ],
 )
