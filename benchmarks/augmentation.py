@@ -21,7 +21,7 @@ import numpy as np
 from jax.scipy import ndimage as jax_ndimage
 from scipy import ndimage
 
-from mlseg.data import augmentation
+from mlseg.data import augmentation, spatial
 
 OPTIONS = {"rotation": 180.0, "scale": 0.1, "elastic": 2.0, "elastic_sigma": 10.0}
 
@@ -51,10 +51,10 @@ def in_jax_scipy(key: jax.Array, images: jax.Array, masks: jax.Array) -> tuple:
   count = len(images)
   angle = jax.random.uniform(keys[0], (count,), minval=-np.pi, maxval=np.pi)
   size = jax.random.uniform(keys[1], (count,), minval=0.9, maxval=1.1)
-  matrix = augmentation._inverse_matrix(angle, jnp.zeros(count), size)
-  fields = augmentation._smooth_fields(keys[2], masks.shape, OPTIONS["elastic_sigma"])
+  matrix = spatial.inverse_matrix(angle, jnp.zeros(count), size)
+  fields = spatial.smooth_fields(keys[2], masks.shape, OPTIONS["elastic_sigma"])
   moved = OPTIONS["elastic"] * fields
-  points = moved + augmentation._affine(matrix, masks.shape)
+  points = moved + spatial.affine(matrix, masks.shape)
 
   def one(image: jax.Array, mask: jax.Array, rows: jax.Array, columns: jax.Array) -> tuple:
     read = jax_ndimage.map_coordinates

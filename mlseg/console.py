@@ -16,6 +16,8 @@ from mlseg.errors import printable
 DISTANCES = ("hausdorff", "hausdorff95", "average_symmetric_surface_distance")  # not in percent
 BOXES = ("box_ap", "box_ap50", "box_ap75")  # metrics of a detector that are shown
 OF_CLASSES = ("dice", "dice_pooled", "precision", "recall")  # metrics of a class that are shown
+OF_PRESENCE = ("dice_where_present", "image_sensitivity", "image_specificity")
+OF_IMAGES = ("true_positive", "false_negative", "false_positive", "true_negative")
 OF_CASES = (  # metrics of the diagnosis that are shown
   "classification_accuracy", "balanced_accuracy", "classification_f1", "roc_auc",
   "average_precision", "sensitivity_at_specificity", "expected_calibration_error", "brier",
@@ -97,9 +99,8 @@ class Reporter:
       part: number of models that are trained in this part.
       total: number of all models.
     """
-    self._overall = OverallProgress(
-      done, part, total, None if self._overall is None else self._overall.start
-    )
+    start = None if self._overall is None else self._overall.start
+    self._overall = OverallProgress(done, part, total, start)
 
   @contextmanager
   def bar(self, title: str, total: int, done: int) -> Iterator[None]:
@@ -185,6 +186,8 @@ class Reporter:
       self._results_of_pixels(title, metrics, foreground)
       if len(results.get("classes", {})) > 2:
         self._results_of_classes(title, results["classes"])
+    if "image_specificity" in metrics:
+      self.print(_of_presence(metrics, foreground))
     if "box_ap" in metrics:
       values = ", ".join(f"{name} {shown(metrics[name])}" for name in BOXES)
       self.print(f"boxes, average precision in percent: {values}")
@@ -249,6 +252,15 @@ def shown_scores(metrics: dict[str, Any]) -> str:
   titles = {"dice": "dice", "classification_accuracy": "accuracy"}
   return ", ".join(
     f"{title} {shown(metrics[name])} %" for name, title in titles.items() if name in metrics
+  )
+
+
+def _of_presence(metrics: dict[str, Any], foreground: str) -> str:
+  found, missed, false, empty = (metrics[f"images_{name}"]["mean"] for name in OF_IMAGES)
+  dice, right, clear = (shown(metrics[key]) for key in OF_PRESENCE)
+  return (
+    f"images with {foreground}: dice {dice} %, found {found:g} of {found + missed:g} (sensitivity"
+    f" {right} %); without: empty {empty:g} of {empty + false:g} (specificity {clear} %)"
   )
 
 

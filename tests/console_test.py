@@ -99,6 +99,18 @@ def test_results_are_in_percent_and_distances_as_they_are(capsys):
   assert f"boxes, average precision in percent: {boxes}" in lines
 
 
+def test_images_without_a_lesion_have_a_line(capsys):
+  shares = {"dice_where_present": 0.75, "image_sensitivity": 0.9, "image_specificity": 0.5}
+  numbers = zip(console.OF_IMAGES, (18, 2, 1.5, 1.5), strict=True)
+  values = shares | {f"images_{name}": number for name, number in numbers} | {"dice": 0.7}
+  metrics = {name: {"mean": value, "std": None} for name, value in values.items()}
+  Reporter().results("test", {"metrics": metrics}, "lesion")
+  assert (
+    "images with lesion: dice 75.00 %, found 18 of 20 (sensitivity 90.00 %);"
+    " without: empty 1.5 of 3 (specificity 50.00 %)"
+  ) in capsys.readouterr().out
+
+
 def test_the_positive_diagnosis_is_named_beside_its_metrics(capsys):
   metrics = {name: {"mean": 0.5, "std": None} for name in console.OF_CASES}
   Reporter().results("test", {"metrics": metrics}, "lesion", "malignant")

@@ -102,11 +102,12 @@ CLASSIFICATION = (
 )  # fmt: skip
 HELPERS = {
   "confusion_counts", "confusion_matrix", "classification_confusion", "foreground_dice",
-  "foreground_dice_per_case", "is_present", "label_objects", "match_objects",
+  "foreground_dice_per_case", "has_foreground", "is_present", "label_objects", "match_objects",
   "mean_class_balanced_dice", "mean_over_classes", "per_case", "per_case_objects",
   "per_case_surface", "pooled_class_balanced_dice", "pooled_distances", "pooled_foreground_dice",
-  "pooled_objects", "split_objects", "summarize", "summarize_classes", "summarize_classification",
-  "summarize_objects", "summarize_objects_of_classes", "summarize_surface", "surface_distances",
+  "pooled_objects", "predicts_foreground", "split_objects", "summarize", "summarize_classes",
+  "summarize_classification", "summarize_objects", "summarize_objects_of_classes",
+  "summarize_presence", "summarize_surface", "surface_distances",
 }  # fmt: skip
 STATISTICS = (
   "mean_and_deviation", "format_mean_and_deviation", "bootstrap_interval", "delong_interval",
@@ -131,6 +132,13 @@ classes, of which an image has one, a network that predicts none would score 7/8
 no foreground class is true or predicted counts 1. `summarize(counts, absent="one")` gives the means
 over all classes, and `summarize_classes` the metrics of each class. With one foreground class the
 two conventions are the same.
+
+So an image without a lesion has a Dice of 1 where nothing is predicted, and else of 0. Where a test
+part has such images, a run also has `dice_where_present`, the mean over the images with a lesion
+alone, and two numbers about images as wholes: `image_sensitivity`, the share of the images with a
+lesion in which any pixel is predicted, and `image_specificity`, the share of those without in which
+none is; `images_true_positive`, `images_false_negative`, `images_false_positive` and
+`images_true_negative` are the counts behind them. See `summarize_presence`.
 
 The column on empty masks has three values: for *nothing true and nothing predicted*, for *predicted
 only* and for *true only*. They are computed from the code when this page is made. `missing` is the

@@ -166,7 +166,7 @@ def _open(name: str, root: str | None, options: Any, reading: Reading) -> Source
       where = printable(str(error.filename or root))
       raise UserError(f"{where}: cannot be read ({error.strerror})") from error
   assert dataset.open_embedded
-  return dataset.open_embedded()
+  return dataset.open_embedded(options)
 
 
 def _states(source: Source, root: str | None) -> list[tuple[str, int, int]]:

@@ -52,6 +52,7 @@ from mlseg.metrics.overlap import (
   recall,
   specificity,
 )
+from mlseg.metrics.presence import has_foreground, predicts_foreground, summarize_presence
 from mlseg.metrics.roc import auc_permutation_test, best_f1_threshold, roc_curve
 from mlseg.metrics.selection import (
   SEGMENTATION_SCORES,
@@ -113,6 +114,7 @@ __all__ = [
   "foreground_dice",
   "foreground_dice_per_case",
   "format_mean_and_deviation",
+  "has_foreground",
   "hausdorff",
   "hausdorff95",
   "holm",
@@ -137,6 +139,7 @@ __all__ = [
   "pooled_foreground_dice",
   "pooled_objects",
   "precision",
+  "predicts_foreground",
   "recall",
   "roc_auc",
   "roc_curve",
@@ -148,6 +151,7 @@ __all__ = [
   "summarize_classification",
   "summarize_objects",
   "summarize_objects_of_classes",
+  "summarize_presence",
   "summarize_surface",
   "surface_distances",
   "wilson_interval",

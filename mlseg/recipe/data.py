@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mlseg.console import Reporter
-from mlseg.data import cases, mask_values, targets
+from mlseg.data import cases, mask_values, sampling, targets
 from mlseg.data.datasets import cohort
 from mlseg.data.datasets.sources import Reading
 from mlseg.data.splits import cross_validation, grouped
@@ -44,6 +44,7 @@ class DataRecipe(NamedTuple):
   sixteen_bit: str = "minmax"
   mask_resize: str = "refuse"
   skip_bad: bool = False
+  sampling: str = sampling.SHUFFLE
   options: Any = None  # the data set's own section, of the class in `cases.OPTIONS`
 
   @property
@@ -118,9 +119,15 @@ def check(recipe: DataRecipe) -> None:
   for name, value, choices in (
     ("sixteen_bit", recipe.sixteen_bit, SCALINGS),
     ("mask_resize", recipe.mask_resize, mask_values.RESIZES),
+    ("sampling", recipe.sampling, sampling.METHODS),
   ):
     if value not in choices:
       raise unknown(f"config.data.{name}", value, choices)
+  if recipe.has_volumes and recipe.sampling == sampling.LESION_SIZE:
+    raise UserError(
+      "config.data.sampling must be 'shuffle' or 'labels' for volumes, whose slices are cut around"
+      " the lesion"
+    )
   rule = "config.data.skip_bad must be True or False"
   require(isinstance(recipe.skip_bad, bool), rule, recipe.skip_bad)
   if not recipe.patch_size:  # otherwise pictures keep their size

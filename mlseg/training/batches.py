@@ -33,6 +33,7 @@ class Data(NamedTuple):
 
   cases: Batch  # N cases
   train: Any = None  # [n] int32
+  groups: Any = None  # [n] int32, of `sampling.groups`, where these are equally frequent
 
 
 class Chunk(NamedTuple):
@@ -69,7 +70,8 @@ def make_batch_at(
     if isinstance(data, Chunk):
       index, source = step - data.start, data.batches
     else:
-      index = pipeline.batch_indices(data.train, order_key(key), step, experiment.batch_size)
+      size = experiment.batch_size
+      index = pipeline.batch_indices(data.train, order_key(key), step, size, data.groups)
       source = data.cases
     chosen: Batch = jax.tree.map(lambda array: array[index], source)
     key = jax.random.fold_in(jax.random.split(key)[1], step)

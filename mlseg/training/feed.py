@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mlseg.data import pipeline
+from mlseg.data import pipeline, sampling
 from mlseg.data.cases import Cases
 from mlseg.data.splits.grouped import Split
 from mlseg.devices import sharding
@@ -32,7 +32,8 @@ def make_feed(
   if experiment.data.placement == "device":
     return Resident(cases, mesh)
   chosen = [splits[min(n, len(splits) - 1)] for n in range(keys.shape[0])]
-  return Stream(cases, chosen, keys, mesh, experiment.batch_size, experiment.log_every)
+  size, method = experiment.batch_size, experiment.data.sampling
+  return Stream(cases, chosen, keys, mesh, size, experiment.log_every, method)
 
 
 def shapes(
@@ -103,6 +104,7 @@ class Stream:
     mesh: of the devices.
     batch_size: B.
     chunk: S, batches in a chunk.
+    method: of `sampling.groups`.
   """
 
   def __init__(
@@ -113,13 +115,17 @@ class Stream:
     mesh: Mesh,
     batch_size: int,
     chunk: int,
+    method: str = sampling.SHUFFLE,
   ):
     self._arrays, self._part, self._mesh = cases_of(cases), _validation_part(cases), mesh
     self._batch_size, self._chunk = batch_size, chunk
     self._train = np.stack([split.train for split in splits]).astype(np.int32)
+    groups = [sampling.groups(method, cases, split.train) for split in splits]
+    known = [own for own in groups if own is not None]  # of all models or of none
+    self._groups = np.stack(known) if known else None
     self._validation = np.stack([split.validation for split in splits])
     self._keys = np.asarray(jax.random.key_data(keys))
-    self._order = jax.jit(jax.vmap(_order_of_epoch, (0, 0, None)))
+    self._order = jax.jit(jax.vmap(_order_of_epoch, (0, 0, 0, None)))
     self._orders: tuple[int, np.ndarray] = -1, np.zeros(0)
     self._ready: tuple[int, Chunk | None] = -1, None
 
@@ -137,7 +143,7 @@ class Stream:
     per_epoch = self._train.shape[1] // self._batch_size
     epoch, first = divmod(step, per_epoch)
     if self._orders[0] != epoch:
-      order = self._order(self._keys, self._train, np.int32(epoch))
+      order = self._order(self._keys, self._train, self._groups, np.int32(epoch))
       self._orders = epoch, np.asarray(order)
     steps = np.minimum(first + np.arange(self._chunk), per_epoch - 1)  # beyond the end: not used
     positions = steps[:, None] * self._batch_size + np.arange(self._batch_size)
@@ -166,7 +172,9 @@ class Stream:
     return jax.make_array_from_callback(shape, where, read)
 
 
-def _order_of_epoch(key: jax.Array, train: jax.Array, epoch: jax.Array) -> jax.Array:
+def _order_of_epoch(
+  key: jax.Array, train: jax.Array, groups: jax.Array | None, epoch: jax.Array
+) -> jax.Array:
   state_key = jax.random.wrap_key_data(key)
   data_key = jax.random.split(state_key)[0]  # as `train_step.make_run` takes it
-  return pipeline.epoch_order(train, order_key(data_key), epoch)
+  return pipeline.epoch_order(train, order_key(data_key), epoch, groups)

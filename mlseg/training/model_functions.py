@@ -116,7 +116,7 @@ def _run(
       experiment.max_nonfinite,
     )
   steps = train_step.make_run(step, batches.make_batch_at(experiment), skip_stopped)
-  source = data._replace(train=inputs.train) if own is None else own
+  source = data._replace(train=inputs.train, groups=inputs.groups) if own is None else own
   return steps(state, source, count, **inputs.extra)
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mlseg.data import padding, pipeline
+from mlseg.data import padding, pipeline, sampling
 from mlseg.data.cases import Cases
 from mlseg.data.splits.grouped import Split
 from mlseg.devices import sharding
@@ -28,6 +28,7 @@ class ModelInputs(NamedTuple):
   extra: dict[str, Any]  # arguments of its weighting and optimiser, where recipes differ
   class_weights: dict[str, Any]  # by loss [C] float32 from its training set, where one asks
   texture_edges: Any  # [T - 1] float32 from its training set, where a loss asks
+  groups: Any = None  # [n] int32, of its training cases, where all groups are equally frequent
 
 
 # A model's state, its inputs, and its data (`Data` or `Chunk`) where each model has its own.
@@ -98,6 +99,7 @@ class Parts(NamedTuple):
       extra={name: values[run] for name, values in self.joint.extra.items()},
       class_weights=recipe_losses.open_class_weights(recipe, classes, names),
       texture_edges=recipe_losses.texture_edges(recipe, textures),
+      groups=sampling.groups(self.experiment.data.sampling, cases, train),
     )
 
 

@@ -12,11 +12,13 @@ from mlseg.data.cases import Cases
 from mlseg.data.splits.grouped import Split
 from mlseg.devices import sharding
 from mlseg.metrics import (
+  has_foreground,
   mean_and_deviation,
   per_case_surface,
   summarize,
   summarize_classes,
   summarize_classification,
+  summarize_presence,
   summarize_surface,
 )
 from mlseg.metrics.class_means import Absent
@@ -133,11 +135,15 @@ def summarize_seeds(
     tested: per seed the scores from `test_seed`.
     class_names: the background first.
   """
-  per_seed = [_summarize(result, experiment.metrics.absent) for result in tested.values()]
+  absent, counts = experiment.metrics.absent, [result.counts for result in tested.values()]
+  per_seed = [_summarize(result, absent) for result in tested.values()]
+  if any(not has_foreground(one).all() for one in counts if one is not None):
+    for metrics, one in zip(per_seed, counts, strict=True):
+      metrics |= summarize_presence(np.asarray(one), absent)
   return {
     "split": "test",
     "metrics": {name: _over_seeds([one[name] for one in per_seed]) for name in per_seed[0]},
-    "classes": _classes([result.counts for result in tested.values()], class_names),
+    "classes": _classes(counts, class_names),
     "seeds": list(tested),
     "config": experiment.content,
   }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mlseg.data import augmentation, warping
+from mlseg.data import augmentation, spatial, warping
 from mlseg.errors import UserError
 
 ALL = {
@@ -78,7 +78,7 @@ def test_image_and_mask_move_together():
 
 def _transform(image, mask, matrix):
   """Returns an image and its mask under the inverse of a matrix [1, 2, 2]."""
-  places = augmentation._affine(matrix, mask[None].shape)
+  places = spatial.affine(matrix, mask[None].shape)
   moved, moved_mask = warping.sample(image[None], mask[None], *places)
   return np.asarray(moved[0]), np.asarray(moved_mask[0])
 
@@ -86,7 +86,7 @@ def _transform(image, mask, matrix):
 def test_the_affine_map_equals_scipys():
   _, masks = _batch(2)
   image = np.random.default_rng(0).integers(0, 256, (32, 32), np.uint8)
-  matrix = augmentation._inverse_matrix(*(jnp.array([x]) for x in (0.4, 0.2, 1.3)))
+  matrix = spatial.inverse_matrix(*(jnp.array([x]) for x in (0.4, 0.2, 1.3)))
   moved, moved_mask = _transform(jnp.asarray(image)[..., None], masks[0], matrix)
   centre = np.full(2, 15.5)
   options = {"offset": centre - np.asarray(matrix[0]) @ centre, "mode": "grid-constant"}
@@ -99,12 +99,10 @@ def test_the_affine_map_equals_scipys():
 def test_a_quarter_turn_is_numpys_and_a_doubling_shows_the_middle():
   images, masks = _batch(1)
   for turns, angle in ((1, 90.0), (2, 180.0)):
-    matrix = augmentation._inverse_matrix(
-      jnp.deg2rad(jnp.array([angle])), jnp.zeros(1), jnp.ones(1)
-    )
+    matrix = spatial.inverse_matrix(jnp.deg2rad(jnp.array([angle])), jnp.zeros(1), jnp.ones(1))
     _, turned = _transform(images[0], masks[0], matrix)
     np.testing.assert_array_equal(turned, np.rot90(masks[0], turns))
-  matrix = augmentation._inverse_matrix(jnp.zeros(1), jnp.zeros(1), jnp.full(1, 2.0))
+  matrix = spatial.inverse_matrix(jnp.zeros(1), jnp.zeros(1), jnp.full(1, 2.0))
   _, larger = _transform(images[0], masks[0], matrix)
   middle = np.asarray(masks[0])[8:24, 8:24]
   assert (larger == middle.repeat(2, 0).repeat(2, 1)).mean() > 0.95
@@ -153,7 +151,7 @@ def test_the_elastic_map_moves_by_a_sum_of_bumps():
 
 def test_elastic_displacements_are_as_large_and_smooth_as_simards():
   sigma, alpha = 6.0, 100.0
-  fields = np.asarray(augmentation._smooth_fields(jax.random.key(0), (64, 48, 40), sigma))
+  fields = np.asarray(spatial.smooth_fields(jax.random.key(0), (64, 48, 40), sigma))
   noise = np.random.default_rng(0).uniform(-1, 1, (128, 80, 80))
   smooth = [alpha * ndimage.gaussian_filter(one, sigma, mode="wrap") for one in noise]
   theirs = np.stack(smooth)
@@ -164,6 +162,19 @@ def test_elastic_displacements_are_as_large_and_smooth_as_simards():
     found, wanted = (np.mean(x[:, lag:] * x[:, :-lag]) / np.mean(x**2) for x in (ours, theirs))
     assert abs(found - wanted) < 0.06
     assert abs(found - np.exp(-(lag**2) / (4 * sigma**2))) < 0.06
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.3])
+def test_maps_are_applied_to_a_share_of_the_images(chance):
+  images, masks = _batch(200, 16)
+  key = jax.random.key(8)
+  moved = {}
+  for name, value in {"rotation": 90.0, "elastic": 3.0}.items():
+    found, _ = augmentation.augment(key, images, masks, **{name: value}, spatial_probability=chance)
+    moved[name] = np.abs(np.asarray(found) - np.float32(images) / 255).max((1, 2, 3)) > 1e-3
+    assert abs(moved[name].mean() - chance) < 0.1
+  both = (moved["rotation"] & moved["elastic"]).mean()
+  assert abs(both - chance**2) < 0.07  # one map by itself, whatever the other
 
 
 def test_intensity_changes_leave_masks_and_the_range():
@@ -195,7 +206,11 @@ def test_jit_scan_and_vmap_give_the_same():
       assert (np.asarray(actual[1][index]) == np.asarray(mask)).mean() > 0.999
 
 
-@pytest.mark.parametrize("name", [*ALL, "brightness", "contrast"])
+@pytest.mark.parametrize(
+  "name",
+  [*ALL, "brightness", "brightness_factor", "contrast", "gamma", "noise", "blur", "low_resolution",
+   "spatial_probability", "intensity_probability"],
+)  # fmt: skip
 @pytest.mark.parametrize("value", [-0.1, 2e6, float("nan")])
 def test_a_value_out_of_range_is_named(name, value):
   images, masks = _batch(1)

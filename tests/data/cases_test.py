@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from mlseg.data import cases, in_memory, preprocessing
+from mlseg.data.datasets import busi
 from mlseg.data.datasets.busi import FOLDER
+from mlseg.data.splits import grouped
 from mlseg.errors import UserError
 from tests.data.datasets.busi_test import _make
 
@@ -37,6 +39,29 @@ def test_the_fingerprint_of_the_embedded_set_stays(tmp_path):
   """
   plain = cases.load("busi", diameter=0, cache=tmp_path)
   assert plain.fingerprint == ("fb7d89e3551f67dd34cf3c1b108655c8b81e941e4467ad2eb86802628378dcde")
+
+
+def test_normals_are_a_third_diagnosis_and_change_no_other_case(embedded, tmp_path):
+  data = cases.load("busi", options=busi.BusiOptions(normal=True), cache=tmp_path)
+  assert data.label_names == ("benign", "malignant", "normal")
+  assert np.bincount(data.labels).tolist() == [437, 210, 133]
+  assert not data.masks[647:].any()
+  assert data.ids[647] == "normal (1)"
+  assert data.ids[:647] == embedded.ids
+  for name in ("images", "masks", "labels", "hashes"):
+    np.testing.assert_array_equal(getattr(data, name)[:647], getattr(embedded, name))
+  # Two pictures are there twice, with a lesion and as normal: no split parts them.
+  pairs = grouped.near_duplicates(data.hashes, data.duplicate_bits)
+  groups = grouped.groups(len(data.ids), pairs)
+  twins = (("benign (437)", "normal (34)"), ("benign (269)", "normal (1)"))
+  for one, other in twins:
+    assert groups[data.ids.index(one)] == groups[data.ids.index(other)]
+  assert sum(j >= 647 for _, j, _ in pairs) == 59
+  split = grouped.split(data.labels, groups, seed=0)
+  for part in split:
+    rest = np.setdiff1d(np.arange(780), part)
+    assert not set(groups[part]) & set(groups[rest])
+    assert (data.labels[part] == 2).sum() in (93, 20)
 
 
 def test_the_filter_is_opencvs_and_can_be_off(embedded, tmp_path):

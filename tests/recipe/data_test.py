@@ -139,3 +139,12 @@ def test_a_recipe_of_before_a_key_existed_has_its_default():
     del content["data"][name]
   recipe = experiment.read(content).data
   assert (recipe.sixteen_bit, recipe.mask_resize, recipe.skip_bad) == ("minmax", "refuse", False)
+
+
+def test_volumes_are_sampled_by_diagnosis_but_not_by_the_size_of_a_lesion():
+  volumes = _recipe()._replace(name="cohort", diameter=0)
+  recipe_data.check(volumes._replace(sampling="labels"))
+  with pytest.raises(UserError, match=r"config\.data\.sampling must be 'shuffle' or 'labels' for"):
+    recipe_data.check(volumes._replace(sampling="lesion_size"))
+  with pytest.raises(UserError, match=r"unknown config\.data\.sampling 'often'"):
+    recipe_data.check(_recipe()._replace(sampling="often"))

@@ -92,6 +92,30 @@ def test_the_metrics_of_each_class_are_over_the_cases_that_have_it():
     assert found["metrics"]["dice"]["mean"] == pytest.approx(expected)
 
 
+def test_images_without_a_lesion_bring_metrics_of_their_own():
+  cases = made.make_cases()
+  experiment = made.make_experiment()
+  with_lesions, _ = _test(experiment, cases, _shifted(cases))
+  cases.masks[[17, 20]] = 0
+  predictions = _shifted(cases)
+  predictions[17, 0, 0] = 1  # a false alarm
+  mixed, _ = _test(experiment, cases, predictions)
+
+  def summary(**seeds):
+    named = {int(name[1:]): scores for name, scores in seeds.items()}
+    return scoring.summarize_seeds(experiment, named, cases.class_names)["metrics"]
+
+  assert not any("image" in name for name in summary(s0=with_lesions))
+  both = summary(s0=mixed, s1=with_lesions)
+  assert both["image_specificity"]["per_seed"][0] == 0.5
+  assert np.isnan(both["image_specificity"]["per_seed"][1])
+  assert both["images_false_positive"]["per_seed"] == [1.0, 0.0]
+  assert both["images_true_positive"]["mean"] == 2.0
+  expected = metrics.dice(mixed.counts)[2, 1]  # of the case with a lesion
+  assert both["dice_where_present"]["per_seed"][0] == pytest.approx(expected)
+  assert both["dice"]["per_seed"][0] == pytest.approx((expected + 1 + 0) / 3)  # as before
+
+
 def test_a_recipe_that_asks_for_neither_measures_neither():
   cases = made.make_cases()
   scores, _ = _test(made.make_experiment(), cases, _shifted(cases))

@@ -4,13 +4,14 @@ import pathlib
 import re
 import unicodedata
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from mlseg.data import findings
 from mlseg.data.datasets import ultrasound
-from mlseg.data.datasets.sources import PLAIN, Example, NoOptions, Reading, Source
+from mlseg.data.datasets.sources import PLAIN, Example, Reading, Source
 from mlseg.data.datasets.ultrasound import CasePaths
 from mlseg.data.findings import Findings
 from mlseg.data.splits.grouped import THRESHOLD
@@ -18,9 +19,11 @@ from mlseg.errors import UserError
 from mlseg.io.pictures.files import natural_key
 
 LABELS = ("benign", "malignant", "normal")
-TRAINED_LABELS = LABELS[:2]  # normal pictures have no lesion
+LESION_LABELS = LABELS[:2]  # normal pictures have no lesion
 FOLDER = "Dataset_BUSI_with_GT"
-EMBEDDED = pathlib.Path(__file__).parents[1] / "embedded" / "busi" / "size128" / "1.0.0"
+_EMBEDDED = pathlib.Path(__file__).parents[1] / "embedded" / "busi"
+EMBEDDED = _EMBEDDED / "size128" / "1.0.0"
+EMBEDDED_NORMAL = _EMBEDDED / "normal128" / "1.0.0"
 EMBEDDED_SIZE = 128
 NAME = re.compile(r"(?P<case>[^.].*?)(?P<mask>_mask(_\d+)?)?\.(?i:png)")  # no hidden files
 
@@ -34,6 +37,17 @@ _CITATION = """\
   year    = {2020},
   doi     = {10.1016/j.dib.2019.104863}
 }"""
+
+
+class BusiOptions(NamedTuple):
+  """The section `config.data.busi`."""
+
+  normal: bool = False  # whether the 133 pictures without a lesion are there too
+
+  @property
+  def labels(self) -> tuple[str, ...]:
+    """The diagnoses. 'normal' is the last, so that the others keep their numbers."""
+    return LABELS if self.normal else LESION_LABELS
 
 
 class Busi(ultrasound.UltrasoundBuilder):
@@ -61,7 +75,13 @@ class Busi(ultrasound.UltrasoundBuilder):
       name="size128",
       description="Grey pictures of 128×128 (area) and masks (nearest), with a lesion only.",
       size=EMBEDDED_SIZE,
-      labels=TRAINED_LABELS,
+      labels=LESION_LABELS,
+    ),
+    ultrasound.UltrasoundConfig(
+      name="normal128",
+      description="Grey pictures of 128×128 (area) and empty masks, without a lesion only.",
+      size=EMBEDDED_SIZE,
+      labels=LABELS[2:],
     ),
   ]
 
@@ -70,28 +90,30 @@ class Busi(ultrasound.UltrasoundBuilder):
     return find_cases(root)
 
 
-def open_source(root: pathlib.Path, options: NoOptions, reading: Reading = PLAIN) -> Source:
-  """Returns the benign and malignant cases in a folder; see `find_cases`."""
+def open_source(root: pathlib.Path, options: BusiOptions, reading: Reading = PLAIN) -> Source:
+  """Returns the cases in a folder, the normal ones last where they are wanted; see `find_cases`."""
   found = Findings()
   cases = find_cases(root, found)
-  return ultrasound.make_source({label: cases[label] for label in TRAINED_LABELS}, reading, found)
+  return ultrasound.make_source({label: cases[label] for label in options.labels}, reading, found)
 
 
-def open_embedded() -> Source:
-  """Returns the benign and malignant cases at 128×128 that come with the package."""
+def open_embedded(options: BusiOptions | None = None) -> Source:
+  """Returns the cases at 128×128 that come with the package; without options those of lesions."""
+  labels = (options or BusiOptions()).labels
+  folders = {label: EMBEDDED if label in LESION_LABELS else EMBEDDED_NORMAL for label in labels}
 
   def read() -> Iterator[Example]:
-    builder = tfds.builder_from_directory(EMBEDDED)
-    for label in TRAINED_LABELS:
+    for label, folder in folders.items():
+      builder = tfds.builder_from_directory(folder)
       rows = {row["id"].decode(): row for row in builder.as_data_source(split=label)}
       for case in sorted(rows, key=ultrasound.case_key):
         mask = (rows[case]["mask"][..., 0] > 0).astype(np.uint8)
         yield Example(id=case, image=rows[case]["image"][..., 0], mask=mask, label=label)
 
   return Source(
-    files=tuple(EMBEDDED.iterdir()),
+    files=tuple(path for folder in dict.fromkeys(folders.values()) for path in folder.iterdir()),
     class_names=ultrasound.CLASS_NAMES,
-    label_names=TRAINED_LABELS,
+    label_names=labels,
     channels=1,
     duplicate_bits=THRESHOLD,
     parts=(read,),

@@ -31,14 +31,15 @@ class Dataset(NamedTuple):
   options: type[NamedTuple]  # class of the options, the section of a recipe with the set's name
   download: str  # what the root folder is, in words
   builder: type[tfds.core.GeneratorBasedBuilder] | None = None  # for `prepare`
-  open_embedded: Callable[[], Source] | None = None  # opens pictures that come with the package
+  # From the options, the pictures that come with the package.
+  open_embedded: Callable[[Any], Source] | None = None
   embedded_size: int = 0  # side of those pictures, pixels
 
 
 DATASETS: dict[str, Dataset] = {
   "busi": Dataset(
     busi.open_source,
-    NoOptions,
+    busi.BusiOptions,
     f"original {busi.FOLDER}",
     busi.Busi,
     busi.open_embedded,

@@ -1,6 +1,6 @@
 """The keys of the data, of each data set, and of augmentation."""
 
-from mlseg.data import cases
+from mlseg.data import cases, sampling
 from mlseg.data.splits import grouped
 from mlseg.recipe.schema.compound import either, optional, pair, sequence
 from mlseg.recipe.schema.key import Key
@@ -40,6 +40,10 @@ DATA: tuple[Key, ...] = (
       "What is done with a mask of another size than its image.", "refuse"),
   Key("data.skip_bad", boolean(), "Whether bad files are left out, and listed in skipped.csv.",
       False),
+  Key("data.sampling", choice(sampling.METHODS),
+      "How often cases are drawn: 'shuffle', each once in an epoch; 'labels', all diagnoses equally"
+      " often; 'lesion_size', small, medium and large lesions (thirds of the training cases by"
+      " their share of the image) and empty masks equally often.", "shuffle"),
   Key("data.split", choice((*grouped.METHODS, "published"), "split"),
       "How the cases are parted; 'grouped' keeps near-duplicates and patients together.",
       "grouped"),
@@ -51,6 +55,9 @@ DATA: tuple[Key, ...] = (
       "Folds of a cross-validation, instead of a test set by fractions; 0: none.", 0),
   Key("data.fold", integer(-1, 999),
       "The fold to test; -1: seed 0 tests the first, seed 1 the second, and so on.", -1),
+  Key("data.busi.normal", boolean(),
+      "Whether the normal images, which have no lesion, are there too, as a third diagnosis.",
+      False, ("busi",)),
   Key("data.folder.images", _PATTERN, "Pattern of the images, below data.root.", of=("folder",)),
   Key("data.folder.masks", _PATTERN, "Pattern of the masks, below data.root.", of=("folder",)),
   Key("data.folder.classes",
@@ -134,5 +141,20 @@ AUGMENTATION: tuple[Key, ...] = (
       "Standard deviation of the Gaussian that smooths the displacement, pixels.", 10.0),
   Key("augmentation.brightness", _SHARE, "Largest shift of the intensity, of the range 0 to 1.",
       0.0),
+  Key("augmentation.brightness_factor", _SHARE, "Largest relative change of the intensity.", 0.0),
   Key("augmentation.contrast", _SHARE, "Largest relative change of the contrast.", 0.0),
+  Key("augmentation.gamma", number(0, 4),
+      "Largest absolute value of log2 γ: the intensity v between the image's lowest l and"
+      " highest h becomes l + (h - l) ((v - l) / (h - l))**γ.", 0.0),
+  Key("augmentation.noise", _SHARE,
+      "Largest standard deviation of Gaussian noise, of the range 0 to 1.", 0.0),
+  Key("augmentation.blur", number(0, 10),
+      "Largest standard deviation of a Gaussian filter, pixels.", 0.0),
+  Key("augmentation.low_resolution", number(1, 16),
+      "Largest factor by which an image is reduced and enlarged again; 1: none is.", 1.0),
+  Key("augmentation.spatial_probability", _SHARE,
+      "Probability of each of rotation, shear, scale and elastic map, in each image.", 1.0),
+  Key("augmentation.intensity_probability", _SHARE,
+      "Probability of each of brightness, brightness_factor, contrast, gamma, noise, blur and"
+      " low_resolution, in each image.", 1.0),
 )  # fmt: skip

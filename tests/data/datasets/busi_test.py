@@ -95,6 +95,25 @@ def test_the_small_set_is_grey_128_without_normals(folder, tmp_path):
     assert set(np.unique(row["mask"])) == {0, 255}
 
 
+def test_the_set_of_normals_has_empty_masks(folder, tmp_path):
+  rows, builder = _built(folder, tmp_path / "out", "normal128")
+  assert list(rows) == ["normal (1)"]
+  row = rows["normal (1)"]
+  assert row["image"].shape == (128, 128, 1)
+  assert not row["mask"].any()
+  assert builder.info.features["label"].names[row["label"]] == "normal"
+
+
+def test_normals_of_a_folder_come_last_where_they_are_asked_for(folder):
+  for normal, labels in ((False, ("benign", "malignant")), (True, busi.LABELS)):
+    source = busi.open_source(folder, busi.BusiOptions(normal=normal))
+    assert source.label_names == labels
+    examples = list(source.read())
+    assert [one.label for one in examples] == sorted(one.label for one in examples)
+    assert {one.label for one in examples} == set(labels)
+    assert all(one.mask.any() == (one.label != "normal") for one in examples)
+
+
 def test_a_parent_folder_and_the_folder_itself_are_the_same(folder):
   assert busi.find_cases(folder) == busi.find_cases(folder / busi.FOLDER)
 
@@ -193,7 +212,7 @@ def test_hidden_files_are_passed_over(folder):
       ["--root=.", "--out=out", "--dataset=bussi"],
       "unknown dataset 'bussi': choose from bus_synthetic, busc, busi, glas, isic_2018, lgg",
     ),
-    (["--root=.", "--out=out", "--config=tiny"], "choose from original, size128"),
+    (["--root=.", "--out=out", "--config=tiny"], "choose from normal128, original, size128"),
     (["--fast"], "fast"),
   ],
 )
@@ -234,13 +253,18 @@ def test_two_processes_write_the_same_bytes(folder, tmp_path):
 @pytest.mark.slow
 @pytest.mark.shared
 def test_the_embedded_set_is_what_the_command_makes_of_the_originals(shared, tmp_path):
-  rows, _ = _built(shared / "data" / "busi", tmp_path, "size128")
-  source = tfds.builder_from_directory(busi.EMBEDDED)
+  root = shared / "data" / "busi"
+  rows = _built(root, tmp_path, "size128")[0] | _built(root, tmp_path, "normal128")[0]
   embedded = {
     row["id"].decode(): row
-    for split in ("benign", "malignant")
-    for row in source.as_data_source(split=split)
+    for folder, splits in (
+      (busi.EMBEDDED, ("benign", "malignant")),
+      (busi.EMBEDDED_NORMAL, ("normal",)),
+    )
+    for split in splits
+    for row in tfds.builder_from_directory(folder).as_data_source(split=split)
   }
+  assert len(embedded) == 780
   assert rows.keys() == embedded.keys()
   for case, row in rows.items():
     for name, value in row.items():
