@@ -3,7 +3,17 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from mlseg.report import audit, classes, diagnosis, leader, paired, patients, scores, training
+from mlseg.report import (
+  audit,
+  classes,
+  diagnosis,
+  ensembles,
+  leader,
+  paired,
+  patients,
+  scores,
+  training,
+)
 from mlseg.report.cases import CaseGroup
 from mlseg.report.drawing import ReportFigure
 from mlseg.report.names import listed
@@ -45,7 +55,7 @@ def sections(content: Content, groups: Sequence[CaseGroup]) -> tuple[Section, ..
   runs, references = content.runs, content.references
   return (
     _runs(content),
-    _scores(content.studies, content.loose),
+    _scores(content.studies, content.loose, runs),
     *_classes(runs),
     *_training(runs),
     _cases(runs, groups),
@@ -82,8 +92,11 @@ def _cases(runs: Sequence[RunFiles], groups: Sequence[CaseGroup]) -> Section:
   )
 
 
-def _scores(studies: Sequence[Table], loose: Sequence[RunFiles]) -> Section:
-  tables = (*studies, *([scores.table(loose)] if loose else []))
+def _scores(
+  studies: Sequence[Table], loose: Sequence[RunFiles], runs: Sequence[RunFiles]
+) -> Section:
+  own = (scores.table(loose) if loose else None, ensembles.table(runs), ensembles.choices(runs))
+  tables = (*studies, *filter(None, own))
   reading = f"Higher is better, except for distances and p. ★: {leader.RULE}"
   return Section("scores", "Scores", reading, tables=tables)
 
