@@ -7,7 +7,10 @@ single file. They may have any size, and be grey or coloured, with 8 or 16 bits.
 pydicom: pip install 'mlseg-jax[dicom]'. If a file has several pages, the first is read. Pictures
 are read by the same function as in training, and prepared as there. Probabilities are interpolated
 to the size of the picture, and each pixel gets the most probable class. If a run has several seeds,
-their mean probabilities are used. The folder of the results gets
+their mean probabilities are used. Mirrored views are averaged as when the run was tested
+(config.prediction.views), or as --views says. A threshold, and sizes of components and holes, that
+the run chose on its validation cases are applied; --postprocess=False leaves them out. The folder
+of the results gets
 
     masks/NAME.png     0 and 255 for two classes, the index of the class for more
     overlays/NAME.png  the picture with the regions outlined and tinted
@@ -18,10 +21,10 @@ their mean probabilities are used. The folder of the results gets
 
 NAME is the picture's name without its suffix; the suffix is kept where two pictures would have the
 same NAME, and names that a disk would not take are cut. A spread is 1 - the mean Dice of all pairs
-of masks, at the network's size: flip_spread compares the picture with its three mirror images,
-seed_spread the seeds with each other. Parts are connected in 8 directions. area_mm2 is given for
-DICOM files with a pixel spacing or one calibrated ultrasound region. predictions.csv is written, or
-replaced, at the end.
+of masks of the most probable class, at the network's size: flip_spread compares the picture with
+its three mirror images, seed_spread the seeds with each other. Parts are connected in 8 directions.
+area_mm2 is given for DICOM files with a pixel spacing or one calibrated ultrasound region.
+predictions.csv is written, or replaced, at the end.
 
 For a run on volumes DIR is a manifest, or a folder that holds one, with the columns patient, image
 and mask. The results are then diagnoses.csv; attention.csv with the weight of each slice, by its
@@ -44,6 +47,7 @@ from mlseg.errors import UserError, machine_faults, require, unknown
 from mlseg.io.pictures.picture import SCALINGS
 
 SALIENCIES = ("gradcam", "gradcam++", "none")
+VIEWS = ("one", "horizontal", "flips")  # those of models.averaging, which loads jax
 
 
 def parse(argv: list[str]) -> dict[str, Any]:
@@ -76,6 +80,21 @@ def parse(argv: list[str]) -> dict[str, Any]:
   flags.DEFINE_bool(
     "flips", True, "Compute flip_spread, which takes four times as long.", flag_values=values
   )
+  flags.DEFINE_string(
+    "views",
+    None,
+    "The views of a picture whose probabilities are averaged: 'one', the picture; 'horizontal', its"
+    " left-right mirror image too; 'flips', all three mirror images too. Default: as the run was"
+    " tested (config.prediction.views).",
+    flag_values=values,
+  )
+  flags.DEFINE_bool(
+    "postprocess",
+    True,
+    "Make masks with the threshold and the smallest sizes that the run chose on its validation"
+    " cases, if it did; False: each pixel has the most probable class.",
+    flag_values=values,
+  )
   batch_size: Any = flags.DEFINE_integer(
     "batch_size", 16, "Number of pictures predicted at once.", flag_values=values
   )
@@ -94,6 +113,8 @@ def parse(argv: list[str]) -> dict[str, Any]:
       raise UserError(f"--{name} is missing: --workdir, --images and --out are needed")
   if values["sixteen_bit"].value not in (None, *SCALINGS):
     raise unknown("--sixteen_bit", values["sixteen_bit"].value, SCALINGS)
+  if values["views"].value not in (None, *VIEWS):
+    raise unknown("--views", values["views"].value, VIEWS)
   if values["saliency"].value not in SALIENCIES:
     raise unknown("--saliency", values["saliency"].value, SALIENCIES)
   require(batch_size.value >= 1, "--batch_size must be at least 1", batch_size.value)

@@ -14,7 +14,7 @@ FLOORS = (  # from the top; a module imports from its own package, and from the 
   {"training", "prediction"},
   {"recipe", "report"},
   {"data", "models", "workdir"},
-  {"devices", "io"},
+  {"devices", "io", "postprocessing"},
   {"console", "files"},
   {"losses", "metrics", "weighting"},
   {"errors"},

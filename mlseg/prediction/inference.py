@@ -13,10 +13,10 @@ import numpy as np
 from mlseg.data import pipeline, preprocessing
 from mlseg.io.pictures.picture import to_colour, to_grey
 from mlseg.models import Model, gradcam
+from mlseg.models.averaging import FLIPS, ONE, VIEWS
+from mlseg.postprocessing.decision import PLAIN, Decision, above, cleaned
 
 PyTree = Any
-# The axes of [B, H, W, ...] along which a picture is mirrored; the first is the picture itself.
-FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (1,), (1, 2))
 
 
 class Prediction(NamedTuple):
@@ -24,13 +24,13 @@ class Prediction(NamedTuple):
 
   Attributes:
     probabilities: [B, S, S, C] float32, probabilities of the classes of each pixel, averaged over
-      seeds.
+      seeds and over the views that are asked for.
     flip_spread: [B, C], `spread` over the flips of a picture.
     seed_spread: [B, C], `spread` over the seeds.
-    diagnoses: [B, L] float32, probabilities of the diagnoses, averaged over seeds.
+    diagnoses: [B, L] float32, probabilities of the diagnoses, averaged likewise.
     saliency: [B, S, S] float32 in [0, 1], the saliency map of the diagnosis with the largest
       averaged probability; the map is averaged over seeds.
-    attention: [B, slices], weights of the slices of a volume, averaged over seeds.
+    attention: [B, slices], weights of the slices of a volume, averaged likewise.
   """
 
   probabilities: jax.Array | None
@@ -91,7 +91,7 @@ def _mirrored(image: np.ndarray, sides: np.ndarray) -> np.ndarray:
 
 
 def make_predict(
-  model: Model, flips: bool, saliency: str | None = None, slices: int = 1
+  model: Model, flips: bool, saliency: str | None = None, slices: int = 1, views: str = ONE
 ) -> Callable[[PyTree, jax.Array], Prediction]:
   """Returns `predict(variables, images) -> Prediction`, a function for `jax.jit`.
 
@@ -101,26 +101,38 @@ def make_predict(
 
   Args:
     model: the network.
-    flips: whether the mirrored pictures are predicted too, for `flip_spread`, which takes four
-      times as long. The probabilities are always those of the picture itself.
+    flips: whether all mirrored pictures are predicted, for `flip_spread`, which takes four times as
+      long. Which of them count in the probabilities is said by `views` alone.
     saliency: one of `gradcam.METHODS`, for a network with a classification head; None: no maps.
     slices: number of slices of a volume, which lie one below the other in its picture. Such a
-      picture must not be flipped.
+      picture must not be flipped up and down.
+    views: over which views of a picture the probabilities are averaged, one of `averaging.VIEWS`.
   """
-  chosen, classify = FLIPS if flips else FLIPS[:1], model.classify
+  counted, classify = len(VIEWS[views]), model.classify
 
   def of_seed(variables: PyTree, images: jax.Array) -> tuple[PyTree, PyTree, PyTree]:
     """Returns probabilities of pixels [F, B, S, S, C] and of diagnoses [B, L], and attention."""
-    views, diagnoses, attention = [], None, None
-    for axes in chosen:
+    pixels: list[jax.Array] = []
+    diagnoses: list[jax.Array] = []
+    attention: list[jax.Array] = []
+    for n, axes in enumerate(FLIPS if flips else VIEWS[views]):
+      if n >= counted and not pixels:  # without masks, further views are not needed
+        break
       outputs = model.apply(variables, jnp.flip(images, axes), False)[0]
       if outputs.logits is not None:
-        views.append(jnp.flip(jax.nn.softmax(outputs.logits, axis=-1), axes))
-      if diagnoses is None and outputs.class_logits is not None:
-        diagnoses, attention = jax.nn.softmax(outputs.class_logits, axis=-1), outputs.attention
-      if not views:  # without masks, mirrored pictures are not needed
-        break
-    return jnp.stack(views) if views else None, diagnoses, attention
+        pixels.append(jnp.flip(jax.nn.softmax(outputs.logits, axis=-1), axes))
+      if n < counted and outputs.class_logits is not None:
+        diagnoses.append(jax.nn.softmax(outputs.class_logits, axis=-1))
+      if n < counted and outputs.attention is not None:
+        attention.append(outputs.attention)
+    means = [_mean(values) if values else None for values in (pixels, diagnoses, attention)]
+    if pixels:
+      means[0] = jnp.stack(pixels if flips else [_mean(pixels)])
+    return means[0], means[1], means[2]
+
+  def averaged(pixels: jax.Array) -> jax.Array:
+    """Returns the mean over the views that count, of what `of_seed` returns."""
+    return pixels[:counted].mean(0) if flips and counted > 1 else pixels[0]
 
   def saliency_map(
     classify: Callable[..., jax.Array], method: str, variables: PyTree, images: jax.Array,
@@ -137,25 +149,25 @@ def make_predict(
 
     def add(total: PyTree, one: PyTree) -> tuple[PyTree, jax.Array | None]:
       found = of_seed(one, batch)
-      masks = None if found[0] is None else found[0][0].argmax(-1).astype(jnp.uint8)
+      masks = None if found[0] is None else averaged(found[0]).argmax(-1).astype(jnp.uint8)
       return jax.tree.map(jnp.add, total, found), masks
 
     first = jax.tree.map(lambda leaf: leaf[0], variables)
     shapes = jax.eval_shape(of_seed, first, batch)
     zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape), shapes)
     totals, masks = jax.lax.scan(add, zeros, variables)
-    views, diagnoses, attention = jax.tree.map(lambda total: total / num_seeds, totals)
+    pixels, diagnoses, attention = jax.tree.map(lambda total: total / num_seeds, totals)
     maps = None
     if saliency and classify is not None:
       map_of = functools.partial(saliency_map, classify, saliency)
       labels = diagnoses.argmax(-1)
       maps = jax.lax.map(lambda one: map_of(one, batch, labels), variables).mean(0)
-    if views is None or masks is None:
+    if pixels is None or masks is None:
       return Prediction(None, None, None, diagnoses, maps, attention)
-    num_classes = views.shape[-1]
+    num_classes = pixels.shape[-1]
     return Prediction(
-      probabilities=views[0],
-      flip_spread=spread(views.argmax(-1), num_classes) if flips else None,
+      probabilities=averaged(pixels),
+      flip_spread=spread(pixels.argmax(-1), num_classes) if flips else None,
       seed_spread=spread(masks, num_classes) if num_seeds > 1 else None,
       diagnoses=diagnoses,
       saliency=maps,
@@ -163,6 +175,11 @@ def make_predict(
     )
 
   return predict
+
+
+def _mean(arrays: Sequence[jax.Array]) -> jax.Array:
+  """Returns the mean of arrays of one shape."""
+  return arrays[0] if len(arrays) == 1 else sum(arrays[1:], arrays[0]) / len(arrays)
 
 
 def spread(masks: jax.Array, num_classes: int) -> jax.Array:
@@ -196,26 +213,41 @@ def spread(masks: jax.Array, num_classes: int) -> jax.Array:
   return 1 - jnp.stack(scores).mean(0)
 
 
-def restore(probabilities: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def restore(
+  probabilities: np.ndarray, height: int, width: int, decision: Decision = PLAIN
+) -> tuple[np.ndarray, np.ndarray]:
   """Returns the class of each pixel at the picture's size, and the probability of this class.
 
   Probabilities are interpolated bilinearly, then the class with the largest is taken, of equal ones
-  the first.
+  the first; or what else a decision says.
 
   Args:
     probabilities: [S, S, C] float32.
     height: height of the picture, H.
     width: width of the picture, W.
+    decision: how probabilities become a mask; its shares are of the picture's pixels.
 
   Returns:
     Class indices [H, W] uint8, and probabilities [H, W] float32.
   """
+
+  def plane_of(label: int) -> np.ndarray:
+    plane = np.ascontiguousarray(probabilities[..., label])
+    return cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
+
   labels = np.zeros((height, width), np.uint8)
   best = np.full((height, width), -1.0, np.float32)
-  for label in range(probabilities.shape[-1]):  # one class at a time, since pictures can be large
-    plane = np.ascontiguousarray(probabilities[..., label])
-    plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
+  num_classes = probabilities.shape[-1]
+  for label in range(num_classes):  # one class at a time, since pictures can be large
+    plane = plane_of(label)
     larger = plane > best
     labels[larger] = label
     np.copyto(best, plane, where=larger)
+  if decision == PLAIN:
+    return labels, best
+  if decision.threshold is not None:
+    labels = above(plane_of(1), decision.threshold)
+  labels = cleaned(labels, decision)
+  for label in range(num_classes):
+    np.copyto(best, plane_of(label), where=labels == label)
   return labels, best

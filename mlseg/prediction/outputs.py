@@ -11,6 +11,8 @@ from mlseg.errors import UserError, printable
 from mlseg.files import write_file
 from mlseg.io.pictures import overlays
 from mlseg.io.pictures.picture import Picture
+from mlseg.models.averaging import ONE, VIEWS
+from mlseg.postprocessing.decision import PLAIN, in_words
 from mlseg.prediction import inference, region_table, trained
 from mlseg.workdir.diagnosis_table import PROBABILITY
 
@@ -47,6 +49,18 @@ def names(run: trained.Trained, saliency: str) -> list[str]:
 def has_saliency(run: trained.Trained, saliency: str) -> bool:
   """Returns whether predictions show where the network looked: not over several tiles."""
   return bool(saliency != NONE and run.label_names and not run.data.patch_size)
+
+
+def manner(run: trained.Trained) -> dict[str, Any]:
+  """Returns for `predict.json` how masks are made, where that is not the default."""
+  found: dict[str, Any] = {} if run.views == ONE else {"views": run.views}
+  return found if run.decision == PLAIN else found | {"postprocessing": run.decision._asdict()}
+
+
+def manner_lines(run: trained.Trained) -> list[str]:
+  """Returns lines for the console on how masks are made, where that is not the default."""
+  lines = [] if run.views == ONE else [f"views     mean of {len(VIEWS[run.views])}: {run.views}"]
+  return lines if run.decision == PLAIN else [*lines, f"masks     {in_words(run.decision)}"]
 
 
 def columns(table: str, run: trained.Trained) -> tuple[str, ...]:
@@ -87,7 +101,8 @@ def _write_regions(
 ) -> list[dict[str, Any]]:
   """Writes mask and overlay of a picture and returns its rows."""
   pixels, num_classes = picture.pixels, len(run.class_names)
-  labels, best = inference.restore(np.asarray(prediction.probabilities), *pixels.shape[:2])
+  probabilities, (height, width) = np.asarray(prediction.probabilities), pixels.shape[:2]
+  labels, best = inference.restore(probabilities, height, width, run.decision)
   _write_picture(destination, "overlays", overlays.overlay_png(pixels, labels, num_classes))
   _write_picture(destination, "masks", overlays.mask_png(labels, num_classes))
   rows = region_table.measure(labels, best, run.class_names, picture.spacing)

@@ -43,6 +43,8 @@ class PredictOptions(NamedTuple):
   flips: bool  # whether `flip_spread` is computed
   saliency: str  # one of `gradcam.METHODS`, or 'none'; for a run that diagnoses
   batch_size: int  # number of pictures predicted at once
+  views: str | None = None  # see `trained.load`
+  postprocess: bool = True  # see `trained.load`
 
 
 class _Job(NamedTuple):
@@ -66,7 +68,7 @@ def predict(options: PredictOptions, reporter: Reporter) -> tuple[int, int]:
   Raises:
     UserError: there is no trained run or no picture, or results cannot be written.
   """
-  run = trained.load(options.workdir)
+  run = trained.load(options.workdir, options.views, options.postprocess)
   options = options._replace(sixteen_bit=options.sixteen_bit or run.data.sixteen_bit)
   if run.data.has_volumes:
     claim = functools.partial(_claim, options, run)
@@ -113,6 +115,7 @@ def _claim(options: PredictOptions, run: trained.Trained) -> None:
     "saliency": options.saliency,
     "seeds": list(run.seeds),
     "version": __version__,
+    **prediction_outputs.manner(run),
   }
   options.out.mkdir(parents=True, exist_ok=True)
   if any(options.out.iterdir()):
@@ -142,6 +145,8 @@ def _print_header(
   reporter.print(f"classes   {', '.join(run.class_names)}")
   if run.label_names:
     reporter.print(f"diagnoses {', '.join(run.label_names)}")
+  for line in prediction_outputs.manner_lines(run):
+    reporter.print(line)
   reporter.print(f"pictures  {_count(num_pictures, 'file')} in {options.images}{others}")
   reporter.print(f"results   {options.out}")
 
@@ -160,7 +165,7 @@ def _predict_all(
   # Pictures that are predicted in tiles keep their size; alone in a batch, no other pads them.
   batch_size = 1 if run.data.patch_size else min(options.batch_size, len(work))
   saliency = options.saliency if prediction_outputs.has_saliency(run, options.saliency) else None
-  function = inference.make_predict(run.model, options.flips, saliency)
+  function = inference.make_predict(run.model, options.flips, saliency, views=run.views)
   compiled = jax.jit(function, compiler_options=compiler.compiler_options())
   network = functools.partial(compiled, jax.device_put(run.variables))
   results = prediction_outputs.names(run, options.saliency)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pathlib
+import statistics
 from typing import Any, NamedTuple
 
 import jax
@@ -11,10 +12,12 @@ import numpy as np
 from mlseg.errors import UserError
 from mlseg.files import read_bytes
 from mlseg.models import Model
+from mlseg.postprocessing.decision import PLAIN, Decision
 from mlseg.recipe import experiment
+from mlseg.recipe import prediction as recipe_prediction
 from mlseg.recipe.data import DataRecipe
 from mlseg.recipe.model import NetworkRecipe
-from mlseg.workdir import case_table, data_table, diagnosis_table, model_file
+from mlseg.workdir import case_table, data_table, diagnosis_table, model_file, postprocessing_file
 
 PyTree = Any
 _CHANNELS = (1, 3)
@@ -33,13 +36,22 @@ class Trained(NamedTuple):
   label_names: tuple[str, ...]  # diagnoses; empty where the network gives none
   channels: int  # of the network's pictures: 1 or 3
   digest: str  # SHA-256 of model.npz
+  views: str  # of a picture, whose probabilities are averaged
+  decision: Decision  # how the mean probabilities of the seeds become masks
 
 
-def load(workdir: pathlib.Path) -> Trained:
+def load(workdir: pathlib.Path, views: str | None = None, postprocess: bool = True) -> Trained:
   """Returns the network of a run.
 
+  Args:
+    workdir: the run's folder.
+    views: one of `averaging.VIEWS`; None: those with which the run was tested.
+    postprocess: whether masks are made as the run chose on its validation cases; False: each pixel
+      has the most probable class.
+
   Raises:
-    UserError: the folder is not that of a trained run, or its files do not go together.
+    UserError: the folder is not that of a trained run, its files do not go together, or the network
+      cannot predict the views.
   """
   if not workdir.is_dir():
     raise UserError(f"workdir {workdir} does not exist")
@@ -51,7 +63,9 @@ def load(workdir: pathlib.Path) -> Trained:
   shapes = {seed: _shapes(tree) for seed, tree in best.items()}
   if not shapes or any(one != next(iter(shapes.values())) for one in shapes.values()):
     raise UserError(f"{path} is damaged (its seeds differ in their arrays)")
-  data, network = experiment.read_network(content, workdir / "config.json")
+  data, network, prediction = experiment.read_network(content, workdir / "config.json")
+  if views is not None:
+    recipe_prediction.check_views(views, data, network, "--views")
   model = network.make(len(class_names), len(label_names))
   channels = _channels(model, data.input_shape, next(iter(shapes.values())))
   if channels is None:
@@ -72,6 +86,40 @@ def load(workdir: pathlib.Path) -> Trained:
     label_names,
     channels,
     digest,
+    views or prediction.views,
+    _decision(workdir, tuple(best), len(class_names))
+    if prediction.chooses and postprocess
+    else PLAIN,
+  )
+
+
+def _decision(workdir: pathlib.Path, seeds: tuple[int, ...], num_classes: int) -> Decision:
+  """Returns how the mean probabilities of the seeds become masks, as was chosen on validation.
+
+  For several seeds it is what was chosen for their mean. Where that was not tested, as with a split
+  for each seed, it is the median of the seeds' thresholds, and those of their sizes; of two medians
+  the lower one.
+  """
+  path = workdir / postprocessing_file.NAME
+  if not path.exists():
+    raise UserError(
+      f"{path} is not there, which config.prediction of the run asks for; --postprocess=False"
+      " predicts without it"
+    )
+  choices = postprocessing_file.read(workdir)
+  if missing := [seed for seed in seeds if seed not in choices.seeds]:
+    raise UserError(f"{path} is damaged (it has no choice for seed {missing[0]})")
+  own = [choices.seeds[seed].decision for seed in seeds]
+  if len(seeds) > 1 and choices.ensemble is not None:
+    own = [choices.ensemble.decision]
+  given = {one.threshold is not None for one in own}
+  if len(given) > 1 or (given == {True} and num_classes != 2):
+    raise UserError(f"{path} is damaged (its thresholds do not fit the run)")
+  thresholds = [one.threshold for one in own if one.threshold is not None]
+  return Decision(
+    statistics.median_low(thresholds) if thresholds else None,
+    statistics.median_low(one.component_share for one in own),
+    statistics.median_low(one.hole_share for one in own),
   )
 
 

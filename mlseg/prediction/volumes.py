@@ -16,6 +16,7 @@ from mlseg.data.findings import Findings
 from mlseg.devices import compiler
 from mlseg.errors import UserError
 from mlseg.files import to_csv, write_file
+from mlseg.postprocessing.decision import decide
 from mlseg.prediction import inference, trained
 from mlseg.prediction import outputs as prediction_outputs
 from mlseg.report import plots
@@ -82,7 +83,7 @@ def _predict_all(
   """Predicts the patients one by one, with one volume in memory; returns how many failed."""
   options = run.data.options
   shown = saliency if prediction_outputs.has_saliency(run, saliency) else None
-  function = inference.make_predict(run.model, False, shown, options.slices)
+  function = inference.make_predict(run.model, False, shown, options.slices, run.views)
   network = jax.jit(function, compiler_options=compiler.compiler_options())
   variables = jax.device_put(run.variables)
   answers: list[dict[str, Any]] = []
@@ -122,7 +123,7 @@ def _page(
   predicted = run.label_names[int(diagnoses.argmax())]
   predicted_mask = np.zeros_like(mask)
   if prediction.probabilities is not None:
-    predicted_mask = np.asarray(prediction.probabilities)[0].argmax(-1).astype(np.uint8)
+    predicted_mask = decide(np.asarray(prediction.probabilities)[0], run.decision, slices)
   absent = mask == padding.IGNORED
   heat = np.rint(255 * np.asarray(prediction.saliency)[0]).astype(np.uint8)
   pixels = (image, np.where(absent, 0, mask), np.where(absent, 0, predicted_mask), heat)

@@ -21,10 +21,12 @@ from mlseg.recipe import auxiliary_schedule, gram, schema
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe import losses as recipe_losses
 from mlseg.recipe import model as recipe_model
+from mlseg.recipe import prediction as recipe_prediction
 from mlseg.recipe.data import DataRecipe
 from mlseg.recipe.losses import LossRecipe
 from mlseg.recipe.model import NetworkRecipe
 from mlseg.recipe.optimizer import make_optimizer
+from mlseg.recipe.prediction import PredictionRecipe
 from mlseg.recipe.schema import run_keys
 from mlseg.recipe.weighting import make_weighting
 from mlseg.weighting import LossWeighting, SplitLoss, losses_and_gradients
@@ -120,6 +122,7 @@ class Experiment(NamedTuple):
   weighting: WeightingRecipe
   optimizer: OptimizerRecipe
   metrics: Metrics
+  prediction: PredictionRecipe
 
 
 def read(recipe: ConfigDict | Mapping[str, Any]) -> Experiment:
@@ -158,6 +161,7 @@ def read(recipe: ConfigDict | Mapping[str, Any]) -> Experiment:
     weighting=_weighting(config),
     optimizer=_optimizer(config),
     metrics=Metrics(**{name: config.metrics[name] for name in Metrics._fields}),
+    prediction=recipe_prediction.read(config),
   )
   _check(experiment)
   recipe_model.check(config)
@@ -167,7 +171,7 @@ def read(recipe: ConfigDict | Mapping[str, Any]) -> Experiment:
 
 def read_network(
   content: Mapping[str, Any], source: object = "config.json"
-) -> tuple[DataRecipe, NetworkRecipe]:
+) -> tuple[DataRecipe, NetworkRecipe, PredictionRecipe]:
   """Returns what a trained run needs to predict, also of a run from before some keys existed.
 
   Args:
@@ -180,11 +184,12 @@ def read_network(
   content = schema.complete(content)
   schema.check_network(content, source)
   config = ConfigDict(content)
-  return recipe_data.read(config), recipe_model.read(config)
+  return recipe_data.read(config), recipe_model.read(config), recipe_prediction.read(config)
 
 
-def check_labels(experiment: Experiment, num_labels: int) -> None:
-  """Raises a UserError where epochs cannot be judged by data with so many labels."""
+def check_data(experiment: Experiment, num_classes: int, num_labels: int) -> None:
+  """Raises a UserError where data with so many classes and labels do not fit a recipe."""
+  recipe_prediction.check_classes(experiment.prediction, num_classes)
   if experiment.selection == "auc" and num_labels != 2:
     raise UserError(f"config.selection 'auc' needs cases of two labels, not {num_labels}")
 
@@ -223,6 +228,9 @@ def _check(experiment: Experiment) -> None:
   _check_numbers(experiment)
   _check_metrics(experiment)
   _check_selection(experiment)
+  recipe_prediction.check(
+    experiment.prediction, experiment.data, experiment.network, experiment.seeds.num
+  )
   recipe_data.check(experiment.data)
   recipe_losses.check(experiment.losses)
   experiment.optimizer.make(1)

@@ -7,6 +7,7 @@ from mlseg.report import (
   audit,
   classes,
   diagnosis,
+  ensembles,
   leader,
   paired,
   patients,
@@ -95,8 +96,13 @@ def _cases(runs: Sequence[RunFiles], groups: Sequence[CaseGroup]) -> Section:
 def _scores(
   studies: Sequence[Table], loose: Sequence[RunFiles], runs: Sequence[RunFiles]
 ) -> Section:
-  own = [scores.table(loose)] if loose else []
-  tables = (*studies, *own, *filter(None, [presence.table(runs)]))
+  own = (
+    scores.table(loose) if loose else None,
+    presence.table(runs),
+    ensembles.table(runs),
+    ensembles.choices(runs),
+  )
+  tables = (*studies, *filter(None, own))
   reading = f"Higher is better, except for distances and p. ★: {leader.RULE}"
   return Section("scores", "Scores", reading, tables=tables)
 

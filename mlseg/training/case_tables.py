@@ -15,14 +15,14 @@ from mlseg.workdir import attention_table, box_table, case_table, diagnosis_tabl
 from mlseg.workdir.data_table import DataTable
 
 
-def case_rows(cases: Cases, test: np.ndarray, scores: SeedScores, seed: int) -> list[Row]:
+def case_rows(cases: Cases, test: np.ndarray, scores: SeedScores, seed: int | None) -> list[Row]:
   """Returns the rows of `cases.csv` of one model; none where the network gives no masks.
 
   Args:
     cases: the data set.
     test: [N], indices of the test cases.
     scores: of the model.
-    seed: of the model.
+    seed: of the model; None: of the mean of all models.
   """
   if scores.counts is None:
     return []
@@ -36,7 +36,7 @@ def case_rows(cases: Cases, test: np.ndarray, scores: SeedScores, seed: int) -> 
 
 
 def diagnosis_rows(
-  cases: Cases, indices: np.ndarray, probabilities: np.ndarray, seed: int
+  cases: Cases, indices: np.ndarray, probabilities: np.ndarray, seed: int | None
 ) -> list[Row]:
   """Returns the rows of `diagnoses.csv` or `validation_diagnoses.csv` of one model.
 
@@ -44,7 +44,7 @@ def diagnosis_rows(
     cases: the data set.
     indices: [N], of the test or the validation cases.
     probabilities: [N, L], of the diagnoses.
-    seed: of the model.
+    seed: of the model; None: of the mean of all models.
   """
   ids, labels = _ids(cases, indices), _labels(cases, indices)
   return diagnosis_table.make_rows(seed, ids, labels, cases.label_names, probabilities)

@@ -1,6 +1,6 @@
 """Exact evaluation: every case counts once, whatever the batch size, in one compiled program."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +20,7 @@ class Evaluation(NamedTuple):
   class_logits: jax.Array | None  # [N, L], of the diagnoses
   found: PyTree  # of a detector: the objects found, [N, ...] each
   attention: jax.Array | None = None  # [N, S], how much each slice of a volume counts
+  levels: jax.Array | None = None  # [N, H, W] uint8; see `make_evaluate`
 
 
 def make_evaluate(
@@ -29,6 +30,7 @@ def make_evaluate(
   losses: Callable[..., dict[str, jax.Array]] | None = None,
   found: Callable[[Any], PyTree] | None = None,
   ignored: int | None = None,
+  thresholds: Sequence[float] = (),
 ) -> Callable[..., Evaluation]:
   """Returns `evaluate(variables, images, masks, *truth) -> Evaluation`.
 
@@ -43,6 +45,8 @@ def make_evaluate(
     losses: `losses(outputs, masks, *truth)`, of what `predict` returns: per loss [B].
     found: `found(outputs)`, the objects that a detector found, [B, ...] each.
     ignored: what masks have where pixels do not count; None: all count.
+    thresholds: of two classes, T < 256; the levels are, for each pixel, how many of them are below
+      the probability of the second class. (): there are no levels.
   """
 
   def one_batch(variables: PyTree, images: jax.Array, *truth: PyTree) -> Evaluation:
@@ -55,7 +59,8 @@ def make_evaluate(
     predictions = outputs.logits.argmax(-1).astype(jnp.uint8)
     valid = None if ignored is None else masks != ignored
     counts = confusion_counts(predictions, masks, num_classes, valid=valid)
-    return Evaluation(counts, values, predictions, outputs.class_logits, objects, attention)
+    levels = _levels(outputs.logits, thresholds) if thresholds else None
+    return Evaluation(counts, values, predictions, outputs.class_logits, objects, attention, levels)
 
   def evaluate(variables: PyTree, *arrays: PyTree) -> Evaluation:
     num_cases = arrays[0].shape[0]
@@ -69,3 +74,12 @@ def make_evaluate(
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_cases], results)
 
   return evaluate
+
+
+def _levels(logits: jax.Array, thresholds: Sequence[float]) -> jax.Array:
+  """Returns how many thresholds are below the probability of the second of two classes."""
+  probability = jax.nn.softmax(logits.astype(jnp.float32), axis=-1)[..., 1]
+  levels = jnp.zeros(probability.shape, jnp.uint8)
+  for threshold in thresholds:
+    levels += probability > jnp.float32(threshold)
+  return levels

@@ -11,11 +11,13 @@ from mlseg.data import pipeline
 from mlseg.data.cases import Cases
 from mlseg.data.splits.grouped import Split
 from mlseg.errors import user_errors
-from mlseg.models import Outputs, gradcam, predictions_of
+from mlseg.models import Outputs, averaging, gradcam, predictions_of
 from mlseg.models.mask_rcnn import Predictions
+from mlseg.postprocessing.choice import THRESHOLDS
 from mlseg.recipe import experiment as recipe_experiment
 from mlseg.recipe import model as recipe_model
 from mlseg.recipe.experiment import Experiment
+from mlseg.recipe.prediction import VALIDATION
 from mlseg.training import batches, objective
 from mlseg.training import step as train_step
 from mlseg.training.evaluation import Evaluation, make_evaluate
@@ -35,7 +37,9 @@ class Functions(NamedTuple):
       argument see `step.make_run`.
     validate: `validate(mapped, (data, epoch)) -> (state, Validation)`, which also keeps the best
       variables, and stops a model whose patience is at its end.
-    test: `test(variables, images, masks) -> Evaluation`, without losses.
+    test: `test(variables, images, masks) -> Evaluation`, without losses, by the recipe's views.
+    test_ensemble: `test_ensemble(variables of each model, images, masks) -> Evaluation` of the mean
+      probabilities of models, without the objects of a detector.
     explain: `explain(variables, images) -> [methods, N, H, W]` uint8, the saliency map of the
       answer of the head of classes by each of `gradcam.METHODS`; None without that head.
     steps_per_epoch: full batches in the training set.
@@ -47,6 +51,7 @@ class Functions(NamedTuple):
   run: Callable[..., tuple[TrainState, StepLog]]
   validate: Callable[[Mapped, Shared], tuple[TrainState, Validation]]
   test: Callable[[PyTree, jax.Array, jax.Array], Evaluation]
+  test_ensemble: Callable[[Sequence[PyTree], jax.Array, jax.Array], Evaluation]
   explain: Callable[[PyTree, jax.Array], jax.Array] | None
   steps_per_epoch: int
   num_steps: int
@@ -64,24 +69,27 @@ def make_functions(experiments: Sequence[Experiment], num_train: int, cases: Cas
     UserError: a recipe does not fit the data.
   """
   first = experiments[0]
-  recipe_experiment.check_labels(first, len(cases.label_names))
+  recipe_experiment.check_data(first, len(cases.class_names), len(cases.label_names))
   steps_per_epoch = num_train // first.batch_size
   parts = make_parts(experiments, num_train, cases)
   # Over several tiles there are no features to look at.
   classify = None if first.data.patch_size else parts.model.classify
+  predict = averaging.over_views(parts.predict, first.prediction.views)
+  evaluate = functools.partial(
+    make_evaluate,
+    num_classes=parts.num_classes,
+    batch_size=first.batch_size,
+    ignored=parts.ignored,
+    thresholds=THRESHOLDS if first.prediction.threshold == VALIDATION else (),
+  )
   return Functions(
     inputs=parts.inputs,
     init=functools.partial(_init, parts),
     run=functools.partial(_run, parts),
     validate=functools.partial(validate, parts),
-    test=make_evaluate(
-      parts.predict,
-      parts.num_classes,
-      first.batch_size,
-      found=_found if parts.max_objects else None,
-      ignored=parts.ignored,
-    ),
-    explain=None if classify is None else functools.partial(_explain, parts, classify),
+    test=evaluate(predict, found=_found if parts.max_objects else None),
+    test_ensemble=evaluate(averaging.over_models(predict)),
+    explain=None if classify is None else functools.partial(_explain, parts, classify, predict),
     steps_per_epoch=steps_per_epoch,
     num_steps=steps_per_epoch * first.num_epochs,
   )
@@ -121,10 +129,16 @@ def _run(
 
 
 def _explain(
-  parts: Parts, classify: Callable[..., jax.Array], variables: PyTree, images: jax.Array
+  parts: Parts,
+  classify: Callable[..., jax.Array],
+  predict: averaging.Predict,
+  variables: PyTree,
+  images: jax.Array,
 ) -> jax.Array:
   outputs = parts.predict(variables, images)
-  head, labels = functools.partial(classify, variables), outputs.class_logits.argmax(-1)
+  one_view = parts.experiment.prediction.views == averaging.ONE
+  answer = outputs if one_view else predict(variables, images)
+  head, labels = functools.partial(classify, variables), answer.class_logits.argmax(-1)
   size, slices = images.shape[1:3], parts.experiment.data.num_slices
   maps = [
     gradcam.normalised(gradcam.saliency(head, outputs.features, labels, method), size, slices)

@@ -21,6 +21,7 @@ from mlseg.workdir import (
   diagnosis_table,
   examples_file,
   patients_file,
+  postprocessing_file,
   results_file,
   saliency_file,
   skipped_table,
@@ -64,6 +65,7 @@ def write(
   parts: dict[int, Split],
   tested: dict[int, SeedScores],
   summary: dict[str, Any],
+  ensemble: SeedScores | None = None,
 ) -> None:
   """Writes the tables of cases, arrays of some of them, figures, and `results.json` last.
 
@@ -75,6 +77,7 @@ def write(
     parts: the split of each seed.
     tested: per seed what `test_seed` gave.
     summary: from `summarize_seeds`.
+    ensemble: from `test_ensemble`; None: the mean of the models is not tested.
   """
   rows, diagnoses, boxes, attention, validation = [], [], [], [], []
   for seed, result in tested.items():
@@ -102,8 +105,25 @@ def write(
       saliency_file.write(workdir, _saliency(cases, parts[seed].test, first))
   if boxes:
     box_table.write(workdir, boxes)
+  if ensemble is not None:
+    _write_ensemble(workdir, cases, parts[seed].test, ensemble)
+  choices = {seed: result.choice for seed, result in tested.items() if result.choice is not None}
+  if choices:
+    mean = None if ensemble is None else ensemble.choice
+    postprocessing_file.write(workdir, postprocessing_file.Choices(choices, mean))
   plots.plot_run(workdir)
   results_file.write(workdir, summary)
+
+
+def _write_ensemble(
+  workdir: pathlib.Path, cases: Cases, test: np.ndarray, scores: SeedScores
+) -> None:
+  """Writes the tables of the mean of all models."""
+  if rows := case_tables.case_rows(cases, test, scores, None):
+    case_table.write(workdir, rows, case_table.ENSEMBLE_NAME)
+  if scores.probabilities is not None:
+    diagnoses = case_tables.diagnosis_rows(cases, test, scores.probabilities, None)
+    diagnosis_table.write(workdir, diagnoses, diagnosis_table.ENSEMBLE_NAME)
 
 
 def _answers(test: np.ndarray, result: SeedScores) -> patient_arrays.Answers:

@@ -67,6 +67,7 @@ class Programs:
     status: `status(state) -> Status`.
     keys: `keys(state) -> [M]`, on every process.
     test: `test(variables, images, masks) -> Evaluation`.
+    test_ensemble: `test_ensemble(variables of each model, images, masks) -> Evaluation`.
     explain: `explain(variables, images) -> [methods, N, H, W]`, or None without a head of classes.
 
   Raises:
@@ -109,6 +110,7 @@ class Programs:
     self.keys = everywhere(lambda state: state.key)
     self._take = everywhere(lambda best, n: jax.tree.map(lambda x: x[n], best))
     self.test = self._on_host_arrays(self._functions.test)
+    self.test_ensemble = self._on_host_arrays(self._functions.test_ensemble)
     explain = self._functions.explain
     self.explain = None if explain is None else self._on_host_arrays(explain)
 

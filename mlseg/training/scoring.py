@@ -1,6 +1,7 @@
 """What testing a run gives: scores of the cases of each seed, and their summary over the seeds."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -26,15 +27,18 @@ from mlseg.metrics.detection import ImageBoxes, summarize_boxes
 from mlseg.metrics.surface_cases import SurfaceTable
 from mlseg.models import objects_of
 from mlseg.models.mask_rcnn import Predictions
+from mlseg.postprocessing.choice import Choice
 from mlseg.recipe.experiment import Experiment
 from mlseg.training import case_objects
+from mlseg.training.evaluation import Evaluation
+from mlseg.training.postprocess import Part, postprocess
 from mlseg.training.programs import Programs
 
 MAX_MAPS = 24  # saliency maps of images in a run's folder, to keep it small
 
 
 class SeedScores(NamedTuple):
-  """The scores of the test part under one seed; None where the network has no such output."""
+  """The scores of the test part under one model; None where the network has no such output."""
 
   counts: np.ndarray | None  # [N, C, 4]: true and false positives, false and true negatives
   predictions: np.ndarray | None  # [N, H, W] uint8, classes
@@ -46,6 +50,7 @@ class SeedScores(NamedTuple):
   objects: case_objects.Matches | None = None  # None: the recipe asks for none
   attention: np.ndarray | None = None  # [N, S], of the slices of volumes
   validation: np.ndarray | None = None  # [v, L], as the probabilities, of the validation cases
+  choice: Choice | None = None  # what was chosen on validation; None: nothing was to be chosen
 
 
 def test_seed(
@@ -60,11 +65,48 @@ def test_seed(
 
   All processes predict; the main one measures surfaces.
   """
+  run = functools.partial(programs.test, variables)
+  explain = programs.explain and functools.partial(programs.explain, variables)
+  return _test(run, explain, experiment, cases, split, reporter)
+
+
+def test_ensemble(
+  programs: Programs,
+  experiment: Experiment,
+  cases: Cases,
+  split: Split,
+  variables: Sequence[Any],
+  reporter: Reporter,
+) -> SeedScores:
+  """Returns the metrics of the test cases under the mean of all models' probabilities.
+
+  Args:
+    programs: of the models.
+    experiment: the recipe.
+    cases: the data set.
+    split: of all the models.
+    variables: of each model.
+    reporter: the console.
+  """
+  run = functools.partial(programs.test_ensemble, tuple(variables))
+  return _test(run, None, experiment, cases, split, reporter)
+
+
+def _test(
+  run: Callable[[np.ndarray, np.ndarray], Evaluation],
+  explain: Callable[[np.ndarray], jax.Array] | None,
+  experiment: Experiment,
+  cases: Cases,
+  split: Split,
+  reporter: Reporter,
+) -> SeedScores:
+  """Returns the metrics of the test cases, from what a program says of images and masks."""
   test = split.test
-  # The diagnoses of the validation cases too: thresholds are chosen on them.
-  chosen = split.validation if "classification" in experiment.network.heads else test[:0]
+  # Of the validation cases too where thresholds, or sizes of components, are chosen on them.
+  needed = "classification" in experiment.network.heads or experiment.prediction.chooses
+  chosen = split.validation if needed else test[:0]
   both = np.concatenate([test, chosen])
-  result = programs.test(variables, cases.images[both], cases.masks[both])
+  whole = result = run(cases.images[both], cases.masks[both])
   scores = SeedScores(None, None, None, cases.labels[test], None)
   if result.class_logits is not None:
     probabilities = np.asarray(jax.nn.softmax(result.class_logits, axis=-1))
@@ -74,16 +116,20 @@ def test_seed(
   result = jax.tree.map(lambda array: array[: len(test)], result)
   if result.attention is not None:
     scores = scores._replace(attention=np.asarray(result.attention))
-  if programs.explain is not None:
+  if explain is not None:
     shown = test if scores.attention is not None else test[shown_indices(len(test), MAX_MAPS)]
-    scores = scores._replace(maps=np.asarray(programs.explain(variables, cases.images[shown])))
+    scores = scores._replace(maps=np.asarray(explain(cases.images[shown])))
   if result.found is not None:
     scores = scores._replace(boxes=_boxes(result.found, cases, test))
   if result.counts is None:
     return scores
   counts, predictions = np.asarray(result.counts), np.asarray(result.predictions)
-  scores = scores._replace(counts=counts, predictions=predictions)
   options, num_classes = experiment.metrics, len(cases.class_names)
+  scores = scores._replace(counts=counts, predictions=predictions)
+  if experiment.prediction.chooses:
+    parts = _parts(whole, cases.masks[both], len(test))
+    choice, predictions, counts = postprocess(experiment, num_classes, *parts)
+    scores = scores._replace(counts=counts, predictions=predictions, choice=choice)
   if not sharding.is_main():
     return scores
   masks = cases.masks[test]
@@ -107,6 +153,17 @@ def test_seed(
   return scores._replace(surfaces=surfaces)
 
 
+def _parts(result: Evaluation, masks: np.ndarray, num_test: int) -> tuple[Part, Part]:
+  """Returns what was predicted of the validation cases, and of the test cases, which come first."""
+  predictions = np.asarray(result.predictions)
+  levels = None if result.levels is None else np.asarray(result.levels)
+
+  def part(cases: slice) -> Part:
+    return Part(predictions[cases], None if levels is None else levels[cases], masks[cases])
+
+  return part(slice(num_test, None)), part(slice(num_test))
+
+
 def _boxes(found: Predictions, cases: Cases, test: np.ndarray) -> tuple[ImageBoxes, ...]:
   """Returns the boxes that a detector found in each test case, and the true ones."""
   instances = np.asarray(cases.instances)[test]
@@ -126,7 +183,10 @@ def _boxes(found: Predictions, cases: Cases, test: np.ndarray) -> tuple[ImageBox
 
 
 def summarize_seeds(
-  experiment: Experiment, tested: dict[int, SeedScores], class_names: Sequence[str]
+  experiment: Experiment,
+  tested: dict[int, SeedScores],
+  class_names: Sequence[str],
+  ensemble: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
   """Returns the content of `results.json`.
 
@@ -134,9 +194,10 @@ def summarize_seeds(
     experiment: the recipe.
     tested: per seed the scores from `test_seed`.
     class_names: the background first.
+    ensemble: from `ensemble.summarize`; None: the mean of the models is not tested.
   """
   absent, counts = experiment.metrics.absent, [result.counts for result in tested.values()]
-  per_seed = [_summarize(result, absent) for result in tested.values()]
+  per_seed = [summarize_model(result, absent) for result in tested.values()]
   if any(not has_foreground(one).all() for one in counts if one is not None):
     for metrics, one in zip(per_seed, counts, strict=True):
       metrics |= summarize_presence(np.asarray(one), absent)
@@ -144,6 +205,7 @@ def summarize_seeds(
     "split": "test",
     "metrics": {name: _over_seeds([one[name] for one in per_seed]) for name in per_seed[0]},
     "classes": _classes(counts, class_names),
+    **({} if ensemble is None else {"ensemble": dict(ensemble)}),
     "seeds": list(tested),
     "config": experiment.content,
   }
@@ -168,7 +230,8 @@ def _over_seeds(values: list[float]) -> dict[str, Any]:
   return {"mean": mean, "std": std, "per_seed": [float(value) for value in values]}
 
 
-def _summarize(result: SeedScores, absent: Absent) -> dict[str, float]:
+def summarize_model(result: SeedScores, absent: Absent) -> dict[str, float]:
+  """Returns the metrics of one model, or of the mean of several, by name."""
   metrics: dict[str, float] = {}
   if result.counts is not None:
     metrics |= summarize(result.counts, absent)

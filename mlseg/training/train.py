@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from mlseg.console import Reporter, shown_scores
 from mlseg.data.cases import Cases
 from mlseg.data.splits import cross_validation, grouped
 from mlseg.devices import model_axis, sharding
 from mlseg.errors import UserError
+from mlseg.postprocessing.choice import describe
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe.experiment import Experiment
-from mlseg.training import case_counts, provenance, scoring
+from mlseg.training import case_counts, ensemble, provenance, scoring
 from mlseg.training import outputs as run_outputs
 from mlseg.training.groups import Group, Run, SeedModel, print_header, print_layout
 from mlseg.training.loop import train_group
@@ -145,7 +147,7 @@ def train_together(
       if any(failed == n for failed, _ in diverged):
         continue
       own = {seed: best[n, seed] for seed in seeds}
-      summaries.append(_finish(run, programs, cases, parts, own, reporter))
+      summaries.append(_finish(run, programs, cases, parts, own, duplicates, reporter))
     sharding.wait_for_all("end")
   if diverged:
     raise DivergedError(diverged)
@@ -158,6 +160,7 @@ def _finish(
   cases: Cases,
   parts: dict[int, grouped.Split],
   best: dict[int, Any],
+  groups: np.ndarray,
   reporter: Reporter,
 ) -> dict[str, Any]:
   """Tests the seeds of a run and writes its rows, results and figures; returns the results."""
@@ -166,21 +169,34 @@ def _finish(
     seed: scoring.test_seed(programs, run.experiment, cases, parts[seed], variables, reporter)
     for seed, variables in best.items()
   }
-  summary = scoring.summarize_seeds(run.experiment, tested, cases.class_names)
+  mean, entry = None, None
+  if run.experiment.prediction.ensemble:
+    split, models = next(iter(parts.values())), list(best.values())
+    mean = scoring.test_ensemble(programs, run.experiment, cases, split, models, reporter)
+    absent = run.experiment.metrics.absent
+    entry = ensemble.summarize(mean, absent, groups[split.test], len(models))
+  summary = scoring.summarize_seeds(run.experiment, tested, cases.class_names, entry)
   if sharding.is_main():
     if broken := model_file.write(workdir, best):
       reporter.print(
         f"{run.name}: {len(broken)} arrays of {model_file.NAME} have values that are not finite"
         f" ({broken[0]}, for instance); mlseg.predict refuses it"
       )
-    run_outputs.write(workdir, cases, parts, tested, summary)
+    run_outputs.write(workdir, cases, parts, tested, summary, mean)
   if run.title:  # one of many, which a table will show
     reporter.print(f"{run.name}: test {shown_scores(summary['metrics'])}, in {workdir}")
+    if entry:
+      reporter.print(f"{run.name}: {ensemble.line(entry)}")
     return summary
   title = f"{run.name}, test set, per image unless pooled; percent, distances in pixels"
   names = cases.class_names[1:]
   positive = case_counts.positive(cases.label_names)
   reporter.results(title, summary, names[0] if len(names) == 1 else "foreground", positive)
+  for name, scores in [*((f"seed {seed}", own) for seed, own in tested.items()), ("mean", mean)]:
+    if scores and scores.choice:
+      reporter.print(f"{name}: {describe(scores.choice)}")
+  if entry:
+    reporter.print(ensemble.line(entry))
   reporter.print(f"rows, results and figures are in {workdir}")
   return summary
 

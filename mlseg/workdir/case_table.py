@@ -1,5 +1,7 @@
 """`cases.csv`: how well each model segments each test case, a row per seed, case and class.
 
+`ensemble_cases.csv` has the same of the mean of all models, without the column of the seed.
+
     seed,id,label,class,tp,fp,fn,tn,dice,iou,precision,...
     0,benign (2),benign,background,15722,30,78,554,0.996577,...
     0,benign (2),benign,lesion,554,78,30,15722,0.911184,...
@@ -17,7 +19,7 @@ import numpy as np
 
 from mlseg.files import Row, read_csv, reading, to_csv, write_file
 
-NAME = "cases.csv"
+NAME, ENSEMBLE_NAME = "cases.csv", "ensemble_cases.csv"
 KEYS = ("seed", "id", "label", "class")
 COUNTS = ("tp", "fp", "fn", "tn")
 
@@ -30,7 +32,7 @@ class CaseScore(NamedTuple):
 
 
 def make_rows(
-  seed: int,
+  seed: int | None,
   ids: Sequence[str],
   labels: Sequence[str],
   class_names: Sequence[str],
@@ -40,7 +42,7 @@ def make_rows(
   """Returns the rows of one model.
 
   Args:
-    seed: of the model.
+    seed: of the model; None: of the mean of all models.
     ids: [N], of the test cases.
     labels: [N], their diagnoses.
     class_names: [C], the background first.
@@ -48,7 +50,8 @@ def make_rows(
     metrics: by name [N, C].
   """
   return [
-    dict(zip(KEYS, (seed, ids[n], labels[n], class_name), strict=True))
+    ({} if seed is None else {"seed": seed})
+    | dict(zip(KEYS[1:], (ids[n], labels[n], class_name), strict=True))
     | dict(zip(COUNTS, counts[n, c].tolist(), strict=True))
     | {name: float(values[n, c]) for name, values in metrics.items()}
     for n in range(len(ids))
@@ -56,19 +59,29 @@ def make_rows(
   ]
 
 
-def write(workdir: pathlib.Path, rows: Sequence[Row]) -> None:
-  """Writes the rows of all models into a run's folder."""
-  write_file(workdir / NAME, to_csv(rows))
+def write(workdir: pathlib.Path, rows: Sequence[Row], name: str = NAME) -> None:
+  """Writes the rows of all models into a run's folder.
+
+  Args:
+    workdir: the run's folder.
+    rows: from `make_rows`.
+    name: of the file: `NAME` or `ENSEMBLE_NAME`.
+  """
+  write_file(workdir / name, to_csv(rows))
 
 
-def read(workdir: pathlib.Path) -> list[Row]:
+def read(workdir: pathlib.Path, name: str = NAME) -> list[Row]:
   """Returns the rows, with numbers as numbers; without labels, which old runs lack, all are 'all'.
+
+  Args:
+    workdir: the run's folder.
+    name: of the file: `NAME` or `ENSEMBLE_NAME`.
 
   Raises:
     UserError: the file is missing or damaged.
   """
-  path = workdir / NAME
-  rows = read_csv(path, columns=("seed", "id", "class", "dice"))
+  path = workdir / name
+  rows = read_csv(path, columns=(*KEYS[name == ENSEMBLE_NAME : 2], "class", "dice"))
   with reading(path):
     if not rows:
       raise ValueError("it has no rows")
@@ -110,10 +123,8 @@ def _mean_of_present(scores: Sequence[tuple[bool, float]]) -> float:
 
 def _typed(row: dict[str, str]) -> Row:
   """Returns a row with numbers as numbers."""
-  keys = {
-    "seed": int(row["seed"]), "id": row["id"], "label": row.get("label") or "all",
-    "class": row["class"],
-  }  # fmt: skip
+  keys: Row = {"seed": int(row["seed"])} if "seed" in row else {}
+  keys |= {"id": row["id"], "label": row.get("label") or "all", "class": row["class"]}
   counts = {name: int(row[name]) for name in COUNTS if name in row}
   metrics = {
     name: float(value or "nan") for name, value in row.items() if name not in (*KEYS, *COUNTS)

@@ -4,6 +4,7 @@
     0,benign (2),benign,benign,0.83411,0.16589
 
 The label is the true diagnosis; the predicted one has the greatest probability.
+`ensemble_diagnoses.csv` has the same of the mean of all models, without the column of the seed.
 """
 
 import pathlib
@@ -15,12 +16,13 @@ import numpy as np
 from mlseg.files import Row, read_csv, read_header, reading, to_csv, write_file
 
 NAME, VALIDATION_NAME = "diagnoses.csv", "validation_diagnoses.csv"
+ENSEMBLE_NAME = "ensemble_diagnoses.csv"
 KEYS = ("seed", "id", "label", "predicted")
 PROBABILITY = "probability_"  # before the name of a diagnosis
 
 
 def make_rows(
-  seed: int,
+  seed: int | None,
   ids: Sequence[str],
   labels: Sequence[str],
   names: Sequence[str],
@@ -29,14 +31,15 @@ def make_rows(
   """Returns the rows of one model.
 
   Args:
-    seed: of the model.
+    seed: of the model; None: of the mean of all models.
     ids: [N], of the cases.
     labels: [N], their true diagnoses.
     names: [L], of all diagnoses.
     probabilities: [N, L].
   """
   return [
-    dict(zip(KEYS, (seed, case, label, names[int(own.argmax())]), strict=True))
+    ({} if seed is None else {"seed": seed})
+    | dict(zip(KEYS[1:], (case, label, names[int(own.argmax())]), strict=True))
     | {f"{PROBABILITY}{name}": float(p) for name, p in zip(names, own, strict=True)}
     for case, label, own in zip(ids, labels, probabilities, strict=True)
   ]
@@ -48,7 +51,7 @@ def write(workdir: pathlib.Path, rows: Sequence[Row], name: str = NAME) -> None:
   Args:
     workdir: the run's folder.
     rows: from `make_rows`.
-    name: of the file: `NAME` or `VALIDATION_NAME`.
+    name: of the file: `NAME`, `VALIDATION_NAME` or `ENSEMBLE_NAME`.
   """
   write_file(workdir / name, to_csv(rows))
 
@@ -58,19 +61,19 @@ def read(workdir: pathlib.Path, name: str = NAME) -> list[Row]:
 
   Args:
     workdir: the run's folder.
-    name: of the file: `NAME` or `VALIDATION_NAME`.
+    name: of the file, as in `write`.
 
   Raises:
     UserError: the file is missing or damaged.
   """
   path = workdir / name
-  rows = read_csv(path, columns=KEYS)
+  keys = KEYS[name == ENSEMBLE_NAME :]
+  rows = read_csv(path, columns=keys)
   with reading(path):
     if not rows:
       raise ValueError("it has no rows")
     return [
-      {key: row[key] for key in KEYS}
-      | {"seed": int(row["seed"])}
+      {key: int(row[key]) if key == "seed" else row[key] for key in keys}
       | {key: _probability(row[key]) for key in row if key.startswith(PROBABILITY)}
       for row in rows
     ]

@@ -4,6 +4,10 @@
       "split": "test",
       "metrics": {"dice": {"mean": 0.78, "std": 0.02, "per_seed": [0.77, 0.79]}, ...},
       "classes": {"lesion": {"dice": {...}, "dice_pooled": {...}, "num_true": {...}, ...}, ...},
+      "ensemble": {
+        "num_models": 2,
+        "metrics": {"dice": {"value": 0.81, "low": 0.79, "high": 0.83}, ...}
+      },
       "seeds": [0, 1],
       "config": {...}
     }
@@ -11,6 +15,8 @@
 `std` is the sample standard deviation over the seeds, null for one seed. A number that is not
 finite is null. The metrics of a class are means over the cases in which it is true or predicted;
 `num_true` and `num_predicted` count these cases. Runs from before it was written have no `classes`.
+`ensemble` is there where the mean of all models was tested; `low` and `high` are the ends of the
+95 % bootstrap interval over cases, null for a metric that is no mean over cases.
 """
 
 import math
@@ -32,6 +38,21 @@ class Metric(NamedTuple):
   per_seed: tuple[float | None, ...]
 
 
+class Estimate(NamedTuple):
+  """A metric of the mean of all models, and its interval; None stands for what is not known."""
+
+  value: float | None
+  low: float | None
+  high: float | None
+
+
+class Ensemble(NamedTuple):
+  """The scores of the mean of several models."""
+
+  num_models: int
+  metrics: dict[str, Estimate]  # by name
+
+
 class Results(NamedTuple):
   """The scores of a run."""
 
@@ -39,6 +60,7 @@ class Results(NamedTuple):
   seeds: tuple[int, ...]
   config: dict[str, Any]
   classes: dict[str, dict[str, Metric]]  # by class and name; {} in older runs
+  ensemble: Ensemble | None = None  # None where it was not tested
 
 
 def write(workdir: pathlib.Path, results: Mapping[str, Any]) -> None:
@@ -60,11 +82,20 @@ def read(workdir: pathlib.Path) -> Results:
       seeds=tuple(content["seeds"]),
       config=run_folder.checked_config(content.get("config") or {}),
       classes={str(name): _metrics(own) for name, own in (content.get("classes") or {}).items()},
+      ensemble=_ensemble(content["ensemble"]) if content.get("ensemble") else None,
     )
 
 
 def _metrics(entries: Mapping[str, Any]) -> dict[str, Metric]:
   return {str(name): _metric(entry) for name, entry in entries.items()}
+
+
+def _ensemble(content: Mapping[str, Any]) -> Ensemble:
+  metrics = {
+    str(name): Estimate(*(_finite(entry[field]) for field in Estimate._fields))
+    for name, entry in content["metrics"].items()
+  }
+  return Ensemble(int(content["num_models"]), metrics)
 
 
 def _metric(entry: Mapping[str, Any]) -> Metric:

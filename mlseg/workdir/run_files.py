@@ -12,6 +12,7 @@ from mlseg.workdir import (
   examples_file,
   metrics_log,
   patients_file,
+  postprocessing_file,
   results_file,
   run_folder,
   saliency_file,
@@ -22,7 +23,8 @@ from mlseg.workdir.case_table import CaseScore
 from mlseg.workdir.data_table import DataTable
 from mlseg.workdir.examples_file import Examples
 from mlseg.workdir.patients_file import Patients
-from mlseg.workdir.results_file import Metric
+from mlseg.workdir.postprocessing_file import Choices
+from mlseg.workdir.results_file import Ensemble, Metric
 from mlseg.workdir.run_folder import Description
 from mlseg.workdir.saliency_file import Saliency
 from mlseg.workdir.split_file import SavedSplit
@@ -52,6 +54,8 @@ class RunFiles(NamedTuple):
   patients: Patients | None  # of patients.npz
   tested: list[Row] | None  # of diagnoses.csv
   validated: list[Row] | None  # of validation_diagnoses.csv
+  ensemble: Ensemble | None = None  # of results.json; None where the mean was not tested
+  choices: Choices | None = None  # of postprocessing.json
 
 
 def read(name: str, folder: pathlib.Path) -> RunFiles:
@@ -91,4 +95,6 @@ def read(name: str, folder: pathlib.Path) -> RunFiles:
     patients=known(patients_file.NAME, patients_file.read),
     tested=known(diagnosis_table.NAME, diagnosis_table.read),
     validated=known(validation, lambda path: diagnosis_table.read(path, validation)),
+    ensemble=results.ensemble,
+    choices=known(postprocessing_file.NAME, postprocessing_file.read),
   )

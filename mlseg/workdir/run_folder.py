@@ -36,7 +36,7 @@ NAME = "config.json"
 PATTERN_SIGNS = frozenset("[]*?\\")
 _SECTIONS = (
   "seeds", "mesh", "data", "augmentation", "model", "optimizer", "loss_options", "metrics",
-  "weighting", "auxiliary",
+  "prediction", "weighting", "auxiliary",
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from mlseg.data import preprocessing
 from mlseg.models import Model, Outputs
+from mlseg.postprocessing.decision import Decision
 from mlseg.prediction import inference
 
 SIZE = 8
@@ -23,8 +24,8 @@ def _network(rule):
   return Model(lambda key, images: {"params": {"shift": jnp.zeros(())}}, apply)
 
 
-def _predict(rule, images, shifts=(0.0,), flips=True):
-  predict = jax.jit(inference.make_predict(_network(rule), flips))
+def _predict(rule, images, shifts=(0.0,), flips=True, views="one"):
+  predict = jax.jit(inference.make_predict(_network(rule), flips, views=views))
   return predict({"params": {"shift": jnp.array(shifts)}}, jnp.asarray(images))
 
 
@@ -68,6 +69,30 @@ def test_the_prediction_is_the_mean_over_seeds():
     assert result.seed_spread[n, 1] == pytest.approx(1 - np.mean(dice), abs=1e-6)
 
 
+@pytest.mark.parametrize("flips", [False, True])
+@pytest.mark.parametrize(("views", "count"), [("one", 1), ("horizontal", 2), ("flips", 4)])
+def test_the_probabilities_are_the_mean_over_the_views(views, count, flips):
+  images, shifts = _images(), np.array([-0.5, 0.8])
+  places = jnp.asarray(np.random.default_rng(1).normal(size=(SIZE, SIZE)))
+
+  def rule(grey, shift):
+    return 3 * (grey - 0.5 + shift) + places
+
+  result = _predict(rule, images, shifts, flips, views)
+  expected, seeds = [], []
+  for shift in shifts:
+    probabilities = []
+    for axes in ((), (2,), (1,), (1, 2))[:count]:
+      scores = np.asarray(rule(np.flip(images[..., 0], axes) / np.float32(255), shift))
+      probabilities.append(np.flip(1 / (1 + np.exp(-scores)), axes))
+    expected += probabilities
+    seeds.append(np.mean(probabilities, axis=0) > 0.5)
+  np.testing.assert_allclose(result.probabilities[..., 1], np.mean(expected, axis=0), atol=1e-5)
+  assert (result.flip_spread is None) == (not flips)
+  dice = 2 * (seeds[0] & seeds[1]).sum((1, 2)) / (seeds[0].sum((1, 2)) + seeds[1].sum((1, 2)))
+  np.testing.assert_allclose(result.seed_spread[:, 1], 1 - dice, atol=1e-6)
+
+
 def test_masks_that_are_both_empty_agree():
   masks = np.zeros((3, 1, 4, 4), int)
   np.testing.assert_array_equal(inference.spread(jnp.asarray(masks), 3), 0)
@@ -92,6 +117,23 @@ def test_restoring_is_bilinear_and_the_first_of_equal_classes_wins():
   np.testing.assert_allclose(best[0], [1, 0.75, 0.75, 1])
   labels, _ = inference.restore(np.full((2, 2, 2), 0.5, np.float32), 37, 211)
   assert not labels.any()
+
+
+def test_restoring_by_a_decision_gives_the_probability_of_the_class_that_it_gives():
+  lesion = np.full((16, 16), 0.1, np.float32)
+  lesion[2:10, 2:10], lesion[5, 5], lesion[14, 14] = 0.4, 0.2, 0.45
+  probabilities = np.stack([1 - lesion, lesion], -1)
+  labels, best = inference.restore(probabilities, 16, 16, Decision(0.3, 0.01, 0.01))
+  expected = np.zeros((16, 16), int)
+  expected[2:10, 2:10] = 1  # without the speck, with the hole
+  np.testing.assert_array_equal(labels, expected)
+  np.testing.assert_array_equal(best, np.where(expected, lesion, 1 - lesion))
+  assert best[14, 14] == np.float32(1) - np.float32(0.45)
+  # At another size the shares are of its pixels.
+  labels, _ = inference.restore(probabilities, 64, 64, Decision(0.3, 0.01, 0.01))
+  assert labels[20, 20] == 1
+  assert not labels[52:].any()
+  assert inference.restore(probabilities, 64, 64, Decision(0.3))[0][52:].any()
 
 
 def _classifier():
@@ -128,6 +170,30 @@ def test_a_network_of_classes_alone_gives_diagnoses_saliency_and_attention(flips
   grey = images[..., 0] / images.max((1, 2, 3))[:, None, None]
   expected = np.where(chosen[:, None, None], grey, 0)
   np.testing.assert_allclose(result.saliency, expected, atol=1e-6)
+
+
+def test_diagnoses_and_attention_are_averaged_over_the_views():
+  ramp = jnp.arange(SIZE, dtype=jnp.float32)
+
+  def apply(variables, images, train):
+    grey = images[..., 0]
+    score = (grey * ramp).mean((1, 2)) + (grey * ramp[:, None]).mean((1, 2)) * 2
+    logits = jnp.stack([jnp.zeros_like(score), score - 5 + variables["params"]["shift"]], -1)
+    attention = jnp.stack([grey[:, 0, 0], 1 - grey[:, 0, 0]], -1)
+    return Outputs(class_logits=logits, attention=attention), {}
+
+  images = _images()
+  predict = inference.make_predict(Model(None, apply), True, views="flips")
+  result = jax.jit(predict)({"params": {"shift": jnp.zeros(1)}}, jnp.asarray(images))
+  grey, weights = images[..., 0] / 255, np.arange(SIZE)
+  shares = []
+  for axes in ((), (2,), (1,), (1, 2)):
+    view = np.flip(grey, axes)
+    score = (view * (weights + 2 * weights[:, None])).mean((1, 2)) - 5
+    shares.append(1 / (1 + np.exp(-score)))
+  np.testing.assert_allclose(result.diagnoses[:, 1], np.mean(shares, 0), atol=1e-5)
+  corners = grey[:, [0, 0, -1, -1], [0, -1, 0, -1]].mean(1)
+  np.testing.assert_allclose(result.attention[:, 0], corners, atol=1e-6)
 
 
 def test_saliency_is_computed_only_where_it_is_asked_for():

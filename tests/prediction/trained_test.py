@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from mlseg.errors import UserError
+from mlseg.postprocessing.choice import Choice
+from mlseg.postprocessing.decision import PLAIN, Decision
 from mlseg.prediction import trained
 from mlseg.recipe import experiment, parse
-from mlseg.workdir import model_file
+from mlseg.workdir import model_file, postprocessing_file
 
 SMOKE = pathlib.Path(__file__).parents[2] / "configs" / "smoke.py"
 
@@ -74,3 +76,58 @@ def test_a_damaged_file_is_named(tmp_path, content, file, text, message):
 def test_a_folder_that_is_not_there_is_named(tmp_path):
   with pytest.raises(UserError, match="does not exist"):
     trained.load(tmp_path / "nowhere")
+
+
+def _choice(*decision):
+  return Choice(Decision(*decision), 3, 0.5, 0.75, {}, {}, {})
+
+
+SEEDS = {0: _choice(0.4, 0.002, 0.01), 3: _choice(0.3, 0.005, 0.0)}
+
+
+def _write_choices(folder, content, choices, views="flips", columns=None):
+  prediction = {"views": views, "threshold": "validation", "components": "validation"}
+  _write(folder, content | {"prediction": prediction}, **({"columns": columns} if columns else {}))
+  if choices is not None:
+    postprocessing_file.write(folder, choices)
+
+
+def test_a_run_from_before_views_predicts_the_most_probable_class(tmp_path, content):
+  _write(tmp_path, {name: own for name, own in content.items() if name != "prediction"})
+  run = trained.load(tmp_path)
+  assert (run.views, run.decision) == ("one", PLAIN)
+  assert trained.load(tmp_path, "horizontal").views == "horizontal"
+
+
+def test_what_was_chosen_for_the_mean_of_the_models_is_applied_to_it(tmp_path, content):
+  mean = _choice(0.35, 0.001, 0.02)
+  _write_choices(tmp_path, content, postprocessing_file.Choices(SEEDS, mean))
+  run = trained.load(tmp_path)
+  assert (run.views, run.decision) == ("flips", mean.decision)
+  run = trained.load(tmp_path, "one", postprocess=False)
+  assert (run.views, run.decision) == ("one", PLAIN)
+
+
+def test_without_a_choice_for_the_mean_the_medians_of_the_seeds_are_applied(tmp_path, content):
+  _write_choices(tmp_path, content, postprocessing_file.Choices(SEEDS, None))
+  assert trained.load(tmp_path).decision == Decision(0.3, 0.002, 0.0)
+
+
+@pytest.mark.parametrize(
+  ("choices", "message"),
+  [
+    (None, r"postprocessing\.json is not there, .* --postprocess=False predicts without it"),
+    (postprocessing_file.Choices({0: SEEDS[0]}, None), "has no choice for seed 3"),
+    (
+      postprocessing_file.Choices({0: SEEDS[0], 3: _choice(None, 0.0, 0.0)}, None),
+      "its thresholds do not fit the run",
+    ),
+  ],
+)
+def test_choices_that_do_not_fit_are_refused_where_they_are_applied(
+  tmp_path, content, choices, message
+):
+  _write_choices(tmp_path, content, choices)
+  with pytest.raises(UserError, match=message):
+    trained.load(tmp_path)
+  assert trained.load(tmp_path, postprocess=False).decision == PLAIN

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from mlseg.errors import UserError
+from mlseg.postprocessing.choice import Choice
+from mlseg.postprocessing.decision import Decision
 from mlseg.workdir import (
   attention_table,
   box_table,
@@ -17,6 +19,7 @@ from mlseg.workdir import (
   metrics_log,
   model_file,
   patients_file,
+  postprocessing_file,
   results_file,
   run_files,
   run_folder,
@@ -81,6 +84,16 @@ RESULTS = {
   "seeds": [0],
   "config": {"name": "x"},
 }
+CHOICE = Choice(
+  Decision(0.45, 0.002, 0.0),
+  7,
+  0.5,
+  0.75,
+  {0.45: 0.75, 0.5: 0.5},
+  {0.0: 0.5, 0.002: 0.75},
+  {0.0: 1},
+)
+CHOICES = postprocessing_file.Choices({0: CHOICE, 3: CHOICE._replace(decision=Decision())}, CHOICE)
 CONFIG = {
   "config": {"rate": 0.1}, "data": "abc", "strategy": "loop", "device": "1 cpu",
   "versions": {"jax": "1"},
@@ -107,6 +120,9 @@ FORMATS = {
   "patients.npz": (patients_file.write, patients_file.read, PATIENTS, None),
   "model.npz": (model_file.write, model_file.read, MODEL, None),
   "metrics.jsonl": (_write_log, metrics_log.read, [RECORD, RECORD], None),
+  "postprocessing.json": (
+    postprocessing_file.write, postprocessing_file.read, CHOICES, None
+  ),
   "results.json": (
     results_file.write, results_file.read, RESULTS,
     results_file.Results(
@@ -154,6 +170,56 @@ def test_validation_diagnoses_have_a_file_of_their_own(tmp_path):
   diagnosis_table.write(tmp_path, DIAGNOSES, name)
   assert [path.name for path in tmp_path.iterdir()] == [name]
   assert diagnosis_table.read(tmp_path, name) == DIAGNOSES
+
+
+def test_the_mean_of_models_has_tables_without_seeds(tmp_path):
+  name = case_table.ENSEMBLE_NAME
+  rows = [{k: v for k, v in row.items() if k != "seed"} for row in _case_rows(0)]
+  metrics = {"dice": np.array([[1, 0.5], [0.25, 0], [1, np.nan]])}
+  made = case_table.make_rows(
+    None, IDS, "xyx", ("background", "lesion"), np.arange(24).reshape(3, 2, 4), metrics
+  )
+  np.testing.assert_equal(made, rows)
+  case_table.write(tmp_path, rows, name)
+  np.testing.assert_equal(case_table.read(tmp_path, name), rows)
+  name = diagnosis_table.ENSEMBLE_NAME
+  rows = diagnosis_table.make_rows(None, IDS[:1], "x", "xy", np.array([[0.75, 0.25]]))
+  diagnosis_table.write(tmp_path, rows, name)
+  assert diagnosis_table.read(tmp_path, name) == rows
+  assert "seed" not in rows[0]
+
+
+def test_results_have_the_mean_of_models(tmp_path):
+  metrics = {
+    "dice": {"value": 0.5, "low": 0.25, "high": 0.75},
+    "dice_pooled": {"value": math.nan, "low": None, "high": None},
+  }
+  results_file.write(tmp_path, RESULTS | {"ensemble": {"num_models": 3, "metrics": metrics}})
+  found = run_files.read("x", tmp_path).ensemble
+  assert found.num_models == 3
+  assert found.metrics["dice"] == (0.5, 0.25, 0.75)
+  assert found.metrics["dice_pooled"] == (None, None, None)
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ({"threshold": 1.0}, r"threshold must be in \[0, 1\), not 1.0"),
+    ({"threshold": "0.5"}, r"threshold must be in \[0, 1\), not '0.5'"),
+    ({"component_share": -0.1}, "component_share must be in"),
+    ({"hole_share": True}, "hole_share must be in"),
+    ({"dice": 1.5}, r"dice must be in \[0, 1\], not 1.5"),
+    ({"grids": {}}, "KeyError: 'threshold'"),
+  ],
+)
+def test_a_choice_out_of_its_range_is_refused(tmp_path, change, message):
+  postprocessing_file.write(tmp_path, CHOICES)
+  path = tmp_path / postprocessing_file.NAME
+  content = json.loads(path.read_text())
+  content["seeds"]["3"] |= change
+  path.write_text(json.dumps(content))
+  with pytest.raises(UserError, match=rf"postprocessing\.json is damaged: .*{message}"):
+    postprocessing_file.read(tmp_path)
 
 
 def test_the_layout_of_the_tables(tmp_path):

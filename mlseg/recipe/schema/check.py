@@ -15,7 +15,7 @@ from mlseg.recipe.schema.kinds import shown
 _MOST = 10  # most faults that a message lists
 _MISSING = object()
 # What a trained run needs to predict.
-NETWORK = ("name", "variant", "data", "model")
+NETWORK = ("name", "variant", "data", "model", "prediction")
 
 
 def plain(recipe: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:

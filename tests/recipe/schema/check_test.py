@@ -12,6 +12,7 @@ from mlseg.data.datasets.sources import NoOptions
 from mlseg.errors import UserError
 from mlseg.recipe import experiment, loss_table, parse, schema
 from mlseg.recipe.data import DataRecipe
+from mlseg.recipe.prediction import PredictionRecipe
 from mlseg.recipe.schema import options
 from mlseg.recipe.schema.keys import ABSENT, NEEDED
 from mlseg.weighting import registry
@@ -213,6 +214,8 @@ def test_the_config_of_a_run_is_checked_before_it_predicts(change, message):
 def test_what_prediction_does_not_read_does_not_count():
   content = _content(optimizer=5, num_epochs="many", later=1)
   content["data"]["later"] = 1
-  data, network = experiment.read_network(content)
+  content["prediction"]["later"] = 1
+  data, network, prediction = experiment.read_network(content)
   assert data.image_size == 32
   assert network.name == "unet"
+  assert prediction == PredictionRecipe()

@@ -13,6 +13,10 @@ def test_a_recipe_without_its_newer_keys_is_the_same_recipe():
   newer = {
     "optimizer.momentum": content["optimizer"]["momentum"],
     "metrics.absent": content["metrics"]["absent"],
+    "prediction.views": "one",
+    "prediction.ensemble": False,
+    "prediction.threshold": "argmax",
+    "prediction.components": "all",
     "auxiliary.schedule": content["auxiliary"]["schedule"],
     "weighting.options.dynamic_memory_fusion.prior": None,
     "loss_options.binary_cross_entropy.label_reduction": "mean",

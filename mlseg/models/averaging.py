@@ -1,0 +1,117 @@
+"""Means of probabilities: over mirrored views of an image, and over several models."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mlseg.models.base import Outputs
+
+# `predict(variables, images [B, H, W, I]) -> Outputs`.
+Predict = Callable[[Any, jax.Array], Outputs]
+
+# The axes of [B, H, W, ...] along which an image is mirrored; the first view is the image itself.
+FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (1,), (1, 2))
+ONE, HORIZONTAL, ALL_FLIPS = "one", "horizontal", "flips"
+VIEWS = {ONE: FLIPS[:1], HORIZONTAL: FLIPS[:2], ALL_FLIPS: FLIPS}
+
+
+def over_views(predict: Predict, views: str) -> Predict:
+  """Returns a function that averages the probabilities of an image and of its mirror images.
+
+    p(x) = 1/V sum_v m_v(softmax f(m_v(x)))
+
+  where m_v is the mirroring of view v, which undoes itself. The logits that are returned are the
+  logarithms of p, so that their softmax is p and their largest is the most probable class. The
+  views run one after the other, so that they take the memory of one; they are compiled once.
+
+  Args:
+    predict: `predict(variables, images [B, H, W, I]) -> Outputs`.
+    views: one of `VIEWS`. 'one': `predict` itself is returned.
+
+  Returns:
+    A function as `predict`, whose outputs have `logits`, `class_logits` and `attention`, as far as
+    `predict` gives them, and nothing else.
+
+  Source: Isensee et al., nnU-Net, Nature Methods 18 (2021), test time augmentation by mirroring.
+
+  Example:
+    >>> left = jnp.array([[9.0, 0.0], [0.0, 9.0]])  # class 0 in the left column, 1 in the right
+    >>> predict = lambda _, images: Outputs(logits=left + 0 * images)
+    >>> logits = over_views(predict, "horizontal")(None, jnp.zeros((1, 2, 2, 1)))
+    >>> print(jax.nn.softmax(logits.logits)[0, 0].round(2))
+    [[0.5 0.5]
+     [0.5 0.5]]
+  """
+  axes = VIEWS[views]
+  if len(axes) == 1:
+    return predict
+  turned = jnp.array([[1 in own, 2 in own] for own in axes])  # [V, 2]: up-down, left-right
+
+  def mirrored(array: jax.Array, view: jax.Array) -> jax.Array:
+    array = jnp.where(view[0], jnp.flip(array, 1), array)
+    return jnp.where(view[1], jnp.flip(array, 2), array)
+
+  def predict_views(variables: Any, images: jax.Array) -> Outputs:
+    def of_view(view: jax.Array) -> Outputs:
+      found = _probabilities(predict(variables, mirrored(images, view)))
+      return found if found.logits is None else found._replace(logits=mirrored(found.logits, view))
+
+    return _mean(of_view, turned)
+
+  return predict_views
+
+
+def over_models(predict: Predict) -> Callable[[Sequence[Any], jax.Array], Outputs]:
+  """Returns a function that averages the probabilities of several models.
+
+  The models run one after the other, so that their outputs take the memory of one model's.
+
+  Args:
+    predict: `predict(variables, images [B, H, W, I]) -> Outputs`, of one model.
+
+  Returns:
+    `predict(variables of each model, images) -> Outputs`, with the outputs of `over_views`: the
+    logits are the logarithms of the mean probabilities.
+
+  Example:
+    >>> predict = lambda shift, images: Outputs(class_logits=jnp.array([[0.0, shift]]))
+    >>> models = [jnp.array(-2.0), jnp.array(2.0)]
+    >>> print(jax.nn.softmax(over_models(predict)(models, None).class_logits))
+    [[0.5 0.5]]
+  """
+
+  def predict_models(variables: Sequence[Any], images: jax.Array) -> Outputs:
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *variables)
+    return _mean(lambda one: _probabilities(predict(one, images)), stacked)
+
+  return predict_models
+
+
+def _probabilities(outputs: Outputs) -> Outputs:
+  """Returns probabilities in the place of logits; what has no mean is left out."""
+
+  def softmax(logits: jax.Array | None) -> jax.Array | None:
+    return None if logits is None else jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
+
+  return Outputs(
+    logits=softmax(outputs.logits),
+    class_logits=softmax(outputs.class_logits),
+    attention=outputs.attention,
+  )
+
+
+def _mean(function: Callable[[Any], Outputs], stacked: Any) -> Outputs:
+  """Returns the logarithms of the mean probabilities over the leading axis of an argument."""
+  count = len(jax.tree.leaves(stacked)[0])
+  shapes = jax.eval_shape(function, jax.tree.map(lambda leaf: leaf[0], stacked))
+  zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+
+  def add(total: Outputs, one: Any) -> tuple[Outputs, None]:
+    return jax.tree.map(jnp.add, total, function(one)), None
+
+  totals, _ = jax.lax.scan(add, zeros, stacked)
+  mean: Outputs = jax.tree.map(lambda total: total / count, totals)
+  logits, class_logits = jax.tree.map(jnp.log, (mean.logits, mean.class_logits))
+  return mean._replace(logits=logits, class_logits=class_logits)

@@ -1,0 +1,1 @@
+"""From probabilities to masks: thresholds, small components and holes, chosen on validation."""
