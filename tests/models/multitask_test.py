@@ -108,3 +108,27 @@ def test_a_gate_is_its_formula():
   weights = 1 / (1 + np.exp(-(hidden @ kernels["psi"])))
   expected = skip * weights.repeat(2, 1).repeat(2, 2)
   np.testing.assert_allclose(gate.apply(variables, skip, coarse), expected, rtol=1e-5)
+
+
+def test_deep_supervision_and_dropout_change_training_alone(short_encoder):
+  images = jax.random.uniform(jax.random.key(0), (2, 32, 32, 1))
+  plain, other = (
+    from_linen(_net(decoder_convs=1, **options))
+    for options in ({}, {"deep_supervision": 4, "dropout": 0.5})
+  )
+  variables = jax.jit(other.init)(jax.random.key(1), images)
+  params = {n: v for n, v in variables["params"].items() if not n.startswith("deep_")}
+  assert len(variables["params"]) == len(params) + 4
+  apply = jax.jit(lambda model, v, train, **key: model.apply(v, images, train, **key)[0],
+                  static_argnums=(0, 2))  # fmt: skip
+  kept = {**variables, "params": params}
+  expected, found = apply(plain, kept, False), apply(other, variables, False)
+  jax.tree.map(np.testing.assert_array_equal, found, expected)
+  once, again, another = (
+    apply(other, variables, True, key=jax.random.key(seed)) for seed in (0, 0, 1)
+  )
+  assert [x.shape for x in once.deep_logits] == [(2, s, s, 2) for s in (16, 8, 4, 2)]
+  jax.tree.map(np.testing.assert_array_equal, once, again)
+  assert not np.array_equal(once.logits, another.logits)
+  # The head of classes has no dropout.
+  np.testing.assert_array_equal(once.class_logits, another.class_logits)
