@@ -133,16 +133,19 @@ def test_deep_supervision_adds_a_layer_for_each_coarser_level_and_nothing_else()
   plain, deep = (
     from_linen(UNet(3, depth=3, filters=4, deep_supervision=count)) for count in (0, 2)
   )
-  variables = jax.jit(deep.init)(jax.random.key(1), images)
+  variables, expected = jax.jit(
+    lambda key: [model.init(key, images) for model in (deep, plain)]
+  )(jax.random.key(1))  # fmt: skip
   params = dict(variables["params"])
   added = {name: params.pop(name)["kernel"].shape for name in ("deep_1", "deep_2")}
   assert added == {"deep_1": (1, 1, 2 * 8, 3), "deep_2": (1, 1, 2 * 16, 3)}  # with their skips
   rest = {**variables, "params": params}
-  jax.tree.map(np.testing.assert_array_equal, rest, jax.jit(plain.init)(jax.random.key(1), images))
-  apply = jax.jit(lambda model, *args: model.apply(*args)[0], static_argnums=(0, 3))
-  outputs = apply(deep, variables, images, True)
-  assert [x.shape for x in outputs.deep_logits] == [(2, 8, 8, 3), (2, 4, 4, 3)]
-  np.testing.assert_array_equal(outputs.logits, apply(plain, rest, images, True).logits)
+  jax.tree.map(np.testing.assert_array_equal, rest, expected)
+  found, same = jax.jit(
+    lambda: [m.apply(v, images, True)[0] for m, v in ((deep, variables), (plain, rest))]
+  )()  # fmt: skip
+  assert [x.shape for x in found.deep_logits] == [(2, 8, 8, 3), (2, 4, 4, 3)]
+  np.testing.assert_allclose(found.logits, same.logits, rtol=1e-6)
   shapes = jax.eval_shape(lambda v: deep.apply(v, images, False)[0], variables)
   assert shapes.deep_logits == ()
 
