@@ -15,22 +15,31 @@ _LABEL_REDUCTIONS = {"mean": jnp.mean, "sum": jnp.sum}
 
 
 def cross_entropy(
-  logits: jax.Array, masks: jax.Array, *, valid: jax.Array | None = None
+  logits: jax.Array,
+  masks: jax.Array,
+  *,
+  label_smoothing: float = 0.0,
+  valid: jax.Array | None = None,
 ) -> jax.Array:
   """Returns the categorical cross-entropy: -(1/N) sum_i sum_c g_ic log p_ic.
 
-  Source: Golnari & Diba 2026, eq. 16.
+  With label_smoothing = e, g_ic is replaced by (1 - e) g_ic + e / C, so that the least loss is
+  reached at probabilities within (0, 1). A pixel without a class keeps none.
+
+  Source: Golnari & Diba 2026, eq. 16; label smoothing: Szegedy et al., Rethinking the Inception
+    architecture for computer vision, CVPR 2016, section 7.
 
   Args:
     logits: [B, H, W, C], any floating dtype.
     masks: [B, H, W, C], one-hot.
+    label_smoothing: share e of a label that is spread over all of them, in [0, 1); 0: none.
     valid: [B, H, W], nonzero where a pixel counts; None: all count.
 
   Returns:
     [B], in nats per pixel.
 
   Raises:
-    ValueError: where the shapes do not fit together.
+    ValueError: where the shapes do not fit together, or label_smoothing is not in [0, 1).
 
   Example:
     >>> import jax.numpy as jnp
@@ -39,8 +48,17 @@ def cross_entropy(
     0.6931
   """
   check_shapes(logits, masks, valid)
+  _check_smoothing(label_smoothing)
   log_p = log_probabilities(logits)
-  return pixel_mean(-(masks.astype(log_p.dtype) * log_p).sum(axis=-1), valid)
+  g = masks.astype(log_p.dtype)
+  if label_smoothing:
+    g = (1 - label_smoothing) * g + label_smoothing * g.mean(axis=-1, keepdims=True)
+  return pixel_mean(-(g * log_p).sum(axis=-1), valid)
+
+
+def _check_smoothing(value: float) -> None:
+  if not 0 <= value < 1:
+    raise ValueError(f"label_smoothing: must be in [0, 1), got {value}")
 
 
 def focal(
@@ -91,6 +109,7 @@ def binary_cross_entropy(
   *,
   positive_weight: float | Sequence[float] = 1.0,
   label_reduction: Literal["mean", "sum"] = "mean",
+  label_smoothing: float = 0.0,
   valid: jax.Array | None = None,
 ) -> jax.Array:
   """Returns the mean over labels of -(1/N) sum_i (w g_i log s_i + (1 - g_i) log(1 - s_i)).
@@ -98,7 +117,8 @@ def binary_cross_entropy(
   s is the sigmoid of a label's logit. With one channel this is the binary cross-entropy; with
   several it is the multi-label one, where a pixel can have any number of labels. With
   label_reduction='sum' it is the sum over labels, which does not shrink beside other losses as
-  labels are added; `topology` and `geometry` are sums over labels too.
+  labels are added; `topology` and `geometry` are sums over labels too. With label_smoothing = e,
+  g_i is replaced by (1 - e) g_i + e / 2, as in Keras and `optax.smooth_labels` of two classes.
 
   Source: BenTaieb & Hamarneh 2017, eq. 6 without its uncertainty, with label_reduction='sum'.
 
@@ -107,6 +127,7 @@ def binary_cross_entropy(
     masks: [B, H, W, C], zeros and ones.
     positive_weight: w, the weight of pixels that have the label, one number or one per label.
     label_reduction: 'mean' or 'sum', over the labels of a pixel.
+    label_smoothing: share e of a label that is spread over all of them, in [0, 1); 0: none.
     valid: [B, H, W], nonzero where a pixel counts; None: all count.
 
   Returns:
@@ -114,7 +135,7 @@ def binary_cross_entropy(
 
   Raises:
     ValueError: where the shapes do not fit together, a weight is negative or not finite, the number
-      of weights is not C, or there is no such reduction.
+      of weights is not C, there is no such reduction, or label_smoothing is not in [0, 1).
 
   Example:
     >>> import jax.numpy as jnp
@@ -124,10 +145,13 @@ def binary_cross_entropy(
   if label_reduction not in _LABEL_REDUCTIONS:
     choices = ", ".join(_LABEL_REDUCTIONS)
     raise ValueError(f"label_reduction: choose from {choices}; got {label_reduction!r}")
+  _check_smoothing(label_smoothing)
   check_shapes(logits, masks, valid, "sigmoid")
   weights = per_class("positive_weight", positive_weight, logits.shape[-1])
   x = finite_logits(logits)
   g = masks.astype(x.dtype)
+  if label_smoothing:
+    g = (1 - label_smoothing) * g + label_smoothing / 2
   missed = of_classes(weights, x) * g * jax.nn.softplus(-x)
   terms = missed + (1 - g) * jax.nn.softplus(x)
   return pixel_mean(_LABEL_REDUCTIONS[label_reduction](terms, axis=-1), valid)

@@ -14,7 +14,8 @@ def deep_supervision(
   """Returns a loss of logits at several resolutions: sum_s w_s L(x_s, g_s).
 
   The masks g_s, and the pixels that count, are those of the full resolution at the pixels nearest
-  to the centres of the coarse pixels.
+  to the centres of the coarse pixels. Distances that are computed before training are those of the
+  full resolution; at the others a loss that reads them computes its own.
 
   Source: Lee et al., Deeply-supervised nets, AISTATS 2015; default weights: 2^-s over their sum, as
     in nnU-Net (which leaves out the coarsest).
@@ -24,8 +25,9 @@ def deep_supervision(
     weights: w, one per resolution, the finest first; (): 2^-s divided by their sum.
 
   Returns:
-    f(logits, masks, *, valid=None) -> [B], where logits is a sequence of [B, H_s, W_s, C] and
-    masks are [B, H, W, C].
+    f(logits, masks, *, valid=None, distances=None) -> [B], where logits is a sequence of
+    [B, H_s, W_s, C], masks are [B, H, W, C], and distances, for the losses that take them,
+    [B, H, W, C].
 
   Raises:
     ValueError: where a weight is negative or not finite; when the result is called: where there are
@@ -43,7 +45,11 @@ def deep_supervision(
     raise ValueError(f"weights: must be finite and >= 0, got {tuple(weights)}")
 
   def supervised(
-    logits: Sequence[jax.Array], masks: jax.Array, *, valid: jax.Array | None = None
+    logits: Sequence[jax.Array],
+    masks: jax.Array,
+    *,
+    valid: jax.Array | None = None,
+    distances: jax.Array | None = None,
   ) -> jax.Array:
     if not logits:
       raise ValueError("logits: must be at least one array [B, H, W, C], got none")
@@ -51,8 +57,14 @@ def deep_supervision(
       raise ValueError(f"weights: must be one per resolution ({len(logits)}), got {tuple(weights)}")
     halves = 0.5 ** np.arange(len(logits))
     factors = weights or (halves / halves.sum()).tolist()
+    known = {} if distances is None else {"distances": distances}
     values = [
-      loss(x, _nearest(masks, x.shape), valid=None if valid is None else _nearest(valid, x.shape))
+      loss(
+        x,
+        _nearest(masks, x.shape),
+        valid=None if valid is None else _nearest(valid, x.shape),
+        **(known if x.shape[1:3] == masks.shape[1:3] else {}),
+      )
       for x in logits
     ]
     return sum(

@@ -23,6 +23,8 @@ class Outputs(NamedTuple):
     attention: [B, S], the weight of each slice of a volume; the weights of a volume sum to 1.
     embeddings: [B, D], vectors of norm 1 that losses on embeddings compare.
     texture_logits: [B, T], one score per volume and texture class.
+    deep_logits: a tuple of [B, H / 2**s, W / 2**s, C] with s = 1, 2, ..., the scores of coarser
+      levels of a decoder under deep supervision, in training alone; () for others.
   """
 
   logits: Any = None
@@ -33,6 +35,7 @@ class Outputs(NamedTuple):
   attention: Any = None
   embeddings: Any = None
   texture_logits: Any = None
+  deep_logits: tuple[Any, ...] = ()
 
 
 class Model(NamedTuple):
@@ -41,9 +44,10 @@ class Model(NamedTuple):
   Attributes:
     init: `init(key, images) -> variables`, a dict with 'params' and the network's state, such as
       'batch_stats', if it has any.
-    apply: `apply(variables, images, train, *truth) -> (Outputs, state)`. `state` holds the new
-      values of everything in `variables` except 'params'; in evaluation nothing in it changes.
-      `truth` is for networks that read the true objects in training, as a detector does.
+    apply: `apply(variables, images, train, *truth, key=None) -> (Outputs, state)`. `state` holds
+      the new values of everything in `variables` except 'params'; in evaluation nothing in it
+      changes. `truth` is for networks that read the true objects in training, as a detector does;
+      `key` for those that draw random numbers in training, as dropout does.
     classify: `classify(variables, features) -> [B, N]`, the classification head alone, applied to
       `Outputs.features`; None for a network without one.
   """
@@ -65,13 +69,20 @@ def from_linen(module: nn.Module, classify: Callable[..., jax.Array] | None = No
     return dict(module.init(key, images, False))
 
   def apply(
-    variables: Variables, images: jax.Array, train: bool, *truth: Any
+    variables: Variables,
+    images: jax.Array,
+    train: bool,
+    *truth: Any,
+    key: jax.Array | None = None,
   ) -> tuple[Outputs, Variables]:
     state = {name: value for name, value in variables.items() if name != "params"}
     if not train:
       outputs: Any = module.apply(variables, images, False)
       return outputs, state
-    outputs, new_state = module.apply(variables, images, True, *truth, mutable=list(state))
+    draws = None if key is None else {"dropout": key}
+    outputs, new_state = module.apply(
+      variables, images, True, *truth, mutable=list(state), rngs=draws
+    )
     return outputs, dict(new_state)
 
   def head(variables: Variables, features: jax.Array) -> jax.Array:

@@ -34,6 +34,10 @@ class MultiTaskUNet(nn.Module):
     attention: whether attention gates weigh these skips.
     units: sizes of the classification head's hidden layers.
     norm_momentum: share of the old value in the decoder's running statistics.
+    dropout: probability that a channel of an image is zero before a last 1×1 convolution, in
+      training; the others are divided by its complement (Tompson et al., CVPR 2015).
+    deep_supervision: how many coarser levels of the decoder, at most four, have a 1×1 convolution
+      of their own, whose scores are `Outputs.deep_logits` in training (Lee et al., AISTATS 2015).
     dtype: type of the computation; parameters, statistics and scores are float32.
 
   Example:
@@ -56,6 +60,8 @@ class MultiTaskUNet(nn.Module):
   attention: bool = False
   units: tuple[int, ...] = (128,)
   norm_momentum: float = 0.9
+  dropout: float = 0.0
+  deep_supervision: int = 0
   dtype: jnp.dtype = jnp.float32
 
   def setup(self) -> None:
@@ -67,7 +73,11 @@ class MultiTaskUNet(nn.Module):
         )
         for filters in self.decoder_filters
       ]
+      self.drop = nn.Dropout(self.dropout, broadcast_dims=(1, 2))
       self.segmentation = blocks.Conv(self.num_classes, size=1, use_bias=True)
+      self.deep = [
+        blocks.Conv(self.num_classes, size=1, use_bias=True) for _ in range(self.deep_supervision)
+      ]
     if self.num_labels:
       self.hidden = [nn.Dense(units) for units in self.units]
       self.classification = nn.Dense(self.num_labels)
@@ -75,9 +85,9 @@ class MultiTaskUNet(nn.Module):
   def __call__(self, images: jax.Array, train: bool) -> Outputs:
     """Returns the scores, and the encoder's last features."""
     features = self.encoder(images, train)
-    logits = self._decode(features, train) if self.num_classes else None
+    logits, deep = self._decode(features, train) if self.num_classes else (None, ())
     class_logits = self.classify(features[-1]) if self.num_labels else None
-    return Outputs(logits, class_logits, features[-1])
+    return Outputs(logits, class_logits, features[-1], deep_logits=deep)
 
   def classify(self, features: jax.Array) -> jax.Array:
     """Returns the scores [B, num_labels] of the encoder's last features [B, h, w, F]."""
@@ -88,14 +98,25 @@ class MultiTaskUNet(nn.Module):
       activations = nn.relu(layer(activations))
     return self.classification(activations)
 
-  def _decode(self, features: tuple[jax.Array, ...], train: bool) -> jax.Array:
+  def _decode(
+    self, features: tuple[jax.Array, ...], train: bool
+  ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    """Returns the scores of the pixels, and those of the coarser levels, finest first."""
     by_halvings = {stride.bit_length() - 1: f for stride, f in zip(
       self.encoder.strides, features, strict=True
     )}  # fmt: skip
     activations = features[-1]
+    deep: tuple[jax.Array, ...] = ()
     for index, level in enumerate(self.levels):
-      activations = level(activations, by_halvings.get(HALVINGS - 1 - index), train)
-    return self.segmentation(activations.astype(jnp.float32))
+      halvings = HALVINGS - 1 - index
+      activations = level(activations, by_halvings.get(halvings), train)
+      if 0 < halvings <= self.deep_supervision and (train or self.is_initializing()):
+        deep = (self._scores(self.deep[halvings - 1], activations, train), *deep)
+    return self._scores(self.segmentation, activations, train), deep
+
+  def _scores(self, conv: blocks.Conv, activations: jax.Array, train: bool) -> jax.Array:
+    dropped = self.drop(activations, deterministic=not train)
+    return conv(dropped.astype(jnp.float32))
 
 
 class _Level(nn.Module):

@@ -65,7 +65,7 @@ class SliceAttention(MultiTaskUNet):
     features = self.encoder(slices, train)
     logits = None
     if self.num_classes:
-      logits = self._decode(features, train).reshape(*images.shape[:3], self.num_classes)
+      logits = self._decode(features, train)[0].reshape(*images.shape[:3], self.num_classes)
     present = (slices > 0).any((1, 2, 3), keepdims=True)
     last = jnp.where(present, features[-1].astype(jnp.float32), 0)
     tall = last.reshape(batch, -1, *last.shape[2:])

@@ -57,11 +57,11 @@ def tiled(model: Model, size: int, overlap: float = 0.5) -> Model:
     return model.init(key, jnp.zeros((1, size, size, images.shape[-1])))
 
   def apply(
-    variables: Variables, images: jax.Array, train: bool, *truth: object
+    variables: Variables, images: jax.Array, train: bool, *truth: object, **key: jax.Array
   ) -> tuple[Outputs, Variables]:
     height, width = images.shape[1:3]
     if train or (height, width) == (size, size):
-      return model.apply(variables, images, train, *truth)
+      return model.apply(variables, images, train, *truth, **key)
     missing = [(0, max(0, size - side)) for side in (height, width)]
     padded = jnp.pad(images, ((0, 0), *missing, (0, 0)), mode="symmetric")
     outputs = _over_tiles(model, variables, padded, size, overlap)

@@ -37,6 +37,10 @@ class UNet(nn.Module):
     attention: whether attention gates weigh the skips, as in Attention U-Net.
     remat: whether the activations inside a level are recomputed in the backward pass instead of
       being kept: less memory for more time, with the same numbers.
+    dropout: probability that a channel of an image is zero before a last 1×1 convolution, in
+      training; the others are divided by its complement (Tompson et al., CVPR 2015).
+    deep_supervision: how many coarser levels of the decoder, below `depth`, have a 1×1 convolution
+      of their own, whose scores are `Outputs.deep_logits` in training (Lee et al., AISTATS 2015).
     dtype: type of the computation; parameters, statistics and logits are float32.
 
   Example:
@@ -59,6 +63,8 @@ class UNet(nn.Module):
   upsampling_norm: bool = True
   attention: bool = False
   remat: bool = False
+  dropout: float = 0.0
+  deep_supervision: int = 0
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
@@ -73,11 +79,18 @@ class UNet(nn.Module):
       skips.append(encode(self, activations, self.filters << level, train))
       activations = pooling.max_pool(skips[-1])
     activations = features = encode(self, activations, self.filters << self.depth, train)
+    drop = nn.Dropout(self.dropout, broadcast_dims=(1, 2), deterministic=not train)
+    deep: tuple[jax.Array, ...] = ()
     for level in reversed(range(self.depth)):
       activations = decode(self, activations, skips[level], self.filters << level, train)
-    # Losses are computed in float32, whatever the type of the activations.
-    logits = blocks.Conv(self.num_classes, size=1, use_bias=True)(activations.astype(jnp.float32))
-    return Outputs(logits=logits, features=features)
+      if 0 < level <= self.deep_supervision and (train or self.is_initializing()):
+        deep = (self._scores(drop(activations), f"deep_{level}"), *deep)
+    return Outputs(logits=self._scores(drop(activations)), features=features, deep_logits=deep)
+
+  def _scores(self, activations: jax.Array, name: str | None = None) -> jax.Array:
+    """Returns scores in float32, as the losses are computed, whatever the activations' type."""
+    conv = blocks.Conv(self.num_classes, size=1, use_bias=True, name=name)
+    return conv(activations.astype(jnp.float32))
 
   def _encode(self, activations: jax.Array, filters: int, train: bool) -> jax.Array:
     for _ in range(self.convs_per_level):

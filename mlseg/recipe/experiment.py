@@ -85,10 +85,12 @@ class OptimizerRecipe(NamedTuple):
   Attributes:
     make: `make(num_steps, rate_is_given)`; see `optimizer.make_optimizer`.
     learning_rate: its rate, before any schedule.
+    ema: decay of the average over the variables; 0: there is none.
   """
 
   make: Callable[..., optax.GradientTransformation]
   learning_rate: float
+  ema: float = 0.0
 
 
 class Experiment(NamedTuple):
@@ -212,6 +214,7 @@ def _optimizer(config: ConfigDict) -> OptimizerRecipe:
   return OptimizerRecipe(
     make=lambda num_steps, rate_is_given=False: make_optimizer(config, num_steps, rate_is_given),
     learning_rate=config.optimizer.learning_rate,
+    ema=config.optimizer.ema,
   )
 
 

@@ -40,6 +40,7 @@ class NetworkRecipe(NamedTuple):
       where each class is one label.
     load_pretrained: `load_pretrained()`: the variables of the encoder from its file, or {} where
       it starts anew; raises a UserError where there is no such file, or its weights do not fit.
+    is_random: whether the network draws random numbers in training, and needs a key there.
   """
 
   name: str
@@ -48,6 +49,7 @@ class NetworkRecipe(NamedTuple):
   make: Callable[[int, int], models.Model]
   label_table: Callable[[int], np.ndarray | None]
   load_pretrained: Callable[[], Variables]
+  is_random: bool = False
 
   @property
   def segments(self) -> bool:
@@ -69,6 +71,7 @@ def read(config: ConfigDict) -> NetworkRecipe:
     make=lambda num_classes, num_labels: make_model(config, num_classes, num_labels),
     label_table=lambda num_classes: label_table(config, num_classes),
     load_pretrained=lambda: load_pretrained(config),
+    is_random=config.model.get("dropout", 0.0) > 0,
   )
 
 

@@ -17,6 +17,9 @@ HEADS = ("segmentation", "classification")
 DETECTION = "detection"  # the head of a network that finds objects, and masks by them
 ALL_HEADS = (*HEADS, DETECTION, "embedding", "texture")
 SLICE_ATTENTION = "slice_attention"
+MULTITASK = "multitask_unet"
+# Further keys of decoders, which leave recipes from before them as they were.
+DECODER_OFF = {"dropout": 0.0, "deep_supervision": 0}
 
 
 def has_head(options: ConfigDict, head: str) -> bool:
@@ -58,6 +61,7 @@ def _unet(options: ConfigDict, data: DataRecipe, num_classes: int, num_labels: i
     attention=options.name == "attention_unet",
     dtype=DTYPES[options.dtype],
     remat=options.remat,
+    **_of_decoder(options, options.depth),
   )
   return models.from_linen(module)
 
@@ -66,10 +70,26 @@ def _multitask(
   options: ConfigDict, data: DataRecipe, num_classes: int, num_labels: int
 ) -> models.Model:
   arguments = _multitask_options(options, data, num_classes, num_labels)
+  if options.name == MULTITASK:
+    arguments |= _of_decoder(options, multitask.HALVINGS)
   return models.from_linen(
     models.MultiTaskUNet(**arguments),
     models.MultiTaskUNet.classify if arguments["num_labels"] else None,
   )
+
+
+def _of_decoder(options: ConfigDict, levels: int) -> dict[str, Any]:
+  """Returns the dropout and the deep supervision of a decoder of so many levels."""
+  found = {name: options.get(name, off) for name, off in DECODER_OFF.items()}
+  number = found["deep_supervision"]
+  rule = f"config.model.deep_supervision must be below the {levels} levels of the decoder"
+  require(0 <= number < levels, rule, number)
+  if any(found.values()) and not has_head(options, "segmentation"):
+    raise UserError(
+      "config.model: dropout and deep_supervision are of the decoder, which a network without the"
+      " head of segmentation has not"
+    )
+  return found
 
 
 def _slice_attention(
@@ -200,7 +220,7 @@ def _check_size(data: DataRecipe, halvings: int, why: str) -> None:
 NETWORKS: dict[str, Callable[[ConfigDict, DataRecipe, int, int], models.Model]] = {
   "unet": _unet,
   "attention_unet": _unet,
-  "multitask_unet": _multitask,
+  MULTITASK: _multitask,
   "classifier": _multitask,
   "mask_rcnn": _mask_rcnn,
   "histology_fcn": _histology_fcn,

@@ -26,6 +26,11 @@ class Batch(NamedTuple):
   instances: Any = None  # [B, H, W] integers, the number of an object, where a loss reads them
   textures: Any = None  # [B] float32, statistic of a lesion's texture, where a loss reads it
   valid: Any = None  # [B, H, W] bool, which pixels count; None: all
+  keys: Any = None  # [B] typed keys, of which a network that draws numbers in training takes one
+
+
+# Folded into the key of a step's batch for `Batch.keys`: far from the small numbers of others.
+_OF_NETWORK = 2**31 - 1
 
 
 class Data(NamedTuple):
@@ -92,7 +97,13 @@ def make_batch_at(
       instances=instances,
       distances=distances,
       valid=masks != padding.IGNORED if recipe.has_volumes else None,
+      keys=_network_keys(key, len(masks)) if experiment.network.is_random else None,
     )
     return sharding.split_batch(batch)
 
   return batch_at
+
+
+def _network_keys(key: jax.Array, count: int) -> jax.Array:
+  """Returns [count] keys: one for every case, so that each part of a batch has its own."""
+  return jax.random.split(jax.random.fold_in(key, _OF_NETWORK), count)

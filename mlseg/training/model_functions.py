@@ -103,7 +103,8 @@ def _init(
   fresh = parts.model.init(init_key, pipeline.to_float(image))
   variables = recipe_model.insert_pretrained(fresh, loaded)
   names = tuple(joint.loss_names)
-  state = train_step.init_state(key, variables, joint.optimizer, joint.weighting, names)
+  averages = parts.experiment.optimizer.ema > 0
+  state = train_step.init_state(key, variables, joint.optimizer, joint.weighting, names, averages)
   return state._replace(stopped=stopped)
 
 
@@ -122,6 +123,7 @@ def _run(
       experiment.weighting.gram_at,
       experiment.num_microbatches,
       experiment.max_nonfinite,
+      experiment.optimizer.ema,
     )
   steps = train_step.make_run(step, batches.make_batch_at(experiment), skip_stopped)
   source = data._replace(train=inputs.train, groups=inputs.groups) if own is None else own

@@ -29,6 +29,9 @@ def per_example(
 ) -> dict[str, jax.Array]:
   """Returns the losses [B] of a network's outputs, by name.
 
+  Where a network has scores of coarser levels, a loss of pixels is the weighted sum over all levels
+  (see `losses.deep_supervision`).
+
   Args:
     functions: from `recipe.losses.make_losses`.
     outputs: with the logits that these read.
@@ -40,8 +43,10 @@ def per_example(
   inputs = _inputs(outputs, batch, num_classes, max_objects, labels)
   values = {}
   for name, function in functions.items():
-    arguments, options = inputs[LOSSES[name].reads]()
-    values[name] = function(*arguments, **options)
+    (first, *others), options = inputs[LOSSES[name].reads]()
+    if outputs.deep_logits and LOSSES[name].head == "segmentation":
+      function, first = losses.deep_supervision(function), (first, *outputs.deep_logits)
+    values[name] = function(first, *others, **options)
   return values
 
 
@@ -97,7 +102,9 @@ def make_loss_fn(
   def forward(params: PyTree, model_state: PyTree, batch: Batch) -> tuple[PyTree, PyTree]:
     params = sharding.gather(params)  # from wherever their parts lie
     variables, objects = {**model_state, "params": params}, _objects(batch, max_objects)
-    outputs, model_state = model.apply(variables, batch.images, True, *objects)
+    # The gradients of all losses see one draw: the same key gives the same numbers.
+    draws = {} if batch.keys is None else {"key": batch.keys[0]}
+    outputs, model_state = model.apply(variables, batch.images, True, *objects, **draws)
     logits = outputs.logits if labels is None else None
     # Gradients are compared at these outputs: those that no loss reads are left out.
     return outputs._replace(features=None, attention=None, logits=logits), model_state

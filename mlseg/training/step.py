@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mlseg.training import average
 from mlseg.weighting.base import LossWeighting
 from mlseg.weighting.gradients import LossFunction, losses_and_gradients
 
@@ -15,7 +16,7 @@ Scalars = dict[str, jax.Array]
 
 
 class Best(NamedTuple):
-  """The variables of the best validation epoch so far."""
+  """The variables of the best validation epoch so far: those that were evaluated."""
 
   score: jax.Array  # [], -inf before the first evaluation
   epoch: jax.Array  # [] int32, epochs that were complete when it was reached
@@ -41,6 +42,12 @@ class TrainState(NamedTuple):
   best: Best
   nonfinite: NonFinite
   stopped: jax.Array  # [] bool; steps change nothing any more
+  average: PyTree = None  # over the variables, in their structure; None: the recipe wants none
+
+  @property
+  def evaluated(self) -> PyTree:
+    """The variables that are validated, kept as the best ones, and tested."""
+    return self.variables if self.average is None else self.average
 
 
 class StepLog(NamedTuple):
@@ -56,8 +63,18 @@ def init_state(
   optimizer: optax.GradientTransformation,
   weighting: LossWeighting,
   loss_names: tuple[str, ...],
+  averages: bool = False,
 ) -> TrainState:
-  """Returns the state before the first step."""
+  """Returns the state before the first step.
+
+  Args:
+    key: of all random numbers of the run.
+    variables: the model's.
+    optimizer: an optax transformation.
+    weighting: decides the weights of the losses.
+    loss_names: of the losses.
+    averages: whether an average over the variables is kept, which takes their memory once more.
+  """
   losses = {name: jnp.zeros((), jnp.float32) for name in loss_names}
   # No buffer may appear twice in a donated state, so the best variables are a copy.
   best = Best(jnp.float32(-jnp.inf), jnp.int32(0), jax.tree.map(jnp.copy, variables))
@@ -71,6 +88,7 @@ def init_state(
     best=best,
     nonfinite=NonFinite(jnp.int32(0), jnp.int32(0), counts),
     stopped=jnp.bool(False),
+    average=jax.tree.map(jnp.copy, variables) if averages else None,
   )
 
 
@@ -81,6 +99,7 @@ def make_step(
   gram_at: Literal["logits", "params"] = "params",
   num_microbatches: int = 1,
   max_nonfinite: int = 10,
+  ema: float = 0.0,
 ) -> Callable[..., tuple[TrainState, StepLog]]:
   """Returns `step(state, batch, **extra) -> (state, StepLog)`.
 
@@ -99,6 +118,7 @@ def make_step(
     gram_at: where gradients are compared by a weighting that does; see `losses_and_gradients`.
     num_microbatches: parts in which a batch goes through the network.
     max_nonfinite: steps in a row that are not finite before a model stops.
+    ema: decay of the average over the variables, where the state has one; see `average.update`.
 
   Returns:
     The step; `extra` goes to the weighting and to the optimiser, as far as they take any. The
@@ -126,10 +146,14 @@ def make_step(
     finite = jnp.stack(sound).all() & ~jnp.stack([*bad.values()]).any()
     # Computed once: it would otherwise be a part of each of the selections below.
     finite, keep = jax.lax.optimization_barrier((finite, finite & ~state.stopped))
-    variables, opt_state = jax.tree.map(
+    averaged = state.average
+    if averaged is not None:
+      num_updates = state.step - state.nonfinite.total  # steps that were not skipped
+      averaged = average.update(averaged, variables, ema, num_updates)
+    variables, opt_state, averaged = jax.tree.map(
       lambda n, o: jnp.where(keep, n, o),
-      (variables, opt_state),
-      (state.variables, state.opt_state),
+      (variables, opt_state, averaged),
+      (state.variables, state.opt_state, state.average),
     )
     weighting_state = jax.tree.map(
       lambda n, o: jnp.where(state.stopped, o, n), weighting_state, state.weighting_state
@@ -150,6 +174,7 @@ def make_step(
       weighting_state=weighting_state,
       nonfinite=nonfinite,
       stopped=state.stopped | (nonfinite.in_row >= max_nonfinite),
+      average=averaged,
     )
     return state, StepLog(result.losses, result.weights)
 
@@ -202,16 +227,16 @@ def make_run(
 def update_best(
   state: TrainState, score: jax.Array, epoch: jax.Array, patience: int = 0
 ) -> TrainState:
-  """Returns the state with the current variables as the best ones, if the score is higher.
+  """Returns the state with the evaluated variables as the best ones, if the score is higher.
 
   Args:
     state: of a model that has not stopped; another comes back as it is.
-    score: of the current variables; NaN is never higher.
+    score: of the evaluated variables; NaN is never higher.
     epoch: epochs that are complete.
     patience: epochs without a better score that stop the model; 0: never.
   """
   better = (score > state.best.score) & ~state.stopped
-  current = Best(score, epoch, state.variables)
+  current = Best(score, epoch, state.evaluated)
   best = jax.tree.map(lambda new, old: jnp.where(better, new, old), current, state.best)
   stale = bool(patience) & (epoch - best.epoch >= patience)
   return state._replace(best=best, stopped=state.stopped | stale)

@@ -55,7 +55,7 @@ def validate(parts: Parts, mapped: Mapped, shared: Shared) -> tuple[TrainState, 
   )
   cases: batches.Batch = jax.tree.map(lambda array: array[index], _read(source.cases))
   result = evaluate(
-    state.variables, cases.images, cases.masks, cases.labels, cases.instances, cases.textures
+    state.evaluated, cases.images, cases.masks, cases.labels, cases.instances, cases.textures
   )
   scores, selection = {}, experiment.selection
   if result.counts is not None:

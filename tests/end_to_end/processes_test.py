@@ -86,6 +86,7 @@ def test_losses_gradients_statistics_and_parameters_equal_those_of_one_device(
     "gradients",
     "statistics",
     "params",
+    "average",
   }
   for name, values in expected.items():
     # Relative to the largest entry: one that is zero but for rounding has no digits to compare.

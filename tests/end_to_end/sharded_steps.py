@@ -3,7 +3,8 @@
     python -m tests.end_to_end.sharded_steps OUT S,D,M
 
 For each mesh of S × D × M devices (seed, data, model), OUT/S,D,M.npz holds per step the losses, the
-gradient of their sum and the statistics of batch normalisation, and the last parameters.
+gradient of their sum and the statistics of batch normalisation, and the last parameters and their
+average. The network has dropout and deep supervision.
 """
 
 import pathlib
@@ -35,6 +36,8 @@ OVERRIDES = {
   "auxiliary.name": "none",
   "weighting.name": "fixed",
 }
+# Keys that the recipe's file has not.
+MORE = {"optimizer": {"ema": 0.9}, "model": {"dropout": 0.2, "deep_supervision": 1}}
 
 
 def _noise(cases: Cases) -> Cases:
@@ -51,7 +54,8 @@ def steps(layout: sharding.Layout, placement: str) -> dict[str, np.ndarray]:
   """Returns what 20 steps compute on a mesh, by name."""
   flags = [f"--config.data.placement={placement}", "--config.log_every=1"]
   flags += [f"--config.{name}={value}" for name, value in OVERRIDES.items()]
-  recipe = experiment.read(parse.content(["", f"--config={CONFIG}", *flags]))
+  content = parse.content(["", f"--config={CONFIG}", *flags])
+  recipe = experiment.read(content | {name: content[name] | MORE[name] for name in MORE})
   cases = _noise(recipe_data.load_cases(recipe.data, [recipe.losses.targets]))
   split = recipe_data.make_split(recipe.data, recipe.batch_size, cases, None, 0)
   mesh = sharding.make_mesh(layout)
@@ -96,9 +100,9 @@ def steps(layout: sharding.Layout, placement: str) -> dict[str, np.ndarray]:
     }
     for name, value in flatten(jax.device_get(seen)).items():
       found.setdefault(name, []).append(value)
-  last = jax.tree.map(lambda x: x[0], small(state.variables["params"]))
-  arrays = {name: np.stack(values) for name, values in found.items()}
-  return arrays | {f"params.{name}": value for name, value in flatten(jax.device_get(last)).items()}
+  last = {"params": state.variables["params"], "average": state.average["params"]}
+  last = jax.device_get(jax.tree.map(lambda x: x[0], small(last)))
+  return {name: np.stack(values) for name, values in found.items()} | flatten(last)
 
 
 if __name__ == "__main__":

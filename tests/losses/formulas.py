@@ -31,6 +31,14 @@ def cross_entropy(x, g, weights=None):
   return -(weights[label] * np.log(p)).mean()
 
 
+def smoothed_cross_entropy(x, g, smoothing):
+  p, classes = softmax(x), x.shape[-1]
+  true = np.full(x.shape, smoothing / classes)
+  for place in np.ndindex(*x.shape[:2]):
+    true[place][g[place].argmax()] += 1 - smoothing
+  return -(true * np.log(p)).sum(-1).mean()
+
+
 def focal(x, g, gamma, alpha):
   p, label = _true_p(x, g)
   return -(np.broadcast_to(alpha, x.shape[-1])[label] * (1 - p) ** gamma * np.log(p)).mean()

@@ -36,6 +36,13 @@ def _with(function, **options):
 
 LOSSES = {
   "cross_entropy": Law(losses.cross_entropy, formulas.cross_entropy),
+  # Smoothed labels ask for no certainty: to be certain is worse than to be undecided.
+  "cross_entropy_smoothed": Law(
+    _with(losses.cross_entropy, label_smoothing=0.2),
+    _with(formulas.smoothed_cross_entropy, smoothing=0.2),
+    is_zero=False,
+    is_ordered=False,
+  ),
   "weighted_cross_entropy": Law(
     _with(losses.weighted_cross_entropy, class_weights=(0.2, 1.0, 3.0)),
     _with(formulas.cross_entropy, weights=(0.2, 1.0, 3.0)),
@@ -51,6 +58,13 @@ LOSSES = {
   "binary_cross_entropy_weighted": Law(
     _with(losses.binary_cross_entropy, positive_weight=(1.0, 2.0, 5.0)),
     _with(formulas.binary_cross_entropy, weights=np.array([1.0, 2.0, 5.0])),
+    min_classes=1,
+  ),
+  "binary_cross_entropy_smoothed": Law(
+    _with(losses.binary_cross_entropy, label_smoothing=0.2),
+    lambda x, g: formulas.binary_cross_entropy(x, 0.8 * g + 0.1),
+    is_zero=False,
+    is_ordered=False,
     min_classes=1,
   ),
   "focal": Law(losses.focal, _with(formulas.focal, gamma=2, alpha=0.25)),

@@ -46,6 +46,18 @@ def _exclusive(loss):
 PAIRS = {
   "cross_entropy/torch": (losses.cross_entropy, peers.cross_entropy),
   "cross_entropy/optax": (losses.cross_entropy, peers.optax_cross_entropy),
+  "cross_entropy_smoothed/torch": (
+    functools.partial(losses.cross_entropy, label_smoothing=0.1),
+    functools.partial(peers.cross_entropy, smoothing=0.1),
+  ),
+  "cross_entropy_smoothed/optax": (
+    functools.partial(losses.cross_entropy, label_smoothing=0.1),
+    functools.partial(peers.optax_smoothed_cross_entropy, smoothing=0.1),
+  ),
+  "binary_cross_entropy_smoothed/optax": (
+    functools.partial(losses.binary_cross_entropy, label_smoothing=0.1),
+    functools.partial(peers.optax_smoothed_binary_cross_entropy, smoothing=0.1),
+  ),
   "binary_cross_entropy/optax": (losses.binary_cross_entropy, peers.optax_binary_cross_entropy),
   "binary_cross_entropy/smp": (losses.binary_cross_entropy, peers.smp_binary_cross_entropy),
   "binary_cross_entropy/torch": (

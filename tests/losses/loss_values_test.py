@@ -158,9 +158,37 @@ def test_deep_supervision_halves_the_weight_with_each_resolution():
   np.testing.assert_allclose(value, [expected], rtol=1e-5)
 
 
+def test_a_pixel_without_a_class_has_none_when_labels_are_smoothed():
+  logits = jax.random.normal(jax.random.key(0), (1, 1, 2, 3))
+  masks = jnp.array([[[[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]]])
+  both = losses.cross_entropy(logits, masks, label_smoothing=0.3)
+  first = losses.cross_entropy(logits[:, :, :1], masks[:, :, :1], label_smoothing=0.3)
+  np.testing.assert_allclose(2 * both, first, rtol=1e-6)
+
+
+def test_deep_supervision_has_given_distances_at_the_full_resolution_alone():
+  masks = jnp.eye(2)[jnp.zeros([1, 8, 8], int).at[:, 2:6, 3:7].set(1)]
+  fine, coarse = jnp.ones([1, 8, 8, 2]), jnp.zeros([1, 4, 4, 2])
+  distances = jax.random.normal(jax.random.key(0), (1, 8, 8, 2))
+  value = losses.deep_supervision(losses.boundary)([fine, coarse], masks, distances=distances)
+  expected = (
+    2 * losses.boundary(fine, masks, distances=distances)
+    + losses.boundary(coarse, masks[:, 1::2, 1::2])
+  ) / 3
+  np.testing.assert_allclose(value, expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
   ("call", "message"),
   [
+    (
+      lambda x: losses.cross_entropy(x, x, label_smoothing=1.0),
+      r"label_smoothing: must be in \[0, 1\), got 1.0",
+    ),
+    (
+      lambda x: losses.binary_cross_entropy(x, x, label_smoothing=float("nan")),
+      r"label_smoothing: must be in \[0, 1\), got nan",
+    ),
     (lambda x: losses.focal(x, x, gamma=-1), r"gamma: must be finite and >= 0, got -1"),
     (lambda x: losses.focal(x, x, alpha=(1.0,)), r"alpha: must be one number or one per class"),
     (lambda x: losses.focal(x, x, alpha=(1.0, -2.0)), r"alpha: must be finite and >= 0"),

@@ -53,14 +53,27 @@ def _each(function, logits, masks):
   return np.array([float(function(x[None], g[None])) for x, g in pairs])
 
 
-def cross_entropy(logits, masks, weights=None):
+def cross_entropy(logits, masks, weights=None, smoothing=0.0):
   weights = None if weights is None else torch.tensor(weights, dtype=torch.float64)
-  value = F.cross_entropy(_t(logits), _labels(masks), weight=weights, reduction="none")
+  value = F.cross_entropy(
+    _t(logits), _labels(masks), weight=weights, reduction="none", label_smoothing=smoothing
+  )
   return value.mean((1, 2)).numpy()
 
 
 def optax_cross_entropy(logits, masks):
   return np.asarray(optax.softmax_cross_entropy(logits, masks).mean((1, 2)))
+
+
+def optax_smoothed_cross_entropy(logits, masks, smoothing):
+  return optax_cross_entropy(logits, np.asarray(optax.losses.smooth_labels(masks, smoothing)))
+
+
+def optax_smoothed_binary_cross_entropy(logits, masks, smoothing):
+  # Of two classes, whose logits are 0 and the label's.
+  both = np.stack([np.zeros_like(logits), logits], -1)
+  true = optax.losses.smooth_labels(np.stack([1 - masks, masks], -1), smoothing)
+  return np.asarray(optax.softmax_cross_entropy(both, true).mean((1, 2, 3)))
 
 
 def optax_binary_cross_entropy(logits, masks):

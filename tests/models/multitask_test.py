@@ -111,3 +111,34 @@ def test_a_gate_is_its_formula():
   weights = 1 / (1 + np.exp(-(hidden @ kernels["psi"])))
   expected = skip * weights.repeat(2, 1).repeat(2, 2)
   np.testing.assert_allclose(gate.apply(variables, skip, coarse), expected, rtol=1e-5)
+
+
+def test_deep_supervision_and_dropout_change_training_alone(short_encoder):
+  images = jax.random.uniform(jax.random.key(0), (2, 32, 32, 1))
+  plain, other = (
+    from_linen(_net(decoder_convs=1, **options))
+    for options in ({}, {"deep_supervision": 4, "dropout": 0.5})
+  )
+  shapes = jax.eval_shape(other.init, jax.random.key(1), images)
+  rng = np.random.default_rng(0)
+  variables = jax.tree.map(lambda s: jnp.asarray(0.3 * rng.random(s.shape), s.dtype), shapes)
+  params = {n: v for n, v in variables["params"].items() if not n.startswith("deep_")}
+  assert len(variables["params"]) == len(params) + 4
+
+  # Evaluation is the same program.
+  kept = {**variables, "params": params}
+  programs = [
+    str(jax.make_jaxpr(lambda v, m=model: m.apply(v, images, False)[0])(kept))
+    for model in (plain, other)
+  ]
+  assert programs[0] == programs[1]
+
+  apply = jax.jit(lambda key: other.apply(variables, images, True, key=key)[0])
+  once, again, another = (apply(jax.random.key(seed)) for seed in (0, 0, 1))
+  assert [x.shape for x in once.deep_logits] == [(2, s, s, 2) for s in (16, 8, 4, 2)]
+  jax.tree.map(np.testing.assert_array_equal, once, again)
+  for first, second in zip((once.logits, *once.deep_logits),
+                           (another.logits, *another.deep_logits), strict=True):  # fmt: skip
+    assert not np.array_equal(first, second)
+  # The head of classes has no dropout.
+  np.testing.assert_array_equal(once.class_logits, another.class_logits)

@@ -46,6 +46,15 @@ def test_a_network_of_single_pixels_gives_the_same_tiled(shape):
   assert state == {}
 
 
+def test_a_patch_in_training_is_given_what_the_network_is_given():
+  def apply(variables, images, train, *truth, key=None):
+    return Outputs(images), {"truth": truth, "key": key}
+
+  model = tiled(Model(lambda key, images: {"params": {}}, apply), 8)
+  _, state = model.apply({"params": {}}, jnp.zeros((1, 16, 16, 1)), True, 3, key=7)
+  assert state == {"truth": (3,), "key": 7}
+
+
 def test_a_constant_field_stays_one():
   model = tiled(_model(lambda x, size: Outputs(jnp.full((*x.shape[:3], 2), 0.7))), 16, 0.25)
   outputs, _ = model.apply({"params": {}}, jnp.zeros((1, 37, 50, 1)), False)

@@ -126,3 +126,54 @@ def test_bfloat16_is_that_of_the_convolutions_alone():
   jax.tree.map(
     lambda a, e: np.testing.assert_allclose(a, e, rtol=0.02, atol=0.02), state, expected_state
   )
+
+
+def test_deep_supervision_adds_a_layer_for_each_coarser_level_and_nothing_else():
+  images = jax.random.normal(jax.random.key(0), (2, 16, 16, 1))
+  plain, deep = (
+    from_linen(UNet(3, depth=3, filters=4, deep_supervision=count)) for count in (0, 2)
+  )
+  variables, expected = jax.jit(
+    lambda key: [model.init(key, images) for model in (deep, plain)]
+  )(jax.random.key(1))  # fmt: skip
+  params = dict(variables["params"])
+  added = {name: params.pop(name)["kernel"].shape for name in ("deep_1", "deep_2")}
+  assert added == {"deep_1": (1, 1, 2 * 8, 3), "deep_2": (1, 1, 2 * 16, 3)}  # with their skips
+  rest = {**variables, "params": params}
+  jax.tree.map(np.testing.assert_array_equal, rest, expected)
+  found, same = jax.jit(
+    lambda: [m.apply(v, images, True)[0] for m, v in ((deep, variables), (plain, rest))]
+  )()  # fmt: skip
+  assert [x.shape for x in found.deep_logits] == [(2, 8, 8, 3), (2, 4, 4, 3)]
+  np.testing.assert_allclose(found.logits, same.logits, rtol=1e-6)
+  shapes = jax.eval_shape(lambda v: deep.apply(v, images, False)[0], variables)
+  assert shapes.deep_logits == ()
+
+
+def test_dropout_is_of_whole_channels_in_training_alone():
+  """With a last layer of ones, the scores show what reached it."""
+  images = jax.random.normal(jax.random.key(0), (3, 8, 8, 1))
+  dropped, plain = (
+    from_linen(UNet(2, depth=1, filters=4, norm="none", dropout=rate)) for rate in (0.75, 0.0)
+  )
+  variables = dropped.init(jax.random.key(1), images)
+  last = variables["params"]["Conv_2"]
+  apply = jax.jit(lambda model, p, train, **key: model.apply(p, images, train, **key)[0].logits,
+                  static_argnums=(0, 2))  # fmt: skip
+  seen = []
+  for channel in range(8):  # of the level and of its skip
+    kernel = jnp.zeros_like(last["kernel"]).at[0, 0, channel].set(1.0)
+    params = {**variables["params"], "Conv_2": {**last, "kernel": kernel}}
+    outputs = [
+      apply(model, {"params": params}, train, **key)[..., 0]
+      for model, train, key in (
+        (dropped, True, {"key": jax.random.key(2)}), (dropped, False, {}), (plain, True, {})
+      )
+    ]  # fmt: skip
+    np.testing.assert_array_equal(outputs[1], outputs[2])  # evaluation is that without dropout
+    for own, whole in zip(outputs[0], outputs[1], strict=True):
+      kept = bool(np.any(own))
+      np.testing.assert_allclose(own, 4 * whole if kept else 0 * whole, rtol=1e-6)
+      if np.any(whole):  # else it is zero anyhow
+        seen.append(kept)
+  assert 0 < np.mean(seen) < 0.6

@@ -4,8 +4,9 @@ import pathlib
 
 import pytest
 
+from mlseg.errors import UserError
+from mlseg.recipe import experiment, parse
 from mlseg.recipe import losses as recipe_losses
-from mlseg.recipe import parse
 from mlseg.recipe.networks import has_head
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "response_ct.py"
@@ -22,3 +23,34 @@ def test_variants_leave_out_what_no_loss_reads(variant):
   for head, losses in heads.items():
     reads = any(name in losses for name in names)
     assert has_head(config.model, head) == reads
+
+
+DECODER = CONFIG.with_name("multitask_busi.py")
+
+
+@pytest.mark.parametrize(
+  ("variant", "options", "message"),
+  [
+    ("joint+mobilenet_v2", {"deep_supervision": 5}, "must be below the 5 levels of the decoder"),
+    ("attention_unet", {"deep_supervision": 4}, "must be below the 4 levels of the decoder"),
+    ("heads", {"dropout": 0.1}, "a network without the head of segmentation has not"),
+    ("heads", {"deep_supervision": 1}, "a network without the head of segmentation has not"),
+  ],
+)
+def test_what_a_decoder_cannot_have_is_named(variant, options, message):
+  recipe = f"{DECODER}:{'joint+mobilenet_v2' if variant == 'heads' else variant}"
+  content = parse.content(["", f"--config={recipe}"])
+  content["model"] |= options
+  if variant == "heads":
+    content["model"]["heads"] = ("classification",)
+    content["losses"], content["weighting"]["fixed"] = ("classification_cross_entropy",), ()
+    content["selection"] = "accuracy"
+  with pytest.raises(UserError, match=message):
+    experiment.read(content)
+
+
+def test_a_network_with_dropout_draws_numbers():
+  content = parse.content(["", f"--config={DECODER}:joint+mobilenet_v2"])
+  assert not experiment.read(content).network.is_random
+  content["model"] |= {"dropout": 0.1, "deep_supervision": 4}
+  assert experiment.read(content).network.is_random

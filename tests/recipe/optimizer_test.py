@@ -2,13 +2,15 @@
 
 import pathlib
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mlseg.errors import UserError
+from mlseg.models import MaskRCNN, MultiTaskUNet, UNet, make_encoder
 from mlseg.recipe import parse
-from mlseg.recipe.optimizer import make_optimizer
+from mlseg.recipe.optimizer import kernels, make_optimizer
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 PARAMS = {"a": jnp.array([1.0, -2.0]), "b": jnp.array([3.0])}
@@ -59,6 +61,65 @@ def test_only_adamw_decays_weights():
     np.testing.assert_allclose(decayed[name] - plain[name], -0.1 * 0.5 * values, rtol=1e-5)
   with pytest.raises(UserError, match="weight_decay is for 'adamw', not 'adam'"):
     make_optimizer(_config("name=adam", *settings), 10)
+
+
+def _with(config, **options):
+  """Returns a recipe with keys of its optimiser that its file has not."""
+  with config.optimizer.unlocked():
+    config.optimizer.update(options)
+  return config
+
+
+def test_a_mask_keeps_the_decay_from_all_but_kernels():
+  params = {"conv": {"kernel": jnp.full((3, 3, 1, 2), 2.0), "bias": jnp.ones(2)},
+            "norm": {"scale": jnp.ones(2), "bias": jnp.ones(2)}}  # fmt: skip
+  nothing = jax.tree.map(jnp.zeros_like, params)
+  settings = "name=adamw", "learning_rate=0.1", "weight_decay=0.5"
+  for mask, count in (("all", 4), ("kernels", 1)):
+    config = _with(_config(*settings), decay_mask=mask)
+    (updates,) = _updates(make_optimizer(config, 10), params=params, gradients=nothing)
+    np.testing.assert_allclose(updates["conv"]["kernel"], -0.1 * 0.5 * 2, rtol=1e-6)
+    assert sum(bool((leaf != 0).all()) for leaf in jax.tree.leaves(updates)) == count
+
+
+@pytest.mark.parametrize("name", ["unet", "multitask_unet", "mask_rcnn"])
+def test_the_kernels_of_a_network_are_its_parameters_of_that_name(name):
+  """The rule reads axes; in all networks it finds what Flax calls a kernel, and nothing else."""
+  encoder = make_encoder("mobilenet_v2", "keras", 0.35)
+  network = {
+    "unet": UNet(2, depth=2, filters=8, norm="group", attention=True, deep_supervision=1),
+    "multitask_unet": MultiTaskUNet(encoder, 2, 3, attention=True, deep_supervision=2),
+    "mask_rcnn": MaskRCNN(encoder, 2, filters=8),
+  }[name]
+  images = jnp.zeros((1, 64, 64, 1))
+  shapes = jax.eval_shape(lambda key: network.init(key, images, False), jax.random.key(0))
+  found = jax.tree_util.tree_leaves_with_path(kernels(shapes["params"]))
+  names = {path[-1].key: is_kernel for path, is_kernel in found}
+  assert all(names[path[-1].key] == is_kernel for path, is_kernel in found)
+  assert {own for own, is_kernel in names.items() if is_kernel} == {"kernel"}
+  assert {own for own, is_kernel in names.items() if not is_kernel} == {"bias", "scale"}
+
+
+def test_a_warm_up_and_its_decay_follow_the_epochs_of_the_run():
+  config = _with(
+    _config("name=adam", "learning_rate=0.1"),
+    schedule="polynomial", power=2.0, warm_up=1.5, end_rate=0.5,
+  )  # fmt: skip
+  config.num_epochs = 3
+  found = [float(updates["b"][0]) for updates in _updates(make_optimizer(config, 6), 7)]
+  shares = [0, 1 / 3, 2 / 3, 1, 0.5 + 0.5 * (2 / 3) ** 2, 0.5 + 0.5 / 9, 0.5]
+  np.testing.assert_allclose(found, -0.1 * np.array(shares), atol=1e-6)  # Adam's own step is 1 here
+
+
+def test_a_constant_rate_may_have_a_warm_up():
+  config = _with(_config("name=adam", "learning_rate=0.1"), warm_up=1.0)
+  config.num_epochs = 2
+  optimizer = make_optimizer(config, 4, rate_is_given=True)
+  found = [
+    float(_updates(optimizer, step=step, learning_rate=jnp.float32(0.2))[0]["b"][0])
+    for step in range(4)
+  ]
+  np.testing.assert_allclose(found, [0, -0.1, -0.2, -0.2], rtol=1e-4)
 
 
 def test_a_rate_that_is_given_replaces_that_of_the_recipe():

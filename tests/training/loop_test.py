@@ -40,9 +40,15 @@ def _records(workdir):
   return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_the_same_command_goes_on_bitwise(tmp_path, signum, capsys):
-  experiment = made.make_experiment("num_epochs=3", "log_every=1")
+@pytest.mark.parametrize(
+  ("signum", "keys"),
+  [
+    (signal.SIGTERM, {}),
+    (signal.SIGINT, {"optimizer.ema": 0.9, "optimizer.warm_up": 1.5}),
+  ],
+)
+def test_a_signal_saves_and_the_same_command_goes_on_bitwise(tmp_path, signum, keys, capsys):
+  experiment = made.make_experiment("num_epochs=3", "log_every=1", keys=keys)
   _train(experiment, tmp_path / "unbroken")
   for step in (3, 7):  # within the first epoch, and within the second
     with pytest.raises(Stopped, match=f"saved at step {step};") as stopped:
@@ -56,6 +62,7 @@ def test_a_signal_saves_and_the_same_command_goes_on_bitwise(tmp_path, signum, c
   )
   assert step == expected_step == 12
   assert arrays.keys() == expected.keys()
+  assert any("average" in name for name in arrays) == bool(keys)
   for name, array in arrays.items():
     np.testing.assert_array_equal(array, expected[name], err_msg=name)
   assert command.steps(tmp_path / "broken") == command.steps(tmp_path / "unbroken")

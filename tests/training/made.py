@@ -1,6 +1,7 @@
 """A toy of what is trained: a few cases, a recipe, and a network of one linear layer."""
 
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -40,18 +41,25 @@ def make_cases(count: int = 24, num_labels: int = 2) -> Cases:
 
 
 def make_experiment(
-  *settings: str, classifies: bool = False, **prediction: Any
+  *settings: str,
+  classifies: bool = False,
+  keys: Mapping[str, Any] | None = None,
+  **prediction: Any,
 ) -> experiment.Experiment:
   """Returns the smoke recipe at the size of these cases, with a linear network.
 
   Args:
     settings: more of it, as `key=value`.
     classifies: whether the network says diagnoses too.
+    keys: values of keys that its file has not, by their dotted names.
     prediction: keys of `config.prediction`, which the recipe has not.
   """
   flags = [f"--config.{setting}" for setting in (*SETTINGS, *settings)]
   content = parse.content(["", f"--config={SMOKE}", *flags])
   content["prediction"] |= prediction
+  for path, value in (keys or {}).items():
+    section, _, name = path.rpartition(".")
+    content[section][name] = value
   recipe = experiment.read(content)
   heads = recipe.network.heads | ({"classification"} if classifies else set())
   network = recipe.network._replace(

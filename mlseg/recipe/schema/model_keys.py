@@ -3,14 +3,21 @@
 from mlseg.models import unet
 from mlseg.models.encoders import convention
 from mlseg.models.encoders import encoder as encoders
-from mlseg.recipe.networks import DTYPES, HEADS, NETWORKS, SLICE_ATTENTION
+from mlseg.recipe.networks import (
+  DECODER_OFF,
+  DTYPES,
+  HEADS,
+  MULTITASK,
+  NETWORKS,
+  SLICE_ATTENTION,
+)
 from mlseg.recipe.schema.compound import distinct, optional, pair, sequence
 from mlseg.recipe.schema.key import Key
 from mlseg.recipe.schema.kinds import boolean, choice, integer, number, text
 
 _MEMORY = "the arrays of wider layers exceed any memory"
 _UNET = ("unet", "attention_unet")
-_TWO_HEADS = ("multitask_unet", "classifier", SLICE_ATTENTION)
+_TWO_HEADS = (MULTITASK, "classifier", SLICE_ATTENTION)
 _ENCODED = (*_TWO_HEADS, "mask_rcnn")
 _FCN = ("histology_fcn",)
 _RCNN = ("mask_rcnn",)
@@ -53,6 +60,12 @@ MODEL: tuple[Key, ...] = (
   Key("model.skips", boolean(), "Whether the decoder reads the encoder's levels.", True,
       _TWO_HEADS),
   Key("model.attention", boolean(), "Whether attention gates weigh the skips.", False, _TWO_HEADS),
+  Key("model.dropout", number(0, 1, open_high=True),
+      "Probability that a channel is zero before the last layer of pixels, in training.",
+      DECODER_OFF["dropout"], (*_UNET, MULTITASK)),
+  Key("model.deep_supervision", integer(0, 11, "a decoder has at most 12 levels"),
+      "Coarser levels of the decoder whose own scores the losses of pixels read too.",
+      DECODER_OFF["deep_supervision"], (*_UNET, MULTITASK)),
   Key("model.units", sequence(integer(1, 65_536, _MEMORY)),
       "Sizes of the hidden layers of the classification head.", (), (*_TWO_HEADS, *_FCN)),
   Key("model.attention_units", integer(1, 65_536, _MEMORY),

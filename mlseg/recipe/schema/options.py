@@ -30,6 +30,10 @@ _KINDS: dict[str, Kind] = {
   "dynamic_weight_average.window": integer(1, 10_000, "every step reads the whole window"),
   "sdmgrad.num_steps": integer(1, 10_000, "they are taken in every step"),
   "sdmgrad.learning_rate": number(0, 1e6),
+  **{
+    f"{loss}.label_smoothing": number(0, 1, open_high=True)
+    for loss in ("cross_entropy", "classification_cross_entropy", "binary_cross_entropy")
+  },
   "cl_dice.iterations": integer(1, 100, "the program repeats them"),
   "rpn_objectness.num_sampled": integer(1, 100_000, "they are held in memory"),
   "rpn_box.num_sampled": integer(1, 100_000, "they are held in memory"),

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mlseg.recipe.optimizer import OFF
+from mlseg.recipe.rate_schedule import CONSTANT
 from mlseg.recipe.schema.kinds import shown
 
 _MOST_CHANNELS = 2**13
@@ -14,9 +16,28 @@ def faults(content: Mapping[str, Any]) -> Iterator[str]:
   Args:
     content: of a complete recipe without other faults.
   """
+  yield from _of_optimizer(content["optimizer"], content["num_epochs"])
   yield from _of_losses(content)
   yield from _of_data(content["data"])
   yield from _of_model(content["model"])
+
+
+def _of_optimizer(options: Mapping[str, Any], num_epochs: int) -> Iterator[str]:
+  if options["warm_up"] >= num_epochs:
+    yield (
+      f"config.optimizer.warm_up must be less than config.num_epochs ({num_epochs}), not"
+      f" {options['warm_up']}"
+    )
+  if options["end_rate"] and options["schedule"] == CONSTANT:
+    yield (
+      f"config.optimizer.end_rate must be 0 with the schedule {CONSTANT!r}, not"
+      f" {options['end_rate']}"
+    )
+  if options["decay_mask"] != OFF["decay_mask"] and options["name"] != "adamw":
+    yield (
+      f"config.optimizer.decay_mask must be {OFF['decay_mask']!r} with {options['name']!r}, which"
+      f" has no weight decay, not {options['decay_mask']!r}"
+    )
 
 
 def _of_losses(content: Mapping[str, Any]) -> Iterator[str]:

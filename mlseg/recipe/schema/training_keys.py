@@ -4,7 +4,8 @@ from mlseg.metrics.class_means import ABSENT as ABSENT_CLASSES
 from mlseg.recipe.auxiliary_schedule import EXPONENTIAL, SCHEDULES
 from mlseg.recipe.gram import PLACES
 from mlseg.recipe.loss_table import LOSSES as TABLE
-from mlseg.recipe.optimizer import ADAM, SGD, STAGES
+from mlseg.recipe.optimizer import ADAM, DECAY_MASKS, OFF, SGD, STAGES
+from mlseg.recipe.rate_schedule import SCHEDULES as RATE_SCHEDULES
 from mlseg.recipe.schema.compound import distinct, sequence
 from mlseg.recipe.schema.key import ABSENT, Key
 from mlseg.recipe.schema.kinds import boolean, choice, integer, number
@@ -20,8 +21,14 @@ OPTIMIZER: tuple[Key, ...] = (
   Key("optimizer.learning_rate",
       number(0, 1e38, "larger ones are infinite in single precision", open_low=True),
       "The learning rate."),
-  Key("optimizer.schedule", choice(("constant", "cosine")), "How the rate changes over the run.",
+  Key("optimizer.schedule", choice(RATE_SCHEDULES), "How the rate changes over the run.",
       "constant"),
+  Key("optimizer.power", number(0, 100, open_low=True),
+      "Of 'polynomial': the exponent of the rest of the run.", OFF["power"]),
+  Key("optimizer.warm_up", number(0),
+      "Epochs in which the rate grows linearly from 0; fewer than num_epochs.", OFF["warm_up"]),
+  Key("optimizer.end_rate", number(0, 1),
+      "Of 'cosine' and 'polynomial': share of the rate at the end of the run.", OFF["end_rate"]),
   *(Key(f"optimizer.{name}", number(0, 1, open_high=True), meaning, ADAM[name])
     for name, meaning in (
       ("b1", "Of 'adam' and 'adamw': decay of the mean of the gradient."),
@@ -34,7 +41,13 @@ OPTIMIZER: tuple[Key, ...] = (
   Key("optimizer.nesterov", boolean(), "Of 'sgd': whether the momentum is Nesterov's.",
       SGD["nesterov"]),
   Key("optimizer.weight_decay", number(0, 1e6, _RATES), "Decoupled weight decay, of 'adamw'.", 0.0),
+  Key("optimizer.decay_mask", choice(DECAY_MASKS),
+      "Which parameters decay: 'all', or 'kernels', those of two axes or more.",
+      OFF["decay_mask"]),
   Key("optimizer.clip_norm", number(0), "Largest global norm of the gradient; 0: no limit.", 0.0),
+  Key("optimizer.ema", number(0, 1, open_high=True),
+      "Decay of an average over the variables, which validation, testing and prediction use; 0:"
+      " none.", OFF["ema"]),
   *(Key(f"optimizer.stage_rates.{stage}", number(0, 1e6, _RATES),
         "Factor of the learning rate of this part of the network; 0: it is frozen.", ABSENT)
     for stage in STAGES),

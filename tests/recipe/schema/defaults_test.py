@@ -17,9 +17,15 @@ def test_a_recipe_without_its_newer_keys_is_the_same_recipe():
     "prediction.ensemble": False,
     "prediction.threshold": "argmax",
     "prediction.components": "all",
+    "optimizer.ema": 0.0,
+    "optimizer.warm_up": 0.0,
+    "optimizer.decay_mask": "all",
+    "model.dropout": 0.0,
+    "model.deep_supervision": 0,
     "auxiliary.schedule": content["auxiliary"]["schedule"],
     "weighting.options.dynamic_memory_fusion.prior": None,
     "loss_options.binary_cross_entropy.label_reduction": "mean",
+    "loss_options.binary_cross_entropy.label_smoothing": 0.0,
     "auxiliary.schedule_options.linear_schedule.transition_steps": 0.5,
   }
   assert {key: defaults[key] for key in newer} == newer
