@@ -21,28 +21,34 @@ Exit codes: 0 done, or saved after SIGTERM; 1 diverged; 2 wrong use, or a full d
 process of the job was lost; 130 stopped by Ctrl-C, and saved where training had begun."""
 
 
+_OVERRIDE = re.compile(r"--?(?:no)?config\.([\w.]+)")
+
+
 def parse(argv: list[str]) -> tuple[ConfigDict, pathlib.Path]:
   """Returns the config and the folder that a command line asks for.
+
+  A key that the recipe has not, but that there is, may be given too: it has its default before.
 
   Raises:
     UserError: a flag, a config file, a key or a value is not right.
   """
   argv = find.find_in_flags(argv)
+  try:
+    return _parse(argv)
+  except UserError:
+    if (complete := _with_given_keys(argv)) is None:
+      raise
+  rest = [argument for argument in argv if not re.match(r"--?config=", argument)]
+  return _parse(rest, complete)
+
+
+def _parse(argv: list[str], given: ConfigDict | None = None) -> tuple[ConfigDict, pathlib.Path]:
+  """Returns what a command line asks for, whose recipe may be given instead of its file."""
   values = flags.FlagValues()
-  recipe = config_flags.DEFINE_config_file(
-    "config", None, "The recipe: a file of configs/, with an optional :variant.", flag_values=values
-  )
-  folder = flags.DEFINE_string(
-    "workdir",
-    None,
-    "The run's folder; a run that stopped there goes on. Default: runs/NAME-VARIANT-HASH, the same"
-    " for the same config.",
-    flag_values=values,
-  )
-  help_wanted = define_help(values)
-  # The config flag looks for the overrides of its keys in sys.argv, wherever its value comes from.
+  # Config flags look for the overrides of their keys in sys.argv.
   previous, sys.argv = sys.argv, argv
   try:
+    recipe, folder, help_wanted = _define(values, given)
     rest = values(argv)
     config = recipe.value
     getattr(config, "name", None)  # a file that is missing shows at its first use
@@ -62,6 +68,59 @@ def parse(argv: list[str]) -> tuple[ConfigDict, pathlib.Path]:
   if not isinstance(config, ConfigDict):
     raise UserError(f"the config file must return a ConfigDict, not {type(config).__name__}")
   return config, pathlib.Path(folder.value or _default_workdir(config))
+
+
+def _with_given_keys(argv: list[str]) -> ConfigDict | None:
+  """Returns the recipe of a command line with the defaults of those keys that it lacks and gives.
+
+  None where there are no such keys, or the recipe cannot be read.
+  """
+  wanted = [match[1] for argument in argv[1:] if (match := _OVERRIDE.match(argument))]
+  files = [argument for argument in argv[1:] if re.match(r"--?config=", argument)]
+  if not wanted or not files:
+    return None
+  try:
+    config, _ = _parse([argv[0], *files])
+  except UserError:
+    return None
+  from mlseg.recipe import schema  # it loads jax
+
+  defaults = {key.path: key.default for key in schema.KEYS if _can_be_added(key.default)}
+  missing = [path for path in wanted if not has_key(config, f"--config.{path}")]
+  known = [path for path in missing if path in defaults]
+  with config.unlocked():
+    for path in known:
+      section, (*sections, name) = config, path.split(".")
+      for part in sections:
+        if part not in section:
+          section[part] = ConfigDict()
+        section = section[part]
+      section[name] = defaults[path]
+  return config if known else None
+
+
+def _can_be_added(default: Any) -> bool:
+  """Returns whether a key with this default may be absent, and a value of its type be given."""
+  return isinstance(default, bool | int | float | str | tuple)
+
+
+def _define(
+  values: flags.FlagValues, given: ConfigDict | None
+) -> tuple[flags.FlagHolder, flags.FlagHolder, Callable[[], bool]]:
+  """Defines the flags of a recipe, of its folder and of help; returns them."""
+  if given is None:
+    what = "The recipe: a file of configs/, with an optional :variant."
+    recipe = config_flags.DEFINE_config_file("config", None, what, flag_values=values)
+  else:
+    recipe = config_flags.DEFINE_config_dict("config", given, flag_values=values)
+  folder = flags.DEFINE_string(
+    "workdir",
+    None,
+    "The run's folder; a run that stopped there goes on. Default: runs/NAME-VARIANT-HASH, the same"
+    " for the same config.",
+    flag_values=values,
+  )
+  return recipe, folder, define_help(values)
 
 
 def define_help(values: flags.FlagValues) -> Callable[[], bool]:
@@ -123,10 +182,10 @@ def has_key(recipe: Mapping[str, Any], override: str) -> bool:
     >>> has_key({"model": {}}, "--config.model.filters=4")
     False
   """
-  match = re.match(r"--?(?:no)?config\.([\w.]+)", override)
+  match = _OVERRIDE.match(override)
   value: Any = recipe
   for part in match[1].split(".") if match else ():
-    if not isinstance(value, Mapping) or part not in value:
+    if not isinstance(value, Mapping | ConfigDict) or part not in value:
       return False
     value = value[part]
   return match is not None
