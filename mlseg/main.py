@@ -33,10 +33,15 @@ def main(argv: list[str]) -> int:
 
 
 def _train(config: "ConfigDict", workdir: pathlib.Path, reporter: "Reporter") -> None:
+  from mlseg.devices import sharding
   from mlseg.recipe import experiment
+  from mlseg.report import write
   from mlseg.training import train
 
-  train.train(experiment.read(config), workdir, reporter)
+  recipe = experiment.read(config)
+  train.train(recipe, workdir, reporter)
+  if recipe.content["report"] and sharding.is_main():
+    reporter.print(f"the report is {write.report([workdir], workdir / 'report')}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from mlseg.devices import model_axis
 from mlseg.metrics import SEGMENTATION_SCORES
 from mlseg.recipe.schema.key import Key
-from mlseg.recipe.schema.kinds import choice, integer, text
+from mlseg.recipe.schema.kinds import boolean, choice, integer, text
 
 # Scores of the validation set by which an epoch is the best, and the head that each needs.
 SELECTIONS = {
@@ -34,6 +34,8 @@ RUN: tuple[Key, ...] = (
   Key("checkpoint_every", integer(1), "Epochs between two checkpoints.", 1),
   Key("max_nonfinite", integer(1),
       "Skipped steps in a row, of which loss or gradient is not finite, that end a run.", 10),
+  Key("report", boolean(), "Whether a run ends with its report, in the folder report of its own.",
+      False),
   Key("seeds.strategy", choice(model_axis.STRATEGIES), "How several seeds are trained together.",
       "auto"),
   Key("seeds.vectorize", integer(0),
