@@ -38,6 +38,8 @@ class NetworkRecipe(NamedTuple):
     make: `make(num_classes, num_labels) -> Model`; raises a UserError where these do not fit.
     label_table: `label_table(num_classes)`: [C, R], the labels of a pixel of each class; None
       where each class is one label.
+    check_pretrained: `check_pretrained()` raises a UserError where it is plain without reading them
+      that there are no such weights.
     load_pretrained: `load_pretrained()`: the variables of the encoder from its file, or {} where
       it starts anew; raises a UserError where there is no such file, or its weights do not fit.
     is_random: whether the network draws random numbers in training, and needs a key there.
@@ -48,6 +50,7 @@ class NetworkRecipe(NamedTuple):
   max_objects: int
   make: Callable[[int, int], models.Model]
   label_table: Callable[[int], np.ndarray | None]
+  check_pretrained: Callable[[], None]
   load_pretrained: Callable[[], Variables]
   is_random: bool = False
 
@@ -70,6 +73,7 @@ def read(config: ConfigDict) -> NetworkRecipe:
     max_objects=config.model.max_objects if DETECTION in heads else 0,
     make=lambda num_classes, num_labels: make_model(config, num_classes, num_labels),
     label_table=lambda num_classes: label_table(config, num_classes),
+    check_pretrained=lambda: check_pretrained(config),
     load_pretrained=lambda: load_pretrained(config),
     is_random=config.model.get("dropout", 0.0) > 0,
   )
@@ -124,6 +128,18 @@ def label_table(config: ConfigDict, num_classes: int) -> np.ndarray | None:
   if not containment or not has_head(config.model, "segmentation"):
     return None
   return models.class_labels(num_classes, containment)
+
+
+def check_pretrained(config: ConfigDict) -> None:
+  """Raises a UserError where it is plain without reading them that an encoder has no weights.
+
+  A trained run needs no such weights to predict, so that this is no part of `check`.
+  """
+  source = config.model.get("pretrained", NONE)
+  if source == IMAGENET:
+    pretrained.check_imagenet(make_encoder(config.model))
+  elif source != NONE and not pathlib.Path(source).exists():
+    raise UserError(f"config.model.pretrained: there is no file {source}")
 
 
 def load_pretrained(config: ConfigDict) -> Variables:

@@ -84,6 +84,7 @@ def train_together(
   layout = sharding.plan(jax.device_count(), per_group, in_parts, **first.mesh)
   for run in runs:
     run_folder.check(run.workdir, {"config": run.experiment.content}, run.experiment.defaults)
+  first.network.check_pretrained()
 
   # ---- Load the data, and check everything before anything is written
   wanted = [one.losses.targets for one in experiments]

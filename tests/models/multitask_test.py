@@ -16,7 +16,7 @@ SMALL = (8, 8, 8, 8, 8)
 
 def _net(encoder="mobilenet_v2", num_classes=2, num_labels=3, **options):
   width = 0.35 if encoder == "mobilenet_v2" else 1.0
-  made = make_encoder(encoder, "keras", width)
+  made = make_encoder(encoder, "keras" if encoder == "mobilenet_v2" else "auto", width)
   return MultiTaskUNet(made, num_classes, num_labels, SMALL, units=(4,), **options)
 
 
@@ -27,7 +27,9 @@ def _shapes(net, size=64):
   return variables, jax.eval_shape(lambda v: model.apply(v, images, False)[0], variables)
 
 
-@pytest.mark.parametrize("encoder", ["mobilenet_v2", "vgg16"])
+@pytest.mark.parametrize(
+  "encoder", ["mobilenet_v2", "vgg16", "efficientnet_lite0", "resnet18", "convnext_tiny"]
+)
 @pytest.mark.parametrize("skips", [True, False])
 @pytest.mark.parametrize("attention", [True, False])
 def test_every_form_scores_pixels_and_images(encoder, skips, attention):
@@ -37,6 +39,14 @@ def test_every_form_scores_pixels_and_images(encoder, skips, attention):
   assert outputs.features.shape[:3] == (2, 2, 2)
   gates = [p for p in jax.tree_util.tree_leaves_with_path(variables) if "Attention" in str(p)]
   assert bool(gates) == (skips and attention)
+
+
+def test_levels_finer_than_the_encoder_have_no_skip():
+  variables, _ = _shapes(_net("convnext_tiny"))
+  inputs = [
+    variables["params"][f"levels_{index}"]["Conv_0"]["kernel"].shape[2] for index in range(5)
+  ]
+  assert inputs == [8 + 384, 8 + 192, 8 + 96, 8, 8]
 
 
 def test_a_task_alone_has_the_parameters_of_its_part_only():

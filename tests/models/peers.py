@@ -53,17 +53,23 @@ def keras_network(name, width=1.0, size=(None, None)):
 def torch_network(name, width=1.0):
   """Returns torchvision's convolutions, in evaluation, with every weight drawn."""
   torch.manual_seed(0)
-  models = torchvision_models()
-  options = {"weights": None}
-  network = (
-    models.vgg16(**options) if name == "vgg16" else models.mobilenet_v2(width_mult=width, **options)
-  )
-  del network.classifier
+  options = {"width_mult": width} if name == "mobilenet_v2" else {}
+  network = getattr(torchvision_models(), name)(weights=None, **options)
+  for head in ("classifier", "fc"):
+    if hasattr(network, head):
+      delattr(network, head)
+  return draw_torch(network)
+
+
+def draw_torch(network):
+  """Returns a network in evaluation, with every weight drawn that is not a kernel."""
   rng = np.random.default_rng(1)
   for key, value in network.state_dict().items():
     if value.ndim == 1:
       kind = "gamma" if key.endswith("weight") else key.replace("running_", "moving_")
       value.copy_(torch.from_numpy(_drawn(rng, kind, value.numpy())))
+    elif key.endswith("layer_scale"):
+      value.copy_(torch.from_numpy(rng.uniform(0.5, 1.5, value.shape).astype(np.float32)))
   return network.eval()
 
 
@@ -97,13 +103,93 @@ def torch_features(network, name, images):
   mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
   activations = ((torch.from_numpy(images) - mean) / std).permute(0, 3, 1, 2)
   activations = activations.to(next(network.parameters()).dtype)
-  ends = (3, 8, 15, 22, 29, 30) if name == "vgg16" else (1, 3, 6, 13, 18)
+  if name.startswith("resnet"):
+    layers = _resnet_layers(network)
+  else:
+    ends = {
+      "vgg16": (3, 8, 15, 22, 29, 30),
+      "mobilenet_v2": (1, 3, 6, 13, 18),
+      "convnext_tiny": (1, 3, 5, 7),
+    }[name]
+    layers = [(layer, index in ends) for index, layer in enumerate(network.features)]
   features = []
-  for index, layer in enumerate(network.features):
+  for layer, is_end in layers:
     activations = layer(activations)
-    if index in ends:
+    if is_end:
       features.append(activations.permute(0, 2, 3, 1))
   return features
+
+
+def _resnet_layers(network):
+  """Returns the layers of a ResNet, and whether each gives features."""
+  stem = [network.conv1, network.bn1, network.relu, network.maxpool]
+  groups = [network.layer1, network.layer2, network.layer3, network.layer4]
+  return [(layer, layer is network.relu) for layer in stem] + [(layer, True) for layer in groups]
+
+
+def torch_gradients(network, features, images):
+  """Returns stages in training, and by their names the gradients and the new running statistics.
+
+  The loss is the sum of the stages' mean squares, in float64, so that the sums of the peer are
+  exact. The network is left as it was.
+
+  Args:
+    network: in evaluation.
+    features: a function of images that gives the stages, such as `torch_features`.
+    images: [B, H, W, 3].
+  """
+  kept = {name: value.clone() for name, value in network.state_dict().items()}
+  network.train().double()
+  try:
+    stages = features(images)
+    sum((f**2).mean() for f in stages).backward()
+    arrays = {name: value.numpy() for name, value in network.state_dict().items()}
+    arrays |= {name: p.grad.numpy() for name, p in network.named_parameters() if p.grad is not None}
+  finally:
+    network.float().eval()
+    network.zero_grad()
+    network.load_state_dict(kept)
+  as_floats = {
+    name: value.astype(np.float32) if value.dtype == np.float64 else value
+    for name, value in arrays.items()
+  }
+  return [stage.detach().numpy() for stage in stages], as_floats
+
+
+def our_gradients(encoder, variables, images):
+  """Returns what `torch_gradients` does, of an encoder of ours: stages, gradients, statistics."""
+
+  @jax.jit
+  def run(params):
+    def total(params):
+      features, state = encoder.apply(
+        {**variables, "params": params}, images, True, mutable=["batch_stats"]
+      )
+      return sum((f**2).mean() for f in features), (features, state.get("batch_stats", {}))
+
+    return jax.grad(total, has_aux=True)(params)
+
+  gradient, (features, stats) = run(variables["params"])
+  return features, gradient, stats
+
+
+def assert_gradients(actual, expected):
+  """Compares the gradients of each part, and of all.
+
+  Rounding may carry a few of the million activations over a bound of the clip, where the gradient
+  jumps; which, depends on the processor.
+  """
+  flat = [np.concatenate([np.ravel(x) for x in jax.tree.leaves(t)]) for t in (actual, expected)]
+  assert _error(*flat) <= 1e-2
+  largest = np.abs(flat[1]).max()
+  errors = jax.tree.map(
+    lambda a, e: _error(a, e) if np.abs(e).max() > 1e-5 * largest else 0.0, actual, expected
+  )
+  assert max(jax.tree.leaves(errors)) <= 5e-2, errors
+
+
+def _error(actual, expected):
+  return np.linalg.norm(np.ravel(actual - expected)) / np.linalg.norm(np.ravel(expected))
 
 
 def assert_close(actual, expected, tolerance=1e-5):

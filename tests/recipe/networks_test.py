@@ -5,11 +5,13 @@ import pathlib
 import pytest
 
 from mlseg.errors import UserError
+from mlseg.models.encoders.encoder import NAMES
 from mlseg.recipe import experiment, parse
 from mlseg.recipe import losses as recipe_losses
 from mlseg.recipe.networks import has_head
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "response_ct.py"
+MULTITASK = CONFIG.with_name("multitask_busi.py")
 
 
 @pytest.mark.parametrize("variant", ["classification", "without_contrastive", "without_texture"])
@@ -54,3 +56,32 @@ def test_a_network_with_dropout_draws_numbers():
   assert not experiment.read(content).network.is_random
   content["model"] |= {"dropout": 0.1, "deep_supervision": 4}
   assert experiment.read(content).network.is_random
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("task", ["joint", "classification", "mask_rcnn"])
+def test_a_recipe_names_any_encoder(name, task):
+  flags = [f"--config.model.encoder={name}", "--config.model.convention=auto"]
+  config, _ = parse.parse(["", f"--config={MULTITASK}:{task}+mobilenet_v2", *flags])
+  assert experiment.read(config).network.name == config.model.name
+
+
+@pytest.mark.parametrize(
+  ("source", "message"),
+  [
+    ("imagenet", r"ImageNet weights of efficientnet_lite1: the package .* is not installed"),
+    ("nowhere/w.pth", r"config.model.pretrained: there is no file nowhere/w.pth"),
+    ("none", None),
+  ],
+)
+def test_weights_that_are_missing_are_named_before_the_data(monkeypatch, source, message):
+  monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+  flags = ["encoder=efficientnet_lite1", "convention=auto", f"pretrained={source}"]
+  flags = [f"--config.model.{flag}" for flag in flags]
+  config, _ = parse.parse(["", f"--config={MULTITASK}", *flags])
+  network = experiment.read(config).network  # a recipe can be read where the weights are not
+  if message is None:
+    network.check_pretrained()
+  else:
+    with pytest.raises(UserError, match=message):
+      network.check_pretrained()

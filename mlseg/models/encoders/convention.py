@@ -1,4 +1,4 @@
-"""How Keras and torchvision build the same network differently; weights of one need its choices."""
+"""How libraries build the same network differently; weights of one need its choices."""
 
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ class Convention(NamedTuple):
 CONVENTIONS = {
   "keras": Convention(False, 1e-3, 0.999, False),
   "torchvision": Convention(True, 1e-5, 0.9, True),
+  "tensorflow": Convention(False, 1e-3, 0.99, True),
 }
 
 
@@ -40,10 +41,12 @@ class Inputs(NamedTuple):
 TORCHVISION = Inputs((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CAFFE = Inputs((103.939 / 255, 116.779 / 255, 123.68 / 255), (1 / 255,) * 3, blue_first=True)
 SYMMETRIC = Inputs((0.5,) * 3, (0.5,) * 3)
+# Of EfficientNet-Lite's authors: (x - 127) / 128 with x of 0 to 255, exact in eight bits.
+CENTRED = Inputs((127 / 255,) * 3, (128 / 255,) * 3)
 
 
 def convention_of(name: str) -> Convention:
-  """Returns the convention of this name, 'keras' or 'torchvision'.
+  """Returns the convention of this name: 'keras', 'torchvision' or 'tensorflow'.
 
   Raises:
     UserError: the name is unknown.

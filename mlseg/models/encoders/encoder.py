@@ -7,14 +7,26 @@ import jax
 import jax.numpy as jnp
 
 from mlseg.errors import require, unknown
+from mlseg.models.encoders import convnext, efficientnet_lite, resnet
 from mlseg.models.encoders.convention import convention_of
+from mlseg.models.encoders.convnext import ConvNeXt
+from mlseg.models.encoders.efficientnet_lite import EfficientNetLite
 from mlseg.models.encoders.mobilenet_v2 import MobileNetV2
+from mlseg.models.encoders.resnet import ResNet
 from mlseg.models.encoders.vgg16 import VGG16
 
-Encoder = VGG16 | MobileNetV2
+Encoder = VGG16 | MobileNetV2 | EfficientNetLite | ResNet | ConvNeXt
 PyTree = Any
 
-NAMES = ("vgg16", "mobilenet_v2")
+AUTO = "auto"
+_CONVENTIONS = {  # of each encoder, that of its usual weights first
+  "vgg16": ("keras", "torchvision"),
+  "mobilenet_v2": ("torchvision", "keras"),
+  **dict.fromkeys(efficientnet_lite.VARIANTS, (EfficientNetLite.convention,)),
+  **dict.fromkeys(resnet.VARIANTS, (ResNet.convention,)),
+  **dict.fromkeys(convnext.VARIANTS, (ConvNeXt.convention,)),
+}
+NAMES = tuple(_CONVENTIONS)
 HEAD = "head"
 _STAGE = re.compile(r"stage_\d+")
 
@@ -30,24 +42,40 @@ def make_encoder(
   """Returns an encoder: a network that maps images to features at several strides, finest first.
 
   Args:
-    name: 'vgg16' or 'mobilenet_v2'.
-    convention: 'keras' or 'torchvision', the library that the weights come from.
+    name: one of NAMES.
+    convention: 'keras', 'torchvision' or 'tensorflow', the library that the weights come from; or
+      'auto', the one that the encoder's usual weights come from. VGG16 and MobileNetV2 exist in the
+      first two, with VGG16's usual weights from Keras; others have one convention.
     width: multiplier of MobileNetV2's channels.
     frozen_statistics: whether batch normalisation uses its running statistics in training too, and
-      leaves them unchanged. VGG16 has no batch normalisation.
+      leaves them unchanged. VGG16 and ConvNeXt have no batch normalisation.
     dtype: type of the computation.
     momentum: share of the old value in the running statistics; None: that of the convention.
 
   Raises:
-    UserError: a name is unknown, or this network does not exist in this width.
+    UserError: a name is unknown, or this network does not exist in this width or convention.
+
+  Example:
+    >>> make_encoder("efficientnet_lite0", "auto").convention
+    'tensorflow'
   """
+  if name not in _CONVENTIONS:
+    raise unknown("encoder", name, NAMES)
+  own = _CONVENTIONS[name]
+  convention = own[0] if convention == AUTO else convention
   convention_of(convention)
+  rule = f"encoder {name!r}: convention must be {AUTO!r} or {' or '.join(map(repr, own))}"
+  require(convention in own, rule, convention)
   require(width > 0, "encoder: width must be positive", width)
   if name == "mobilenet_v2":
     return MobileNetV2(width, convention, frozen_statistics, dtype, momentum)
-  if name != "vgg16":
-    raise unknown("encoder", name, NAMES)
-  require(width == 1.0, "encoder 'vgg16' has one width, 1.0", width)
+  require(width == 1.0, f"encoder {name!r} has one width, 1.0", width)
+  if name in efficientnet_lite.VARIANTS:
+    return EfficientNetLite(name, frozen_statistics, dtype, momentum)
+  if name in resnet.VARIANTS:
+    return ResNet(name, frozen_statistics, dtype, momentum)
+  if name in convnext.VARIANTS:
+    return ConvNeXt(name, dtype)
   return VGG16(convention, dtype)
 
 

@@ -60,11 +60,11 @@ def _upsample_product(images: jax.Array, kernel: jax.Array) -> jax.Array:
   batch, height, width, _ = images.shape
   out = kernel.shape[-1]
   taps = kernel[::-1, ::-1].transpose(2, 0, 1, 3).reshape(-1, 4 * out)
-  blocks = _pixelwise(images, taps).reshape(batch, height, width, 2, 2, out)
+  blocks = pixelwise(images, taps).reshape(batch, height, width, 2, 2, out)
   return blocks.swapaxes(2, 3).reshape(batch, 2 * height, 2 * width, out)
 
 
-def _pixelwise(images: jax.Array, matrix: jax.Array) -> jax.Array:
+def pixelwise(images: jax.Array, matrix: jax.Array) -> jax.Array:
   """Returns images [B, H, W, I] times a matrix [I, O], computed as a product of two matrices.
 
   Without the reshape, the gradient of the matrix would be a sum over three axes, for which XLA on
@@ -95,7 +95,7 @@ class Conv(nn.Module):
 
   def _convolve(self, images: jax.Array, kernel: jax.Array) -> jax.Array:
     if self.size == 1:
-      return _pixelwise(images, kernel[0, 0])
+      return pixelwise(images, kernel[0, 0])
     half = self.size // 2
     return convolve(images, kernel, ((half, half), (half, half)))
 

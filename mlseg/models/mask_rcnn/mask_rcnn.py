@@ -109,8 +109,11 @@ class MaskRCNN(nn.Module):
       objects: the true objects, which are read in training only.
 
     Raises:
-      UserError: the size of the images is not a multiple of the coarsest stride.
+      UserError: the size of the images is not a multiple of the coarsest stride, or the encoder has
+        no features of one of the strides.
     """
+    rule = f"strides of the pyramid must be among the encoder's {self.encoder.strides}"
+    require(set(self.strides) <= set(self.encoder.strides), rule, self.strides)
     size = (images.shape[1], images.shape[2])
     rule = f"images: height and width must be multiples of {self.strides[-1]}"
     require(not any(side % self.strides[-1] for side in size), rule, size)

@@ -20,7 +20,11 @@ class Checksum(NamedTuple):
   """The checksum of a file's content."""
 
   algorithm: str  # 'sha256' or 'md5'
-  digest: str  # hexadecimal digits
+  digest: str  # its hexadecimal digits, or the first of them
+
+  def fits(self, found: str) -> bool:
+    """Returns whether these are the digits of the right content."""
+    return found.startswith(self.digest)
 
 
 def fetch(
@@ -42,14 +46,7 @@ def fetch(
   """
   path = folder / url.rsplit("/", 1)[-1]
   if path.exists():
-    with files.reading(path):
-      found = _digest(path, checksum)
-    if checksum and found != checksum.digest:
-      raise UserError(
-        f"{path} has the {checksum.algorithm} {found}, not {checksum.digest}: not the file of"
-        f" {url}, or damaged; delete it, and it is downloaded anew"
-      )
-    report(f"pretrained weights: {path}{_proof(checksum, found)}")
+    check(path, checksum, url, "delete it, and it is downloaded anew", report)
     return path
   report(f"pretrained weights: downloading {url}")
   temporary = files.temporary_beside(path)
@@ -60,7 +57,7 @@ def fetch(
     try:
       _download(url, temporary)
       found = _digest(temporary, checksum)
-      if checksum and found != checksum.digest:
+      if checksum and not checksum.fits(found):
         raise UserError(
           f"{url} gave a file with the {checksum.algorithm} {found}, not {checksum.digest}: it was"
           f" cut short or altered, and is not kept; {by_hand}"
@@ -75,6 +72,35 @@ def fetch(
     raise UserError(f"{url} cannot be downloaded to {folder} ({reason}); {by_hand}") from error
   report(f"pretrained weights: kept as {path}{_proof(checksum, found)}")
   return path
+
+
+def check(
+  path: pathlib.Path,
+  checksum: Checksum | None,
+  source: str,
+  remedy: str,
+  report: Callable[[str], None],
+) -> None:
+  """Checks the content of a file that is there already.
+
+  Args:
+    path: the file.
+    checksum: the checksum that the content must have; None if its owner publishes none.
+    source: where the file comes from, for the message.
+    remedy: what to do about another file, for the message.
+    report: called with a line of text after the check.
+
+  Raises:
+    UserError: the file cannot be read, or its checksum is wrong.
+  """
+  with files.reading(path):
+    found = _digest(path, checksum)
+  if checksum and not checksum.fits(found):
+    raise UserError(
+      f"{path} has the {checksum.algorithm} {found}, not {checksum.digest}: not the file of"
+      f" {source}, or damaged; {remedy}"
+    )
+  report(f"pretrained weights: {path}{_proof(checksum, found)}")
 
 
 def _download(url: str, path: pathlib.Path) -> None:

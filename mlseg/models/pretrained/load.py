@@ -14,11 +14,11 @@ from mlseg.models.pretrained.layers import family, layers_of
 from mlseg.models.pretrained.names import (
   Path,
   Target,
+  fitted,
   is_ignored,
   name_in,
   simplified,
   targets,
-  transposed,
 )
 
 Variables = dict[str, Any]
@@ -31,15 +31,15 @@ class _Found(NamedTuple):
   arrays: dict[Path, np.ndarray]
   names: dict[Path, str]  # the name of each array in the file
   unknown: list[str]  # names of arrays that belong to no variable
-  convention: str | None  # the library whose names the file has; None: no name is known
+  library: str | None  # whose names the file has; None: no name is known
 
 
 def load(path: pathlib.Path, encoder: Encoder) -> Variables:
   """Returns the variables of an encoder from a file of weights.
 
   Args:
-    path: the file; see `files.read` for the formats. Its names are those of Keras or torchvision,
-      with or without a prefix; the layers of a classifier are ignored.
+    path: the file; see `files.read` for the formats. Its names are those of Keras,
+      torchvision or timm, with or without a prefix; the layers of a classifier are ignored.
     encoder: the encoder, whose architecture and convention the file must have.
 
   Returns:
@@ -52,15 +52,15 @@ def load(path: pathlib.Path, encoder: Encoder) -> Variables:
   table = targets(layers_of(encoder))
   found = _sort(path, weight_files.read(path), table)
   what = family(encoder)
-  if found.convention is None:
+  if found.library is None:
     first = ", ".join(found.unknown[:_SHOWN]) or "nothing"
     raise UserError(f"weights {path}: no weights of {what} ({len(found.unknown)} names: {first})")
   mistakes = _mistakes(found, expected_shapes(encoder), table)
   if mistakes:
     raise UserError(f"weights {path}: do not fit {what}: {'; '.join(mistakes)}")
-  if found.convention != encoder.convention:
+  if (found.library == "keras") != (encoder.convention == "keras"):
     raise UserError(
-      f"weights {path}: named as by {found.convention}, but the encoder's convention is"
+      f"weights {path}: named as by {found.library}, but the encoder's convention is"
       f" {encoder.convention!r}: its inputs and layers would differ from those of the weights"
     )
   return _nested(found.arrays)
@@ -102,10 +102,10 @@ def _sort(path: pathlib.Path, arrays: weight_files.Arrays, table: dict[str, Targ
   """Returns the arrays of a file, sorted by the variables that they belong to.
 
   Raises:
-    UserError: two arrays belong to one variable, or names of Keras and torchvision are mixed.
+    UserError: two arrays belong to one variable, or names of two libraries are mixed.
   """
   found = _Found({}, {}, [], None)
-  conventions: set[str] = set()
+  libraries: set[str] = set()
   for name, array in arrays.items():
     target = table.get(simplified(name))
     if target is None:
@@ -115,12 +115,12 @@ def _sort(path: pathlib.Path, arrays: weight_files.Arrays, table: dict[str, Targ
     if target.path in found.names:
       twice = f"{found.names[target.path]} and {name}"
       raise UserError(f"weights {path}: {twice} are two arrays for one variable")
-    conventions.add(target.convention)
+    libraries.add(target.library)
     found.names[target.path] = name
-    found.arrays[target.path] = transposed(array, target)
-  if len(conventions) > 1:
-    raise UserError(f"weights {path}: names of Keras and torchvision in one file")
-  return found._replace(convention=next(iter(conventions), None))
+    found.arrays[target.path] = fitted(array, target)
+  if len(libraries) > 1:
+    raise UserError(f"weights {path}: names of {' and '.join(sorted(libraries))} in one file")
+  return found._replace(library=next(iter(libraries), None))
 
 
 def expected_shapes(encoder: Encoder) -> dict[Path, tuple[int, ...]]:
@@ -135,8 +135,8 @@ def _mistakes(
   found: _Found, expected: dict[Path, tuple[int, ...]], table: dict[str, Target]
 ) -> list[str]:
   """Returns the mistakes of a file, one phrase for each kind."""
-  convention = found.convention or "keras"
-  missing = [name_in(convention, path, table) for path in expected if path not in found.arrays]
+  library = found.library or "keras"
+  missing = [name_in(library, path, table) for path in expected if path not in found.arrays]
   shapes, kinds, values, variances = [], [], [], []
   for path, array in found.arrays.items():
     name = found.names[path]

@@ -14,8 +14,21 @@ from mlseg.models.encoders.convention import CAFFE, SYMMETRIC, TORCHVISION, prep
 @pytest.mark.parametrize(
   ("arguments", "message"),
   [
-    (("vgg19", "keras"), "unknown encoder 'vgg19': choose from mobilenet_v2, vgg16"),
-    (("vgg16", "tf"), "unknown convention 'tf': choose from keras, torchvision"),
+    (
+      ("vgg19", "keras"),
+      "unknown encoder 'vgg19': choose from convnext_tiny, efficientnet_lite0, efficientnet_lite1,"
+      " efficientnet_lite2, mobilenet_v2, resnet18, resnet34, resnet50, vgg16",
+    ),
+    (("vgg16", "tf"), "unknown convention 'tf': choose from keras, tensorflow, torchvision"),
+    (
+      ("vgg16", "tensorflow"),
+      "encoder 'vgg16': convention must be 'auto' or 'keras' or 'torchvision', not 'tensorflow'",
+    ),
+    (
+      ("efficientnet_lite0", "torchvision"),
+      "encoder 'efficientnet_lite0': convention must be 'auto' or 'tensorflow', not 'torchvision'",
+    ),
+    (("resnet18", "auto", 0.5), "encoder 'resnet18' has one width, 1.0, not 0.5"),
     (("vgg16", "keras", 0.5), "encoder 'vgg16' has one width, 1.0, not 0.5"),
     (("mobilenet_v2", "keras", -1.0), "encoder: width must be positive, not -1.0"),
   ],
@@ -28,7 +41,7 @@ def test_mistakes_are_reported_in_one_line(arguments, message):
 
 @pytest.mark.parametrize("name", encoder.NAMES)
 def test_strides_are_those_of_the_features(name):
-  module = encoder.make_encoder(name, "torchvision")
+  module = encoder.make_encoder(name, "auto")
   image = jax.ShapeDtypeStruct((1, 96, 64, 3), jnp.float32)
   features, variables = jax.eval_shape(
     lambda x: module.init_with_output(jax.random.key(0), x, True), image
@@ -37,6 +50,29 @@ def test_strides_are_those_of_the_features(name):
   assert [f.shape[1:3] for f in features] == sizes
   labels = set(jax.tree.leaves(encoder.stage_labels({"encoder": variables["params"]})))
   assert labels == {f"stage_{i}" for i in range(5)}
+
+
+def test_auto_is_the_convention_of_the_usual_weights():
+  conventions = {name: encoder.make_encoder(name, "auto").convention for name in encoder.NAMES}
+  assert conventions.pop("vgg16") == "keras"
+  assert conventions.pop("mobilenet_v2") == "torchvision"
+  for name, convention in conventions.items():
+    assert convention == ("tensorflow" if "lite" in name else "torchvision")
+
+
+@pytest.mark.parametrize("name", encoder.NAMES)
+def test_dtype_momentum_and_frozen_statistics_reach_every_encoder(name):
+  module = encoder.make_encoder(name, "auto", 1.0, True, jnp.bfloat16, 0.7)
+  image = jax.ShapeDtypeStruct((1, 33, 50, 1), jnp.float32)
+  features, variables = jax.eval_shape(
+    lambda x: module.init_with_output(jax.random.key(0), x, True), image
+  )
+  assert {f.dtype for f in features} == {jnp.dtype(jnp.bfloat16)}
+  assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
+  if "batch_stats" in variables:
+    assert (module.frozen_statistics, module.momentum) == (True, 0.7)
+  else:
+    assert name in ("vgg16", "convnext_tiny")
 
 
 def test_a_frozen_stage_stays_and_others_have_their_rates():

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlseg.models.layers import blocks, pooling
+from mlseg.models.layers import blocks, pooling, strided
 
 
 def _agree(ours, plain, shape, images=None):
@@ -47,6 +47,23 @@ def test_conv_equals_flax(size, use_bias):
 def test_up_conv_equals_flax(size, use_bias):
   plain = nn.ConvTranspose(4, (size, size), (2, 2), use_bias=use_bias)
   _agree(blocks.UpConv(4, size=size, use_bias=use_bias), plain, (2, 4, 6, 3))
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_patch_conv_equals_flax(size):
+  plain = nn.Conv(5, (size, size), (size, size), padding="VALID")
+  _agree(strided.PatchConv(5, size), plain, (2, 9, 12, 3))
+
+
+@pytest.mark.parametrize("size", [(8, 6), (7, 5), (1, 2)])
+def test_max_pool3_equals_flax_also_on_ties(size):
+  rng = np.random.default_rng(2)
+  images = rng.integers(-2, 1, (2, *size, 3)).astype(np.float32)  # many equal maxima
+  expected, plain_back = jax.vjp(lambda x: nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1))), images)
+  actual, our_back = jax.vjp(pooling.max_pool3, images)
+  np.testing.assert_array_equal(actual, expected)
+  cotangent = rng.normal(size=actual.shape).astype(np.float32)
+  np.testing.assert_allclose(our_back(cotangent)[0], plain_back(cotangent)[0], atol=1e-6)
 
 
 def test_max_pool_equals_flax_also_on_ties():

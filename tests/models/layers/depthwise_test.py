@@ -56,6 +56,19 @@ def test_depthwise_equals_the_plain_convolution(monkeypatch, stride, padding, si
   _assert_equal(actual, expected)
 
 
+@pytest.mark.parametrize(
+  ("side", "stride", "padding"),
+  [(5, 1, (2, 2)), (5, 2, (1, 2)), (5, 2, (2, 2)), (7, 1, (3, 3)), (7, 2, (3, 3))],
+)
+def test_larger_kernels_equal_the_plain_convolution(monkeypatch, side, stride, padding):
+  monkeypatch.setattr(depthwise, "_NUMBERS_AT_ONCE", 40)
+  images, kernel = _draw(6, 8, 7, 3), _draw(side, side, 1, 3)
+  options = {"stride": stride, "padding": (padding, padding)}
+  actual = _with_gradients(functools.partial(depthwise.depthwise, **options), images, kernel)
+  expected = _with_gradients(functools.partial(_plain, **options), images, kernel)
+  _assert_equal(actual, expected)
+
+
 @pytest.mark.parametrize("formulation", ["shifts", "grouped"])
 @pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)])
 @pytest.mark.parametrize("stride", [1, 2])
@@ -86,18 +99,19 @@ def test_depthwise_on_cpus_is_no_grouped_convolution():
   assert "conv_general_dilated" not in text
 
 
+@pytest.mark.parametrize("side", [3, 5, 7])
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("size", [(8, 6), (7, 6), (5, 9), (1, 2)])
-def test_stride_2_equals_the_plain_convolution(size, symmetric):
-  images, kernel = _draw(2, *size, 3), _draw(3, 3, 3, 5)
-  padding = strided.stride_padding(images.shape, symmetric)
+def test_stride_2_equals_the_plain_convolution(size, symmetric, side):
+  images, kernel = _draw(2, *size, 3), _draw(side, side, 3, 5)
+  padding = strided.stride_padding(images.shape, symmetric, side)
   if not symmetric:
-    same = lax.padtype_to_pads(size, (3, 3), (2, 2), "SAME")
+    same = lax.padtype_to_pads(size, (side, side), (2, 2), "SAME")
     assert [tuple(pair) for pair in same] == list(padding)
   ours = functools.partial(strided.convolve_stride2, padding=padding)
   actual = _with_gradients(ours, images, kernel)
   expected = _with_gradients(functools.partial(_plain, stride=2, padding=padding), images, kernel)
   _assert_equal(actual, expected)
-  kernels = _draw(2, 3, 3, 3, 5)
+  kernels = _draw(2, side, side, 3, 5)
   mapped = jax.vmap(lambda k: ours(images, k))(kernels)
   _assert_equal(mapped, jnp.stack([ours(images, k) for k in kernels]))

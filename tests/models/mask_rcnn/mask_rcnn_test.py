@@ -290,3 +290,20 @@ def test_it_overfits_eight_images(short_encoder):
   assert boxes["box_ap"] >= 0.8
   present = np.stack([(masks == c).any(axis=(1, 2)) for c in (1, 2)], axis=1)
   assert dice[:, 1:][present].mean() >= 0.9
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet18", "convnext_tiny"])
+def test_encoders_fit_where_they_have_the_strides(name):
+  encoder = make_encoder(name, "auto")
+  image = jax.ShapeDtypeStruct((1, 64, 64, 1), jnp.float32)
+
+  def shapes(net):
+    return jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x, False)[0], image)
+
+  assert shapes(MaskRCNN(encoder, 2)).logits.shape == (1, 64, 64, 2)
+  if 2 not in encoder.strides:
+    with pytest.raises(UserError) as caught:
+      shapes(MaskRCNN(encoder, 2, strides=(2, 4, 8, 16, 32)))
+    assert str(caught.value) == (
+      "strides of the pyramid must be among the encoder's (4, 8, 16, 32), not (2, 4, 8, 16, 32)"
+    )

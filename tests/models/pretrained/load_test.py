@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from mlseg.errors import UserError
 from mlseg.models import pretrained
+from mlseg.models.encoders import make_encoder
 from mlseg.models.encoders.mobilenet_v2 import MobileNetV2
 from mlseg.models.encoders.vgg16 import VGG16
 from tests.models.pretrained import made_weights
@@ -177,6 +178,12 @@ def test_other_architectures_and_conventions(tmp_path):
   assert "named as by torchvision, but the encoder's convention is 'keras'" in message
   np.savez(path, **made_weights.torch_arrays(DRAWN), **made_weights.keras_arrays(DRAWN, "new"))
   assert "two arrays for one variable" in _message(path, made_weights.ENCODER)
+  np.savez(path, **{"features.0.0.weight": np.ones((2, 2)), "stem.0.weight": np.ones((2, 2))})
+  message = _message(path, make_encoder("convnext_tiny", "auto"))
+  assert "features.0.0.weight and stem.0.weight are two arrays for one variable" in message
+  np.savez(path, **{"features.0.0.weight": np.ones((2, 2)), "stem.1.weight": np.ones(2)})
+  message = _message(path, make_encoder("convnext_tiny", "auto"))
+  assert "names of timm and torchvision in one file" in message
   np.savez(path, nothing=np.ones(2))
   assert "(1 names: nothing)" in _message(path, made_weights.ENCODER)
 

@@ -10,6 +10,7 @@ import pytest
 
 from mlseg.errors import UserError
 from mlseg.models import pretrained
+from mlseg.models.encoders import make_encoder
 from mlseg.models.encoders.mobilenet_v2 import MobileNetV2
 from mlseg.models.encoders.vgg16 import VGG16
 from mlseg.models.pretrained import official
@@ -53,7 +54,14 @@ def _fail(url, checksum, folder):
   return str(caught.value)
 
 
-@pytest.mark.parametrize("checksum", [SHA256, Checksum("md5", hashlib.md5(CONTENT).hexdigest())])
+@pytest.mark.parametrize(
+  "checksum",
+  [
+    SHA256,
+    SHA256._replace(digest=SHA256.digest[:8]),
+    Checksum("md5", hashlib.md5(CONTENT).hexdigest()),
+  ],
+)
 def test_downloaded_once_and_reported(server, tmp_path, checksum):
   url, asked = server
   messages = []
@@ -136,6 +144,10 @@ def test_releases_are_those_that_the_peers_name():
     assert release.checksum.algorithm == "sha256"
     assert len(release.checksum.digest) == 64
     assert release.checksum.digest.startswith(re.search(r"-(\w{8})\.pth$", weights.url)[1])
+  for name in ("resnet18", "resnet34", "resnet50", "convnext_tiny"):
+    release = official.release_of(make_encoder(name, "auto"))
+    assert release.url == models.get_model_weights(name).IMAGENET1K_V1.url
+    assert release.checksum.digest == re.search(r"-(\w{8})\.pth$", release.url)[1]
   from keras.src.applications import mobilenet_v2, vgg16
 
   release = official.release_of(VGG16("keras"))
