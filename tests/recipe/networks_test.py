@@ -27,9 +27,6 @@ def test_variants_leave_out_what_no_loss_reads(variant):
     assert has_head(config.model, head) == reads
 
 
-DECODER = CONFIG.with_name("multitask_busi.py")
-
-
 @pytest.mark.parametrize(
   ("variant", "options", "message"),
   [
@@ -40,7 +37,7 @@ DECODER = CONFIG.with_name("multitask_busi.py")
   ],
 )
 def test_what_a_decoder_cannot_have_is_named(variant, options, message):
-  recipe = f"{DECODER}:{'joint+mobilenet_v2' if variant == 'heads' else variant}"
+  recipe = f"{MULTITASK}:{'joint+mobilenet_v2' if variant == 'heads' else variant}"
   content = parse.content(["", f"--config={recipe}"])
   content["model"] |= options
   if variant == "heads":
@@ -52,7 +49,7 @@ def test_what_a_decoder_cannot_have_is_named(variant, options, message):
 
 
 def test_a_network_with_dropout_draws_numbers():
-  content = parse.content(["", f"--config={DECODER}:joint+mobilenet_v2"])
+  content = parse.content(["", f"--config={MULTITASK}:joint+mobilenet_v2"])
   assert not experiment.read(content).network.is_random
   content["model"] |= {"dropout": 0.1, "deep_supervision": 4}
   assert experiment.read(content).network.is_random
