@@ -1,0 +1,189 @@
+r"""Trains a recipe, and beside it segmentation-models-pytorch's U-Net, and compares their scores.
+
+    python benchmarks/quality.py --workdir=DIR --config=configs/strong.py \
+        --weights=mobilenet_v2.safetensors --config.num_seeds=3
+
+Both have the same training, validation and test cases, image size, batch size, number of epochs,
+learning rate with a cosine schedule, ranges of augmentation and weights of the encoder; both keep
+the best validation epoch. The peer's losses are its usual ones, Dice and cross-entropy.
+
+The recipe is trained into DIR as by `mlseg.main`, which goes on where it stands. The results are in
+benchmarks/results/quality.json, an entry per name (`--name`), with a row per seed, and in
+quality.md, which is made from it. Seconds are of the machine as it was; a fair comparison of speed
+is `benchmarks/speed.py`.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from speed_parts.torchvision_models import torchvision_models
+
+from mlseg.console import Reporter
+from mlseg.devices import runtime
+from mlseg.metrics import bootstrap_interval, confusion_counts, dice, iou, per_case_surface
+from mlseg.recipe import data as recipe_data
+from mlseg.recipe import experiment as recipe_experiment
+from mlseg.recipe import parse
+from mlseg.training import train
+from mlseg.workdir import case_table, split_file
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+LESION = 1  # the class that is scored
+METRICS = ("dice", "iou", "hausdorff95", "normalized_surface_dice")
+HEADINGS = ("Dice, %", "IoU, %", "HD95, pixels", "NSD, %")
+
+
+def scores_of(
+  predictions: np.ndarray, masks: np.ndarray, options: recipe_experiment.Metrics
+) -> dict[str, np.ndarray]:
+  """Returns the metrics [N] of the lesion by name, as in a run's `cases.csv`."""
+  counts = np.asarray(confusion_counts(predictions, masks, 2))
+  surfaces = per_case_surface(
+    predictions, masks, 2, spacing=options.spacing, tolerance=options.tolerance, num_processes=1
+  )
+  overlap = {"dice": np.asarray(dice(counts)), "iou": np.asarray(iou(counts))}
+  values = overlap | surfaces.metrics
+  return {name: values[name][:, LESION].astype(float) for name in METRICS}
+
+
+def own_scores(workdir: pathlib.Path, seed: int, ids: Sequence[str]) -> dict[str, np.ndarray]:
+  """Returns the same metrics of the recipe's model of a seed, in the order of the ids."""
+  rows = case_table.read(workdir)
+  lesion = case_table.class_names(rows)[LESION]
+  own = {row["id"]: row for row in rows if row["seed"] == seed and row["class"] == lesion}
+  return {name: np.array([own[one][name] for one in ids]) for name in METRICS}
+
+
+def summary(ours: dict[str, np.ndarray], peers: dict[str, np.ndarray]) -> dict[str, Any]:
+  """Returns both means, and the mean difference with its 95 % interval over cases."""
+  found = {}
+  for name in METRICS:
+    difference = ours[name] - peers[name]
+    interval = bootstrap_interval(difference, seed=0)
+    found[name] = {
+      "mlseg": float(ours[name].mean()),
+      "peer": float(peers[name].mean()),
+      "difference": float(difference.mean()),
+      "low": interval.low,
+      "high": interval.high,
+    }
+  return found
+
+
+def compare(flags: argparse.Namespace, rest: Sequence[str]) -> dict[str, Any]:
+  """Trains both for every seed of the recipe and returns the entry of the results."""
+  import quality_peer as peer  # after torchvision, which the peer's encoders are made of
+
+  config, _ = parse.parse(["quality", *rest])
+  experiment = recipe_experiment.read(config)
+  started = time.perf_counter()
+  train.train(experiment, flags.workdir, Reporter())
+  own_seconds = time.perf_counter() - started
+  cases = recipe_data.load_cases(experiment.data, [experiment.losses.targets], Reporter(quiet=True))
+  index = {name: n for n, name in enumerate(cases.ids)}
+  rows, pairs = [], []
+  for seed, named in split_file.read(flags.workdir).parts.items():
+    where = {part: np.array([index[name] for name in ids]) for part, ids in named.items()}
+    parts = {part: peer.Part(cases.images[n], cases.masks[n]) for part, n in where.items()}
+    options = peer.Options(
+      flags.peer_encoder,
+      "" if flags.scratch else str(flags.weights),
+      experiment.num_epochs,
+      experiment.batch_size,
+      config.optimizer.learning_rate,
+      dict(experiment.augmentation),
+      seed,
+    )
+    trained = peer.train(options, parts, flags.threads)
+    theirs = scores_of(trained.predictions, parts["test"].masks, experiment.metrics)
+    ours = own_scores(flags.workdir, seed, named["test"])
+    pairs.append((ours, theirs))
+    rows.append(
+      {
+        "seed": seed,
+        "cases": len(named["test"]),
+        "peer_seconds": trained.seconds,
+        "peer_params": trained.params,
+        "best_validation_dice": max(trained.validation),
+        "metrics": summary(ours, theirs),
+      }
+    )
+    print(f"seed {seed}: Dice {rows[-1]['metrics']['dice']}")
+  both = [
+    {name: np.concatenate([pair[side][name] for pair in pairs]) for name in METRICS}
+    for side in range(2)
+  ]
+  return {
+    "command": " ".join(rest),
+    "peer": f"smp.Unet({flags.peer_encoder!r})" + (", from scratch" if flags.scratch else ""),
+    "image_size": experiment.data.image_size,
+    "num_epochs": experiment.num_epochs,
+    "threads": flags.threads,
+    "seconds_of_all_seeds": own_seconds,
+    "seeds": rows,
+    "all": summary(*both),
+  }
+
+
+def page(entries: dict[str, Any]) -> str:
+  """Returns the text of quality.md."""
+  lines = [
+    "# Quality beside a peer",
+    "",
+    "Written by `python benchmarks/quality.py`; the numbers are in the JSON file. Test cases of all"
+    " seeds, at the size that the network sees; the interval of the difference is a bootstrap over"
+    " cases. Both chose their epoch on the same validation cases.",
+  ]
+  for name, entry in entries.items():
+    seeds = entry["seeds"]
+    lines += [
+      "",
+      f"## {name}",
+      "",
+      f"`{entry['command']}`; {len(seeds)} seeds, {entry['num_epochs']} epochs at"
+      f" {entry['image_size']} pixels, {entry['threads']} threads. Peer: {entry['peer']}.",
+      "",
+      "| | mlseg | peer | difference (95 % interval) |",
+      "|---|---|---|---|",
+    ]
+    for metric, heading in zip(METRICS, HEADINGS, strict=True):
+      factor = 100 if heading.endswith("%") else 1
+      ours, theirs, gap, low, high = (factor * entry["all"][metric][key] for key in
+                                      ("mlseg", "peer", "difference", "low", "high"))  # fmt: skip
+      cells = f"{ours:.1f} | {theirs:.1f} | {gap:+.1f} ({low:+.1f} to {high:+.1f})"
+      lines.append(f"| {heading} | {cells} |")
+    minutes = entry["seconds_of_all_seeds"] / 60, sum(row["peer_seconds"] for row in seeds) / 60
+    lines.append(f"| minutes, all seeds | {minutes[0]:.0f} | {minutes[1]:.0f} | |")
+  return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+  """Runs the comparison and writes the results."""
+  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+  parser.add_argument("--name", default="busi", help="name of the entry in the results")
+  parser.add_argument("--workdir", type=pathlib.Path, required=True, help="folder of the run")
+  parser.add_argument("--weights", type=pathlib.Path, help="file of the encoder's weights")
+  parser.add_argument("--scratch", action="store_true", help="the peer starts from scratch")
+  parser.add_argument("--peer_encoder", default="mobilenet_v2", help="its name in the peer")
+  parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the peer")
+  flags, rest = parser.parse_known_args()
+  if bool(flags.weights) == flags.scratch:
+    parser.error("one of --weights and --scratch is needed")
+  torchvision_models()
+  runtime.keep_compiled_programs()
+  path = RESULTS / "quality.json"
+  entries = json.loads(path.read_text()) if path.exists() else {}
+  entries[flags.name] = compare(flags, rest)
+  path.write_text(json.dumps(entries, indent=1) + "\n")
+  path.with_suffix(".md").write_text(page(entries))
+  print(page({flags.name: entries[flags.name]}))
+
+
+if __name__ == "__main__":
+  main()
