@@ -8,9 +8,9 @@ learning rate with a cosine schedule, ranges of augmentation and weights of the 
 the best validation epoch. The peer's losses are its usual ones, Dice and cross-entropy.
 
 The recipe is trained into DIR as by `mlseg.main`, which goes on where it stands. The results are in
-benchmarks/results/quality.json, an entry per name (`--name`), with a row per seed, and in
-quality.md, which is made from it. Seconds are of the machine as it was; a fair comparison of speed
-is `benchmarks/speed.py`.
+benchmarks/results/quality.json (`--out` names another folder), an entry per name (`--name`), with a
+row per seed, and in quality.md, which is made from it. Seconds are of the machine as it was; a fair
+comparison of speed is `benchmarks/speed.py`.
 """
 
 import argparse
@@ -172,12 +172,13 @@ def main() -> None:
   parser.add_argument("--scratch", action="store_true", help="the peer starts from scratch")
   parser.add_argument("--peer_encoder", default="mobilenet_v2", help="its name in the peer")
   parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the peer")
+  parser.add_argument("--out", type=pathlib.Path, default=RESULTS, help="folder of the results")
   flags, rest = parser.parse_known_args()
   if bool(flags.weights) == flags.scratch:
     parser.error("one of --weights and --scratch is needed")
   torchvision_models()
   runtime.keep_compiled_programs()
-  path = RESULTS / "quality.json"
+  path = flags.out / "quality.json"
   entries = json.loads(path.read_text()) if path.exists() else {}
   entries[flags.name] = compare(flags, rest)
   path.write_text(json.dumps(entries, indent=1) + "\n")

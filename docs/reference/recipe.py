@@ -15,9 +15,9 @@ same, and with `--config=FILE` the keys of that recipe with its values.
 
 A recipe is a Python file with a function `get_config()` that returns an `ml_collections.ConfigDict`
 with these keys; the files of `configs/` are recipes. On the command line, `--config.KEY=VALUE`
-changes a key, also one that the file leaves at its default. All keys are checked before the data are read: an unknown key, a
-key that is missing, and a value of the wrong type or outside its range are named, all at once, and
-the command ends with exit code 2.
+changes a key, also one that the file leaves at its default. All keys are checked before the data
+are read: an unknown key, a key that is missing, and a value of the wrong type or outside its range
+are named, all at once, and the command ends with exit code 2.
 
 A key that is *needed* must be in the recipe; any other key may be absent, and then has its default.
 Where a key is said to be *of* some networks or data sets, other recipes do not need it."""
