@@ -1,7 +1,9 @@
 r"""Trains a recipe, and beside it segmentation-models-pytorch's U-Net, and compares their scores.
 
-    python benchmarks/quality.py --workdir=DIR --config=configs/strong.py \
-        --weights=mobilenet_v2.safetensors --config.num_seeds=3
+    python benchmarks/quality.py --workdir=DIR --config=configs/strong.py:busi+mobilenet_v2 \
+        --config.model.pretrained=FILE --weights=FILE --config.num_seeds=3
+
+FILE has the weights of MobileNetV2 under torchvision's names, as safetensors.
 
 Both have the same training, validation and test cases, image size, batch size, number of epochs,
 learning rate with a cosine schedule, ranges of augmentation and weights of the encoder; both keep

