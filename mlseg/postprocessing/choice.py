@@ -7,36 +7,11 @@ import numpy as np
 
 from mlseg.metrics import dice, mean_over_classes
 from mlseg.metrics.class_means import Absent
-from mlseg.postprocessing.decision import PLAIN, Decision, cleaned, in_words
+from mlseg.postprocessing.decision import PLAIN, Choice, Decision, cleaned, in_words
 
 # The grids. The middle of the thresholds is that of the most probable class.
 THRESHOLDS = tuple(percent / 100 for percent in range(5, 100, 5))
 SHARES = (0.0, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02)  # of the pixels of an image
-
-
-class Choice(NamedTuple):
-  """A decision, and the scores by which it was chosen.
-
-  A score is the mean Dice over the validation cases: for each case the mean over its foreground
-  classes, as `metrics.summarize` has it.
-
-  Attributes:
-    decision: that was chosen.
-    num_cases: on which it was chosen.
-    without: the score of the most probable class, without any post-processing.
-    score: of the decision.
-    thresholds: the score of each threshold of the grid; {} where it was not to be chosen.
-    components: with that threshold, the score of each smallest component; {} as above.
-    holes: with that size of components, the score of each smallest hole; {} as above.
-  """
-
-  decision: Decision
-  num_cases: int
-  without: float
-  score: float
-  thresholds: Mapping[float, float]
-  components: Mapping[float, float]
-  holes: Mapping[float, float]
 
 
 class Predicted(NamedTuple):

@@ -1,5 +1,6 @@
 """How the probabilities of an image become its mask."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,31 @@ class Decision(NamedTuple):
 
 
 PLAIN = Decision()
+
+
+class Choice(NamedTuple):
+  """A decision, and the scores by which it was chosen.
+
+  A score is the mean Dice over the validation cases: for each case the mean over its foreground
+  classes, as `metrics.summarize` has it.
+
+  Attributes:
+    decision: that was chosen.
+    num_cases: on which it was chosen.
+    without: the score of the most probable class, without any post-processing.
+    score: of the decision.
+    thresholds: the score of each threshold of the grid; {} where it was not to be chosen.
+    components: with that threshold, the score of each smallest component; {} as above.
+    holes: with that size of components, the score of each smallest hole; {} as above.
+  """
+
+  decision: Decision
+  num_cases: int
+  without: float
+  score: float
+  thresholds: Mapping[float, float]
+  components: Mapping[float, float]
+  holes: Mapping[float, float]
 
 
 def decide(probabilities: np.ndarray, decision: Decision, slices: int = 1) -> np.ndarray:

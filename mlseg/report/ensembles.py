@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mlseg.postprocessing.choice import Choice
+from mlseg.postprocessing.decision import Choice
 from mlseg.report.tables import Table, TableCell
 from mlseg.workdir.results_file import Estimate
 from mlseg.workdir.run_files import RunFiles

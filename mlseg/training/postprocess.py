@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mlseg.data import padding
-from mlseg.postprocessing.choice import Choice, Predicted, choose, count, masks_of
+from mlseg.postprocessing.choice import Predicted, choose, count, masks_of
+from mlseg.postprocessing.decision import Choice
 from mlseg.recipe.experiment import Experiment
 from mlseg.recipe.prediction import VALIDATION
 

@@ -27,7 +27,7 @@ from mlseg.metrics.detection import ImageBoxes, summarize_boxes
 from mlseg.metrics.surface_cases import SurfaceTable
 from mlseg.models import objects_of
 from mlseg.models.mask_rcnn import Predictions
-from mlseg.postprocessing.choice import Choice
+from mlseg.postprocessing.decision import Choice
 from mlseg.recipe.experiment import Experiment
 from mlseg.training import case_objects
 from mlseg.training.evaluation import Evaluation

@@ -32,8 +32,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from mlseg.files import read_json, reading, to_json, write_file
-from mlseg.postprocessing.choice import Choice
-from mlseg.postprocessing.decision import Decision
+from mlseg.postprocessing.decision import Choice, Decision
 
 NAME = "postprocessing.json"
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from mlseg.errors import UserError
-from mlseg.postprocessing.choice import Choice
-from mlseg.postprocessing.decision import PLAIN, Decision
+from mlseg.postprocessing.decision import PLAIN, Choice, Decision
 from mlseg.prediction import trained
 from mlseg.recipe import experiment, parse
 from mlseg.workdir import model_file, postprocessing_file

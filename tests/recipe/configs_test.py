@@ -16,12 +16,13 @@ from ml_collections import ConfigDict
 from mlseg import weighting
 from mlseg.data import cases
 from mlseg.errors import UserError
-from mlseg.recipe import experiment, loss_table
+from mlseg.recipe import experiment, loss_table, schema
 from mlseg.recipe import losses as recipe_losses
 from mlseg.recipe import weighting as recipe_weighting
 
 CONFIGS = sorted((pathlib.Path(__file__).parents[2] / "configs").glob("*.py"))
 PAPER_ROWS = 13
+MAY_BE_ABSENT = {"data.busi.normal"}  # from a recipe of that data set
 
 
 def _module(path):
@@ -41,7 +42,8 @@ def _leaves(config, prefix=""):
 
 def _variants():
   for path in CONFIGS:
-    for variant in getattr(_module(path), "VARIANTS", [None]):
+    module = _module(path)
+    for variant in getattr(module, "VARIANTS", getattr(module, "DATA", [None])):
       yield pytest.param(path, variant, id=f"{path.stem}:{variant}")
 
 
@@ -73,7 +75,10 @@ def test_config_is_complete_and_builds(path, variant):
     own = ("name", "heads", "containment", "depth", "filters", "units", "norm_momentum", "dtype")
     expected = {name for name in expected if not name.startswith("model.")}
     expected |= {f"model.{name}" for name in own}
-  assert found == expected
+  assert expected - MAY_BE_ABSENT <= found
+  more = found - expected
+  assert not more or path.stem == "strong"  # which uses what the papers' recipes have not
+  assert more <= {key.path for key in schema.KEYS}
   assert not [name for name, value in leaves.items() if isinstance(value, list)]
   json.dumps(config.to_dict())
   experiment.read(config)

@@ -2,8 +2,7 @@
 
 import json
 
-from mlseg.postprocessing.choice import Choice
-from mlseg.postprocessing.decision import Decision
+from mlseg.postprocessing.decision import Choice, Decision
 from mlseg.report import ensembles
 from mlseg.report.sections import _scores
 from mlseg.workdir import postprocessing_file, run_files

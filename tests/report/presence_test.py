@@ -20,9 +20,10 @@ MIXED = {
 
 @pytest.fixture
 def runs():
+  alone = {"ensemble": None, "choices": None}
   return [
-    types.SimpleNamespace(name="lesions", metrics={"dice": Metric(0.8, None, (0.8,))}),
-    types.SimpleNamespace(name="mixed", metrics=MIXED),
+    types.SimpleNamespace(name="lesions", metrics={"dice": Metric(0.8, None, (0.8,))}, **alone),
+    types.SimpleNamespace(name="mixed", metrics=MIXED, **alone),
   ]
 
 

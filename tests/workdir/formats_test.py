@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from mlseg.errors import UserError
-from mlseg.postprocessing.choice import Choice
-from mlseg.postprocessing.decision import Decision
+from mlseg.postprocessing.decision import Choice, Decision
 from mlseg.workdir import (
   attention_table,
   box_table,
