@@ -61,6 +61,7 @@ def test_equals_torchvision(short, size):
     peers.assert_close(one, other)
 
 
+@pytest.mark.slow
 def test_gradients_equal_torchvision(short, tmp_path):
   network, encoder, variables = short
   images = _images((32, 40))
@@ -76,6 +77,7 @@ def test_gradients_equal_torchvision(short, tmp_path):
   jax.tree.map(lambda a, e: peers.assert_close(a, e, 1e-4), gradient, wanted["params"])
 
 
+@pytest.mark.slow
 def test_bfloat16_stays_near(short):
   _, encoder, variables = short
   images = _images((32, 32))

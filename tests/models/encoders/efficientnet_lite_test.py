@@ -78,6 +78,7 @@ def test_equals_its_peer(short, size):
     peers.assert_close(one, other)
 
 
+@pytest.mark.slow
 def test_training_equals_its_peer(short, tmp_path):
   network, encoder, variables = short
   images = _images((32, 38), batch=3)

@@ -62,6 +62,7 @@ def test_equals_torchvision(short, size):
     peers.assert_close(one, other)
 
 
+@pytest.mark.slow
 def test_training_equals_torchvision(short, tmp_path):
   network, encoder, variables = short
   images = _images((33, 40), batch=3)
@@ -77,21 +78,13 @@ def test_training_equals_torchvision(short, tmp_path):
   peers.assert_gradients(gradient, wanted["params"])
 
 
-def test_frozen_statistics_and_momentum(short):
+def test_frozen_statistics_train_as_in_evaluation(short):
   _, encoder, variables = short
   images = _images((32, 32))
   expected, _ = _features(encoder, variables, images)
   frozen, state = _features(encoder.copy(frozen_statistics=True), variables, images, True)
   jax.tree.map(lambda a, e: peers.assert_close(a, e), frozen, expected)
   jax.tree.map(np.testing.assert_array_equal, state["batch_stats"], variables["batch_stats"])
-  means = [
-    _features(encoder.copy(momentum=momentum), variables, images, True)[1]
-    for momentum in (None, 0.9, 0.5)
-  ]
-  default, nine, five = (m["batch_stats"]["stage_0"]["stem_norm"]["mean"] for m in means)
-  np.testing.assert_array_equal(default, nine)
-  old = variables["batch_stats"]["stage_0"]["stem_norm"]["mean"]
-  np.testing.assert_allclose(five - old, 5 * (nine - old), rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -71,14 +71,14 @@ def test_larger_kernels_equal_the_plain_convolution(monkeypatch, side, stride, p
 
 @pytest.mark.parametrize("formulation", ["shifts", "grouped"])
 @pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)])
-@pytest.mark.parametrize("stride", [1, 2])
-def test_depthwise_mapped_over_models_equals_each(monkeypatch, stride, axes, formulation):
+@pytest.mark.parametrize(("stride", "side"), [(1, 3), (2, 3), (2, 5)])
+def test_depthwise_mapped_over_models_equals_each(monkeypatch, stride, side, axes, formulation):
   monkeypatch.setattr(depthwise, "_NUMBERS_AT_ONCE", 100)
   monkeypatch.setattr(depthwise, "depthwise_formulation", lambda: formulation)
   padding = ((1, 1), (0, 1))
   arguments = [
     _draw(*([3] if axis == 0 else []), *shape)
-    for axis, shape in zip(axes, ((4, 6, 7, 3), (3, 3, 1, 3)), strict=True)
+    for axis, shape in zip(axes, ((4, 6, 7, 3), (side, side, 1, 3)), strict=True)
   ]
   run = functools.partial(
     _with_gradients, functools.partial(depthwise.depthwise, stride=stride, padding=padding)
