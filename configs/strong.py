@@ -19,8 +19,8 @@ network also gives the diagnosis, where the data have one.
 
 No score has been measured yet.
 
-For your own data, one command trains three models on one split, tests each and their mean, and
-leaves a folder for `python -m mlseg.predict` and `python -m mlseg.report`:
+For your own data, one command trains three models on one split, tests each and their mean, writes
+the report, and leaves a folder for `python -m mlseg.predict`:
 
     python -m mlseg.main --config=configs/strong.py:folder --config.data.root=DIR \
         --config.data.folder.images='images/{name}.png' \
@@ -79,7 +79,7 @@ def get_config(variant: str = "busi") -> ConfigDict:
   rate.warm_up = 1.0  # epochs
   rate.ema = 0.99  # decay of the average of the variables, which is tested
 
-  # Of images between them, as many are mirrored, turned and darkened as scanners and hands differ.
+  # Maps and intensity changes of `multitask_busi.py` and more, each drawn for each image.
   change = config.augmentation
   change.flip_horizontal = 0.5
   change.rotation = 20.0

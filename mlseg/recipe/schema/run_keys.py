@@ -34,7 +34,7 @@ RUN: tuple[Key, ...] = (
   Key("checkpoint_every", integer(1), "Epochs between two checkpoints.", 1),
   Key("max_nonfinite", integer(1),
       "Skipped steps in a row, of which loss or gradient is not finite, that end a run.", 10),
-  Key("report", boolean(), "Whether a run ends with its report, in the folder report of its own.",
+  Key("report", boolean(), "Whether mlseg.main ends with the report of the run, in its folder.",
       False),
   Key("seeds.strategy", choice(model_axis.STRATEGIES), "How several seeds are trained together.",
       "auto"),
