@@ -157,7 +157,13 @@ def _meanings(function: Callable[..., Any]) -> dict[str, str]:
       meanings[name] = start[2]
     elif name:
       meanings[name] = f"{meanings[name]} {line.strip()}".strip()
-  return {own: said[:1].upper() + said[1:] for own, said in meanings.items()}
+  return {own: _sentence_case(said) for own, said in meanings.items()}
+
+
+def _sentence_case(text: str) -> str:
+  """Returns the text with a capital first, unless it starts with a symbol, as in 'λ >= 0'."""
+  is_symbol = re.match(r"(?!a )\w\b", text) is not None
+  return text if is_symbol else text[:1].upper() + text[1:]
 
 
 def unknown_section(section: str, noun: str, name: str) -> UserError:

@@ -29,6 +29,7 @@ def test_every_key_is_on_the_page():
     assert f"| `{key.path}` | {key.meaning}" in text
   assert "| `weighting.options.famo.learning_rate` | Learning rate of" in text
   assert "| `loss_options.tversky.alpha` |" in text
+  assert "| `weighting.options.cosmos.penalty` | λ >= 0" in text  # a symbol stays as it is
 
 
 @pytest.mark.parametrize("flag", ["--help", "--helpfull"])
