@@ -132,11 +132,13 @@ def _patients_drawn(cases_of, num_resamples, resample_within, rng) -> Iterator[n
   starts = np.cumsum(sizes) - sizes
   for _ in range(num_resamples):
     drawn = rng.integers(0, len(cases_of), len(cases_of))
-    if not resample_within:
+    if len(order) == len(cases_of):  # a case per patient
+      yield order[drawn]
+    elif not resample_within:
       yield np.concatenate([cases_of[patient] for patient in drawn])
-      continue
-    patient_of_case = np.repeat(drawn, sizes[drawn])
-    yield order[starts[patient_of_case] + rng.integers(0, sizes[patient_of_case])]
+    else:
+      patient_of_case = np.repeat(drawn, sizes[drawn])
+      yield order[starts[patient_of_case] + rng.integers(0, sizes[patient_of_case])]
 
 
 def _values(arrays, statistic, samples, num_samples: int) -> np.ndarray:

@@ -7,6 +7,8 @@ from scipy import special, stats
 
 from mlseg.metrics.bootstrap import check_level
 
+_COUNTED = 13  # Up to so many cases, p is counted, where scipy draws all signs one by one.
+
 
 class PairedTests(NamedTuple):
   """Two runs on the same cases; every sign is that of the first minus the second."""
@@ -108,8 +110,20 @@ def _signed_ranks(d: np.ndarray) -> tuple[float, float, float]:
     return 0.0, 1.0, 0.0
   ranks = stats.rankdata(np.abs(d[d != 0]))
   signs = np.sign(d[d != 0])
-  result = stats.wilcoxon(d, zero_method="wilcox", method="auto")
-  return float(result.statistic), float(result.pvalue), float((signs * ranks).sum() / ranks.sum())
+  positive, total = float(ranks[signs > 0].sum()), float(ranks.sum())
+  if len(d) <= _COUNTED:
+    p = _exact_p(ranks, positive)
+  else:
+    p = float(stats.wilcoxon(d, zero_method="wilcox", method="auto").pvalue)
+  return min(positive, total - positive), p, (2 * positive - total) / total
+
+
+def _exact_p(ranks: np.ndarray, positive: float) -> float:
+  """Returns the two-sided p of a sum of positive ranks, from the sums under all 2^n signs."""
+  sums = np.zeros(1)  # of multiples of 1/2, so that they are exact
+  for rank in ranks:
+    sums = np.concatenate([sums, sums + rank])
+  return min(1.0, 2 * float(min((sums <= positive).mean(), (sums >= positive).mean())))
 
 
 def _over(mean: float, error: float) -> float:
