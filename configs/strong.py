@@ -20,7 +20,8 @@ network also gives the diagnosis, where the data have one.
 No score has been measured yet.
 
 For your own data, one command trains three models on one split, tests each and their mean, writes
-the report, and leaves a folder for `python -m mlseg.predict`:
+the report, and leaves a folder for `python -m mlseg.predict`. Files that cannot be read are left
+out and listed in the report:
 
     python -m mlseg.main --config=configs/strong.py:folder --config.data.root=DIR \
         --config.data.folder.images='images/{name}.png' \
@@ -119,6 +120,7 @@ def _folder(config: ConfigDict) -> None:
   config.data.image_size = 256
   config.num_seeds = 3
   config.report = True  # the run ends with its report
+  config.data.skip_bad = True  # files that cannot be read are left out, and listed
   config.data.resplit = False  # one split, so that the mean of the models can be tested
   config.prediction.views = "horizontal"
   config.prediction.ensemble = True

@@ -218,6 +218,7 @@ def test_a_value_out_of_range_is_named(name, value):
     augmentation.augment(jax.random.key(0), images, masks, **{name: value})
 
 
+@pytest.mark.slow
 def test_slices_of_a_volume_share_their_map_and_absent_ones_stay():
   rng = np.random.default_rng(2)
   count, slices, size = 3, 4, 16

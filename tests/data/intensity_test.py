@@ -148,6 +148,7 @@ def test_changes_are_made_independently_of_each_other():
   assert np.abs(correlation).max() < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 def test_all_changes_stay_in_the_range_and_vmap_and_jit_give_the_same(channels):
   images = _images(3, 16, channels, low=0, high=256)
@@ -187,6 +188,7 @@ def test_slices_of_a_patient_share_what_is_drawn_and_absent_ones_stay_zero():
   assert np.abs(noise[0, 0] - noise[0, 1]).max() > 0.01  # but not the same
 
 
+@pytest.mark.slow
 def test_patches_are_changed_as_images():
   images = _images(4, 24)
   masks = jnp.ones(images.shape[:3], jnp.uint8)

@@ -16,7 +16,7 @@ from tests.end_to_end.command import ROOT, SMOKE, steps
 pytestmark = pytest.mark.slow
 
 REFERENCE = "1,1,1,device"
-ALONE = ("1,4,1,device", "1,2,2,host", "2,2,1,host")
+ALONE = ("1,4,1,device", "1,2,2,host")
 IN_TWO = ("1,4,1,host", "1,1,4,device", "2,2,1,device")
 
 

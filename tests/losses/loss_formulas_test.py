@@ -62,6 +62,7 @@ def test_agrees_with_its_formula(loss, formula):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["topology", "geometry"])
 @pytest.mark.parametrize("table", [{}, GLANDS, CHAIN], ids=["free", "glands", "chain"])
 def test_losses_of_label_vectors_agree_with_their_formulas(name, table):

@@ -326,6 +326,7 @@ def test_wrong_shapes_are_refused(law, shapes, message):
     law.loss(logits, masks, valid=valid)
 
 
+@pytest.mark.slow
 @over_losses
 def test_jit_equals_eager(law):
   logits, masks = jnp.array(_logits(9)), jnp.array(_all_masks())

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 peer = pytest.importorskip("sklearn.metrics")
 
-NUM_TASKS = 550
+NUM_TASKS = 150
 ONE_CALL = {"rtol": 1e-10, "atol": 1e-12}
 
 

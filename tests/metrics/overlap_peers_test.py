@@ -1,4 +1,4 @@
-"""Overlap metrics against MONAI, segmentation-models-pytorch and scikit-learn, 500 batches each."""
+"""Overlap metrics against MONAI, segmentation-models-pytorch and scikit-learn, 120 batches each."""
 
 import functools
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 torch = pytest.importorskip("torch")
 monai = pytest.importorskip("monai.metrics")
 sklearn = pytest.importorskip("sklearn.metrics")
-NUM_CASES = 504
+NUM_CASES = 120
 SCIKIT = {"precision": "precision_score", "recall": "recall_score", "dice": "f1_score"}
 SCIKIT |= {"f1": "f1_score", "iou": "jaccard_score"}
 MONAI = {
@@ -71,7 +71,7 @@ def test_rates_agree_with_monai_where_they_are_defined(name, peer):
     np.testing.assert_allclose(ours[defined], theirs[defined], rtol=1e-6)
     assert np.isin(ours[~defined], [0, 1]).all()
     num_compared += defined.any()
-  assert num_compared >= 500
+  assert num_compared >= 0.99 * NUM_CASES
 
 
 @pytest.mark.parametrize(("name", "peer"), SCIKIT.items(), ids=SCIKIT)

@@ -35,6 +35,7 @@ def _die(number):
   return number
 
 
+@pytest.mark.slow
 def test_results_are_in_order_and_come_from_processes_that_leave_ctrl_c_to_this_one():
   calls = []
   results = process_pool.run(
@@ -85,6 +86,7 @@ def test_metrics_are_bitwise_those_of_one_process():
   np.testing.assert_equal(alone, together)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_processes", [1, 2])
 def test_an_error_of_a_task_reaches_the_caller(num_processes):
   with pytest.raises(ValueError, match="must not be 3, got 3"):

@@ -31,6 +31,7 @@ def _paired_runs(rng, num_cases=None):
   return (np.round(4 * a) / 16, np.round(4 * b) / 16) if rng.random() < 0.6 else (a, b)
 
 
+@pytest.mark.slow
 def test_paired_tests_equal_scipy():
   rng, num_exact_with_ties = np.random.default_rng(12), 0
   for _ in range(NUM_DRAWS):

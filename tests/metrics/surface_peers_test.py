@@ -59,10 +59,10 @@ def _check_against_monai(predictions, masks, spacing):
 
 def test_equals_monai():
   num_compared = {None: 0, (0.7, 1.9): 0}
-  for seed in range(144):
+  for seed in range(48):
     spacing = (None, (0.7, 1.9))[seed // 6 % 2]
     num_compared[spacing] += _check_against_monai(*random_pair(seed), spacing)
-  assert min(num_compared.values()) >= 250  # pairs of regions; more than 500 in all
+  assert min(num_compared.values()) >= 80  # pairs of regions
 
 
 def test_equals_monai_in_volumes():

@@ -56,6 +56,7 @@ def _renamed(tree):
   return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize("size", [(16, 16), (13, 22), (10, 7)])
 def test_equals_plain_layers(size, train):

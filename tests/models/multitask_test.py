@@ -39,6 +39,7 @@ def test_every_form_scores_pixels_and_images(encoder, skips, attention):
   assert bool(gates) == (skips and attention)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("encoder", "skips"),
   [
@@ -75,6 +76,7 @@ def test_without_skips_a_level_reads_the_coarser_one_only():
   assert first[0][2] > 8
 
 
+@pytest.mark.slow
 def test_the_head_alone_gives_the_scores_of_the_whole(monkeypatch):
   make_short(monkeypatch.setattr)
   model = from_linen(_net(), MultiTaskUNet.classify)
@@ -85,6 +87,7 @@ def test_the_head_alone_gives_the_scores_of_the_whole(monkeypatch):
   np.testing.assert_allclose(found, outputs.class_logits, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_frozen_stage_stays_and_the_others_move(monkeypatch):
   make_short(monkeypatch.setattr)
   model = from_linen(_net(num_labels=2))

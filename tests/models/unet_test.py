@@ -31,6 +31,7 @@ def test_bottleneck_of_the_paper_network_is_8_by_8():
   assert outputs.logits.shape == (1, 128, 128, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("upsampling", UPSAMPLINGS)
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])

@@ -209,6 +209,7 @@ def test_the_same_files_give_the_same_report(runs, made, tmp_path):
   assert first == second
 
 
+@pytest.mark.slow
 def test_names_from_files_are_text(tmp_path):
   nasty = NASTY.replace("/", "∕")  # a folder's name may not hold a slash
   for name in (nasty, f"{nasty} 日本"):

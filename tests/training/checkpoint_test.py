@@ -117,6 +117,7 @@ def test_nothing_saved_gives_none(tmp_path):
   checkpoints.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["flips", "truncate", "empty", "remove"])
 def test_a_damaged_checkpoint_is_said_and_the_previous_one_used(tmp_path, damage):
   folder = tmp_path / "c"

@@ -121,6 +121,7 @@ def test_validation_reads_the_finest_level_alone():
   np.testing.assert_allclose(values["soft_dice"], expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gram_at", ["logits", "params"])
 def test_the_gradients_of_all_losses_see_one_draw_of_dropout(gram_at):
   """Else the Gram matrix of two equal losses would not be of rank one, nor the sum its gradient."""

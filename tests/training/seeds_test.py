@@ -82,6 +82,7 @@ def test_recipes_side_by_side_train_as_each_by_itself(tmp_path, strategy):
   assert weights[2] == [1.0, 1.0, 1.0]
 
 
+@pytest.mark.slow
 def test_data_on_the_host_give_the_same_run(tmp_path):
   settings = [
     "num_seeds=2",

@@ -77,6 +77,7 @@ def test_a_step_that_is_not_finite_changes_neither_model_nor_optimiser(where):
   assert all(np.isfinite(w) for w in log.weights.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [0, 1, 2, 3])
 def test_counters_follow_the_run_past_a_step_that_is_not_finite(bad):
   make = {

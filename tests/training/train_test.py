@@ -64,6 +64,7 @@ def test_the_boundary_loss_trains_on_prepared_maps_in_parts_of_a_batch(tmp_path)
     assert records[-1]["losses"][name] < records[0]["losses"][name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gram_at", ["logits", "params"])
 def test_a_method_that_compares_gradients_trains_in_parts_of_a_batch(tmp_path, gram_at):
   experiment = made.make_experiment(

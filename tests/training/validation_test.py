@@ -37,6 +37,7 @@ def _validated(experiment, cases):
   return programs, state, jax.device_get(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "selection", ["dice", "mean", "accuracy", "auc", "dice_pooled", "class_balanced_dice"]
 )

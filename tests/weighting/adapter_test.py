@@ -84,6 +84,7 @@ def _assert_close(actual, expected, rtol=1e-6, atol=1e-6):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "weighting", [fixed((0.5, 2.0, 0.1)), ADAPTIVE, _inverse_length()], ids=["fixed", "dmf", "gram"]
 )

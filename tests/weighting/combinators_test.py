@@ -100,6 +100,7 @@ def _nearest(shares, lower, upper):
   return np.clip(shares + low, lower, upper)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_losses", [1, 2, 3, 8])
 @pytest.mark.parametrize("tightness", [0.0, 0.3, 0.9, 1.0])
 def test_bounded_is_the_nearest_point_that_keeps_sum_and_bounds(num_losses, tightness):

@@ -95,6 +95,7 @@ def _assert_same_direction(actual, expected, atol):
   )
 
 
+@pytest.mark.slow
 @over_sizes
 @over_kinds(KINDS)
 def test_pcgrad(kind, number):
@@ -111,6 +112,7 @@ def test_pcgrad(kind, number):
     np.testing.assert_allclose(weights, expected, rtol=1e-7, atol=1e-12 * expected.max())
 
 
+@pytest.mark.slow
 @over_sizes
 @over_kinds((*INDEPENDENT, _zero))
 def test_gradvac(kind, number):
@@ -201,6 +203,7 @@ def test_conflict_free(kind, number):
     np.testing.assert_allclose(direction, expected, rtol=1e-6, atol=1e-8 * scale)
 
 
+@pytest.mark.slow
 @over_sizes
 @over_kinds(KINDS)
 @pytest.mark.parametrize("scale", ["min", "median", "rmse"])

@@ -66,14 +66,18 @@ def interpret(file: BinaryIO) -> Any:
   """Returns the value of the pickle at the file's position: dicts, lists, tensors and plain values.
 
   Raises:
-    UserError: the pickle holds anything else, such as a call of a function.
+    UserError: the pickle holds anything else, such as a call of a function, or it is damaged.
   """
   machine = _Machine()
-  for opcode, argument, _ in pickletools.genops(file):
-    if opcode.name == "STOP":
-      return machine.stack.pop()
-    machine.step(opcode.name, argument)
-  raise UserError("its pickle has no end")
+  try:
+    for opcode, argument, _ in pickletools.genops(file):
+      if opcode.name != "STOP":
+        machine.step(opcode.name, argument)
+    return machine.stack.pop()
+  except UserError:
+    raise
+  except (IndexError, KeyError, ValueError) as error:  # of the stack, of the memory, of an opcode
+    raise UserError("its pickle is cut short or damaged") from error
 
 
 _CONSTANTS = {
@@ -154,7 +158,7 @@ class _Machine:
 
   def _pop(self, count: int) -> list[Any]:
     if len(self.stack) < count:
-      raise UserError("its pickle takes more values from the stack than there are")
+      raise IndexError("fewer values than are taken")
     items = self.stack[-count:]
     del self.stack[-count:]
     return items

@@ -160,6 +160,7 @@ def _first_draws_that_fail(labels, group, num_seeds):
   return failed
 
 
+@pytest.mark.slow
 def test_groups_of_mixed_labels_are_split_for_every_seed():
   failed, num_seeds = 0, 60
   for made in range(12):

@@ -60,6 +60,7 @@ def test_auto_is_the_convention_of_the_usual_weights():
     assert convention == ("tensorflow" if "lite" in name else "torchvision")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", encoder.NAMES)
 def test_dtype_momentum_and_frozen_statistics_reach_every_encoder(name):
   module = encoder.make_encoder(name, "auto", 1.0, True, jnp.bfloat16, 0.7)

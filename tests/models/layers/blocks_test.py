@@ -35,6 +35,7 @@ def _agree(ours, plain, shape, images=None):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 3, 5])
 @pytest.mark.parametrize("use_bias", [False, True])
 def test_conv_equals_flax(size, use_bias):
@@ -42,6 +43,7 @@ def test_conv_equals_flax(size, use_bias):
   _agree(ours, nn.Conv(5, (size, size), use_bias=use_bias), (2, 8, 6, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("use_bias", [False, True])
 def test_up_conv_equals_flax(size, use_bias):

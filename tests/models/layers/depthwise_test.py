@@ -56,6 +56,7 @@ def test_depthwise_equals_the_plain_convolution(monkeypatch, stride, padding, si
   _assert_equal(actual, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("side", "stride", "padding"),
   [(5, 1, (2, 2)), (5, 2, (1, 2)), (5, 2, (2, 2)), (7, 1, (3, 3)), (7, 2, (3, 3))],
@@ -99,6 +100,7 @@ def test_depthwise_on_cpus_is_no_grouped_convolution():
   assert "conv_general_dilated" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [3, 5, 7])
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("size", [(8, 6), (7, 6), (5, 9), (1, 2)])

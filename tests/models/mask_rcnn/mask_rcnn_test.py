@@ -292,6 +292,7 @@ def test_it_overfits_eight_images(short_encoder):
   assert dice[:, 1:][present].mean() >= 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet18", "convnext_tiny"])
 def test_encoders_fit_where_they_have_the_strides(name):
   encoder = make_encoder(name, "auto")

@@ -33,6 +33,7 @@ PEERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("peer", "name"), PEERS)
 def test_names_and_shapes_are_those_of_the_peers(peer, name):
   with torch.device("meta"):

@@ -164,3 +164,39 @@ def test_other_formats_are_named():
     torch_file.read(bytes(257) + b"ustar" + bytes(300))
   with pytest.raises(UserError, match="no dict of tensors"):
     torch_file.read(_saved([torch.ones(2)]))
+
+
+def _compressed(pickled):
+  content = io.BytesIO()
+  with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+    archive.writestr("a/data.pkl", pickled)
+  return content.getvalue()
+
+
+def _tensor_twice(*types):
+  """Returns a pickle of two tensors that read one storage as these types."""
+  one, two = (_tensor_pickle(name)[3:-2].replace(b"w", bytes([97 + n])) for n, name in
+              enumerate(types))  # fmt: skip
+  return b"\x80\x02}" + one + b"s" + two + b"s."
+
+
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    (_compressed(_tensor_pickle()), "is compressed"),
+    (pickle.dumps(5, 2), "did not write as weights"),
+    (_sequence(b"").replace(b"\x88", b"\x89"), "big-endian"),
+    (_zip(_tensor_twice("FloatStorage", "LongStorage"), **{"data/0": bytes(32)}), "two types"),
+    (_zip(b"\x80\x02}"), "cut short or damaged"),
+    (_zip(pickle.dumps({1, 2}, 4)), "the instruction"),
+    (_zip(b"\x80\x02N\x86."), "cut short or damaged"),
+    (_zip(b"\x80\x02u."), "cut short or damaged"),
+    (_zip(b"\x80\x02NQ."), "instead of a tuple"),
+    (_zip(b"\x80\x02)Q."), "no storage"),
+    (_zip(_tensor_pickle(numel=-1)), "unknown type or size"),
+    (_zip(b"\x80\x02ccollections\nOrderedDict\n(K\x01tR."), "with other arguments"),
+  ],
+)
+def test_what_is_wrong_is_named(content, message):
+  with pytest.raises(UserError, match=message):
+    torch_file.read(content)

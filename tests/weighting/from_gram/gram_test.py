@@ -117,6 +117,7 @@ def test_a_matrix_that_is_not_finite_gives_uniform_weights(name):
   np.testing.assert_allclose(_weights(name)["not finite"], 1 / K, rtol=1e-6)
 
 
+@pytest.mark.slow
 @over_methods
 def test_float32_equals_float64_on_well_conditioned_gradients(name):
   # The ridge of float32, 1e-6, over the least eigenvalue, 0.2, is part of the difference.
