@@ -76,7 +76,7 @@ def test_ratios_of_classes(name):
     value = ours(labels, predictions, average="none", num_classes=len(classes))
     np.testing.assert_allclose(value, np.where(absent, 1, expected), **ONE_CALL)
     num_absent += absent.sum()
-  assert num_absent > 20
+  assert num_absent > 5
 
 
 def test_binary_f1_is_that_of_class_one():

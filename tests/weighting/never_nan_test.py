@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from tests.weighting import table
 
-CASES = 150  # per weighting; 8 of them in the default run
+CASES = 190  # per weighting; 8 of them in the default run
 STEPS = 6
 FLOATS = st.one_of(
   st.floats(width=32, allow_subnormal=True),  # NaN and the infinities too
