@@ -164,6 +164,7 @@ def test_elastic_displacements_are_as_large_and_smooth_as_simards():
     assert abs(found - np.exp(-(lag**2) / (4 * sigma**2))) < 0.06
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chance", [0.0, 0.3])
 def test_maps_are_applied_to_a_share_of_the_images(chance):
   images, masks = _batch(200, 16)
@@ -191,6 +192,7 @@ def test_intensity_changes_leave_masks_and_the_range():
   assert np.abs(change).max() <= 0.2
 
 
+@pytest.mark.slow
 def test_jit_scan_and_vmap_give_the_same():
   images, masks = _batch()
   keys = jax.random.split(jax.random.key(4), 3)

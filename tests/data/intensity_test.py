@@ -61,6 +61,7 @@ def test_noise_is_normal_and_its_deviation_uniform(channels):
     assert abs(np.corrcoef(relative[..., 0].reshape(-1), relative[..., 1].reshape(-1))[0, 1]) < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("largest", [1.0, 2.5, 9.0])
 def test_blur_equals_scipys(largest):
   images = np.random.default_rng(2).uniform(0, 1, (4, 20, 24, 3)).astype(np.float32)
@@ -169,6 +170,7 @@ def test_all_changes_stay_in_the_range_and_vmap_and_jit_give_the_same(channels):
     np.testing.assert_allclose(found, one(key), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_slices_of_a_patient_share_what_is_drawn_and_absent_ones_stay_zero():
   slices, size = 3, 12
   one = np.asarray(_images(2, size))

@@ -38,6 +38,7 @@ def _in_a_fresh_process(code, **environ):
   return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_compiled_programs_are_kept_and_found_again(tmp_path):
   code = (
     "runtime.keep_compiled_programs()\n"
@@ -83,6 +84,7 @@ def test_without_a_description_all_cpus_are_of_one_kind(monkeypatch):
   assert runtime._cpu_kind() == "cpu"
 
 
+@pytest.mark.slow
 def test_a_cpu_counts_for_its_cores_where_models_are_spread():
   cores = len(os.sched_getaffinity(0))
   code = "\n".join(

@@ -113,6 +113,7 @@ def test_patches_larger_than_their_picture_are_mirrored():
   np.testing.assert_array_equal(labels[0], np.pad(mask, ((5, 5), (3, 3)), mode="reflect"))
 
 
+@pytest.mark.slow
 def test_warped_patches_show_their_masks(folder):
   config = _config(folder)
   cases = recipe_data.load_cases(recipe_data.read(config), [recipe_losses.read(config).targets])

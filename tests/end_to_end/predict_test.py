@@ -135,6 +135,7 @@ def test_the_table_says_what_the_masks_show(trained, originals, tmp_path):
   assert any(int(row["area_pixels"]) for row in rows)
 
 
+@pytest.mark.slow
 def test_several_seeds_kinds_and_places(trained, originals, tmp_path, capfd):
   workdir, images, out = tmp_path / "run", tmp_path / "in", tmp_path / "in" / "out"
   shutil.copytree(trained, workdir)
@@ -178,6 +179,7 @@ def test_several_seeds_kinds_and_places(trained, originals, tmp_path, capfd):
   assert not [path for path in out.rglob(".*")]
 
 
+@pytest.mark.slow
 def test_three_classes_and_colours(trained, tmp_path):
   workdir, images, out = tmp_path / "run", tmp_path / "in", tmp_path / "out"
   for folder in (workdir, images):
@@ -347,6 +349,7 @@ def test_help_shows_the_text_and_the_flags(capsys):
   assert "--sixteen_bit" in said
 
 
+@pytest.mark.slow
 def test_a_command_that_is_stopped_leaves_whole_files(trained, originals, tmp_path, monkeypatch):
   def stop(*_):
     raise KeyboardInterrupt

@@ -90,6 +90,7 @@ def _value_and_gradient(name, detections, objects=None, instances=None):
   return losses, gradient
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1e4, 1e30, np.inf])
 def test_finite_with_finite_gradients(name, scale):
@@ -135,6 +136,7 @@ def test_without_any_region(name):
     np.testing.assert_array_equal(losses, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_gradient_is_that_of_differences(name):
   detections = _detections()
@@ -244,6 +246,7 @@ def test_masks_by_a_plain_formula():
     np.testing.assert_allclose(losses[image], np.mean(expected), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_right_answer_costs_less(name):
   detections, objects, instances = _detections(), _objects(), _instances()

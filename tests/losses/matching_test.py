@@ -29,6 +29,7 @@ def test_weights_are_the_mean_over_all_samples(seed):
   np.testing.assert_allclose((weights * losses).sum(), np.mean(means), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("high", "low", "keep_best"), [(0.7, 0.3, True), (0.5, 0.5, False)])
 def test_matches_are_torchvisions(high, low, keep_best):
   peer = torchvision_matcher(high, low, keep_best)

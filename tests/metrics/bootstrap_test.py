@@ -130,6 +130,7 @@ def test_width_by_patient_is_that_of_the_variance_of_its_resampling(correlation,
   np.testing.assert_allclose(width, expected, rtol=0.08)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resample_within", [True, False])
 def test_width_grows_by_the_design_effect(resample_within):
   # At correlation 0.9 the second stage adds only (1 - 0.9) (m - 1) / m / m to 0.92.

@@ -57,6 +57,7 @@ def test_a_level_reads_what_the_encoder_has_of_its_size(encoder, skips):
     assert ("AttentionGate_0" in level) == (channels > 0)
 
 
+@pytest.mark.slow
 def test_a_task_alone_has_the_parameters_of_its_part_only():
   joint, _ = _shapes(_net())
   pixels, of_pixels = _shapes(_net(num_labels=0))
@@ -68,6 +69,7 @@ def test_a_task_alone_has_the_parameters_of_its_part_only():
   assert names[1] & names[2] == {"encoder"}
 
 
+@pytest.mark.slow
 def test_without_skips_a_level_reads_the_coarser_one_only():
   with_skips, _ = _shapes(_net())
   without, _ = _shapes(_net(skips=False))
@@ -133,6 +135,7 @@ def test_a_gate_is_its_formula():
   np.testing.assert_allclose(gate.apply(variables, skip, coarse), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_deep_supervision_and_dropout_change_training_alone(short_encoder):
   images = jax.random.uniform(jax.random.key(0), (2, 32, 32, 1))
   plain, other = (

@@ -89,6 +89,7 @@ def test_the_head_alone_gives_the_scores_of_the_features(net):
   )
 
 
+@pytest.mark.slow
 def test_a_volume_without_slices_has_finite_scores_and_gradients(net):
   model, variables, volumes = net
 

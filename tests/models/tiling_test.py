@@ -82,6 +82,7 @@ def test_tiles_are_blended_by_gaussians():
   np.testing.assert_allclose(outputs.class_logits, [[np.mean(values)]], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_in_training_and_at_its_own_size_it_is_the_network_itself():
   net = from_linen(HistologyFCN(2, 2, depth=1, filters=2), HistologyFCN.classify)
   model = tiled(net, 12)

@@ -93,6 +93,7 @@ def _loss_gradients_and_memory(net, variables, images):
   return compiled(variables["params"]), compiled.memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.slow
 def test_remat_keeps_variables_and_numbers_and_takes_less_memory():
   options = {"depth": 1, "filters": 4, "convs_per_level": 3, "upsampling": "transposed2"}
   kept, recomputed = UNet(2, **options), UNet(2, **options, remat=True)

@@ -42,6 +42,7 @@ def test_a_config_and_its_content_are_the_same_recipe():
   assert first.common == second.common
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(registry.METHODS))
 @pytest.mark.parametrize("gram_at", ["logits", "params"])
 def test_every_weighting_is_accepted_wherever_gradients_are_compared(name, gram_at):

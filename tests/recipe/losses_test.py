@@ -172,6 +172,7 @@ def test_losses_of_the_diagnosis_are_those_of_a_table_of_scores():
   np.testing.assert_allclose(found[names[1]], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_regions_within_regions_are_trained_as_labels_of_a_pixel():
   config = parse.parse(
     ["", f"--config={CONFIGS}/glands.py:s+t+g", "--config.model.containment=((2, 1),)"]

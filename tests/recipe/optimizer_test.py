@@ -82,6 +82,7 @@ def test_a_mask_keeps_the_decay_from_all_but_kernels():
     assert sum(bool((leaf != 0).all()) for leaf in jax.tree.leaves(updates)) == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["unet", "multitask_unet", "mask_rcnn"])
 def test_the_kernels_of_a_network_are_its_parameters_of_that_name(name):
   """The rule reads axes; in all networks it finds what Flax calls a kernel, and nothing else."""

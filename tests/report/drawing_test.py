@@ -79,6 +79,7 @@ def test_lines_are_broken_where_names_part():
     assert max(drawing.text_width(line) for line in lines) <= width
 
 
+@pytest.mark.slow
 def test_figures_of_a_run_with_a_long_name_are_whole(tmp_path, drawn):
   folder = make_run(tmp_path / "a", num_classes=9, size=40, num_cases=3)
   runs = [read(f"{LONG} {n}", folder) for n in range(3)]

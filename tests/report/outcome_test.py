@@ -148,6 +148,7 @@ def test_figures_have_words_and_lie_beside_the_page(made):
     assert {f"{stem}.svg", f"{stem}.png"} <= names
 
 
+@pytest.mark.slow
 def test_there_is_no_section_without_validation_diagnoses(run, tmp_path):
   assert _found(run) is not None
   (run / "validation_diagnoses.csv").unlink()
@@ -156,6 +157,7 @@ def test_there_is_no_section_without_validation_diagnoses(run, tmp_path):
   assert "outcome" not in (tmp_path / "report" / "index.html").read_text().split("</style>")[1]
 
 
+@pytest.mark.slow
 def test_there_is_no_section_of_three_labels(run, tmp_path):
   other = shutil.copytree(run, tmp_path / "three")
   for name in ("diagnoses.csv", "validation_diagnoses.csv"):
@@ -210,6 +212,7 @@ def test_labels_and_covariates_that_are_not_known_leave_a_dash(run):
   assert [figure.name for figure in found.figures] == ["calibration-01-run"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("name", "change", "where"),
   [
@@ -243,6 +246,7 @@ def test_the_same_files_give_the_same_figures(run):
   assert all(figure.svg.startswith(b"<?xml") for figure in first.figures)
 
 
+@pytest.mark.slow
 def test_names_from_files_are_text(tmp_path, few_resamples):
   odd = "<b>$x^"
   run = make_run(tmp_path / odd, **SMALL)
@@ -256,6 +260,7 @@ def test_names_from_files_are_text(tmp_path, few_resamples):
   assert "Outcome: <i>$y_" in html.unescape(page)
 
 
+@pytest.mark.slow
 def test_a_report_without_outcomes_needs_no_jax():
   words = "import sys, mlseg.report.write; sys.exit('jax' in sys.modules)"
   assert subprocess.run([sys.executable, "-c", words], check=False).returncode == 0

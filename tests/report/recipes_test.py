@@ -145,6 +145,7 @@ def test_a_reference_that_is_no_run_is_refused(tmp_path, capsys):
   assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_page_compares_with_the_reference_of_the_study_and_no_other(tmp_path):
   folder = tmp_path / "study"
   for name, dice in (("fixed", 0.5), ("mad", 0.75)):

@@ -135,6 +135,7 @@ def test_the_audit_counts_cases_pixels_and_pairs_across_parts(made):
   assert numbers["colour, sweep/fixed and sweep/mad"] == ["2", "16", "8", "8", "2", "1"]
 
 
+@pytest.mark.slow
 def test_patients_and_diagnoses_are_counted_in_the_audit(tmp_path):
   run = make_run(tmp_path / "run", num_cases=4)  # 16 cases, of which every other is benign
   lines = (run / "data.csv").read_text().splitlines()
@@ -317,6 +318,7 @@ def test_help_is_help(capsys):
   assert "WORKDIR... --out" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_runs_are_told_apart_by_the_folders_they_were_given_in(run, tmp_path):
   shutil.copytree(run, tmp_path / "a" / "same")
   shutil.copytree(run, tmp_path / "b" / "same")
@@ -357,6 +359,7 @@ def test_a_damaged_study_is_named(run, tmp_path, capsys):
   assert f"the study in {tmp_path} is damaged" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_losses_that_were_not_finite_leave_a_gap(run, tmp_path):
   lines = (run / "metrics.jsonl").read_text().splitlines()
   first = json.loads(lines[0])

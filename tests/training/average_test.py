@@ -142,6 +142,7 @@ def test_validation_and_testing_read_the_average(alone):
   np.testing.assert_allclose(found.losses["cross_entropy"][0], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_models_side_by_side_have_their_own(alone):
   _, state, _ = alone
   _, many, _ = _trained(2, "vmap")

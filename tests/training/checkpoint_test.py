@@ -148,6 +148,7 @@ def test_a_damaged_checkpoint_is_said_and_the_previous_one_used(tmp_path, damage
   again.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [0.1, 0.3, 0.5, 0.7, 0.9])
 def test_a_flipped_byte_is_found_or_is_one_that_nobody_reads(tmp_path, part):
   folder = tmp_path / "c"

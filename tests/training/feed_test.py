@@ -12,6 +12,7 @@ from mlseg.training import batches, feed
 from tests.training import made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["labels", "lesion_size"])
 def test_cases_drawn_by_group_are_the_same_from_the_device_and_the_host(method):
   cases = made.make_cases(30)

@@ -74,6 +74,7 @@ def _levels(outputs, batch):
   return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("valid", [False, True])
 def test_a_loss_of_pixels_is_the_weighted_sum_over_the_levels_of_the_decoder(valid):
   model, params, loss_fn = _network(deep_supervision=2)
@@ -137,6 +138,7 @@ def test_the_gradients_of_all_losses_see_one_draw_of_dropout(gram_at):
   _allclose(result.gradients, jax.tree.map(lambda g: 2.3 * g, plain))
 
 
+@pytest.mark.slow
 def test_each_part_of_a_batch_draws_for_itself():
   """Two parts with the same pictures have the losses that each has with its own key."""
   batch = jax.tree.map(lambda x: jnp.repeat(x[:1], 4, axis=0), _batch())

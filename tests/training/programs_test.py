@@ -36,6 +36,7 @@ def test_steps_and_parameters_are_counted(cases):
   assert programs.num_params == 2 + 2
 
 
+@pytest.mark.slow
 def test_the_start_of_a_model_depends_on_its_seed_alone(cases):
   experiment = made.make_experiment()
   many = _programs(experiment, cases, 4, "vmap").init([7, 3, 5])

@@ -34,6 +34,7 @@ def test_as_many_models_at_once_as_the_memory_holds(tmp_path, monkeypatch):
   assert asked[0] > asked[1]
 
 
+@pytest.mark.slow
 def test_seeds_train_one_after_another_and_are_summed_up(tmp_path):
   # The weights of the classes are those of each seed's own training set.
   settings = "seeds.strategy=loop", "losses=('weighted_cross_entropy',)", "auxiliary.name=none"
@@ -104,6 +105,7 @@ def test_data_on_the_host_give_the_same_run(tmp_path):
       assert host[key].get(kind) == line.get(kind)
 
 
+@pytest.mark.slow
 def test_each_model_stops_for_itself(tmp_path):
   shared = "seeds.strategy=map", "max_nonfinite=2", "num_epochs=5", "patience=2"
   diverging = made.make_experiment(*shared, "optimizer.name=adam")

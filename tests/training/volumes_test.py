@@ -41,6 +41,7 @@ def test_absent_slices_and_textures_are_in_batches(recipe, loaded):
   assert rough[0].min() > rough[1].max()
 
 
+@pytest.mark.slow
 def test_losses_read_their_heads(recipe, loaded):
   edges = recipe_losses.texture_edges(recipe.losses, loaded.textures)
   functions = recipe_losses.make_losses(recipe.losses, 2, 2, edges=jnp.asarray(edges))

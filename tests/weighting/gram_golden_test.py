@@ -90,6 +90,7 @@ def test_mgda_is_shorter_than_the_iterations_that_stop_early(golden, name):
     assert lengths[0] <= lengths[1] + 1e-12
 
 
+@pytest.mark.slow
 @over_sets
 @pytest.mark.parametrize("normalization", ["none", "l2", "loss", "loss+"])
 def test_mgda_under_a_normalization_equals_libmtl_where_that_converged(golden, name, normalization):
@@ -171,6 +172,7 @@ def test_nash_mtl_is_exact(golden, name):
   np.testing.assert_allclose(np.linalg.norm(limited @ rows), 1, rtol=1e-6)
 
 
+@pytest.mark.slow
 @over_sets
 @pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0])
 def test_fairgrad_equals_torchjd(golden, name, alpha):

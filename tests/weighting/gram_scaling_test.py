@@ -63,6 +63,7 @@ def test_weights_do_not_depend_on_the_common_scale(name, scale):
   np.testing.assert_array_equal(_weights(name, grams * scale, jnp.float32), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_zero_gradients_do_no_harm(name):
   grams = np.stack([np.zeros((3, 3)), np.diag([1.0, 0.0, 2.0]), np.diag([0.0, 0.0, 3.0])])

@@ -95,6 +95,7 @@ def test_weights_are_finite_for_nasty_losses(name, nasty, constant):
     np.testing.assert_allclose(weights[:, jnp.array([0, 2])].sum(axis=1), 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 @over_weightings
 def test_weights_are_finite_for_tiny_losses_in_half_precision(name):
   row = jnp.array([6e-8, 6e-5, 0.5], jnp.float16)  # 1/L is beyond that type
@@ -138,6 +139,7 @@ def _extras(name, losses):
   return {"weights": None, "gram": gram}
 
 
+@pytest.mark.slow
 @over_weightings
 def test_unknown_extras_are_ignored(name):
   row = random_losses()[0]
@@ -148,6 +150,7 @@ def test_unknown_extras_are_ignored(name):
   _assert_close(actual, ALL[name].update(losses, state, **extras))
 
 
+@pytest.mark.slow
 @over_weightings
 def test_a_key_may_be_given(name):
   row = random_losses()[0]

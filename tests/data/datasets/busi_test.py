@@ -239,6 +239,7 @@ def test_the_prepare_command_names_a_damaged_file_in_one_line(folder, tmp_path, 
   assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same_bytes(folder, tmp_path):
   contents = []
   for out in (tmp_path / "one", tmp_path / "two"):

@@ -185,6 +185,7 @@ def test_the_builder_writes_all_of_it(folder, tmp_path, monkeypatch):
   assert (rows["train_1"]["patient"], rows["train_1"]["height"]) == (b"1", 40)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_real_pictures(shared, tmp_path):
   root = shared / "data" / "glas" / glas.FOLDER

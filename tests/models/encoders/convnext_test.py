@@ -51,6 +51,7 @@ def short(made, monkeypatch):
   return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(64, 64), (75, 50)])
 def test_equals_torchvision(short, size):
   network, encoder, variables = short

@@ -39,6 +39,7 @@ def test_mistakes_are_reported_in_one_line(arguments, message):
   assert str(caught.value) == message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", encoder.NAMES)
 def test_strides_are_those_of_the_features(name):
   module = encoder.make_encoder(name, "auto")

@@ -55,6 +55,7 @@ def test_equals_keras(keras_weights, size):
     peers.assert_close(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_equals_torchvision(torch_weights, size):
   network, encoder, variables = torch_weights
@@ -149,6 +150,7 @@ def test_channels_are_those_of_the_peers(width):
     assert num_filters(1280, max(1.0, width), "keras") == network.get_layer("Conv_1").filters
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_photograph_with_the_real_weights(shared):
   folder = shared / "weights"

@@ -51,6 +51,7 @@ def test_up_conv_equals_flax(size, use_bias):
   _agree(blocks.UpConv(4, size=size, use_bias=use_bias), plain, (2, 4, 6, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 4])
 def test_patch_conv_equals_flax(size):
   plain = nn.Conv(5, (size, size), (size, size), padding="VALID")

@@ -70,6 +70,7 @@ def test_larger_kernels_equal_the_plain_convolution(monkeypatch, side, stride, p
   _assert_equal(actual, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("formulation", ["shifts", "grouped"])
 @pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)])
 @pytest.mark.parametrize(("stride", "side"), [(1, 3), (2, 3), (2, 5)])

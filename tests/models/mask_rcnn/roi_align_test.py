@@ -95,6 +95,7 @@ def ops(monkeypatch):
   return ops
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("samples", [1, 2, 3])
 @pytest.mark.parametrize("at_once", [True, False])

@@ -67,6 +67,7 @@ def test_a_package_without_the_file_is_missing(package):
   assert "is not installed" in _message(packaged.find, NAME)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", packaged.PACKAGED)
 def test_the_real_packages_have_the_weights(name):
   pytest.importorskip("efficientnet_lite_pytorch")  # which comes with them

@@ -108,6 +108,7 @@ def test_epochs_equal_the_reference_of_dynamic_weight_average(golden):
   np.testing.assert_allclose(totals, [row["last_batch_total"] for row in rows], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("inner", "neutral"),
   [

@@ -21,6 +21,7 @@ def _trajectory(weighting, **extra):
   return jnp.stack(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", range(len(WEIGHTINGS)))
 def test_the_chosen_member_decides_as_if_it_were_alone(method):
   actual = _trajectory(w.switch(*WEIGHTINGS), method=jnp.int32(method))
@@ -43,6 +44,7 @@ def test_the_weightings_that_are_not_chosen_keep_their_state():
     jax.tree.map(np.testing.assert_array_equal, new.members[index], state.members[index])
 
 
+@pytest.mark.slow
 def test_a_subset_weighs_its_losses_as_if_there_were_no_others():
   names = ("c", "a")
   weighting = w.subset(w.cagrad(), names)

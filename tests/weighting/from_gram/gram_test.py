@@ -105,6 +105,7 @@ def _weights(name, precise=False):
   return dict(zip(kinds, np.split(weights, ends[:-1]), strict=True))
 
 
+@pytest.mark.slow
 @over_methods
 def test_weights_are_finite_for_any_matrix(name):
   weights = _weights(name)["garbage"]
@@ -137,6 +138,7 @@ def test_badly_scaled_gradients_in_float32(name):
   np.testing.assert_allclose(single / lengths, double / lengths, atol=1e-4)
 
 
+@pytest.mark.slow
 @over_methods
 def test_one_loss(name):
   assert np.isfinite(_update(name, jnp.full((1, 1), 4.0))).all()

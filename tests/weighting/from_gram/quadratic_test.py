@@ -104,6 +104,7 @@ def test_equal_gradients_share_equally():
   np.testing.assert_allclose(v, 1 / 3, rtol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("number", "dimensions"), [(33, 40), (33, 300), (33, 10), (64, 80)], ids=str
 )
@@ -138,6 +139,7 @@ def test_repeated_steps_end_where_they_are_not_needed():
     assert float(found) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [3, 9], ids=["all steps", "as few as needed"])
 @pytest.mark.parametrize("precise", [False, True], ids=["float32", "float64"])
 def test_the_root_of_a_falling_function_is_found(number, precise):

@@ -79,6 +79,7 @@ def _paper(rows, variant, beta, window, order):
   return np.array(results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize(("window", "order"), [(5, None), (4, 1), (2, None)])
 def test_equals_the_derivative_at_the_newest_loss(variant, window, order):
