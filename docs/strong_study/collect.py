@@ -10,6 +10,8 @@ that runs can be collected one after another. `models.csv` has a row per model a
 import argparse
 import pathlib
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from mlseg import files
 from mlseg.workdir import case_table, run_folder
@@ -28,19 +30,19 @@ def main() -> None:
   """Writes the files beside this one."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--run", action="append", required=True, help="LABEL:FOLDER")
-  made: dict[str, list[files.Row]] = {"models": [], "curves": [], "cases": []}
-  labels = []
   for text in parser.parse_args().run:
     label, _, folder = text.partition(":")
-    labels.append(label)
-    for name, rows in of_run(pathlib.Path(folder)).items():
-      made[name] += [{"run": label, **row} for row in rows]
+    replace(label, of_run(pathlib.Path(folder)))
+
+
+def replace(label: str, made: dict[str, list[files.Row]]) -> None:
+  """Writes the rows of one setting, by file, in place of those that it had."""
   for name, rows in made.items():
     path = HERE / f"{name}.csv"
-    kept = (
-      [row for row in files.read_csv(path) if row["run"] not in labels] if path.exists() else []
-    )
-    files.write_file(path, files.to_csv(sorted([*kept, *rows], key=lambda row: row["run"])))
+    known = files.read_csv(path) if path.exists() else []
+    kept = [row for row in known if row["run"] != label]
+    rows = [*kept, *({"run": label, **row} for row in rows)]
+    files.write_file(path, files.to_csv(sorted(rows, key=lambda row: row["run"])))
 
 
 def of_run(run: pathlib.Path) -> dict[str, list[files.Row]]:
@@ -58,6 +60,19 @@ def of_run(run: pathlib.Path) -> dict[str, list[files.Row]]:
   cases = _cases(case_table.read(run), None)
   if (run / case_table.ENSEMBLE_NAME).exists():
     cases += _cases(case_table.read(run, case_table.ENSEMBLE_NAME), ENSEMBLE)
+  return {"models": models_of(config, cases, curves), "curves": curves, "cases": cases}
+
+
+def models_of(
+  config: Mapping[str, Any], cases: list[files.Row], curves: list[files.Row]
+) -> list[files.Row]:
+  """Returns a row per model and one per ensemble: its setting, its epoch and its scores.
+
+  Args:
+    config: of the run.
+    cases: scores of the test cases, with the model's seed.
+    curves: the validation Dice of each epoch, with the model's seed; none of an ensemble.
+  """
   setting = {
     "encoder": config["model"]["encoder"],
     "pretrained": config["model"]["pretrained"] != "none",
@@ -69,13 +84,11 @@ def of_run(run: pathlib.Path) -> dict[str, list[files.Row]]:
   for seed in dict.fromkeys(row["seed"] for row in cases):
     own = [row for row in cases if row["seed"] == seed]
     curve = [row for row in curves if row["seed"] == seed]
-    best = max(curve, key=lambda row: row["validation_dice"], default=None)
-    found = {"best_epoch": "", "validation_dice": ""}
-    if best is not None:
-      found = {"best_epoch": best["epoch"], "validation_dice": best["validation_dice"]}
+    best = max(curve, key=lambda row: row["validation_dice"], default={})
+    chosen = {"best_epoch": best.get("epoch"), "validation_dice": best.get("validation_dice")}
     scores = {name: sum(row[name] for row in own) / len(own) for name in METRICS}
-    models.append({"seed": seed, **setting, **found, "num_cases": len(own), **scores})
-  return {"models": models, "curves": curves, "cases": cases}
+    models.append({"seed": seed, **setting, **chosen, "num_cases": len(own), **scores})
+  return models
 
 
 def _cases(rows: list[files.Row], seed: str | None) -> list[files.Row]:
