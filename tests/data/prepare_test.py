@@ -1,5 +1,7 @@
 """The prepare command on folders that hold nothing of a data set."""
 
+import tempfile
+
 import pytest
 
 from mlseg.data import prepare
@@ -7,7 +9,11 @@ from mlseg.data import prepare
 
 @pytest.mark.parametrize("has_other_files", [False, True])
 @pytest.mark.parametrize("dataset", sorted(prepare.BUILDERS))
-def test_a_folder_without_the_data_gets_one_line(tmp_path, capsys, dataset, has_other_files):
+def test_a_folder_without_the_data_gets_one_line(
+  tmp_path, capsys, monkeypatch, dataset, has_other_files
+):
+  (tmp_path / "temporary").mkdir()
+  monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
   root = tmp_path / "root"
   root.mkdir()
   if has_other_files:
@@ -19,6 +25,7 @@ def test_a_folder_without_the_data_gets_one_line(tmp_path, capsys, dataset, has_
   assert said.err.startswith(f"mlseg.data.prepare: data folder {root} is ")
   assert said.err.count("\n") == 1
   assert not list(tmp_path.glob("out/*"))
+  assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_a_disk_that_is_full_gets_one_line(tmp_path, capsys, monkeypatch):

@@ -91,14 +91,28 @@ class SourceConfig(tfds.core.BuilderConfig):
     self.options = options
 
 
-class SourceBuilder(  # type: ignore[call-arg] # of a metaclass that is not typed
+class Builder(  # type: ignore[call-arg] # of a metaclass that is not typed
   tfds.core.GeneratorBasedBuilder, skip_registration=True
 ):
-  """A tfds builder that writes the examples of a source to one split."""
+  """A tfds builder with what is told of every data set."""
 
   HOMEPAGE: str
   CITATION: str
   LICENSE: str
+
+  def info_of(self, own: tfds.features.FeaturesDict) -> tfds.core.DatasetInfo:
+    """Returns the information on a data set with these features."""
+    info = self.dataset_info_from_configs(
+      features=own, homepage=self.HOMEPAGE, citation=self.CITATION, license=self.LICENSE
+    )
+    # tfds would ask the network for its own copy, of which there is none, and leave an empty folder
+    # among the temporary files.
+    info.initialize_from_bucket = lambda: None
+    return info
+
+
+class SourceBuilder(Builder, skip_registration=True):  # type: ignore[call-arg]
+  """A tfds builder that writes the examples of a source to one split."""
 
   @abc.abstractmethod
   def names(self) -> tuple[tuple[str, ...], tuple[str, ...], int]:
@@ -109,12 +123,7 @@ class SourceBuilder(  # type: ignore[call-arg] # of a metaclass that is not type
     """Returns the data set in a folder, under the options of the builder's config."""
 
   def _info(self) -> tfds.core.DatasetInfo:
-    return self.dataset_info_from_configs(
-      features=features(*self.names()),
-      homepage=self.HOMEPAGE,
-      citation=self.CITATION,
-      license=self.LICENSE,
-    )
+    return self.info_of(features(*self.names()))
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
     return {"train": self._generate_examples(self.open_source(pathlib.Path(dl_manager.manual_dir)))}

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from mlseg.data.datasets import lesion_pairs
-from mlseg.data.datasets.sources import PLAIN, Example, Reading, Source
+from mlseg.data.datasets.sources import PLAIN, Builder, Example, Reading, Source
 from mlseg.data.findings import Findings
 from mlseg.data.preprocessing import resize_image, resize_mask
 from mlseg.data.splits.grouped import THRESHOLD
@@ -40,9 +40,7 @@ class UltrasoundConfig(tfds.core.BuilderConfig):
     self.labels = labels
 
 
-class UltrasoundBuilder(  # type: ignore[call-arg] # of a metaclass that is not typed
-  tfds.core.GeneratorBasedBuilder, skip_registration=True
-):
+class UltrasoundBuilder(Builder, skip_registration=True):  # type: ignore[call-arg]
   """A tfds builder that writes the cases of each label to a split of that name.
 
   Attributes:
@@ -51,9 +49,6 @@ class UltrasoundBuilder(  # type: ignore[call-arg] # of a metaclass that is not 
 
   MASKS = "binary"
   LABELS: tuple[str, ...]
-  HOMEPAGE: str
-  CITATION: str
-  LICENSE: str
 
   @abc.abstractmethod
   def find_cases(self, root: pathlib.Path) -> CasePaths:
@@ -70,12 +65,7 @@ class UltrasoundBuilder(  # type: ignore[call-arg] # of a metaclass that is not 
       "height": np.int32,  # of the original
       "width": np.int32,
     }
-    return self.dataset_info_from_configs(
-      features=tfds.features.FeaturesDict(features),
-      homepage=self.HOMEPAGE,
-      citation=self.CITATION,
-      license=self.LICENSE,
-    )
+    return self.info_of(tfds.features.FeaturesDict(features))
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
     cases = self.find_cases(pathlib.Path(dl_manager.manual_dir))
