@@ -1,4 +1,4 @@
-"""The main command killed at any moment, told to stop, and given a damaged checkpoint."""
+"""The main command killed at any moment, or told to stop and given a damaged checkpoint."""
 
 import os
 import random
@@ -63,7 +63,9 @@ def test_killed_three_times_the_run_ends_bitwise_equal(unbroken, tmp_path):
   assert (workdir / "cases.csv").read_text() == (unbroken / "cases.csv").read_text()
 
 
-def test_signals_save_and_the_run_goes_on_bitwise(unbroken, tmp_path):
+def test_signals_save_and_a_damaged_checkpoint_is_said_and_the_run_ends_bitwise_equal(
+  unbroken, tmp_path
+):
   stopped_at = 0
   for signum, code in ((signal.SIGTERM, 0), (signal.SIGINT, 130)):
     process = command.start(tmp_path)
@@ -78,26 +80,16 @@ def test_signals_save_and_the_run_goes_on_bitwise(unbroken, tmp_path):
     assert (f"goes on from step {stopped_at} of" in output) == (stopped_at > 0)
     stopped_at = command.steps(tmp_path)[-1]
     assert command.final(tmp_path)[0] == stopped_at
-  output = command.run(tmp_path)
-  assert f"goes on from step {stopped_at} of" in output
-  for name, array in command.final(tmp_path)[1].items():
-    np.testing.assert_array_equal(array, command.final(unbroken)[1][name], err_msg=name)
-
-
-def test_a_damaged_checkpoint_is_said_and_training_goes_on(unbroken, tmp_path):
-  process = command.start(tmp_path)
   folder = tmp_path / "checkpoints" / "seed_0"
-  command.wait_for(lambda: len([p for p in folder.glob("*") if p.name.isdigit()]) == 2, process)
-  process.kill()
-  process.communicate()
-  newest = max((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
+  saved = sorted((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
+  previous, newest = saved[-2:]
   for file in newest.rglob("*"):
     if file.is_file():
       file.write_bytes(file.read_bytes()[:-1])
-  output = command.run(
-    tmp_path, JAX_ENABLE_COMPILATION_CACHE="0"
-  )  # compiled anew, as on another machine
+  # Compiled anew, as on another machine.
+  output = command.run(tmp_path, JAX_ENABLE_COMPILATION_CACHE="0")
   assert f"checkpoint of step {newest.name}" in output
   assert "is damaged" in output
+  assert f"goes on from step {previous.name} of" in output
   for name, array in command.final(tmp_path)[1].items():
     np.testing.assert_array_equal(array, command.final(unbroken)[1][name], err_msg=name)
