@@ -115,6 +115,7 @@ class Experiment(NamedTuple):
   selection: str
   patience: int
   log_every: int
+  validation_every: int
   checkpoint_every: int
   max_nonfinite: int
   data: DataRecipe
@@ -154,6 +155,7 @@ def read(recipe: ConfigDict | Mapping[str, Any]) -> Experiment:
     selection=config.selection,
     patience=config.patience,
     log_every=config.log_every,
+    validation_every=config.validation_every,
     checkpoint_every=config.checkpoint_every,
     max_nonfinite=config.max_nonfinite,
     data=data,

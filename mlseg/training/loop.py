@@ -60,7 +60,8 @@ def train_group(
         feed.prepare(step)
       epoch, rest = divmod(step, per_epoch)
       validation = None
-      if not rest:
+      is_last = step == programs.num_steps
+      if is_last or (not rest and epoch % experiment.validation_every == 0):
         part, number = feed.validation(), programs.number(epoch)
         state, validation = programs.training.validate(state, inputs, part, number)
       log, validation, status = jax.device_get((log, validation, programs.status(state)))
@@ -76,7 +77,7 @@ def train_group(
       if validation is not None:
         reporter.epoch(group.title, records, experiment.num_epochs)
       stopped = status.stopped[: len(group.models)]
-      finished = step == programs.num_steps or stopped.all()
+      finished = is_last or stopped.all()
       signum = sharding.largest(stop[0] if stop else 0)  # one process is told, and all of them stop
       if finished or signum or (not rest and epoch % experiment.checkpoint_every == 0):
         checkpoints.save(step, state)

@@ -85,6 +85,12 @@ def test_log_steps_are_counted_from_the_start_of_an_epoch(tmp_path):
   assert ["validation" in record for record in _records(tmp_path)] == [False, True] * 2
 
 
+def test_a_run_is_validated_as_often_as_the_recipe_says_and_in_its_last_epoch(tmp_path):
+  _train(made.make_experiment("num_epochs=5", "validation_every=2"), tmp_path)
+  validated = [record["epoch"] for record in _records(tmp_path) if "validation" in record]
+  assert validated == [2, 4, 5]
+
+
 def test_checkpoints_are_saved_as_often_as_the_recipe_says(tmp_path):
   experiment = made.make_experiment("num_epochs=5", "checkpoint_every=2")
   _train(experiment, tmp_path)

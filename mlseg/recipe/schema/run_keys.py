@@ -31,6 +31,8 @@ RUN: tuple[Key, ...] = (
       "Epochs without a better validation score before a run ends; 0: never.", 0),
   Key("log_every", integer(1), "Steps between two log lines; the host reads the device as often.",
       10),
+  Key("validation_every", integer(1),
+      "Epochs between two validations; the last epoch has one in any case.", 1),
   Key("checkpoint_every", integer(1), "Epochs between two checkpoints.", 1),
   Key("max_nonfinite", integer(1),
       "Skipped steps in a row, of which loss or gradient is not finite, that end a run.", 10),
