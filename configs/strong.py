@@ -151,7 +151,7 @@ def _glas(config: ConfigDict) -> None:
   config.augmentation.elastic = 4.0
   config.augmentation.elastic_sigma = 15.0
   config.num_epochs = 400  # an epoch has one patch of every image
-  config.validation_every = 10
+  config.validation_every = 10  # epochs
 
 
 _OF = {"busi": _busi, "busi_256": _busi_256, "folder": _folder, "lgg": _lgg, "glas": _glas}
