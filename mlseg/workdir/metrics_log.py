@@ -4,8 +4,8 @@
      "weights": {"focal": 1.7, ...}, "images_per_second": 410.0, "nonfinite": 0,
      "validation": {"dice": 0.61, "losses": {"focal": 0.018, ...}}}
 
-(in one line). `validation` is in the last line of a validated epoch alone; it has `dice` and, of networks
-that diagnose, `accuracy` and `auc`. A number that is not finite is null.
+(in one line). `validation` is in the last line of a validated epoch alone; it has `dice` and, of
+networks that diagnose, `accuracy` and `auc`. A number that is not finite is null.
 """
 
 import json
