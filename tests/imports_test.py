@@ -9,7 +9,8 @@ import mlseg
 
 ROOT = pathlib.Path(mlseg.__file__).parent
 FLOORS = (  # from the top; a module imports from its own package, and from the floors below
-  {"main", "predict", "sweep"},
+  {"evaluate", "main", "predict", "sweep"},
+  {"evaluation"},
   {"studies"},
   {"training", "prediction"},
   {"recipe", "report"},

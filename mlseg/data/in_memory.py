@@ -19,7 +19,7 @@ from mlseg.io.pictures.picture import to_colour, to_grey
 
 HASHED_SIZE = 128  # size at which all pictures are hashed, so that hashes are comparable
 _MOST_THREADS = 8
-_HINT = "config.data.skip_bad=True trains without {}"
+_HINT = "config.data.skip_bad=True leaves {} out"
 
 
 def arrays_of(

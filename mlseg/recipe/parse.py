@@ -53,7 +53,7 @@ def _parse(argv: list[str], given: ConfigDict | None = None) -> tuple[ConfigDict
     config = recipe.value
     getattr(config, "name", None)  # a file that is missing shows at its first use
   except (Exception, SystemExit) as error:  # a config file is code, and can fail in any way
-    raise UserError(_one_line(error)) from error
+    raise UserError(one_line(error)) from error
   finally:
     sys.argv = previous
   if help_wanted():
@@ -191,7 +191,7 @@ def has_key(recipe: Mapping[str, Any], override: str) -> bool:
   return match is not None
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
   """Returns what went wrong while flags were read, in one line for a person."""
   cause = error.args[0] if error.args else error
   if isinstance(cause, KeyError):  # ml_collections: a key, and on a second line what is near it
@@ -204,6 +204,8 @@ def _one_line(error: BaseException) -> str:
     text = text.strip().splitlines()[-1].partition(": ")[2]
   if "Attempted" in text:  # ml_collections: where it looked for the file
     text = text[text.index("[Errno") :].partition("] ")[2]
+  # absl: what it says of a value, and the value again, as a tuple in the text
+  text = re.sub(r"\('([^']*)', '[^']*'\)$", r"\1", text)
   return " ".join(text.split()) or type(error).__name__
 
 

@@ -5,8 +5,8 @@ import datetime
 import io
 import pathlib
 import re
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jinja2
 import markupsafe
@@ -18,6 +18,7 @@ from mlseg.report.drawing import ReportFigure
 from mlseg.report.sections import Content
 from mlseg.workdir.run_files import RunFiles
 
+ALL = "all cases"  # are tested, of the data of an evaluation
 MARK = '<meta name="generator" content="mlseg.report">'  # marks a page as a report
 
 
@@ -50,7 +51,7 @@ def _facts(runs: Sequence[RunFiles]) -> list[tuple[str, str]]:
   seeds = sorted({len(run.seeds) for run in runs})
   newest = datetime.datetime.fromtimestamp(max(run.modified for run in runs), datetime.UTC)
   return [
-    ("Data", _all(_data_words(run) for run in runs)),
+    *_tested_on(runs),
     ("Runs", str(len(runs))),
     ("Seeds per run", " or ".join(map(str, seeds))),
     ("Device", _all(run.about.device for run in runs)),
@@ -59,12 +60,26 @@ def _facts(runs: Sequence[RunFiles]) -> list[tuple[str, str]]:
   ]
 
 
-def _data_words(run: RunFiles) -> str:
-  data = run.config.get("data") or {}
+def _tested_on(runs: Sequence[RunFiles]) -> list[tuple[str, str]]:
+  """Returns what the runs were trained and tested on."""
+  data = [run.config.get("data") or {} for run in runs]
+  evaluations = [run.about.evaluation for run in runs]
+  if not any(evaluations):
+    return [("Data", _all(map(_data_words, data)))]
+  trained, tested = [], []
+  for own, evaluation in zip(data, evaluations, strict=True):
+    trained.append(_data_words(evaluation.trained_on if evaluation else own))
+    tested.append(_data_words({**own, "split": ALL if evaluation else own.get("split")}))
+  warnings = [warning for run in runs for warning in run.about.warnings]
+  found = [("Trained on", _all(trained)), ("Tested on", _all(tested))]
+  return [*found, ("Warnings", _all(warnings))] if warnings else found
+
+
+def _data_words(data: Mapping[str, Any]) -> str:
   size, patch, split = (data.get(name) for name in ("image_size", "patch_size", "split"))
   words = [str(data.get("name") or "")]
   words += [f"patches of {patch}×{patch}"] if patch else [f"{size}×{size}"] if size else []
-  words += [f"{split} split"] if split else []
+  words += [split if split == ALL else f"{split} split"] if split else []
   return ", ".join(filter(None, words))
 
 

@@ -29,12 +29,12 @@ def plot_run(workdir: pathlib.Path) -> list[pathlib.Path]:
   """Draws losses, weights, predictions, saliency maps and patients into `figures/`.
 
   Args:
-    workdir: a run's folder with `metrics.jsonl`; what else is drawn depends on its files.
+    workdir: the folder of a run or of an evaluation; what is drawn depends on its files.
 
   Returns:
     The files that were written, without those of patients.
   """
-  records = metrics_log.read(workdir)
+  records = metrics_log.read(workdir) if (workdir / metrics_log.NAME).exists() else []
   folder = workdir / "figures"
   folder.mkdir(exist_ok=True)
   num_seeds = len({record["seed"] for record in records})
@@ -49,6 +49,7 @@ def plot_run(workdir: pathlib.Path) -> list[pathlib.Path]:
         curves.term_bands(records, field), label, f"{label} of each term{of}", share=own
       )
       for field, label, own in (("losses", "loss", None), ("weights", "weight", share))
+      if records
     }
     if (workdir / examples_file.NAME).exists():  # a network that only diagnoses has none
       shown = _best_to_worst(examples_file.read(workdir))

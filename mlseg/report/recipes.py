@@ -1,5 +1,6 @@
 """What the recipes of runs train, in a few words, and the keys in which recipes differ."""
 
+import pathlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -54,20 +55,29 @@ def trains(config: Config) -> str:
 def names_of(runs: Sequence[RunFiles], taken: Collection[str] = ()) -> list[str]:
   """Returns a name for each run: what it trains; no two are the same.
 
-  Runs that would have the same name have a few keys in which they differ behind it; where that
+  An evaluation has the data behind it on which the run was tested. Runs that would have the same
+  name have a few keys in which they differ behind it; where that
   does not tell them apart, the path of their folder. So has a run whose recipe is not known.
 
   Args:
     runs: their names are the paths of their folders below those of the command line.
     taken: names that other runs have.
   """
-  names = [trains(run.config) or run.name for run in runs]
+  names = [(trains(run.config) or run.name) + _tested_on(run) for run in runs]
   for name in dict.fromkeys(names):
     alike = [n for n, own in enumerate(names) if own == name]
     if len(alike) > 1:
       for n, longer in zip(alike, _longer(name, [runs[n] for n in alike]), strict=True):
         names[n] = longer
   return [f"{n} ({run.name})" if n in taken else n for n, run in zip(names, runs, strict=True)]
+
+
+def _tested_on(run: RunFiles) -> str:
+  """Returns what an evaluation has in its name; '' for a run."""
+  data = run.config.get("data") or {}
+  if run.about.evaluation is None:
+    return ""
+  return f", on {pathlib.PurePath(data.get('root') or data.get('name') or run.name).name}"
 
 
 def _longer(name: str, runs: Sequence[RunFiles]) -> list[str]:

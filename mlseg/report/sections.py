@@ -58,7 +58,7 @@ def sections(content: Content, groups: Sequence[CaseGroup]) -> tuple[Section, ..
     _runs(content),
     _scores(content.studies, content.loose, runs),
     *_classes(runs),
-    *_training(runs),
+    *_training([run for run in runs if run.about.evaluation is None]),
     _cases(runs, groups),
     *_diagnoses(runs),
     *_outcome(runs, references),
@@ -115,6 +115,9 @@ def _classes(runs: Sequence[RunFiles]) -> list[Section]:
 
 
 def _training(runs: Sequence[RunFiles]) -> list[Section]:
+  """Returns the sections about the course of trainings; none where all runs are evaluations."""
+  if not runs:
+    return []
   gaps = _gaps(runs, "metrics.jsonl", lambda run: not run.records)
   axes = "Each figure has its own vertical axes; a loss that is much larger has one of its own."
   band = "A line is the weight or value in one training."

@@ -77,7 +77,8 @@ def line(entry: Mapping[str, Any]) -> str:
     for name, factor in SHOWN.items()
     if name in metrics
   ]
-  return f"mean of {entry['num_models']} models: {', '.join(texts)}"
+  count = entry["num_models"]
+  return f"{'one model' if count == 1 else f'mean of {count} models'}: {', '.join(texts)}"
 
 
 def _shown(estimate: Mapping[str, Any], factor: float) -> str:

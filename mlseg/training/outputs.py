@@ -75,9 +75,9 @@ def write(
     workdir: the run's folder.
     cases: the data set.
     parts: the split of each seed.
-    tested: per seed what `test_seed` gave.
+    tested: per seed what `score_seed` gave.
     summary: from `summarize_seeds`.
-    ensemble: from `test_ensemble`; None: the mean of the models is not tested.
+    ensemble: from `score_ensemble`; None: the mean of the models is not tested.
   """
   rows, diagnoses, boxes, attention, validation = [], [], [], [], []
   for seed, result in tested.items():
@@ -96,7 +96,8 @@ def write(
     examples_file.write(workdir, _examples(cases, parts[seed].test, first))
   if diagnoses:
     diagnosis_table.write(workdir, diagnoses)
-    diagnosis_table.write(workdir, validation, diagnosis_table.VALIDATION_NAME)
+    if validation:
+      diagnosis_table.write(workdir, validation, diagnosis_table.VALIDATION_NAME)
     if attention:
       attention_table.write(workdir, attention)
       answers = {seed: _answers(parts[seed].test, result) for seed, result in tested.items()}

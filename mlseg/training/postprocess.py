@@ -6,7 +6,7 @@ import numpy as np
 
 from mlseg.data import padding
 from mlseg.postprocessing.choice import Predicted, choose, count, masks_of
-from mlseg.postprocessing.decision import Choice
+from mlseg.postprocessing.decision import Choice, Decision
 from mlseg.recipe.experiment import Experiment
 from mlseg.recipe.prediction import VALIDATION
 
@@ -38,23 +38,34 @@ def postprocess(
     validation: the cases on which the decision is chosen; the only ones whose truth counts for it.
     test: the cases to which it is applied.
   """
+  choice = chosen(experiment, num_classes, validation)
+  return Postprocessed(choice, *applied(experiment, num_classes, choice.decision, test))
+
+
+def chosen(experiment: Experiment, num_classes: int, validation: Part) -> Choice:
+  """Returns the decision that is best on the validation cases, with its scores."""
   slices = experiment.data.num_slices
-  choice = choose(
+  return choose(
     _predicted(validation, slices),
     _parts(validation.masks, validation.masks, slices),
     num_classes,
     sizes=experiment.prediction.components == VALIDATION,
     absent=experiment.metrics.absent,
   )
+
+
+def applied(
+  experiment: Experiment, num_classes: int, decision: Decision, test: Part
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the masks of cases by a decision, and their counts, as `Postprocessed` has them."""
   predictions = test.predictions.copy()
-  for whole, own in zip(
-    predictions, masks_of(_predicted(test, slices), choice.decision), strict=True
-  ):
+  masks = masks_of(_predicted(test, experiment.data.num_slices), decision)
+  for whole, own in zip(predictions, masks, strict=True):
     height, width = own.shape
     whole[:height, :width] = own
   pairs = zip(predictions, test.masks, strict=True)
   counts = np.stack([count(own, mask, num_classes) for own, mask in pairs])
-  return Postprocessed(choice, predictions, counts)
+  return predictions, counts
 
 
 def _predicted(part: Part, slices: int) -> Predicted:

@@ -18,6 +18,7 @@ from mlseg.training import feed
 from mlseg.training.model_functions import make_functions
 from mlseg.training.model_parts import ModelInputs
 from mlseg.training.step import NonFinite, StepLog, TrainState
+from mlseg.training.testing import make_testing
 from mlseg.training.validation import Validation
 
 PyTree = Any
@@ -66,9 +67,7 @@ class Programs:
     num_params: parameters of the network.
     status: `status(state) -> Status`.
     keys: `keys(state) -> [M]`, on every process.
-    test: `test(variables, images, masks) -> Evaluation`.
-    test_ensemble: `test_ensemble(variables of each model, images, masks) -> Evaluation`.
-    explain: `explain(variables, images) -> [methods, N, H, W]`, or None without a head of classes.
+    testing: what tests models.
 
   Raises:
     UserError: a recipe does not fit the data.
@@ -109,10 +108,7 @@ class Programs:
     self.status = everywhere(lambda state: Status(state.step, state.stopped, state.nonfinite))
     self.keys = everywhere(lambda state: state.key)
     self._take = everywhere(lambda best, n: jax.tree.map(lambda x: x[n], best))
-    self.test = self._on_host_arrays(self._functions.test)
-    self.test_ensemble = self._on_host_arrays(self._functions.test_ensemble)
-    explain = self._functions.explain
-    self.explain = None if explain is None else self._on_host_arrays(explain)
+    self.testing = make_testing(self._functions, mesh)
 
     # ---- The other arguments of training, and its first trace
     self._inputs = jax.tree.map(self._shape, self._functions.inputs(cases, split, 0))
@@ -184,17 +180,6 @@ class Programs:
   def best(self, state: TrainState, index: int) -> PyTree:
     """Returns the variables of a model's best epoch."""
     return self._take(state.best.variables, self.number(index))
-
-  def _on_host_arrays(self, function: Callable) -> Callable:
-    """Returns a function of a model's variables and arrays of the host."""
-    options = compiler.compiler_options()
-    compiled = jax.jit(function, out_shardings=self._everywhere, compiler_options=options)
-
-    def call(variables: PyTree, *arrays: np.ndarray) -> PyTree:
-      with jax.set_mesh(self.mesh):
-        return compiled(variables, *sharding.place(arrays, self._everywhere))
-
-    return call
 
 
 def _placed(leaf: Any, where: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:

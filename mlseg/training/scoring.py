@@ -27,12 +27,12 @@ from mlseg.metrics.detection import ImageBoxes, summarize_boxes
 from mlseg.metrics.surface_cases import SurfaceTable
 from mlseg.models import objects_of
 from mlseg.models.mask_rcnn import Predictions
-from mlseg.postprocessing.decision import Choice
+from mlseg.postprocessing.decision import Choice, Decision
 from mlseg.recipe.experiment import Experiment
 from mlseg.training import case_objects
 from mlseg.training.evaluation import Evaluation
-from mlseg.training.postprocess import Part, postprocess
-from mlseg.training.programs import Programs
+from mlseg.training.postprocess import Part, applied, postprocess
+from mlseg.training.testing import Testing
 
 MAX_MAPS = 24  # saliency maps of images in a run's folder, to keep it small
 
@@ -53,43 +53,55 @@ class SeedScores(NamedTuple):
   choice: Choice | None = None  # what was chosen on validation; None: nothing was to be chosen
 
 
-def test_seed(
-  programs: Programs,
+def score_seed(
+  testing: Testing,
   experiment: Experiment,
   cases: Cases,
   split: Split,
   variables: Any,
   reporter: Reporter,
+  decision: Decision | None = None,
 ) -> SeedScores:
   """Returns the metrics of the test cases under a seed's best variables.
 
   All processes predict; the main one measures surfaces.
+
+  Args:
+    testing: the programs.
+    experiment: the recipe.
+    cases: the data set.
+    split: of the model.
+    variables: of the model.
+    reporter: the console.
+    decision: how masks are made; None: as is chosen on the validation cases, if the recipe says so.
   """
-  run = functools.partial(programs.test, variables)
-  explain = programs.explain and functools.partial(programs.explain, variables)
-  return _test(run, explain, experiment, cases, split, reporter)
+  run = functools.partial(testing.test, variables)
+  explain = testing.explain and functools.partial(testing.explain, variables)
+  return _test(run, explain, experiment, cases, split, reporter, decision)
 
 
-def test_ensemble(
-  programs: Programs,
+def score_ensemble(
+  testing: Testing,
   experiment: Experiment,
   cases: Cases,
   split: Split,
   variables: Sequence[Any],
   reporter: Reporter,
+  decision: Decision | None = None,
 ) -> SeedScores:
   """Returns the metrics of the test cases under the mean of all models' probabilities.
 
   Args:
-    programs: of the models.
+    testing: the programs.
     experiment: the recipe.
     cases: the data set.
     split: of all the models.
     variables: of each model.
     reporter: the console.
+    decision: as in `score_seed`.
   """
-  run = functools.partial(programs.test_ensemble, tuple(variables))
-  return _test(run, None, experiment, cases, split, reporter)
+  run = functools.partial(testing.test_ensemble, tuple(variables))
+  return _test(run, None, experiment, cases, split, reporter, decision)
 
 
 def _test(
@@ -99,6 +111,7 @@ def _test(
   cases: Cases,
   split: Split,
   reporter: Reporter,
+  decision: Decision | None,
 ) -> SeedScores:
   """Returns the metrics of the test cases, from what a program says of images and masks."""
   test = split.test
@@ -127,9 +140,13 @@ def _test(
   options, num_classes = experiment.metrics, len(cases.class_names)
   scores = scores._replace(counts=counts, predictions=predictions)
   if experiment.prediction.chooses:
-    parts = _parts(whole, cases.masks[both], len(test))
-    choice, predictions, counts = postprocess(experiment, num_classes, *parts)
-    scores = scores._replace(counts=counts, predictions=predictions, choice=choice)
+    validation, own = _parts(whole, cases.masks[both], len(test))
+    if decision is None:
+      choice, predictions, counts = postprocess(experiment, num_classes, validation, own)
+      scores = scores._replace(choice=choice)
+    else:
+      predictions, counts = applied(experiment, num_classes, decision, own)
+    scores = scores._replace(counts=counts, predictions=predictions)
   if not sharding.is_main():
     return scores
   masks = cases.masks[test]
@@ -192,7 +209,7 @@ def summarize_seeds(
 
   Args:
     experiment: the recipe.
-    tested: per seed the scores from `test_seed`.
+    tested: per seed the scores from `score_seed`.
     class_names: the background first.
     ensemble: from `ensemble.summarize`; None: the mean of the models is not tested.
   """

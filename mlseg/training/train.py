@@ -165,15 +165,15 @@ def _finish(
   reporter: Reporter,
 ) -> dict[str, Any]:
   """Tests the seeds of a run and writes its rows, results and figures; returns the results."""
-  workdir = run.workdir
+  workdir, testing = run.workdir, programs.testing
   tested = {
-    seed: scoring.test_seed(programs, run.experiment, cases, parts[seed], variables, reporter)
+    seed: scoring.score_seed(testing, run.experiment, cases, parts[seed], variables, reporter)
     for seed, variables in best.items()
   }
   mean, entry = None, None
   if run.experiment.prediction.ensemble:
     split, models = next(iter(parts.values())), list(best.values())
-    mean = scoring.test_ensemble(programs, run.experiment, cases, split, models, reporter)
+    mean = scoring.score_ensemble(testing, run.experiment, cases, split, models, reporter)
     absent = run.experiment.metrics.absent
     entry = ensemble.summarize(mean, absent, groups[split.test], len(models))
   summary = scoring.summarize_seeds(run.experiment, tested, cases.class_names, entry)

@@ -8,7 +8,16 @@
       "versions": {"mlseg": "0.1.0", "jax": "0.7.1", ...}
     }
 
-`data` is a digest of the data set, `strategy` how the seeds are trained.
+`data` is a digest of the data set, `strategy` how the seeds are trained. In the folder of an
+evaluation, `config` has the data that the run was tested on, and there is
+
+      "evaluation": {
+        "run": "/home/me/runs/dmf", "model": "9f2c...", "trained_on": {"name": "busi", ...}
+      },
+      "warnings": ["classes: 'tumour' counts as 'lesion'"]
+
+with the run's folder, the digest of its `model.npz`, its section `config.data`, and what does not
+fit between the run and the data.
 """
 
 import fcntl
@@ -40,6 +49,13 @@ _SECTIONS = (
 )  # fmt: skip
 
 
+class Evaluation(NamedTuple):
+  """What a folder of results says of the run that was tested on other data."""
+
+  run: str  # its folder
+  trained_on: dict[str, Any]  # its section `config.data`
+
+
 class Description(NamedTuple):
   """What `config.json` holds."""
 
@@ -48,6 +64,8 @@ class Description(NamedTuple):
   strategy: str | None  # how the seeds are trained; None: an older run, which did not write it
   device: str  # how many, and of which kind
   versions: dict[str, str]  # by package
+  evaluation: Evaluation | None = None  # None in the folder of a run
+  warnings: tuple[str, ...] = ()  # of an evaluation
 
 
 @contextmanager
@@ -90,7 +108,15 @@ def read(workdir: pathlib.Path) -> Description:
       strategy=None if content.get("strategy") is None else str(content["strategy"]),
       device=str(content.get("device") or ""),
       versions={str(name): str(version) for name, version in versions.items()},
+      evaluation=_evaluation(content.get("evaluation")),
+      warnings=tuple(map(str, content.get("warnings") or ())),
     )
+
+
+def _evaluation(content: Mapping[str, Any] | None) -> Evaluation | None:
+  if content is None:
+    return None
+  return Evaluation(str(content["run"]), dict(content.get("trained_on") or {}))
 
 
 def checked_config(config: Any) -> dict[str, Any]:
@@ -125,8 +151,8 @@ def check(
 
   Args:
     workdir: the folder; it need not exist.
-    description: what `config.json` is to hold; its 'config' and, where it is known already, 'data'
-      must be those of the folder.
+    description: what `config.json` is to hold; its 'config', 'evaluation' and, where it is known
+      already, 'data' must be those of the folder.
     defaults: by the dotted name of a key of the config, what runs from before it existed train.
 
   Returns:
@@ -139,8 +165,10 @@ def check(
   check_path(workdir)
   try:
     there = json.loads(read_bytes(path))
-    known = [name for name in ("config", "data") if name in description]
-    old = _flatten({name: there[name] for name in known})
+    known = [name for name in ("config", "data", "evaluation") if name in description]
+    old = _flatten(
+      {name: there.get(name) if name == "evaluation" else there[name] for name in known}
+    )
   except FileNotFoundError:
     return False
   except OSError as error:

@@ -30,7 +30,7 @@ def test_all_bad_files_are_listed_before_anything_else(tmp_path):
   with pytest.raises(UserError) as caught:
     load(tmp_path / "data")
   first, *lines = str(caught.value).splitlines()
-  assert first == "5 faults in the data (config.data.skip_bad=True trains without them):"
+  assert first == "5 faults in the data (config.data.skip_bad=True leaves them out):"
   assert len(lines) == 5
   for name in bad:
     assert sum(f"{tmp_path}/data/{name}: " in line for line in lines) == 1
@@ -43,7 +43,7 @@ def test_a_single_fault_is_one_line(tmp_path):
   with pytest.raises(UserError) as caught:
     load(root)
   assert str(caught.value) == (
-    f"{root}/images/2.png: the file is empty (config.data.skip_bad=True trains without it)"
+    f"{root}/images/2.png: the file is empty (config.data.skip_bad=True leaves it out)"
   )
 
 

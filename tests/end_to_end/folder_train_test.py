@@ -154,6 +154,6 @@ def test_a_mistake_gives_one_line_and_leaves_no_run(tmp_path, capsys):
   error = capsys.readouterr().err
   assert error == (
     f"mlseg: {root}/case2.png: has no mask, expected case2_mask.png in {root}"
-    " (config.data.skip_bad=True trains without it)\n"
+    " (config.data.skip_bad=True leaves it out)\n"
   )
   assert not (tmp_path / "run").exists()

@@ -263,10 +263,10 @@ def models(cases):
 def test_test_cases_do_not_count_in_the_choice(models, cases):
   """With other truths of the test cases alone, the same is chosen."""
   experiment, programs, variables = models
-  masks = cases.masks.copy()
+  masks, quiet = cases.masks.copy(), Reporter(quiet=True)
   masks[SPLIT.test] = 1 - masks[SPLIT.test]
   first, second = (
-    scoring.test_ensemble(programs, experiment, own, SPLIT, variables, Reporter(quiet=True))
+    scoring.score_ensemble(programs.testing, experiment, own, SPLIT, variables, quiet)
     for own in (cases, cases._replace(masks=masks))
   )
   assert first.choice == second.choice
@@ -280,8 +280,8 @@ def test_views_and_validation_cases_are_in_the_program_of_the_test_cases(models,
 
   def test(own, images, masks):
     calls.append(len(images))
-    return programs.test(own, images, masks)
+    return programs.testing.test(own, images, masks)
 
   counted = types.SimpleNamespace(test=test, explain=None)
-  scoring.test_seed(counted, experiment, cases, SPLIT, variables[0], Reporter(quiet=True))
+  scoring.score_seed(counted, experiment, cases, SPLIT, variables[0], Reporter(quiet=True))
   assert calls == [len(SPLIT.test) + len(SPLIT.validation)]

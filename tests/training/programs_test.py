@@ -53,19 +53,19 @@ def test_every_test_case_is_predicted_once(cases):
   programs = _programs(made.make_experiment(), cases)
   variables = programs.best(programs.init([0]), 0)
   images, masks = cases.images[:11], cases.masks[:11]  # two batches and three quarters
-  result = programs.test(variables, images, masks)
+  result = programs.testing.test(variables, images, masks)
   outputs, _ = made.linear(2).apply(variables, images / np.float32(255), False)
   predictions = np.asarray(outputs.logits).argmax(-1)
   np.testing.assert_array_equal(result.predictions, predictions)
   np.testing.assert_array_equal(result.counts, metrics.confusion_counts(predictions, masks, 2))
   assert result.losses == {}
-  assert programs.explain is None
+  assert programs.testing.explain is None
 
 
 def test_saliency_maps_are_of_the_answer_of_the_head_of_classes(cases):
   programs = _programs(made.make_experiment(classifies=True), cases)
   variables = programs.best(programs.init([0]), 0)
-  maps = programs.explain(variables, cases.images[:3])
+  maps = programs.testing.explain(variables, cases.images[:3])
   assert maps.shape == (2, 3, made.SIZE, made.SIZE)
   assert maps.dtype == np.uint8
 

@@ -33,7 +33,7 @@ def _test(experiment, cases, predictions, logits=None):
     return Evaluation(counts, {}, found, None if logits is None else logits[seen], None)
 
   programs = types.SimpleNamespace(test=test, explain=None)
-  scores = scoring.test_seed(programs, experiment, cases, SPLIT, "variables", Reporter(quiet=True))
+  scores = scoring.score_seed(programs, experiment, cases, SPLIT, "variables", Reporter(quiet=True))
   return scores, seen
 
 

@@ -46,7 +46,7 @@ def test_scores_are_those_of_the_predictions_of_the_validation_part(selection):
   experiment = made.make_experiment(classifies=True)._replace(selection=selection)
   programs, state, found = _validated(experiment, cases)
   images, masks = cases.images[SPLIT.validation], cases.masks[SPLIT.validation]
-  result = programs.test(programs.best(state, 0), images, masks)
+  result = programs.testing.test(programs.best(state, 0), images, masks)
   dice = metrics.dice(np.asarray(result.counts))[:, 1].mean()
   logits, labels = np.asarray(result.class_logits), cases.labels[SPLIT.validation]
   scores = {

@@ -1,0 +1,1 @@
+"""Tests trained runs on labelled data that they were not trained on."""

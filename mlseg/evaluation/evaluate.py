@@ -1,0 +1,223 @@
+"""The whole path of an evaluation, from a run's folder to a report, to be read top to bottom."""
+
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mlseg.console import Reporter
+from mlseg.data.cases import COHORT, Cases
+from mlseg.data.splits import grouped
+from mlseg.data.splits.grouped import Split
+from mlseg.devices import sharding
+from mlseg.errors import UserError
+from mlseg.evaluation import fit
+from mlseg.files import read_bytes, write_file
+from mlseg.postprocessing.decision import Decision, in_words
+from mlseg.prediction import trained
+from mlseg.prediction.trained import Trained
+from mlseg.recipe import data as recipe_data
+from mlseg.recipe import data_flags, experiment, schema
+from mlseg.recipe.experiment import Experiment
+from mlseg.recipe.prediction import ALL_COMPONENTS, ARGMAX
+from mlseg.report import write
+from mlseg.training import case_counts, ensemble, model_functions, outputs, provenance, scoring
+from mlseg.training.testing import Testing, make_testing
+from mlseg.workdir import diagnosis_table, postprocessing_file, run_folder, split_file
+
+_MOST_NAMED = 3  # copies of training images that a warning names
+
+
+class EvaluateOptions(NamedTuple):
+  """The options of the command line."""
+
+  workdir: pathlib.Path  # the folder of the trained run
+  out: pathlib.Path  # the folder of the results
+  data: list[str]  # the flags that name the data, see `recipe.data_flags`
+  views: str | None = None  # see `trained.load`
+  postprocess: bool = True  # see `trained.load`
+  batch_size: int = 16  # number of images predicted at once
+  copies: bool = True  # whether copies of the training images are looked for
+
+
+def evaluate(options: EvaluateOptions, reporter: Reporter) -> dict[str, Any]:
+  """Tests all models of a run, and their mean, on other data; writes tables and a report.
+
+  Args:
+    options: of the command line.
+    reporter: the console.
+
+  Returns:
+    The content of `results.json`.
+
+  Raises:
+    UserError: there is no trained run, the data are not right or do not fit it, or the folder of
+      the results belongs to something else.
+  """
+  # ---- The run, and the data
+  run = trained.load(options.workdir, options.views, options.postprocess)
+  about = run_folder.read(options.workdir)
+  old = schema.complete(about.config)
+  with data_flags.named_as_flags():
+    recipe = experiment.read(_content(old, options, run))._replace(batch_size=options.batch_size)
+  note = {"run": str(options.workdir.resolve()), "model": run.digest, "trained_on": old["data"]}
+  _check_out(options.out, {"config": recipe.content, "evaluation": note})
+  with data_flags.named_as_flags():
+    loaded = recipe_data.load_cases(recipe.data, (), reporter)
+  cases, has_diagnoses, warnings = fit.fit(loaded, run)
+  warnings = (
+    *warnings,
+    *_of_spacing(recipe),
+    *_of_training_images(about, cases, options, reporter),
+  )
+  pairs = recipe_data.find_near_duplicates(cases)
+  groups = grouped.groups(len(cases.ids), pairs, cases.patients)
+  none, everything = np.zeros(0, np.int32), np.arange(len(cases.ids), dtype=np.int32)
+  split = Split(none, none, everything)
+
+  # ---- The models
+  testing = _testing(recipe, cases, has_diagnoses)
+  models = {
+    seed: jax.tree.map(lambda leaf, n=n: leaf[n], run.variables) for n, seed in enumerate(run.seeds)
+  }
+  decisions = _decisions(options, recipe, run)
+  _print_header(reporter, options, run, recipe, cases)
+  for warning in warnings:
+    reporter.print(f"warning {warning}")
+
+  # ---- Test, and write the tables, results, figures and the report
+  description = provenance.describe(recipe.content, cases.fingerprint, "loop")
+  description |= {"evaluation": note, "warnings": list(warnings)}
+  with run_folder.opened(options.out):
+    run_folder.claim(options.out, description)
+    tested = {
+      seed: scoring.score_seed(testing, recipe, cases, split, own, reporter, decisions.get(seed))
+      for seed, own in models.items()
+    }
+    mean = next(iter(tested.values()))
+    if len(models) > 1:
+      own = list(models.values())
+      mean = scoring.score_ensemble(testing, recipe, cases, split, own, reporter, run.decision)
+    entry = ensemble.summarize(mean, recipe.metrics.absent, groups, len(models))
+    summary = scoring.summarize_seeds(recipe, tested, cases.class_names, entry)
+    parts = dict.fromkeys(models, split)
+    outputs.write_data(options.out, cases, groups, pairs, parts)
+    if has_diagnoses:
+      _copy_validation(options)
+    outputs.write(options.out, cases, parts, tested, summary, mean)
+  names = cases.class_names[1:]
+  title = f"{run.name}, tested on {recipe.data.name}, per image unless pooled; percent, distances"
+  foreground = names[0] if len(names) == 1 else "foreground"
+  positive = case_counts.positive(cases.label_names)
+  reporter.results(f"{title} in pixels", summary, foreground, positive)
+  reporter.print(ensemble.line(entry))
+  page = write.report([options.out], options.out / "report")
+  reporter.print(f"rows, results and figures are in {options.out}; the report is {page}")
+  return summary
+
+
+def _content(old: Mapping[str, Any], options: EvaluateOptions, run: Trained) -> dict[str, Any]:
+  """Returns the recipe of a run with other data, and as the options make predictions."""
+  content = data_flags.other_data(old, options.data)
+  if (content["data"]["name"] == COHORT) != run.data.has_volumes:
+    raise UserError("--data.name must be 'cohort' for a run on volumes, and for no other")
+  prediction = dict(content["prediction"], views=run.views)
+  if not options.postprocess:
+    prediction |= {"threshold": ARGMAX, "components": ALL_COMPONENTS}
+  return content | {"prediction": prediction, "mesh": {"seed": 1, "data": 1, "model": 1}}
+
+
+def _check_out(out: pathlib.Path, description: Mapping[str, Any]) -> None:
+  """Raises a UserError where a folder holds something else than results of the same command."""
+  run_folder.check_path(out)
+  if not out.is_dir() or not any(out.iterdir()):
+    return
+  try:
+    known = run_folder.check(out, description)
+  except UserError:
+    raise UserError(f"--out: {out} holds results of another command; give a new folder") from None
+  if not known:
+    raise UserError(f"--out: {out} holds other files; give a new folder")
+
+
+def _decisions(options: EvaluateOptions, recipe: Experiment, run: Trained) -> dict[int, Decision]:
+  """Returns how the probabilities of each model become masks, as the run chose it."""
+  if not recipe.prediction.chooses:
+    return {}
+  choices = postprocessing_file.read(options.workdir)
+  return {seed: choices.seeds[seed].decision for seed in run.seeds}
+
+
+def _testing(recipe: Experiment, cases: Cases, has_diagnoses: bool) -> Testing:
+  """Returns the programs that test models; without diagnoses where the data have none."""
+  functions = model_functions.make_functions([recipe], recipe.batch_size, cases)
+  testing = make_testing(functions, sharding.make_mesh(sharding.Layout(1, 1, 1)))
+  if has_diagnoses:
+    return testing
+
+  def of_pixels(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *arguments: function(*arguments)._replace(class_logits=None)
+
+  return Testing(of_pixels(testing.test), of_pixels(testing.test_ensemble), None)
+
+
+def _of_spacing(recipe: Experiment) -> list[str]:
+  """Returns a warning where distances are in the unit of the run's images."""
+  spacing = recipe.metrics.spacing
+  if not recipe.metrics.surface or tuple(spacing) == (1.0, 1.0):
+    return []
+  return [f"spacing: distances take a pixel of these images as {spacing[0]:g}×{spacing[1]:g}, too"]
+
+
+def _of_training_images(
+  about: run_folder.Description, cases: Cases, options: EvaluateOptions, reporter: Reporter
+) -> list[str]:
+  """Returns a warning where the data have images that the run has seen, as far as that is known."""
+  if not options.copies:
+    return []
+  try:
+    split = split_file.read(options.workdir)
+    before = experiment.read_network(about.config)[0]
+    loaded = recipe_data.load_cases(before, ())
+  except UserError as error:
+    return [f"copies of training images were not looked for: {error}"]
+  seen = {
+    case for parts in split.parts.values() for name in ("train", "validation")
+    for case in parts.get(name, ())
+  }  # fmt: skip
+  found = fit.copies(cases, loaded, sorted(seen))
+  if not found:
+    return []
+  shown = ", ".join(f"{own} of {other}" for own, other in found[:_MOST_NAMED])
+  more = ", ..." if len(found) > _MOST_NAMED else ""
+  return [
+    f"{len(found)} of {len(cases.ids)} images are near-duplicates of images that the run was"
+    f" trained or validated on, so that scores may be too high: {shown}{more}"
+  ]
+
+
+def _copy_validation(options: EvaluateOptions) -> None:
+  """Copies the run's validation diagnoses, on which a report chooses the threshold of F1."""
+  name = diagnosis_table.VALIDATION_NAME
+  if (options.workdir / name).exists():
+    write_file(options.out / name, read_bytes(options.workdir / name))
+
+
+def _print_header(
+  reporter: Reporter, options: EvaluateOptions, run: Trained, recipe: Experiment, cases: Cases
+) -> None:
+  """Prints the run, the data, and how masks are made."""
+  count, size = len(run.seeds), recipe.data.input_size
+  height, width = cases.images.shape[1:3]
+  root = f" in {recipe.data.root}" if recipe.data.root else ""
+  reporter.print(
+    f"model   {options.workdir}, {count} seed{'s' * (count != 1)}, {size}×{size}, trained on"
+    f" {run.data.name}"
+  )
+  reporter.print(
+    f"data    {recipe.data.name}{root}, {len(cases.ids)} images of {height}×{width}, all for"
+    " testing"
+  )
+  reporter.print(f"masks   {in_words(run.decision)}; views: {run.views}")
