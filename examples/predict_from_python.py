@@ -11,12 +11,11 @@ import subprocess
 import sys
 import tempfile
 
-import jax
 import numpy as np
 from PIL import Image
 
+import mlseg
 from mlseg import metrics
-from mlseg.prediction import inference, trained
 
 CONFIG = pathlib.Path(__file__).resolve().parent.parent / "configs" / "smoke.py"
 OVERRIDES = ("--config.num_epochs=10", "--config.optimizer.learning_rate=0.01")
@@ -37,24 +36,17 @@ def write_test_picture(folder, path):
   return np.kron(mask, np.ones((4, 4), np.uint8))
 
 
-def predict(folder, pixels):
-  """Returns the class of each pixel of a picture [H, W] or [H, W, 3], and how probable it is."""
-  run = trained.load(folder)
-  prepared = inference.prepare(pixels, run.data.image_size, run.channels, run.data.filtering)
-  network = jax.jit(inference.make_predict(run.model, flips=False))
-  probabilities = network(run.variables, prepared[None]).probabilities[0]
-  return inference.restore(np.asarray(probabilities), *pixels.shape[:2])
-
-
 with tempfile.TemporaryDirectory() as temporary:
   names = sys.argv[1:] or [f"{temporary}/{name}" for name in ("run", "picture.png", "mask.png")]
   folder, picture, output = map(pathlib.Path, names)
   if not sys.argv[1:]:
     train(folder)
     truth = write_test_picture(folder, picture)
-  classes, certainty = predict(folder, np.asarray(Image.open(picture)))
-  Image.fromarray(np.where(classes > 0, 255, 0).astype(np.uint8)).save(output)
-  print(f"lesion in {(classes > 0).mean():.1%} of the pixels, {certainty.mean():.2f} probable")
+  found = mlseg.load(folder).predict(picture)  # or an array [H, W] or [H, W, 3]
+  Image.fromarray(np.where(found.mask > 0, 255, 0).astype(np.uint8)).save(output)
+  print(
+    f"lesion in {(found.mask > 0).mean():.1%} of the pixels, entropy {found.entropy.mean():.2f}"
+  )
   if not sys.argv[1:]:
     counts = metrics.confusion_counts(np.asarray(Image.open(output))[None] // 255, truth[None], 2)
     print(f"Dice of the mask file: {metrics.summarize(counts)['dice']:.3f}")

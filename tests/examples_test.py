@@ -41,7 +41,7 @@ PRINTED = {
     r".*nash_mtl .*:(?: +[0-2]\.\d\d){4}\s"
   ),
   "predict_from_python": (
-    r"lesion in \d+\.\d% of the pixels, 0\.9\d probable\s"
+    r"lesion in \d+\.\d% of the pixels, entropy 0\.[0-5]\d\s"
     r"Dice of the mask file: 0\.[4-8]"
   ),
   "seeds_by_vmap": (

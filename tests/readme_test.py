@@ -5,12 +5,14 @@ import pathlib
 import re
 import shlex
 
+import cv2
 import numpy as np
 import pytest
 
-from mlseg import predict, sweep
-from mlseg.recipe import parse
+from mlseg import evaluate, predict, sweep
+from mlseg.recipe import data_flags, parse
 from mlseg.studies import grid
+from tests.prediction.made import write_run
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = {
@@ -77,6 +79,14 @@ def test_every_prediction_parses(arguments):
   assert predict.parse(["mlseg.predict", *arguments])["workdir"].startswith("runs/")
 
 
+@pytest.mark.parametrize("arguments", _lines("mlseg.evaluate"))
+def test_every_evaluation_parses(arguments):
+  options = evaluate.parse(["mlseg.evaluate", *arguments])
+  assert options.workdir.parts[0] == "runs"
+  content = parse.content(["", "--config=configs/smoke.py"])
+  assert data_flags.other_data(content, options.data)["data"]["root"] == "DIR"
+
+
 def test_the_study_has_the_papers_table_on_two_splits():
   whole, _ = sweep.parse(["mlseg.sweep", "--study=configs/studies/dmf_busi.py"])
   papers = [cell for cell in whole.cells if cell.labels["method"] in whole.published["rows"]]
@@ -120,10 +130,21 @@ def test_the_examples_of_the_guide_to_the_library_run():
   assert names["surfaces"]["hausdorff"] == 2.0
 
 
+def test_the_python_interface_of_the_guide_runs(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "runs" / "NAME").mkdir(parents=True)
+  write_run(tmp_path / "runs" / "NAME")
+  for name in ("image", "a", "b"):
+    cv2.imwrite(f"{name}.png", np.zeros((40, 50), np.uint8))
+  names = _run(PAGES["docs/guides/prediction_and_reports.md"], "mlseg.load")
+  assert names["found"].mask.shape == (40, 50)
+  assert len(names["many"]) == 2
+
+
 def test_no_python_block_is_left_out_here():
   counts = {page: len(_blocks(text, "python")) for page, text in PAGES.items()}
   assert {page: count for page, count in counts.items() if count} == {
-    "README.md": 2, "docs/guides/library.md": 4,
+    "README.md": 2, "docs/guides/library.md": 4, "docs/guides/prediction_and_reports.md": 1,
   }  # fmt: skip
 
 

@@ -251,3 +251,31 @@ def restore(
   for label in range(num_classes):
     np.copyto(best, plane_of(label), where=labels == label)
   return labels, best
+
+
+def resized(probabilities: np.ndarray, height: int, width: int) -> np.ndarray:
+  """Returns probabilities [S, S, C], interpolated bilinearly to [H, W, C] float32."""
+  classes = range(probabilities.shape[-1])
+  planes = (np.ascontiguousarray(probabilities[..., label]) for label in classes)
+  found = [cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in planes]
+  return np.stack(found, -1)
+
+
+def entropy(probabilities: np.ndarray) -> np.ndarray:
+  """Returns the entropy of the classes of each pixel, as a share of the largest there can be.
+
+    -1 / log C sum_c p_c log p_c
+
+  Args:
+    probabilities: [..., C] float32, C > 1.
+
+  Returns:
+    [...] float32 in [0, 1].
+
+  Example:
+    >>> entropy(np.array([[0.5, 0.5], [1.0, 0.0]], np.float32)).tolist()
+    [1.0, 0.0]
+  """
+  positive = np.maximum(probabilities, np.finfo(np.float32).tiny)
+  total = -(probabilities * np.log(positive)).sum(-1) / np.log(probabilities.shape[-1])
+  return np.clip(total, 0.0, 1.0).astype(np.float32) + 0.0  # no -0

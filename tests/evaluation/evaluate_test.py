@@ -2,11 +2,8 @@
 
 import csv
 import json
-import pathlib
 
 import cv2
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,11 +11,9 @@ from mlseg import evaluate as command
 from mlseg import predict
 from mlseg.data import cases as data_cases
 from mlseg.metrics import bootstrap_interval
-from mlseg.recipe import experiment, parse
 from mlseg.report.__main__ import main as report
-from mlseg.workdir import model_file
+from tests.prediction.made import SEEDS, write_run
 
-SMOKE = pathlib.Path(__file__).parents[2] / "configs" / "smoke.py"
 PATTERNS = ("--data.name=folder", "--data.folder.images={name}.png",
             "--data.folder.masks=masks/{name}.png")  # fmt: skip
 
@@ -26,18 +21,10 @@ PATTERNS = ("--data.name=folder", "--data.folder.images={name}.png",
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
   """Returns the folder of a run of two models that were never trained."""
-  folder = tmp_path_factory.mktemp("run")
-  content = parse.content(["", f"--config={SMOKE}", "--config.model.depth=1"])
-  model = experiment.read(content).network.make(2, 2)
-  images = jnp.zeros((1, 32, 32, 1))
-  best = {seed: jax.jit(model.init)(jax.random.key(seed), images) for seed in (0, 3)}
-  model_file.write(folder, best)
-  about = {"config": content, "data": "abc", "device": "", "versions": {}}
-  (folder / "config.json").write_text(json.dumps(about))
-  (folder / "data.csv").write_text("id,label,group,pixels_background,pixels_lesion\n")
+  folder = write_run(tmp_path_factory.mktemp("run"))
   ids = [f"benign ({n})" for n in range(1, 21)]
   seeds = {str(seed): {"train": ids[:18], "validation": ids[18:19], "test": ids[19:]}
-           for seed in best}  # fmt: skip
+           for seed in SEEDS}  # fmt: skip
   (folder / "split.json").write_text(json.dumps({"seeds": seeds, "near_duplicates": []}))
   return folder
 
