@@ -80,14 +80,21 @@ def get_config(variant: str = "busi") -> ConfigDict:
   rate.warm_up = 1.0  # epochs
   rate.ema = 0.99  # decay of the average of the variables, which is tested
 
-  # Maps and intensity changes of `multitask_busi.py` and more, each drawn for each image.
+  # Drawn for each image: all maps, and each change of intensity in half of the images.
   change = config.augmentation
   change.flip_horizontal = 0.5
   change.rotation = 20.0
   change.shear = 10.0
-  change.scale = 0.2
+  change.scale = 0.3
+  change.elastic = 2.0  # pixels
+  change.elastic_sigma = 10.0  # pixels
   change.brightness = 0.15
   change.contrast = 0.2
+  change.gamma = 0.5
+  change.noise = 0.05
+  change.blur = 1.0  # pixels
+  change.low_resolution = 2.0
+  change.intensity_probability = 0.5
 
   # Cross-entropy and soft Dice at equal weights; `joint` adds the cross-entropy of the diagnosis.
   diagnosis = ("classification_weighted_cross_entropy",) if joint else ()
@@ -96,10 +103,11 @@ def get_config(variant: str = "busi") -> ConfigDict:
   config.weighting.fixed = (1.0, 1.0) + (0.2,) * joint
 
   config.prediction = use = ConfigDict()
-  use.views = "one"  # or 'horizontal' or 'flips': the mean over mirrored views
+  use.views = "horizontal"  # the mean over an image and its mirror image; 'one', or all 'flips'
   use.ensemble = False  # whether the mean over the seeds, on one split, is tested too
   use.threshold = "argmax"  # or 'validation': chosen on the validation cases
-  use.components = "all"  # or 'validation': small ones go, by sizes chosen on validation
+  use.components = "validation"  # small ones go, by sizes chosen on validation; or 'all' stay
+  use.calibration = "validation"  # a temperature, fitted on validation; or 'none'
 
   _OF[data](config)
   return config
@@ -122,9 +130,7 @@ def _folder(config: ConfigDict) -> None:
   config.report = True  # the run ends with its report
   config.data.skip_bad = True  # files that cannot be read are left out, and listed
   config.data.resplit = False  # one split, so that the mean of the models can be tested
-  config.prediction.views = "horizontal"
   config.prediction.ensemble = True
-  config.prediction.components = "validation"
 
 
 def _lgg(config: ConfigDict) -> None:

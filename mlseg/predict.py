@@ -17,7 +17,13 @@ of the results gets
     predictions.csv    per picture and class: area, parts, mean probability, spreads
     saliency/NAME.png  the picture under the saliency map of its diagnosis, if the run diagnoses
     diagnoses.csv      per picture: its diagnosis and the probabilities, if the run diagnoses
+    probabilities/NAME.png, entropy/NAME.png, disagreement/NAME.png, or maps/NAME.npz with these
+                       as arrays, with --maps=png or npz: 0 to 255 stands for 0 to 1
     predict.json       the run and the options; the same command may be given again
+
+Probabilities have the temperature that the run fitted on its validation cases, if it did; masks
+and diagnoses do not change by it. The entropy is that of the classes' mean probabilities; the
+disagreement is this entropy minus the mean entropy of the single models and views.
 
 NAME is the picture's name without its suffix; the suffix is kept where two pictures would have the
 same NAME, and names that a disk would not take are cut. A spread is 1 - the mean Dice of all pairs
@@ -47,6 +53,7 @@ from mlseg.errors import UserError, machine_faults, require, unknown
 from mlseg.io.pictures.picture import SCALINGS
 
 SALIENCIES = ("gradcam", "gradcam++", "none")
+MAPS = ("none", "png", "npz")
 VIEWS = ("one", "horizontal", "flips")  # those of models.averaging, which loads jax
 
 
@@ -95,6 +102,13 @@ def parse(argv: list[str]) -> dict[str, Any]:
     " cases, if it did; False: each pixel has the most probable class.",
     flag_values=values,
   )
+  flags.DEFINE_string(
+    "maps",
+    "none",
+    "How the probabilities of the pixels, their entropy, and the disagreement of the models are"
+    " written: 'png', 'npz', or 'none' for not at all.",
+    flag_values=values,
+  )
   batch_size: Any = flags.DEFINE_integer(
     "batch_size", 16, "Number of pictures predicted at once.", flag_values=values
   )
@@ -117,6 +131,8 @@ def parse(argv: list[str]) -> dict[str, Any]:
     raise unknown("--views", values["views"].value, VIEWS)
   if values["saliency"].value not in SALIENCIES:
     raise unknown("--saliency", values["saliency"].value, SALIENCIES)
+  if values["maps"].value not in MAPS:
+    raise unknown("--maps", values["maps"].value, MAPS)
   require(batch_size.value >= 1, "--batch_size must be at least 1", batch_size.value)
   return {name: value for name, value in values.flag_values_dict().items() if name != "help"}
 

@@ -15,7 +15,7 @@ from mlseg.devices import sharding
 from mlseg.errors import UserError
 from mlseg.evaluation import fit
 from mlseg.files import read_bytes, write_file
-from mlseg.postprocessing.decision import Decision, in_words
+from mlseg.postprocessing.decision import in_words
 from mlseg.prediction import trained
 from mlseg.prediction.trained import Trained
 from mlseg.recipe import data as recipe_data
@@ -23,9 +23,17 @@ from mlseg.recipe import data_flags, experiment, schema
 from mlseg.recipe.experiment import Experiment
 from mlseg.recipe.prediction import ALL_COMPONENTS, ARGMAX
 from mlseg.report import write
-from mlseg.training import case_counts, ensemble, model_functions, outputs, provenance, scoring
+from mlseg.training import (
+  calibrate,
+  case_counts,
+  ensemble,
+  model_functions,
+  outputs,
+  provenance,
+  scoring,
+)
 from mlseg.training.testing import Testing, make_testing
-from mlseg.workdir import diagnosis_table, postprocessing_file, run_folder, split_file
+from mlseg.workdir import diagnosis_table, run_folder, split_file
 
 _MOST_NAMED = 3  # copies of training images that a warning names
 
@@ -82,7 +90,6 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> dict[str, Any]:
   models = {
     seed: jax.tree.map(lambda leaf, n=n: leaf[n], run.variables) for n, seed in enumerate(run.seeds)
   }
-  decisions = _decisions(options, recipe, run)
   _print_header(reporter, options, run, recipe, cases)
   for warning in warnings:
     reporter.print(f"warning {warning}")
@@ -93,13 +100,13 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> dict[str, Any]:
   with run_folder.opened(options.out):
     run_folder.claim(options.out, description)
     tested = {
-      seed: scoring.score_seed(testing, recipe, cases, split, own, reporter, decisions.get(seed))
+      seed: scoring.score_seed(testing, recipe, cases, split, own, reporter, run.manners[seed])
       for seed, own in models.items()
     }
     mean = next(iter(tested.values()))
     if len(models) > 1:
       own = list(models.values())
-      mean = scoring.score_ensemble(testing, recipe, cases, split, own, reporter, run.decision)
+      mean = scoring.score_ensemble(testing, recipe, cases, split, own, reporter, run.manner)
     entry = ensemble.summarize(mean, recipe.metrics.absent, groups, len(models))
     summary = scoring.summarize_seeds(recipe, tested, cases.class_names, entry)
     parts = dict.fromkeys(models, split)
@@ -113,6 +120,8 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> dict[str, Any]:
   positive = case_counts.positive(cases.label_names)
   reporter.results(f"{title} in pixels", summary, foreground, positive)
   reporter.print(ensemble.line(entry))
+  if mean.calibration:
+    reporter.print(f"calibration: {calibrate.in_words(mean.calibration)}")
   page = write.report([options.out], options.out / "report")
   reporter.print(f"rows, results and figures are in {options.out}; the report is {page}")
   return summary
@@ -140,14 +149,6 @@ def _check_out(out: pathlib.Path, description: Mapping[str, Any]) -> None:
     raise UserError(f"--out: {out} holds results of another command; give a new folder") from None
   if not known:
     raise UserError(f"--out: {out} holds other files; give a new folder")
-
-
-def _decisions(options: EvaluateOptions, recipe: Experiment, run: Trained) -> dict[int, Decision]:
-  """Returns how the probabilities of each model become masks, as the run chose it."""
-  if not recipe.prediction.chooses:
-    return {}
-  choices = postprocessing_file.read(options.workdir)
-  return {seed: choices.seeds[seed].decision for seed in run.seeds}
 
 
 def _testing(recipe: Experiment, cases: Cases, has_diagnoses: bool) -> Testing:
@@ -220,4 +221,4 @@ def _print_header(
     f"data    {recipe.data.name}{root}, {len(cases.ids)} images of {height}×{width}, all for"
     " testing"
   )
-  reporter.print(f"masks   {in_words(run.decision)}; views: {run.views}")
+  reporter.print(f"masks   {in_words(run.manner.decision)}; views: {run.views}")

@@ -53,6 +53,7 @@ from mlseg.metrics.overlap import (
   specificity,
 )
 from mlseg.metrics.presence import has_foreground, predicts_foreground, summarize_presence
+from mlseg.metrics.reliability import Reliability, error_detection_auc, reliability
 from mlseg.metrics.roc import auc_permutation_test, best_f1_threshold, roc_curve
 from mlseg.metrics.selection import (
   SEGMENTATION_SCORES,
@@ -85,6 +86,7 @@ from mlseg.metrics.surface_cases import per_case_surface, summarize_surface
 
 __all__ = [
   "SEGMENTATION_SCORES",
+  "Reliability",
   "accuracy",
   "auc_permutation_test",
   "average_precision",
@@ -107,6 +109,7 @@ __all__ = [
   "delong_interval",
   "delong_test",
   "dice",
+  "error_detection_auc",
   "expected_calibration_error",
   "f1",
   "false_negative_rate",
@@ -141,6 +144,7 @@ __all__ = [
   "precision",
   "predicts_foreground",
   "recall",
+  "reliability",
   "roc_auc",
   "roc_curve",
   "sensitivity_at_specificity",

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mlseg.postprocessing.components import clean
+from mlseg.postprocessing.temperature import Temperatures
 
 
 class Decision(NamedTuple):
@@ -24,6 +25,18 @@ class Decision(NamedTuple):
 
 
 PLAIN = Decision()
+
+
+class Manner(NamedTuple):
+  """How what a model says becomes a prediction, as was chosen on the validation cases of its run.
+
+  Attributes:
+    decision: how probabilities become masks.
+    temperatures: of the probabilities that are shown; masks are made without them.
+  """
+
+  decision: Decision = PLAIN
+  temperatures: Temperatures = Temperatures()
 
 
 class Choice(NamedTuple):

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
-import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +13,7 @@ from mlseg.data import pipeline, preprocessing
 from mlseg.io.pictures.picture import to_colour, to_grey
 from mlseg.models import Model, gradcam
 from mlseg.models.averaging import FLIPS, ONE, VIEWS
-from mlseg.postprocessing.decision import PLAIN, Decision, above, cleaned
+from mlseg.postprocessing.temperature import Temperatures, scaled
 
 PyTree = Any
 
@@ -31,6 +30,8 @@ class Prediction(NamedTuple):
     saliency: [B, S, S] float32 in [0, 1], the saliency map of the diagnosis with the largest
       averaged probability; the map is averaged over seeds.
     attention: [B, slices], weights of the slices of a volume, averaged likewise.
+    disagreement: [B, S, S] float32 in [0, 1], how far seeds and views disagree about each pixel:
+      the entropy of their mean minus their mean entropy, divided by log C.
   """
 
   probabilities: jax.Array | None
@@ -39,6 +40,7 @@ class Prediction(NamedTuple):
   diagnoses: jax.Array | None
   saliency: jax.Array | None
   attention: jax.Array | None = None
+  disagreement: jax.Array | None = None
 
 
 def prepare(pixels: np.ndarray, size: int, channels: int, filtering: dict[str, Any]) -> np.ndarray:
@@ -91,7 +93,12 @@ def _mirrored(image: np.ndarray, sides: np.ndarray) -> np.ndarray:
 
 
 def make_predict(
-  model: Model, flips: bool, saliency: str | None = None, slices: int = 1, views: str = ONE
+  model: Model,
+  flips: bool,
+  saliency: str | None = None,
+  slices: int = 1,
+  views: str = ONE,
+  disagreement: bool = False,
 ) -> Callable[[PyTree, jax.Array], Prediction]:
   """Returns `predict(variables, images) -> Prediction`, a function for `jax.jit`.
 
@@ -107,11 +114,15 @@ def make_predict(
     slices: number of slices of a volume, which lie one below the other in its picture. Such a
       picture must not be flipped up and down.
     views: over which views of a picture the probabilities are averaged, one of `averaging.VIEWS`.
+    disagreement: whether that of the seeds and the views that count is computed.
+
+  Source: of the disagreement, Depeweg et al., Decomposition of uncertainty in Bayesian deep
+  learning, ICML 2018, eq. 5: the mutual information of the class and the model.
   """
   counted, classify = len(VIEWS[views]), model.classify
 
-  def of_seed(variables: PyTree, images: jax.Array) -> tuple[PyTree, PyTree, PyTree]:
-    """Returns probabilities of pixels [F, B, S, S, C] and of diagnoses [B, L], and attention."""
+  def of_seed(variables: PyTree, images: jax.Array) -> tuple[PyTree, PyTree, PyTree, PyTree]:
+    """Returns those of pixels [F, B, S, S, C], of diagnoses [B, L], attention, and entropies."""
     pixels: list[jax.Array] = []
     diagnoses: list[jax.Array] = []
     attention: list[jax.Array] = []
@@ -125,10 +136,12 @@ def make_predict(
         diagnoses.append(jax.nn.softmax(outputs.class_logits, axis=-1))
       if n < counted and outputs.attention is not None:
         attention.append(outputs.attention)
-    means = [_mean(values) if values else None for values in (pixels, diagnoses, attention)]
+    entropies = [entropy_of(one) for one in pixels[:counted]] if disagreement else []
+    parts = (pixels, diagnoses, attention, entropies)
+    means = [_mean(values) if values else None for values in parts]
     if pixels:
       means[0] = jnp.stack(pixels if flips else [_mean(pixels)])
-    return means[0], means[1], means[2]
+    return means[0], means[1], means[2], means[3]
 
   def averaged(pixels: jax.Array) -> jax.Array:
     """Returns the mean over the views that count, of what `of_seed` returns."""
@@ -156,7 +169,7 @@ def make_predict(
     shapes = jax.eval_shape(of_seed, first, batch)
     zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape), shapes)
     totals, masks = jax.lax.scan(add, zeros, variables)
-    pixels, diagnoses, attention = jax.tree.map(lambda total: total / num_seeds, totals)
+    pixels, diagnoses, attention, entropies = jax.tree.map(lambda x: x / num_seeds, totals)
     maps = None
     if saliency and classify is not None:
       map_of = functools.partial(saliency_map, classify, saliency)
@@ -164,14 +177,16 @@ def make_predict(
       maps = jax.lax.map(lambda one: map_of(one, batch, labels), variables).mean(0)
     if pixels is None or masks is None:
       return Prediction(None, None, None, diagnoses, maps, attention)
-    num_classes = pixels.shape[-1]
+    num_classes, probabilities = pixels.shape[-1], averaged(pixels)
+    between = None if entropies is None else entropy_of(probabilities) - entropies
     return Prediction(
-      probabilities=averaged(pixels),
+      probabilities=probabilities,
       flip_spread=spread(pixels.argmax(-1), num_classes) if flips else None,
       seed_spread=spread(masks, num_classes) if num_seeds > 1 else None,
       diagnoses=diagnoses,
       saliency=maps,
       attention=attention,
+      disagreement=None if between is None else jnp.maximum(between, 0.0),
     )
 
   return predict
@@ -213,55 +228,15 @@ def spread(masks: jax.Array, num_classes: int) -> jax.Array:
   return 1 - jnp.stack(scores).mean(0)
 
 
-def restore(
-  probabilities: np.ndarray, height: int, width: int, decision: Decision = PLAIN
-) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the class of each pixel at the picture's size, and the probability of this class.
-
-  Probabilities are interpolated bilinearly, then the class with the largest is taken, of equal ones
-  the first; or what else a decision says.
-
-  Args:
-    probabilities: [S, S, C] float32.
-    height: height of the picture, H.
-    width: width of the picture, W.
-    decision: how probabilities become a mask; its shares are of the picture's pixels.
-
-  Returns:
-    Class indices [H, W] uint8, and probabilities [H, W] float32.
-  """
-
-  def plane_of(label: int) -> np.ndarray:
-    plane = np.ascontiguousarray(probabilities[..., label])
-    return cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
-
-  labels = np.zeros((height, width), np.uint8)
-  best = np.full((height, width), -1.0, np.float32)
-  num_classes = probabilities.shape[-1]
-  for label in range(num_classes):  # one class at a time, since pictures can be large
-    plane = plane_of(label)
-    larger = plane > best
-    labels[larger] = label
-    np.copyto(best, plane, where=larger)
-  if decision == PLAIN:
-    return labels, best
-  if decision.threshold is not None:
-    labels = above(plane_of(1), decision.threshold)
-  labels = cleaned(labels, decision)
-  for label in range(num_classes):
-    np.copyto(best, plane_of(label), where=labels == label)
-  return labels, best
+def calibrated(prediction: Any, temperatures: Temperatures) -> Any:
+  """Returns a `Prediction` on the host, with diagnoses at their temperature."""
+  if prediction.diagnoses is None:
+    return prediction
+  diagnoses = scaled(np.asarray(prediction.diagnoses), temperatures.diagnoses)
+  return prediction._replace(diagnoses=diagnoses)
 
 
-def resized(probabilities: np.ndarray, height: int, width: int) -> np.ndarray:
-  """Returns probabilities [S, S, C], interpolated bilinearly to [H, W, C] float32."""
-  classes = range(probabilities.shape[-1])
-  planes = (np.ascontiguousarray(probabilities[..., label]) for label in classes)
-  found = [cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in planes]
-  return np.stack(found, -1)
-
-
-def entropy(probabilities: np.ndarray) -> np.ndarray:
+def entropy_of(probabilities: Any) -> jax.Array:
   """Returns the entropy of the classes of each pixel, as a share of the largest there can be.
 
     -1 / log C sum_c p_c log p_c
@@ -273,9 +248,8 @@ def entropy(probabilities: np.ndarray) -> np.ndarray:
     [...] float32 in [0, 1].
 
   Example:
-    >>> entropy(np.array([[0.5, 0.5], [1.0, 0.0]], np.float32)).tolist()
+    >>> entropy_of(jnp.array([[0.5, 0.5], [1.0, 0.0]])).tolist()
     [1.0, 0.0]
   """
-  positive = np.maximum(probabilities, np.finfo(np.float32).tiny)
-  total = -(probabilities * np.log(positive)).sum(-1) / np.log(probabilities.shape[-1])
-  return np.clip(total, 0.0, 1.0).astype(np.float32) + 0.0  # no -0
+  total = jax.scipy.special.entr(probabilities).sum(-1) / np.log(probabilities.shape[-1])
+  return jnp.clip(total, 0.0, 1.0)

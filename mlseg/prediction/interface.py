@@ -13,7 +13,8 @@ from mlseg.errors import UserError, require, unknown
 from mlseg.io.pictures import files as picture_files
 from mlseg.io.pictures.picture import Picture, to_eight_bits
 from mlseg.models.averaging import VIEWS
-from mlseg.prediction import inference, region_table, trained
+from mlseg.postprocessing.temperature import scaled
+from mlseg.prediction import enlarge, inference, region_table, trained
 from mlseg.prediction.trained import Trained
 
 Image = np.ndarray | str | pathlib.Path
@@ -26,9 +27,11 @@ class ImagePrediction(NamedTuple):
   Attributes:
     mask: [H, W] uint8, the index of the class of each pixel, in `TrainedRun.class_names`.
     probabilities: [H, W, C] float32, of the classes of each pixel, averaged over the models of the
-      run and over the views.
+      run and over the views, at the temperature that was fitted on validation, if one was.
     entropy: [H, W] float32 in [0, 1], of these probabilities, divided by log C. 0: one class is
       certain; 1: all are equally probable.
+    disagreement: [H, W] float32 in [0, 1], how far the models of the run, and its views, disagree:
+      the entropy of their mean minus their mean entropy, before any temperature, divided by log C.
     regions: for each class but the background, what `predictions.csv` of `mlseg.predict` has:
       'class', 'area_pixels', 'area_fraction', 'area_mm2', 'components', 'mean_probability',
       'flip_spread' and 'seed_spread'. The last two are None where they were not computed.
@@ -39,6 +42,7 @@ class ImagePrediction(NamedTuple):
   mask: np.ndarray | None
   probabilities: np.ndarray | None
   entropy: np.ndarray | None
+  disagreement: np.ndarray | None
   regions: list[dict[str, Any]]
   diagnosis: str | None
   diagnoses: dict[str, float] | None
@@ -65,7 +69,9 @@ class TrainedRun:
 
   @functools.cache  # noqa: B019  # a program for each choice, as long as the run is used
   def _network(self, flips: bool) -> Callable[[np.ndarray], inference.Prediction]:
-    function = inference.make_predict(self._run.model, flips, views=self._run.views)
+    function = inference.make_predict(
+      self._run.model, flips, views=self._run.views, disagreement=True
+    )
     program = jax.jit(function, compiler_options=compiler.compiler_options())
     return lambda batch: program(self._variables, jax.device_put(batch, self._device))
 
@@ -145,7 +151,8 @@ class TrainedRun:
       for picture in pictures
     ]
     batch = inference.stack(prepared, batch_size, _SIZE_STEP if data.patch_size else 1)
-    found = jax.device_get(self._network(flips)(batch))
+    temperatures = self._run.manner.temperatures
+    found = inference.calibrated(jax.device_get(self._network(flips)(batch)), temperatures)
     return [
       self._of_image(picture, jax.tree.map(lambda array, n=n: array[n], found))
       for n, picture in enumerate(pictures)
@@ -153,16 +160,18 @@ class TrainedRun:
 
   def _of_image(self, picture: Picture, found: inference.Prediction) -> ImagePrediction:
     """Returns what was predicted of one image, at its size."""
-    mask = probabilities = entropy = diagnoses = None
+    mask = probabilities = entropy = disagreement = diagnoses = None
     regions: list[dict[str, Any]] = []
     if found.probabilities is not None:
       height, width = picture.pixels.shape[:2]
-      small = np.asarray(found.probabilities)
+      small, unsure = np.asarray(found.probabilities), np.asarray(found.disagreement)
       if self._run.data.patch_size:
-        small = small[:height, :width]
-      mask, best = inference.restore(small, height, width, self._run.decision)
-      probabilities = inference.resized(small, height, width)
-      entropy = inference.entropy(probabilities)
+        small, unsure = small[:height, :width], unsure[:height, :width]
+      decision, (temperature, _) = self._run.manner
+      mask, best = enlarge.restore(small, height, width, decision, temperature)
+      probabilities = enlarge.resized(scaled(small, temperature), height, width)
+      entropy = np.asarray(inference.entropy_of(probabilities))
+      disagreement = enlarge.resized(unsure[..., None], height, width)[..., 0]
       spreads = {"flip_spread": found.flip_spread, "seed_spread": found.seed_spread}
       measured = region_table.measure(mask, best, self.class_names, picture.spacing)
       for label, row in enumerate(measured, start=1):
@@ -172,7 +181,9 @@ class TrainedRun:
       values = map(float, np.asarray(found.diagnoses))
       diagnoses = dict(zip(self.label_names, values, strict=True))
     diagnosis = max(diagnoses, key=diagnoses.__getitem__) if diagnoses else None
-    return ImagePrediction(mask, probabilities, entropy, regions, diagnosis, diagnoses)
+    return ImagePrediction(
+      mask, probabilities, entropy, disagreement, regions, diagnosis, diagnoses
+    )
 
 
 def load(

@@ -1,6 +1,7 @@
 """Writes the results of one picture: masks, overlays and saliency maps, and rows of tables."""
 
 import errno
+import io
 import pathlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -13,11 +14,13 @@ from mlseg.io.pictures import overlays
 from mlseg.io.pictures.picture import Picture
 from mlseg.models.averaging import ONE, VIEWS
 from mlseg.postprocessing.decision import PLAIN, in_words
-from mlseg.prediction import inference, region_table, trained
+from mlseg.postprocessing.temperature import Temperatures, scaled
+from mlseg.prediction import enlarge, inference, region_table, trained
 from mlseg.workdir.diagnosis_table import PROBABILITY
 
 REGIONS, DIAGNOSES = "predictions.csv", "diagnoses.csv"
-NONE = "none"  # no method of saliency
+NONE = "none"  # no method of saliency, or no maps
+MAPS = (NONE, "png", "npz")  # how probabilities and uncertainties are written
 # Errors that a disk has with one name, such as one that is too long.
 _OF_THE_NAME = (
   errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EILSEQ, errno.EINVAL,
@@ -30,16 +33,20 @@ class Destination(NamedTuple):
   out: pathlib.Path  # the folder of all results
   name: str  # of the picture's files below the folders, without '.png'
   file: str  # name of the picture in tables
+  maps: str = NONE  # one of `MAPS`
 
 
-def names(run: trained.Trained, saliency: str) -> list[str]:
+def names(run: trained.Trained, saliency: str, maps: str = NONE) -> list[str]:
   """Returns the folders and tables that predictions with a run write.
 
   Args:
     run: its heads decide.
     saliency: one of `gradcam.METHODS`, or 'none'.
+    maps: one of `MAPS`.
   """
   found = ["masks", "overlays", REGIONS] if run.network.segments else []
+  if run.network.segments:
+    found += {NONE: [], "png": ["probabilities", "entropy", "disagreement"], "npz": ["maps"]}[maps]
   if run.label_names:
     found += ["saliency"] if has_saliency(run, saliency) else []
     found += [DIAGNOSES]
@@ -54,13 +61,21 @@ def has_saliency(run: trained.Trained, saliency: str) -> bool:
 def manner(run: trained.Trained) -> dict[str, Any]:
   """Returns for `predict.json` how masks are made, where that is not the default."""
   found: dict[str, Any] = {} if run.views == ONE else {"views": run.views}
-  return found if run.decision == PLAIN else found | {"postprocessing": run.decision._asdict()}
+  decision, temperatures = run.manner
+  found |= {} if decision == PLAIN else {"postprocessing": decision._asdict()}
+  return found | ({} if temperatures == Temperatures() else {"calibration": temperatures._asdict()})
 
 
 def manner_lines(run: trained.Trained) -> list[str]:
   """Returns lines for the console on how masks are made, where that is not the default."""
+  decision, temperatures = run.manner
   lines = [] if run.views == ONE else [f"views     mean of {len(VIEWS[run.views])}: {run.views}"]
-  return lines if run.decision == PLAIN else [*lines, f"masks     {in_words(run.decision)}"]
+  lines += [] if decision == PLAIN else [f"masks     {in_words(decision)}"]
+  own = {"pixels": run.network.segments, "diagnoses": bool(run.label_names)}
+  words = [f"{what} {getattr(temperatures, what):.2f}" for what, there in own.items() if there]
+  if temperatures != Temperatures():
+    lines.append(f"calibrated by the temperatures of {', '.join(words)}")
+  return lines
 
 
 def columns(table: str, run: trained.Trained) -> tuple[str, ...]:
@@ -102,7 +117,10 @@ def _write_regions(
   """Writes mask and overlay of a picture and returns its rows."""
   pixels, num_classes = picture.pixels, len(run.class_names)
   probabilities, (height, width) = np.asarray(prediction.probabilities), pixels.shape[:2]
-  labels, best = inference.restore(probabilities, height, width, run.decision)
+  decision, temperatures = run.manner
+  labels, best = enlarge.restore(probabilities, height, width, decision, temperatures.pixels)
+  if destination.maps != NONE:
+    _write_maps(destination, run, (height, width), prediction)
   _write_picture(destination, "overlays", overlays.overlay_png(pixels, labels, num_classes))
   _write_picture(destination, "masks", overlays.mask_png(labels, num_classes))
   rows = region_table.measure(labels, best, run.class_names, picture.spacing)
@@ -115,14 +133,52 @@ def _write_regions(
   ]
 
 
+def _write_maps(
+  destination: Destination,
+  run: trained.Trained,
+  size: tuple[int, int],
+  prediction: inference.Prediction,
+) -> None:
+  """Writes the probabilities of a picture's pixels, their entropy, and the disagreement of models.
+
+  As PNG, 0 to 255 stands for 0 to 1, and the background's probabilities are left out.
+  """
+  small = scaled(np.asarray(prediction.probabilities), run.manner.temperatures.pixels)
+  probabilities = enlarge.resized(small, *size)
+  entropy = np.asarray(inference.entropy_of(probabilities))
+  disagreement = enlarge.resized(np.asarray(prediction.disagreement)[..., None], *size)[..., 0]
+  if destination.maps == "npz":
+    content = io.BytesIO()
+    np.savez_compressed(
+      content,
+      classes=np.array(run.class_names),
+      probabilities=probabilities,
+      entropy=entropy,
+      disagreement=disagreement,
+    )
+    _write_file(destination, f"maps/{destination.name}.npz", content.getvalue())
+    return
+  several = len(run.class_names) > 2
+  for label, name in list(enumerate(run.class_names))[1:]:
+    folder = f"probabilities/{name}" if several else "probabilities"
+    _write_picture(destination, folder, overlays.share_png(probabilities[..., label]))
+  _write_picture(destination, "entropy", overlays.share_png(entropy))
+  _write_picture(destination, "disagreement", overlays.share_png(disagreement))
+
+
 def _write_picture(destination: Destination, folder: str, content: bytes) -> None:
-  """Writes a picture.
+  """Writes a picture, as `_write_file` does."""
+  _write_file(destination, f"{folder}/{destination.name}.png", content)
+
+
+def _write_file(destination: Destination, file: str, content: bytes) -> None:
+  """Writes a file below the folder of the results.
 
   Raises:
     UserError: the disk does not take a file of this name, which says nothing about other files.
     OSError: nothing can be written.
   """
-  path = destination.out / folder / f"{destination.name}.png"
+  path = destination.out / file
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, content)

@@ -19,15 +19,13 @@ from mlseg.errors import UserError, printable
 from mlseg.files import to_csv, to_json, write_file
 from mlseg.io.pictures import dicom
 from mlseg.io.pictures import files as picture_files
-from mlseg.io.pictures.picture import NOT_FINITE, TRANSPARENT, Picture
-from mlseg.prediction import inference, trained
+from mlseg.io.pictures.picture import NOT_FINITE, TRANSPARENT
+from mlseg.prediction import inference, reading, trained
 from mlseg.prediction import outputs as prediction_outputs
 from mlseg.prediction import volumes as predict_volumes
 from mlseg.prediction.result_names import result_names
 from mlseg.report import diagnosis
 
-_MAX_BATCH_BYTES = 2**28  # a batch of larger pictures has fewer of them
-_NUM_THREADS = 4  # threads that read and write; also the most pictures read ahead of a batch
 _SIZE_STEP = 64  # sizes of pictures that are predicted in tiles are rounded up to multiples of this
 _NOTE = "predict.json"
 _SAID = (TRANSPARENT, NOT_FINITE, dicom.WINDOW_IGNORED)  # changes of a picture that are printed
@@ -45,14 +43,7 @@ class PredictOptions(NamedTuple):
   batch_size: int  # number of pictures predicted at once
   views: str | None = None  # see `trained.load`
   postprocess: bool = True  # see `trained.load`
-
-
-class _Job(NamedTuple):
-  """A picture that was read, and the name of its results."""
-
-  path: pathlib.Path
-  name: str  # name of its mask and overlay below their folders, without '.png'
-  picture: Picture
+  maps: str = prediction_outputs.NONE  # one of `prediction_outputs.MAPS`
 
 
 def predict(options: PredictOptions, reporter: Reporter) -> tuple[int, int]:
@@ -92,7 +83,7 @@ def predict(options: PredictOptions, reporter: Reporter) -> tuple[int, int]:
       write_file(options.out / name, to_csv(rows, columns))
   except OSError as error:
     raise UserError(f"--out: {options.out} cannot be written ({error.strerror})") from error
-  results = prediction_outputs.names(run, options.saliency)
+  results = prediction_outputs.names(run, options.saliency, options.maps)
   reporter.print(f"{_count(len(paths) - num_broken, 'picture')} predicted: {', '.join(results)}")
   reporter.print(f"{seconds:.2f} s a picture, compilation included")
   return num_broken, len(paths)
@@ -115,6 +106,7 @@ def _claim(options: PredictOptions, run: trained.Trained) -> None:
     "saliency": options.saliency,
     "seeds": list(run.seeds),
     "version": __version__,
+    **({} if options.maps == prediction_outputs.NONE else {"maps": options.maps}),
     **prediction_outputs.manner(run),
   }
   options.out.mkdir(parents=True, exist_ok=True)
@@ -165,20 +157,27 @@ def _predict_all(
   # Pictures that are predicted in tiles keep their size; alone in a batch, no other pads them.
   batch_size = 1 if run.data.patch_size else min(options.batch_size, len(work))
   saliency = options.saliency if prediction_outputs.has_saliency(run, options.saliency) else None
-  function = inference.make_predict(run.model, options.flips, saliency, views=run.views)
+  function = inference.make_predict(
+    run.model,
+    options.flips,
+    saliency,
+    views=run.views,
+    disagreement=options.maps != prediction_outputs.NONE,
+  )
   compiled = jax.jit(function, compiler_options=compiler.compiler_options())
   network = functools.partial(compiled, jax.device_put(run.variables))
-  results = prediction_outputs.names(run, options.saliency)
+  results = prediction_outputs.names(run, options.saliency, options.maps)
   tables: dict[str, list[dict[str, Any]]] = {n: [] for n in results if n.endswith(".csv")}
   done = num_broken = 0
   stderr = sys.stderr
-  with ThreadPoolExecutor(_NUM_THREADS) as pool, reporter.bar("pictures", len(work), 0):
-    for jobs, errors in _batches(work, options.sixteen_bit or "", batch_size, pool):
+  with ThreadPoolExecutor(reading.NUM_THREADS) as pool, reporter.bar("pictures", len(work), 0):
+    for jobs, errors in reading.batches(work, options.sixteen_bit or "", batch_size, pool):
       num_files = len(jobs) + len(errors)
       for job in jobs:
         _print_notes(reporter, job)
       if jobs:
-        prediction = jax.device_get(network(_stack(run, jobs, batch_size, pool)))
+        found = jax.device_get(network(_stack(run, jobs, batch_size, pool)))
+        prediction = inference.calibrated(found, run.manner.temperatures)
         if not done and (coarse := diagnosis.warning(prediction.saliency)):
           reporter.print(f"saliency  {coarse}")
         for result in _write_all(options, run, jobs, prediction, pool):
@@ -197,7 +196,7 @@ def _predict_all(
   return tables, num_broken
 
 
-def _print_notes(reporter: Reporter, job: _Job) -> None:
+def _print_notes(reporter: Reporter, job: reading.Job) -> None:
   """Prints what was not read of a picture."""
   name = printable(str(job.path))
   if job.picture.note:
@@ -207,55 +206,8 @@ def _print_notes(reporter: Reporter, job: _Job) -> None:
       reporter.print(f"{name}: {change}")
 
 
-def _batches(
-  work: list[tuple[pathlib.Path, str]],
-  sixteen_bit: str,
-  batch_size: int,
-  pool: ThreadPoolExecutor,
-) -> Iterator[tuple[list[_Job], list[UserError]]]:
-  """Yields batches of pictures, smaller if pictures are large, with errors of unreadable files."""
-
-  def read(item: tuple[pathlib.Path, str]) -> _Job | UserError:
-    try:
-      return _Job(*item, picture_files.read(item[0], sixteen_bit))
-    except UserError as error:
-      return error
-
-  jobs: list[_Job] = []
-  errors: list[UserError] = []
-  for together in _read_together(work):
-    for result in pool.map(read, together):
-      if isinstance(result, UserError):
-        errors.append(result)
-        continue
-      jobs.append(result)
-      held = sum(job.picture.pixels.nbytes for job in jobs)
-      if len(jobs) == batch_size or held > _MAX_BATCH_BYTES:
-        yield jobs, errors
-        jobs, errors = [], []
-  if jobs or errors:
-    yield jobs, errors
-
-
-def _read_together(
-  work: list[tuple[pathlib.Path, str]],
-) -> Iterator[list[tuple[pathlib.Path, str]]]:
-  """Yields the files that are read at once: few, and of large pictures only one."""
-  together: list[tuple[pathlib.Path, str]] = []
-  held = 0
-  for item in work:
-    size = picture_files.unfolded_bytes(item[0])
-    if together and (len(together) == _NUM_THREADS or held + size > _MAX_BATCH_BYTES):
-      yield together
-      together, held = [], 0
-    together.append(item)
-    held += size
-  if together:
-    yield together
-
-
 def _stack(
-  run: trained.Trained, jobs: list[_Job], batch_size: int, pool: ThreadPoolExecutor
+  run: trained.Trained, jobs: list[reading.Job], batch_size: int, pool: ThreadPoolExecutor
 ) -> np.ndarray:
   """Returns a batch of prepared pictures, [B, S, S, channels] uint8.
 
@@ -263,7 +215,7 @@ def _stack(
   """
   options = run.data
 
-  def prepare(job: _Job) -> np.ndarray:
+  def prepare(job: reading.Job) -> np.ndarray:
     size = 0 if options.patch_size else options.image_size
     return inference.prepare(job.picture.pixels, size, run.channels, options.filtering)
 
@@ -274,7 +226,7 @@ def _stack(
 def _write_all(
   options: PredictOptions,
   run: trained.Trained,
-  jobs: list[_Job],
+  jobs: list[reading.Job],
   prediction: inference.Prediction,
   pool: ThreadPoolExecutor,
 ) -> Iterator[list[tuple[str, list[dict[str, Any]]]] | UserError]:
@@ -288,13 +240,16 @@ def _write_all(
     single = jax.tree.map(lambda array: array[n], prediction)
     if run.data.patch_size and single.probabilities is not None:
       height, width = job.picture.pixels.shape[:2]
-      single = single._replace(probabilities=single.probabilities[:height, :width])
+      single = single._replace(
+        probabilities=single.probabilities[:height, :width],
+        disagreement=None if single.disagreement is None else single.disagreement[:height, :width],
+      )
     relative = _relative(job.path, options.images)
-    destination = prediction_outputs.Destination(options.out, job.name, relative)
+    destination = prediction_outputs.Destination(options.out, job.name, relative, options.maps)
     try:
       return [*prediction_outputs.write(destination, run, job.picture, single)]
     except UserError as error:
       return error
 
-  is_large = sum(job.picture.pixels.nbytes for job in jobs) > _MAX_BATCH_BYTES // 4
+  is_large = sum(job.picture.pixels.nbytes for job in jobs) > reading.MAX_BATCH_BYTES // 4
   yield from (map if is_large else pool.map)(write, range(len(jobs)))

@@ -4,6 +4,7 @@ import hashlib
 import json
 import pathlib
 import statistics
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -12,12 +13,22 @@ import numpy as np
 from mlseg.errors import UserError
 from mlseg.files import read_bytes
 from mlseg.models import Model
-from mlseg.postprocessing.decision import PLAIN, Decision
+from mlseg.postprocessing.decision import PLAIN, Decision, Manner
+from mlseg.postprocessing.temperature import Temperatures
 from mlseg.recipe import experiment
 from mlseg.recipe import prediction as recipe_prediction
 from mlseg.recipe.data import DataRecipe
 from mlseg.recipe.model import NetworkRecipe
-from mlseg.workdir import case_table, data_table, diagnosis_table, model_file, postprocessing_file
+from mlseg.recipe.prediction import PredictionRecipe
+from mlseg.workdir import (
+  calibration_file,
+  case_table,
+  data_table,
+  diagnosis_table,
+  model_file,
+  postprocessing_file,
+)
+from mlseg.workdir.calibration_file import Calibration
 
 PyTree = Any
 _CHANNELS = (1, 3)
@@ -37,7 +48,8 @@ class Trained(NamedTuple):
   channels: int  # of the network's pictures: 1 or 3
   digest: str  # SHA-256 of model.npz
   views: str  # of a picture, whose probabilities are averaged
-  decision: Decision  # how the mean probabilities of the seeds become masks
+  manner: Manner  # how the mean probabilities of the seeds become predictions
+  manners: Mapping[int, Manner]  # likewise of each seed's own
 
 
 def load(workdir: pathlib.Path, views: str | None = None, postprocess: bool = True) -> Trained:
@@ -87,18 +99,51 @@ def load(workdir: pathlib.Path, views: str | None = None, postprocess: bool = Tr
     channels,
     digest,
     views or prediction.views,
-    _decision(workdir, tuple(best), len(class_names))
-    if prediction.chooses and postprocess
-    else PLAIN,
+    *_manners(workdir, tuple(best), len(class_names), prediction, postprocess),
   )
 
 
-def _decision(workdir: pathlib.Path, seeds: tuple[int, ...], num_classes: int) -> Decision:
-  """Returns how the mean probabilities of the seeds become masks, as was chosen on validation.
+def _manners(
+  workdir: pathlib.Path,
+  seeds: tuple[int, ...],
+  num_classes: int,
+  prediction: PredictionRecipe,
+  postprocess: bool,
+) -> tuple[Manner, dict[int, Manner]]:
+  """Returns how predictions are made: of the mean of the seeds, and of each.
 
-  For several seeds it is what was chosen for their mean. Where that was not tested, as with a split
-  for each seed, it is the median of the seeds' thresholds, and those of their sizes; of two medians
-  the lower one.
+  The mean of several seeds has a temperature where one was fitted for it; that of single models
+  would be wrong, since a mean is less sure than they are.
+  """
+  mean, own = PLAIN, dict.fromkeys(seeds, PLAIN)
+  if prediction.chooses and postprocess:
+    mean, own = _decisions(workdir, seeds, num_classes)
+  temperature, each = Temperatures(), dict.fromkeys(seeds, Temperatures())
+  if prediction.calibrates:
+    found = calibration_file.read(workdir)
+    if missing := [seed for seed in seeds if seed not in found.seeds]:
+      raise UserError(f"{workdir / calibration_file.NAME} is damaged (it has no seed {missing[0]})")
+    each = {seed: _temperatures(found.seeds[seed]) for seed in seeds}
+    if len(seeds) == 1:
+      temperature = each[seeds[0]]
+    elif found.ensemble is not None:
+      temperature = _temperatures(found.ensemble)
+  return Manner(mean, temperature), {seed: Manner(own[seed], each[seed]) for seed in seeds}
+
+
+def _temperatures(calibration: Calibration) -> Temperatures:
+  pixels, diagnoses = (1.0 if own is None else own.temperature for own in calibration)
+  return Temperatures(pixels, diagnoses)
+
+
+def _decisions(
+  workdir: pathlib.Path, seeds: tuple[int, ...], num_classes: int
+) -> tuple[Decision, dict[int, Decision]]:
+  """Returns how probabilities become masks, as was chosen on validation: of the mean, of each seed.
+
+  For the mean of several seeds it is what was chosen for their mean. Where that was not tested, as
+  with a split for each seed, it is the median of the seeds' thresholds, and those of their sizes;
+  of two medians the lower one.
   """
   path = workdir / postprocessing_file.NAME
   if not path.exists():
@@ -109,18 +154,20 @@ def _decision(workdir: pathlib.Path, seeds: tuple[int, ...], num_classes: int) -
   choices = postprocessing_file.read(workdir)
   if missing := [seed for seed in seeds if seed not in choices.seeds]:
     raise UserError(f"{path} is damaged (it has no choice for seed {missing[0]})")
-  own = [choices.seeds[seed].decision for seed in seeds]
+  each = {seed: choices.seeds[seed].decision for seed in seeds}
+  own = list(each.values())
   if len(seeds) > 1 and choices.ensemble is not None:
     own = [choices.ensemble.decision]
   given = {one.threshold is not None for one in own}
   if len(given) > 1 or (given == {True} and num_classes != 2):
     raise UserError(f"{path} is damaged (its thresholds do not fit the run)")
   thresholds = [one.threshold for one in own if one.threshold is not None]
-  return Decision(
+  mean = Decision(
     statistics.median_low(thresholds) if thresholds else None,
     statistics.median_low(one.component_share for one in own),
     statistics.median_low(one.hole_share for one in own),
   )
+  return mean, each
 
 
 def _read_config(path: pathlib.Path) -> dict[str, Any]:

@@ -96,7 +96,8 @@ def _predict_all(
         print(f"mlseg: {error}", file=sys.stderr)
         continue
       picture = np.repeat(image[None, ..., None], run.channels, axis=-1)
-      prediction = jax.device_get(network(variables, picture))
+      on_host = jax.device_get(network(variables, picture))
+      prediction = inference.calibrated(on_host, run.manner.temperatures)
       answers.append(prediction_outputs.answer(run, patient.name, prediction.diagnoses[0]))
       rows = attention_table.slice_rows(prediction.attention[0])
       attention += [{"file": patient.name} | row for row in rows]
@@ -123,7 +124,7 @@ def _page(
   predicted = run.label_names[int(diagnoses.argmax())]
   predicted_mask = np.zeros_like(mask)
   if prediction.probabilities is not None:
-    predicted_mask = decide(np.asarray(prediction.probabilities)[0], run.decision, slices)
+    predicted_mask = decide(np.asarray(prediction.probabilities)[0], run.manner.decision, slices)
   absent = mask == padding.IGNORED
   heat = np.rint(255 * np.asarray(prediction.saliency)[0]).astype(np.uint8)
   pixels = (image, np.where(absent, 0, mask), np.where(absent, 0, predicted_mask), heat)

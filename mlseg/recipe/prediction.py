@@ -11,7 +11,7 @@ from mlseg.recipe.model import NetworkRecipe
 from mlseg.recipe.networks import DETECTION
 
 VALIDATION = "validation"
-ARGMAX, ALL_COMPONENTS = "argmax", "all"
+ARGMAX, ALL_COMPONENTS, UNCALIBRATED = "argmax", "all", "none"
 
 
 class PredictionRecipe(NamedTuple):
@@ -23,17 +23,24 @@ class PredictionRecipe(NamedTuple):
     threshold: 'argmax', or 'validation' for one that is chosen on the validation cases.
     components: 'all', or 'validation' for the smallest sizes of components and holes that are
       chosen on the validation cases.
+    calibration: 'none', or 'validation' for temperatures that are fitted on the validation cases.
   """
 
   views: str = ONE
   ensemble: bool = False
   threshold: str = ARGMAX
   components: str = ALL_COMPONENTS
+  calibration: str = UNCALIBRATED
 
   @property
   def chooses(self) -> bool:
     """Whether something is chosen on the validation cases."""
     return VALIDATION in (self.threshold, self.components)
+
+  @property
+  def calibrates(self) -> bool:
+    """Whether temperatures are fitted on the validation cases."""
+    return self.calibration == VALIDATION
 
 
 def read(config: ConfigDict) -> PredictionRecipe:
@@ -52,6 +59,12 @@ def check(
         f"config.prediction.{name} {VALIDATION!r} needs a network with masks, which config.model"
         f" ({network.name}) has not"
       )
+  if recipe.calibrates:
+    rule = (
+      f"config.prediction.calibration must be {UNCALIBRATED!r} for {network.name}, whose objects"
+      " have scores and no probabilities"
+    )
+    require(DETECTION not in network.heads, rule, recipe.calibration)
   if recipe.ensemble:
     rule = "config.num_seeds must be at least 2 with config.prediction.ensemble"
     require(num_seeds >= 2, rule, num_seeds)

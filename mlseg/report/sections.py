@@ -6,6 +6,7 @@ from typing import NamedTuple
 from mlseg.report import (
   audit,
   classes,
+  confidence,
   diagnosis,
   ensembles,
   leader,
@@ -61,6 +62,7 @@ def sections(content: Content, groups: Sequence[CaseGroup]) -> tuple[Section, ..
     *_training([run for run in runs if run.about.evaluation is None]),
     _cases(runs, groups),
     *_diagnoses(runs),
+    *_confidence(runs),
     *_outcome(runs, references),
     *_patients(runs),
     _paired(runs, references),
@@ -165,6 +167,16 @@ def _diagnoses(runs: Sequence[RunFiles]) -> list[Section]:
     )
   gaps = diagnosis.coarse(runs)
   return [Section("diagnoses", "Diagnoses", text, gaps, tables=tables, figures=figures)]
+
+
+def _confidence(runs: Sequence[RunFiles]) -> list[Section]:
+  """Returns the section about calibration, where any run was calibrated."""
+  if (table := confidence.table(runs)) is None:
+    return []
+  figures = tuple(confidence.figures(runs))
+  return [
+    Section("calibration", "Calibration", confidence.READING, tables=(table,), figures=figures)
+  ]
 
 
 def _outcome(runs: Sequence[RunFiles], references: References) -> list[Section]:

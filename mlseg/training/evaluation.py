@@ -21,6 +21,7 @@ class Evaluation(NamedTuple):
   found: PyTree  # of a detector: the objects found, [N, ...] each
   attention: jax.Array | None = None  # [N, S], how much each slice of a volume counts
   levels: jax.Array | None = None  # [N, H, W] uint8; see `make_evaluate`
+  log_probabilities: jax.Array | None = None  # [N, P, C] float16; see `make_evaluate`
 
 
 def make_evaluate(
@@ -31,6 +32,7 @@ def make_evaluate(
   found: Callable[[Any], PyTree] | None = None,
   ignored: int | None = None,
   thresholds: Sequence[float] = (),
+  stride: Callable[[int, int], int] | None = None,
 ) -> Callable[..., Evaluation]:
   """Returns `evaluate(variables, images, masks, *truth) -> Evaluation`.
 
@@ -47,6 +49,8 @@ def make_evaluate(
     ignored: what masks have where pixels do not count; None: all count.
     thresholds: of two classes, T < 256; the levels are, for each pixel, how many of them are below
       the probability of the second class. (): there are no levels.
+    stride: `stride(H, W)`, of how many pixels, row by row, one has its log-probabilities returned;
+      None: none has.
   """
 
   def one_batch(variables: PyTree, images: jax.Array, *truth: PyTree) -> Evaluation:
@@ -60,7 +64,10 @@ def make_evaluate(
     valid = None if ignored is None else masks != ignored
     counts = confusion_counts(predictions, masks, num_classes, valid=valid)
     levels = _levels(outputs.logits, thresholds) if thresholds else None
-    return Evaluation(counts, values, predictions, outputs.class_logits, objects, attention, levels)
+    logs = _log_probabilities(outputs.logits, stride) if stride else None
+    return Evaluation(
+      counts, values, predictions, outputs.class_logits, objects, attention, levels, logs
+    )
 
   def evaluate(variables: PyTree, *arrays: PyTree) -> Evaluation:
     num_cases = arrays[0].shape[0]
@@ -74,6 +81,13 @@ def make_evaluate(
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_cases], results)
 
   return evaluate
+
+
+def _log_probabilities(logits: jax.Array, stride: Callable[[int, int], int]) -> jax.Array:
+  """Returns the logarithms of the probabilities of some pixels, [B, P, C] float16."""
+  size, height, width, num_classes = logits.shape
+  some = logits.reshape(size, height * width, num_classes)[:, :: stride(height, width)]
+  return jax.nn.log_softmax(some.astype(jnp.float32), axis=-1).astype(jnp.float16)
 
 
 def _levels(logits: jax.Array, thresholds: Sequence[float]) -> jax.Array:

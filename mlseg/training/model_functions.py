@@ -18,7 +18,7 @@ from mlseg.recipe import experiment as recipe_experiment
 from mlseg.recipe import model as recipe_model
 from mlseg.recipe.experiment import Experiment
 from mlseg.recipe.prediction import VALIDATION
-from mlseg.training import batches, objective
+from mlseg.training import batches, calibrate, objective
 from mlseg.training import step as train_step
 from mlseg.training.evaluation import Evaluation, make_evaluate
 from mlseg.training.model_parts import Mapped, ModelInputs, Parts, PyTree, Shared, make_parts
@@ -81,6 +81,7 @@ def make_functions(experiments: Sequence[Experiment], num_train: int, cases: Cas
     batch_size=first.batch_size,
     ignored=parts.ignored,
     thresholds=THRESHOLDS if first.prediction.threshold == VALIDATION else (),
+    stride=calibrate.stride if first.prediction.calibrates else None,
   )
   return Functions(
     inputs=parts.inputs,

@@ -16,6 +16,7 @@ from mlseg.training.scoring import MAX_MAPS, SeedScores, shown_indices
 from mlseg.workdir import (
   attention_table,
   box_table,
+  calibration_file,
   case_table,
   data_table,
   diagnosis_table,
@@ -112,6 +113,10 @@ def write(
   if choices:
     mean = None if ensemble is None else ensemble.choice
     postprocessing_file.write(workdir, postprocessing_file.Choices(choices, mean))
+  found = {seed: own.calibration for seed, own in tested.items() if own.calibration is not None}
+  if found:
+    of_mean = None if ensemble is None else ensemble.calibration
+    calibration_file.write(workdir, calibration_file.Calibrations(found, of_mean))
   plots.plot_run(workdir)
   results_file.write(workdir, summary)
 

@@ -27,12 +27,13 @@ from mlseg.metrics.detection import ImageBoxes, summarize_boxes
 from mlseg.metrics.surface_cases import SurfaceTable
 from mlseg.models import objects_of
 from mlseg.models.mask_rcnn import Predictions
-from mlseg.postprocessing.decision import Choice, Decision
+from mlseg.postprocessing.decision import Choice, Manner
 from mlseg.recipe.experiment import Experiment
-from mlseg.training import case_objects
+from mlseg.training import calibrate, case_objects
 from mlseg.training.evaluation import Evaluation
 from mlseg.training.postprocess import Part, applied, postprocess
 from mlseg.training.testing import Testing
+from mlseg.workdir.calibration_file import Calibration
 
 MAX_MAPS = 24  # saliency maps of images in a run's folder, to keep it small
 
@@ -51,6 +52,7 @@ class SeedScores(NamedTuple):
   attention: np.ndarray | None = None  # [N, S], of the slices of volumes
   validation: np.ndarray | None = None  # [v, L], as the probabilities, of the validation cases
   choice: Choice | None = None  # what was chosen on validation; None: nothing was to be chosen
+  calibration: Calibration | None = None  # None: the recipe asks for none
 
 
 def score_seed(
@@ -60,7 +62,7 @@ def score_seed(
   split: Split,
   variables: Any,
   reporter: Reporter,
-  decision: Decision | None = None,
+  manner: Manner | None = None,
 ) -> SeedScores:
   """Returns the metrics of the test cases under a seed's best variables.
 
@@ -73,11 +75,12 @@ def score_seed(
     split: of the model.
     variables: of the model.
     reporter: the console.
-    decision: how masks are made; None: as is chosen on the validation cases, if the recipe says so.
+    manner: how predictions are made; None: as is chosen on the validation cases, if the recipe
+      says so.
   """
   run = functools.partial(testing.test, variables)
   explain = testing.explain and functools.partial(testing.explain, variables)
-  return _test(run, explain, experiment, cases, split, reporter, decision)
+  return _test(run, explain, experiment, cases, split, reporter, manner)
 
 
 def score_ensemble(
@@ -87,7 +90,7 @@ def score_ensemble(
   split: Split,
   variables: Sequence[Any],
   reporter: Reporter,
-  decision: Decision | None = None,
+  manner: Manner | None = None,
 ) -> SeedScores:
   """Returns the metrics of the test cases under the mean of all models' probabilities.
 
@@ -98,10 +101,10 @@ def score_ensemble(
     split: of all the models.
     variables: of each model.
     reporter: the console.
-    decision: as in `score_seed`.
+    manner: as in `score_seed`.
   """
   run = functools.partial(testing.test_ensemble, tuple(variables))
-  return _test(run, None, experiment, cases, split, reporter, decision)
+  return _test(run, None, experiment, cases, split, reporter, manner)
 
 
 def _test(
@@ -111,12 +114,13 @@ def _test(
   cases: Cases,
   split: Split,
   reporter: Reporter,
-  decision: Decision | None,
+  manner: Manner | None,
 ) -> SeedScores:
   """Returns the metrics of the test cases, from what a program says of images and masks."""
   test = split.test
   # Of the validation cases too where thresholds, or sizes of components, are chosen on them.
-  needed = "classification" in experiment.network.heads or experiment.prediction.chooses
+  asks = experiment.prediction
+  needed = "classification" in experiment.network.heads or asks.chooses or asks.calibrates
   chosen = split.validation if needed else test[:0]
   both = np.concatenate([test, chosen])
   whole = result = run(cases.images[both], cases.masks[both])
@@ -126,6 +130,10 @@ def _test(
     scores = scores._replace(
       probabilities=probabilities[: len(test)], validation=probabilities[len(test) :]
     )
+  if asks.calibrates:
+    truth = cases.masks[both], cases.labels[both]
+    found = calibrate.calibration(whole, *truth, len(test), manner and manner.temperatures)
+    scores = scores._replace(calibration=found)
   result = jax.tree.map(lambda array: array[: len(test)], result)
   if result.attention is not None:
     scores = scores._replace(attention=np.asarray(result.attention))
@@ -139,13 +147,13 @@ def _test(
   counts, predictions = np.asarray(result.counts), np.asarray(result.predictions)
   options, num_classes = experiment.metrics, len(cases.class_names)
   scores = scores._replace(counts=counts, predictions=predictions)
-  if experiment.prediction.chooses:
+  if asks.chooses:
     validation, own = _parts(whole, cases.masks[both], len(test))
-    if decision is None:
+    if manner is None:
       choice, predictions, counts = postprocess(experiment, num_classes, validation, own)
       scores = scores._replace(choice=choice)
     else:
-      predictions, counts = applied(experiment, num_classes, decision, own)
+      predictions, counts = applied(experiment, num_classes, manner.decision, own)
     scores = scores._replace(counts=counts, predictions=predictions)
   if not sharding.is_main():
     return scores
@@ -261,6 +269,8 @@ def summarize_model(result: SeedScores, absent: Absent) -> dict[str, float]:
     if probabilities.shape[1] == 2:  # then a metric is that of the second diagnosis
       probabilities = probabilities[:, 1]
     metrics |= summarize_classification(result.labels, probabilities)
+  if result.calibration is not None:
+    metrics |= calibrate.metrics_of(result.calibration)
   if result.boxes:
     metrics |= summarize_boxes(result.boxes)
   return metrics

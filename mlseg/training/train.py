@@ -16,7 +16,7 @@ from mlseg.errors import UserError
 from mlseg.postprocessing.choice import describe
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe.experiment import Experiment
-from mlseg.training import case_counts, ensemble, provenance, scoring
+from mlseg.training import calibrate, case_counts, ensemble, provenance, scoring
 from mlseg.training import outputs as run_outputs
 from mlseg.training.groups import Group, Run, SeedModel, print_header, print_layout
 from mlseg.training.loop import train_group
@@ -196,6 +196,8 @@ def _finish(
   for name, scores in [*((f"seed {seed}", own) for seed, own in tested.items()), ("mean", mean)]:
     if scores and scores.choice:
       reporter.print(f"{name}: {describe(scores.choice)}")
+    if scores and scores.calibration:
+      reporter.print(f"{name}: {calibrate.in_words(scores.calibration)}")
   if entry:
     reporter.print(ensemble.line(entry))
   reporter.print(f"rows, results and figures are in {workdir}")

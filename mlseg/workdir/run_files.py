@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from mlseg.files import Row
 from mlseg.workdir import (
+  calibration_file,
   case_table,
   data_table,
   diagnosis_table,
@@ -19,6 +20,7 @@ from mlseg.workdir import (
   skipped_table,
   split_file,
 )
+from mlseg.workdir.calibration_file import Calibrations
 from mlseg.workdir.case_table import CaseScore
 from mlseg.workdir.data_table import DataTable
 from mlseg.workdir.examples_file import Examples
@@ -56,6 +58,7 @@ class RunFiles(NamedTuple):
   validated: list[Row] | None  # of validation_diagnoses.csv
   ensemble: Ensemble | None = None  # of results.json; None where the mean was not tested
   choices: Choices | None = None  # of postprocessing.json
+  calibrations: Calibrations | None = None  # of calibration.json
 
 
 def read(name: str, folder: pathlib.Path) -> RunFiles:
@@ -97,4 +100,5 @@ def read(name: str, folder: pathlib.Path) -> RunFiles:
     validated=known(validation, lambda path: diagnosis_table.read(path, validation)),
     ensemble=results.ensemble,
     choices=known(postprocessing_file.NAME, postprocessing_file.read),
+    calibrations=known(calibration_file.NAME, calibration_file.read),
   )

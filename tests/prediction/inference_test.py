@@ -8,7 +8,7 @@ import pytest
 from mlseg.data import preprocessing
 from mlseg.models import Model, Outputs
 from mlseg.postprocessing.decision import Decision
-from mlseg.prediction import inference
+from mlseg.prediction import enlarge, inference
 
 SIZE = 8
 
@@ -102,7 +102,7 @@ def test_masks_that_are_both_empty_agree():
 
 def test_restoring_at_the_same_size_changes_nothing():
   probabilities = np.random.default_rng(0).dirichlet(np.ones(3), (16, 16)).astype(np.float32)
-  labels, best = inference.restore(probabilities, 16, 16)
+  labels, best = enlarge.restore(probabilities, 16, 16)
   np.testing.assert_array_equal(labels, probabilities.argmax(-1))
   np.testing.assert_array_equal(best, probabilities.max(-1))
 
@@ -111,11 +111,11 @@ def test_restoring_is_bilinear_and_the_first_of_equal_classes_wins():
   # Two columns of pixels: half-pixel centres, as scipy and others count them.
   probabilities = np.zeros((2, 2, 2), np.float32)
   probabilities[:, 0, 0] = probabilities[:, 1, 1] = 1
-  labels, best = inference.restore(probabilities, 3, 4)
+  labels, best = enlarge.restore(probabilities, 3, 4)
   assert labels.shape == (3, 4)
   assert labels[0].tolist() == [0, 0, 1, 1]
   np.testing.assert_allclose(best[0], [1, 0.75, 0.75, 1])
-  labels, _ = inference.restore(np.full((2, 2, 2), 0.5, np.float32), 37, 211)
+  labels, _ = enlarge.restore(np.full((2, 2, 2), 0.5, np.float32), 37, 211)
   assert not labels.any()
 
 
@@ -123,17 +123,17 @@ def test_restoring_by_a_decision_gives_the_probability_of_the_class_that_it_give
   lesion = np.full((16, 16), 0.1, np.float32)
   lesion[2:10, 2:10], lesion[5, 5], lesion[14, 14] = 0.4, 0.2, 0.45
   probabilities = np.stack([1 - lesion, lesion], -1)
-  labels, best = inference.restore(probabilities, 16, 16, Decision(0.3, 0.01, 0.01))
+  labels, best = enlarge.restore(probabilities, 16, 16, Decision(0.3, 0.01, 0.01))
   expected = np.zeros((16, 16), int)
   expected[2:10, 2:10] = 1  # without the speck, with the hole
   np.testing.assert_array_equal(labels, expected)
   np.testing.assert_array_equal(best, np.where(expected, lesion, 1 - lesion))
   assert best[14, 14] == np.float32(1) - np.float32(0.45)
   # At another size the shares are of its pixels.
-  labels, _ = inference.restore(probabilities, 64, 64, Decision(0.3, 0.01, 0.01))
+  labels, _ = enlarge.restore(probabilities, 64, 64, Decision(0.3, 0.01, 0.01))
   assert labels[20, 20] == 1
   assert not labels[52:].any()
-  assert inference.restore(probabilities, 64, 64, Decision(0.3))[0][52:].any()
+  assert enlarge.restore(probabilities, 64, 64, Decision(0.3))[0][52:].any()
 
 
 def _classifier():

@@ -94,7 +94,7 @@ def _write_choices(folder, content, choices, views="flips", columns=None):
 def test_a_run_from_before_views_predicts_the_most_probable_class(tmp_path, content):
   _write(tmp_path, {name: own for name, own in content.items() if name != "prediction"})
   run = trained.load(tmp_path)
-  assert (run.views, run.decision) == ("one", PLAIN)
+  assert (run.views, run.manner.decision) == ("one", PLAIN)
   assert trained.load(tmp_path, "horizontal").views == "horizontal"
 
 
@@ -102,14 +102,14 @@ def test_what_was_chosen_for_the_mean_of_the_models_is_applied_to_it(tmp_path, c
   mean = _choice(0.35, 0.001, 0.02)
   _write_choices(tmp_path, content, postprocessing_file.Choices(SEEDS, mean))
   run = trained.load(tmp_path)
-  assert (run.views, run.decision) == ("flips", mean.decision)
+  assert (run.views, run.manner.decision) == ("flips", mean.decision)
   run = trained.load(tmp_path, "one", postprocess=False)
-  assert (run.views, run.decision) == ("one", PLAIN)
+  assert (run.views, run.manner.decision) == ("one", PLAIN)
 
 
 def test_without_a_choice_for_the_mean_the_medians_of_the_seeds_are_applied(tmp_path, content):
   _write_choices(tmp_path, content, postprocessing_file.Choices(SEEDS, None))
-  assert trained.load(tmp_path).decision == Decision(0.3, 0.002, 0.0)
+  assert trained.load(tmp_path).manner.decision == Decision(0.3, 0.002, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -129,4 +129,4 @@ def test_choices_that_do_not_fit_are_refused_where_they_are_applied(
   _write_choices(tmp_path, content, choices)
   with pytest.raises(UserError, match=message):
     trained.load(tmp_path)
-  assert trained.load(tmp_path, postprocess=False).decision == PLAIN
+  assert trained.load(tmp_path, postprocess=False).manner.decision == PLAIN

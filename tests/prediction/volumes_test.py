@@ -9,7 +9,7 @@ from mlseg.console import Reporter
 from mlseg.data.datasets import cohort
 from mlseg.errors import UserError
 from mlseg.files import read_csv
-from mlseg.postprocessing.decision import PLAIN
+from mlseg.postprocessing.decision import Manner
 from mlseg.prediction import inference, volumes
 
 MANIFEST = """patient,image,mask,age
@@ -43,7 +43,7 @@ def run(monkeypatch):
   )
   return types.SimpleNamespace(
     name="run", seeds=(0,), label_names=("no", "yes"), data=data, model=None, channels=1,
-    variables=np.zeros(1), views="one", decision=PLAIN,
+    variables=np.zeros(1), views="one", manner=Manner(),
   )  # fmt: skip
 
 

@@ -16,9 +16,17 @@ from mlseg.files import read_json
 from mlseg.postprocessing.choice import SHARES, THRESHOLDS
 from mlseg.postprocessing.components import clean
 from mlseg.prediction import pictures, trained
+from mlseg.report.__main__ import main as report
 from mlseg.training import scoring, train
 from mlseg.training.programs import Programs
-from mlseg.workdir import case_table, diagnosis_table, model_file, postprocessing_file, split_file
+from mlseg.workdir import (
+  calibration_file,
+  case_table,
+  diagnosis_table,
+  model_file,
+  postprocessing_file,
+  split_file,
+)
 from tests.training import made
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -28,7 +36,8 @@ SETTINGS = (
   "optimizer.learning_rate=0.5", "num_epochs=4", "data.fractions=(0.5, 0.25, 0.25)",
 )  # fmt: skip
 KEYS = {
-  "views": "flips", "ensemble": True, "threshold": "validation", "components": "validation"
+  "views": "flips", "ensemble": True, "threshold": "validation", "components": "validation",
+  "calibration": "validation",
 }  # fmt: skip
 PLACES = np.linspace(-1.5, 1.0, made.SIZE, dtype=np.float32)
 
@@ -167,6 +176,50 @@ def test_choices_and_scores_are_those_of_a_search_in_numpy(run, cases, model):
   np.testing.assert_allclose(shares, labels, atol=2e-6)
 
 
+@pytest.mark.parametrize("model", [*SEEDS, "ensemble"])
+def test_temperatures_and_errors_are_those_of_numpy(run, cases, model):
+  best = model_file.read(run)
+  models = list(best.values()) if model == "ensemble" else [best[model]]
+  found = calibration_file.read(run)
+  calibration = found.ensemble if model == "ensemble" else found.seeds[model]
+  validation, test = (_part(run, cases, name) for name in ("validation", "test"))
+  for which, (own, truth) in enumerate(zip(calibration, (cases.masks, cases.labels), strict=True)):
+
+    def at(indices, value, which=which):
+      powers = _mean(models, cases.images[indices])[which].astype(float) ** (1 / value)
+      return (powers / powers.sum(-1, keepdims=True)).reshape(-1, 2)
+
+    def loss(value, indices, at=at, truth=truth):
+      labels = truth[indices].ravel().astype(int)
+      return -np.log(at(indices, value)[np.arange(len(labels)), labels]).mean()
+
+    values = np.exp(np.linspace(np.log(0.05), np.log(20), 400))
+    least = values[np.argmin([loss(value, validation) for value in values])]
+    assert own.temperature == pytest.approx(least, rel=0.02)
+    assert own.num_cases == len(validation)
+    for value, measured in ((1.0, own.before), (own.temperature, own.after)):
+      assert measured.nll == pytest.approx(loss(value, test), rel=2e-3)
+      labels = truth[test].ravel()
+      error = metrics.expected_calibration_error(labels, at(test, value))
+      assert measured.ece == pytest.approx(error, abs=2e-3)
+      assert sum(measured.counts) == len(labels)
+  entry = read_json(run / "results.json")
+  if model == "ensemble":
+    values = {name: own["value"] for name, own in entry["ensemble"]["metrics"].items()}
+  else:
+    values = {name: own["per_seed"][model] for name, own in entry["metrics"].items()}
+  assert values["pixel_ece_calibrated"] == pytest.approx(calibration.pixels.after.ece)
+  assert values["diagnosis_ece"] == pytest.approx(calibration.diagnoses.before.ece)
+
+
+def test_the_report_shows_the_calibration(run, tmp_path):
+  assert report(["mlseg", str(run), f"--out={tmp_path / 'report'}"]) == 0
+  page = (tmp_path / "report" / "index.html").read_text()
+  assert "accuracy of pixels by confidence" in page
+  assert "accuracy of diagnoses by confidence" in page
+  assert "error detection" in page
+
+
 def test_something_is_chosen_and_it_helps(run):
   """Otherwise the test above would compare nothing."""
   choices = postprocessing_file.read(run)
@@ -227,6 +280,32 @@ def test_the_command_predicts_what_was_tested(run, cases, tmp_path, monkeypatch)
   choice = postprocessing_file.read(run).ensemble
   assert note["views"] == "flips"
   assert note["postprocessing"] == choice.decision._asdict()
+  calibration = calibration_file.read(run).ensemble
+  temperature = calibration.pixels.temperature
+  assert note["calibration"] == {
+    "pixels": temperature, "diagnoses": calibration.diagnoses.temperature
+  }  # fmt: skip
+  for maps in ("npz", "png"):
+    predicted(maps, maps=maps)
+  means = _mean(list(model_file.read(run).values()), cases.images[test])[0]
+  for n, own in zip(test, means, strict=True):
+    powers = own.astype(float) ** (1 / temperature)
+    expected = powers / powers.sum(-1, keepdims=True)
+    with np.load(tmp_path / "npz" / "maps" / f"{n}.npz") as maps:
+      np.testing.assert_allclose(maps["probabilities"], expected, atol=1e-5)
+      entropy = -(expected * np.log2(expected)).sum(-1)
+      np.testing.assert_allclose(maps["entropy"], entropy, atol=1e-4)
+      assert maps["classes"].tolist() == ["background", "lesion"]
+      disagreement = maps["disagreement"]
+    shown = np.asarray(Image.open(tmp_path / "png" / "probabilities" / f"{n}.png"))
+    np.testing.assert_allclose(shown / 255, expected[..., 1], atol=0.51 / 255 + 1e-5)
+    single = np.stack([
+      _view(one["params"], cases.images[n : n + 1], axes)[0][0]
+      for one in model_file.read(run).values() for axes in ((), (2,), (1,), (1, 2))
+    ])  # fmt: skip
+    inner = -(single * np.log2(single)).sum(-1).mean(0)
+    outer = -(own * np.log2(own)).sum(-1)
+    np.testing.assert_allclose(disagreement, outer - inner, atol=1e-4)
   models = list(model_file.read(run).values())
   plain = _mean(models, cases.images[test])[0].argmax(-1)
   np.testing.assert_array_equal(predicted("plain", postprocess=False), plain)

@@ -23,6 +23,11 @@ def mask_png(labels: np.ndarray, num_classes: int) -> bytes:
   return _png(labels * 255 if num_classes == 2 else labels)
 
 
+def share_png(shares: np.ndarray) -> bytes:
+  """Returns numbers of 0 to 1, [H, W], as a grey PNG of 0 to 255."""
+  return _png(np.rint(255 * shares.clip(0, 1)).astype(np.uint8))
+
+
 def overlay_png(pixels: np.ndarray, labels: np.ndarray, num_classes: int) -> bytes:
   """Returns a picture as an RGB PNG, with the region of each class outlined and lightly tinted.
 

@@ -1,7 +1,7 @@
 """The keys of prediction: views, the ensemble, and what is chosen on validation."""
 
 from mlseg.models.averaging import ONE, VIEWS
-from mlseg.recipe.prediction import ALL_COMPONENTS, ARGMAX, VALIDATION
+from mlseg.recipe.prediction import ALL_COMPONENTS, ARGMAX, UNCALIBRATED, VALIDATION
 from mlseg.recipe.schema.key import Key
 from mlseg.recipe.schema.kinds import boolean, choice
 
@@ -18,4 +18,7 @@ PREDICTION: tuple[Key, ...] = (
   Key("prediction.components", choice((ALL_COMPONENTS, VALIDATION)),
       "Whether components stay and holes too, or small ones go, with the sizes that have the best"
       " Dice on the validation cases.", ALL_COMPONENTS),
+  Key("prediction.calibration", choice((UNCALIBRATED, VALIDATION)),
+      "Whether probabilities, of pixels and of diagnoses, get a temperature that is fitted on the"
+      " validation cases. Masks and diagnoses stay.", UNCALIBRATED),
 )  # fmt: skip

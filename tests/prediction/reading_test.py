@@ -9,7 +9,7 @@ import pytest
 
 from mlseg.errors import UserError
 from mlseg.io.pictures.picture import Picture
-from mlseg.prediction import pictures
+from mlseg.prediction import reading
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def read(monkeypatch):
     side = 10 if path.name.startswith("large") else 1
     return Picture(np.zeros((side, side), np.uint8), None)
 
-  monkeypatch.setattr(pictures.picture_files, "read", read)
+  monkeypatch.setattr(reading.picture_files, "read", read)
 
 
 def _batches(names, batch_size):
@@ -32,7 +32,7 @@ def _batches(names, batch_size):
   with ThreadPoolExecutor(2) as pool:
     return [
       ([job.name for job in jobs], [str(error).split()[0] for error in errors])
-      for jobs, errors in pictures._batches(work, "range", batch_size, pool)
+      for jobs, errors in reading.batches(work, "range", batch_size, pool)
     ]
 
 
@@ -52,15 +52,15 @@ def test_files_that_cannot_be_read_come_with_the_batch_at_hand(read):
 
 
 def test_a_batch_of_large_pictures_ends_early(read, monkeypatch):
-  monkeypatch.setattr(pictures, "_MAX_BATCH_BYTES", 150)
+  monkeypatch.setattr(reading, "MAX_BATCH_BYTES", 150)
   batches = _batches(["large1", "large2", "large3", "a", "b"], 4)
   assert [jobs for jobs, _ in batches] == [["large1", "large2"], ["large3", "a", "b"]]
 
 
 def test_large_pictures_are_read_one_at_a_time(monkeypatch):
   sizes = {"a": 10, "b": 10, "large": 1000, "c": 10, "d": 80, "e": 10, "f": 5, "g": 5, "h": 5}
-  monkeypatch.setattr(pictures, "_MAX_BATCH_BYTES", 100)
-  monkeypatch.setattr(pictures.picture_files, "unfolded_bytes", lambda path: sizes[path.name])
+  monkeypatch.setattr(reading, "MAX_BATCH_BYTES", 100)
+  monkeypatch.setattr(reading.picture_files, "unfolded_bytes", lambda path: sizes[path.name])
   work = [(pathlib.Path(name), name) for name in sizes]
-  together = [[name for _, name in files] for files in pictures._read_together(work)]
+  together = [[name for _, name in files] for files in reading._read_together(work)]
   assert together == [["a", "b"], ["large"], ["c", "d", "e"], ["f", "g", "h"]]

@@ -1,0 +1,141 @@
+"""Fits the temperatures of a model on its validation cases, and measures them on test cases."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from mlseg.metrics import error_detection_auc, reliability
+from mlseg.postprocessing import temperature
+from mlseg.postprocessing.temperature import Temperatures
+from mlseg.training.evaluation import Evaluation
+from mlseg.workdir.calibration_file import Calibration, Confidence, Scaling
+
+MOST_PIXELS = 2**14  # of an image that count, evenly spaced
+
+
+class Answers(NamedTuple):
+  """What a model says of n pixels or cases, and what is true."""
+
+  log_probabilities: np.ndarray  # [n, C]
+  labels: np.ndarray  # [n] integers
+  num_cases: int
+
+
+def stride(height: int, width: int) -> int:
+  """Returns how many pixels of an image, row by row, one counts for.
+
+  It shares no factor with the width, so that the pixels that count are spread over all columns.
+
+  Example:
+    >>> stride(128, 128), stride(256, 256)
+    (1, 5)
+  """
+  step = -(-height * width // MOST_PIXELS)
+  while step > 1 and math.gcd(step, width) > 1:
+    step += 1
+  return step
+
+
+def of_pixels(log_probabilities: np.ndarray, masks: np.ndarray, num_classes: int) -> Answers:
+  """Returns the answers about pixels that count, in images where all pixels may not.
+
+  Args:
+    log_probabilities: [N, P, C], of every `stride`th pixel.
+    masks: [N, H, W], where other values than classes do not count.
+    num_classes: C.
+  """
+  labels = masks.reshape(len(masks), -1)[:, :: stride(*masks.shape[1:])]
+  known = labels < num_classes
+  return Answers(log_probabilities[known], labels[known], len(masks))
+
+
+def scaling(validation: Answers, test: Answers, given: float | None = None) -> Scaling:
+  """Returns the temperature that fits the validation answers, and what it changes in testing.
+
+  Args:
+    validation: on which it is fitted, unless it is given.
+    test: on which it is measured.
+    given: the temperature, fitted in another run.
+  """
+  if given is None:
+    value = temperature.fit(validation.log_probabilities, validation.labels)
+    count = validation.num_cases
+  else:
+    value, count = given, None
+  return Scaling(value, count, _confidence(test, 1.0), _confidence(test, value))
+
+
+def calibration(
+  result: Evaluation,
+  masks: np.ndarray,
+  labels: np.ndarray,
+  num_test: int,
+  given: Temperatures | None,
+) -> Calibration:
+  """Returns the temperatures of a model, for what its network gives.
+
+  Args:
+    result: of the test cases, which come first, and of the validation cases.
+    masks: [N, H, W], of the same cases.
+    labels: [N], likewise.
+    num_test: number of test cases.
+    given: temperatures that were fitted in another run; None: they are fitted on the validation
+      cases.
+  """
+  test, validation = slice(num_test), slice(num_test, None)
+  pixels = diagnoses = None
+  if result.log_probabilities is not None:
+    logs = np.asarray(result.log_probabilities)
+    known, tested = (of_pixels(logs[part], masks[part], logs.shape[-1])
+                     for part in (validation, test))  # fmt: skip
+    pixels = scaling(known, tested, given and given.pixels)
+  if result.class_logits is not None:
+    scores = np.asarray(result.class_logits, np.float32)
+    logs = scores - special.logsumexp(scores, -1, keepdims=True)
+    known, tested = (Answers(logs[part], labels[part], len(labels[part]))
+                     for part in (validation, test))  # fmt: skip
+    diagnoses = scaling(known, tested, given and given.diagnoses)
+  return Calibration(pixels, diagnoses)
+
+
+def metrics_of(calibration: Calibration) -> dict[str, float]:
+  """Returns for `results.json` the calibration errors, without and with temperatures."""
+  found: dict[str, float] = {}
+  for name, own in (("pixel", calibration.pixels), ("diagnosis", calibration.diagnoses)):
+    if own is not None:
+      auc = own.before.error_detection_auc
+      found |= {
+        f"{name}_ece": own.before.ece,
+        f"{name}_ece_calibrated": own.after.ece,
+        f"{name}_error_detection_auc": float("nan") if auc is None else auc,
+      }
+  return found
+
+
+def in_words(calibration: Calibration) -> str:
+  """Returns the temperatures, and the calibration errors on the test cases, as text."""
+  words = []
+  for what, own in calibration._asdict().items():
+    if own is not None:
+      before, after = 100 * own.before.ece, 100 * own.after.ece
+      words.append(
+        f"temperature of {what} {own.temperature:.2f}, calibration error {before:.2f} % without and"
+        f" {after:.2f} % with it"
+      )
+  return "; ".join(words)
+
+
+def _confidence(answers: Answers, value: float) -> Confidence:
+  logs = answers.log_probabilities.astype(np.float32)
+  probabilities = temperature.scaled(np.exp(logs), value)
+  bins = reliability(probabilities, answers.labels)
+  auc = error_detection_auc(probabilities, answers.labels)
+  return Confidence(
+    temperature.negative_log_likelihood(logs, answers.labels, value),
+    bins.error,
+    None if math.isnan(auc) else auc,
+    tuple(map(int, bins.counts)),
+    *(tuple(None if math.isnan(v) else float(v) for v in own) for own in bins[1:]),
+  )
