@@ -97,8 +97,6 @@ CLASSIFICATION = (
       " validation data"),
   Row("expected_calibration_error", "Σ_b n_b / N |acc_b - conf_b|", "[0, 1]", "down",
       "depends on the number of bins; a constant prediction of the base rate scores 0"),
-  Row("error_detection_auc", "P(conf of wrong < conf of right)", "[0, 1]", "up",
-      "of two models, the one that makes fewer, harder errors may have the lower value"),
   Row("brier", "mean (p - y)²; Σ over classes for more than two", "[0, 1] or [0, 2]", "down",
       "for two classes, some report twice this number"),
 )  # fmt: skip
@@ -115,6 +113,7 @@ STATISTICS = (
   "mean_and_deviation", "format_mean_and_deviation", "bootstrap_interval", "delong_interval",
   "delong_test", "auc_permutation_test", "wilson_interval", "paired_tests", "holm", "compare",
   "cliffs_delta", "roc_curve", "best_f1_threshold", "calibration_curve", "reliability",
+  "error_detection_auc",
 )  # fmt: skip
 HEAD = """# Metrics
 
