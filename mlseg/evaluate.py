@@ -12,7 +12,8 @@ the others, such as the size at which the network sees an image, are the run's:
     --data.mask_resize=nearest  masks of another size than their images are resized
     --data.skip_bad=True        files that cannot be read are left out, and listed
 
-Every image counts as a test image. All models of the run are tested, each and by the mean of their
+Every image counts as a test image. Without any --data, each model is tested again on its own test
+part, such as with other --views. All models of the run are tested, each and by the mean of their
 probabilities, with the views, the threshold and the sizes that the run was tested with. The scores
 of the mean have 95 % bootstrap intervals, for which the images of one patient, and near-duplicates,
 are resampled together. Classes are compared in their order, diagnoses by their names. There is a
@@ -92,9 +93,7 @@ def parse(argv: list[str]) -> "EvaluateOptions":
     raise UserError(f"unexpected argument {rest[1]!r}: options are given as --name=value")
   for name in ("workdir", "out"):
     if not values[name].value:
-      raise UserError(f"--{name} is missing: --workdir, --out and --data are needed")
-  if not data:
-    raise UserError("--data is missing: --workdir, --out and --data are needed")
+      raise UserError(f"--{name} is missing: --workdir and --out are needed")
   for argument in data:
     if "=" not in argument and not argument.startswith("--nodata"):
       raise UserError(f"{argument} has no value: it is given as {argument}=VALUE")

@@ -32,9 +32,11 @@ from mlseg.training import (
   provenance,
   scoring,
 )
+from mlseg.training.scoring import SeedScores
 from mlseg.training.testing import Testing, make_testing
 from mlseg.workdir import diagnosis_table, run_folder, split_file
 
+ALL, TEST = "all cases", "test part"  # which cases are tested
 _MOST_NAMED = 3  # copies of training images that a warning names
 
 
@@ -43,7 +45,7 @@ class EvaluateOptions(NamedTuple):
 
   workdir: pathlib.Path  # the folder of the trained run
   out: pathlib.Path  # the folder of the results
-  data: list[str]  # the flags that name the data, see `recipe.data_flags`
+  data: list[str]  # the flags that name the data, see `recipe.data_flags`; []: the run's own
   views: str | None = None  # see `trained.load`
   postprocess: bool = True  # see `trained.load`
   batch_size: int = 16  # number of images predicted at once
@@ -52,6 +54,8 @@ class EvaluateOptions(NamedTuple):
 
 def evaluate(options: EvaluateOptions, reporter: Reporter) -> dict[str, Any]:
   """Tests all models of a run, and their mean, on other data; writes tables and a report.
+
+  Without other data, each model is tested again on its own test part, with other options.
 
   Args:
     options: of the command line.
@@ -70,27 +74,24 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> dict[str, Any]:
   old = schema.complete(about.config)
   with data_flags.named_as_flags():
     recipe = experiment.read(_content(old, options, run))._replace(batch_size=options.batch_size)
-  note = {"run": str(options.workdir.resolve()), "model": run.digest, "trained_on": old["data"]}
+  note: dict[str, Any] = {"run": str(options.workdir.resolve()), "model": run.digest}
+  note |= {"trained_on": old["data"], "cases": ALL if options.data else TEST}
   _check_out(options.out, {"config": recipe.content, "evaluation": note})
   with data_flags.named_as_flags():
     loaded = recipe_data.load_cases(recipe.data, (), reporter)
   cases, has_diagnoses, warnings = fit.fit(loaded, run)
-  warnings = (
-    *warnings,
-    *_of_spacing(recipe),
-    *_of_training_images(about, cases, options, reporter),
-  )
+  if options.data:
+    warnings = (*warnings, *_of_spacing(recipe), *_of_training_images(about, cases, options))
+  parts = _parts(options, about, cases, run.seeds)
   pairs = recipe_data.find_near_duplicates(cases)
   groups = grouped.groups(len(cases.ids), pairs, cases.patients)
-  none, everything = np.zeros(0, np.int32), np.arange(len(cases.ids), dtype=np.int32)
-  split = Split(none, none, everything)
 
   # ---- The models
   testing = _testing(recipe, cases, has_diagnoses)
   models = {
     seed: jax.tree.map(lambda leaf, n=n: leaf[n], run.variables) for n, seed in enumerate(run.seeds)
   }
-  _print_header(reporter, options, run, recipe, cases)
+  _print_header(reporter, options, run, recipe, cases, parts)
   for warning in warnings:
     reporter.print(f"warning {warning}")
 
@@ -100,16 +101,16 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> dict[str, Any]:
   with run_folder.opened(options.out):
     run_folder.claim(options.out, description)
     tested = {
-      seed: scoring.score_seed(testing, recipe, cases, split, own, reporter, run.manners[seed])
+      seed: scoring.score_seed(
+        testing, recipe, cases, parts[seed], own, reporter, run.manners[seed]
+      )
       for seed, own in models.items()
     }
-    mean = next(iter(tested.values()))
-    if len(models) > 1:
-      own = list(models.values())
-      mean = scoring.score_ensemble(testing, recipe, cases, split, own, reporter, run.manner)
-    entry = ensemble.summarize(mean, recipe.metrics.absent, groups, len(models))
+    mean = _mean(testing, recipe, cases, parts, models, tested, run, reporter)
+    entry = mean and ensemble.summarize(
+      mean, recipe.metrics.absent, groups[next(iter(parts.values())).test], len(models)
+    )
     summary = scoring.summarize_seeds(recipe, tested, cases.class_names, entry)
-    parts = dict.fromkeys(models, split)
     outputs.write_data(options.out, cases, groups, pairs, parts)
     if has_diagnoses:
       _copy_validation(options)
@@ -119,17 +120,62 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> dict[str, Any]:
   foreground = names[0] if len(names) == 1 else "foreground"
   positive = case_counts.positive(cases.label_names)
   reporter.results(f"{title} in pixels", summary, foreground, positive)
-  reporter.print(ensemble.line(entry))
-  if mean.calibration:
+  if entry:
+    reporter.print(ensemble.line(entry))
+  if mean and mean.calibration:
     reporter.print(f"calibration: {calibrate.in_words(mean.calibration)}")
   page = write.report([options.out], options.out / "report")
   reporter.print(f"rows, results and figures are in {options.out}; the report is {page}")
   return summary
 
 
+def _parts(
+  options: EvaluateOptions,
+  about: run_folder.Description,
+  cases: Cases,
+  seeds: tuple[int, ...],
+) -> dict[int, Split]:
+  """Returns the cases that each model is tested on: all of other data, or its own test part."""
+  none, everything = np.zeros(0, np.int32), np.arange(len(cases.ids), dtype=np.int32)
+  if options.data:
+    return dict.fromkeys(seeds, Split(none, none, everything))
+  if cases.fingerprint != about.data:
+    raise UserError(
+      f"the data have changed since {options.workdir} was trained, so that its test part is not"
+      " known; --data=DIR tests on all images of a folder"
+    )
+  saved, index = split_file.read(options.workdir), {case: n for n, case in enumerate(cases.ids)}
+  try:
+    tests = {seed: [index[case] for case in saved.parts[seed]["test"]] for seed in seeds}
+  except KeyError as error:
+    path = options.workdir / split_file.NAME
+    raise UserError(f"{path} is damaged (it has no {error.args[0]!r})") from None
+  return {seed: Split(none, none, np.array(test, np.int32)) for seed, test in tests.items()}
+
+
+def _mean(
+  testing: Testing,
+  recipe: Experiment,
+  cases: Cases,
+  parts: Mapping[int, Split],
+  models: Mapping[int, Any],
+  tested: Mapping[int, SeedScores],
+  run: Trained,
+  reporter: Reporter,
+) -> SeedScores | None:
+  """Returns the scores of the mean of the models; None where they are tested on different cases."""
+  first, *others = parts.values()
+  if any(not np.array_equal(first.test, other.test) for other in others):
+    return None
+  if not others:
+    return next(iter(tested.values()))
+  own = list(models.values())
+  return scoring.score_ensemble(testing, recipe, cases, first, own, reporter, run.manner)
+
+
 def _content(old: Mapping[str, Any], options: EvaluateOptions, run: Trained) -> dict[str, Any]:
   """Returns the recipe of a run with other data, and as the options make predictions."""
-  content = data_flags.other_data(old, options.data)
+  content = data_flags.other_data(old, options.data) if options.data else dict(old)
   if (content["data"]["name"] == COHORT) != run.data.has_volumes:
     raise UserError("--data.name must be 'cohort' for a run on volumes, and for no other")
   prediction = dict(content["prediction"], views=run.views)
@@ -173,7 +219,7 @@ def _of_spacing(recipe: Experiment) -> list[str]:
 
 
 def _of_training_images(
-  about: run_folder.Description, cases: Cases, options: EvaluateOptions, reporter: Reporter
+  about: run_folder.Description, cases: Cases, options: EvaluateOptions
 ) -> list[str]:
   """Returns a warning where the data have images that the run has seen, as far as that is known."""
   if not options.copies:
@@ -207,18 +253,24 @@ def _copy_validation(options: EvaluateOptions) -> None:
 
 
 def _print_header(
-  reporter: Reporter, options: EvaluateOptions, run: Trained, recipe: Experiment, cases: Cases
+  reporter: Reporter,
+  options: EvaluateOptions,
+  run: Trained,
+  recipe: Experiment,
+  cases: Cases,
+  parts: Mapping[int, Split],
 ) -> None:
   """Prints the run, the data, and how masks are made."""
   count, size = len(run.seeds), recipe.data.input_size
   height, width = cases.images.shape[1:3]
   root = f" in {recipe.data.root}" if recipe.data.root else ""
+  used = "all" if options.data else f"{len(next(iter(parts.values())).test)} of them"
   reporter.print(
     f"model   {options.workdir}, {count} seed{'s' * (count != 1)}, {size}×{size}, trained on"
     f" {run.data.name}"
   )
   reporter.print(
-    f"data    {recipe.data.name}{root}, {len(cases.ids)} images of {height}×{width}, all for"
+    f"data    {recipe.data.name}{root}, {len(cases.ids)} images of {height}×{width}, {used} for"
     " testing"
   )
   reporter.print(f"masks   {in_words(run.manner.decision)}; views: {run.views}")

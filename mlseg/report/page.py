@@ -18,7 +18,6 @@ from mlseg.report.drawing import ReportFigure
 from mlseg.report.sections import Content
 from mlseg.workdir.run_files import RunFiles
 
-ALL = "all cases"  # are tested, of the data of an evaluation
 MARK = '<meta name="generator" content="mlseg.report">'  # marks a page as a report
 
 
@@ -69,17 +68,17 @@ def _tested_on(runs: Sequence[RunFiles]) -> list[tuple[str, str]]:
   trained, tested = [], []
   for own, evaluation in zip(data, evaluations, strict=True):
     trained.append(_data_words(evaluation.trained_on if evaluation else own))
-    tested.append(_data_words({**own, "split": ALL if evaluation else own.get("split")}))
+    tested.append(_data_words(own, evaluation.cases if evaluation else ""))
   warnings = [warning for run in runs for warning in run.about.warnings]
   found = [("Trained on", _all(trained)), ("Tested on", _all(tested))]
   return [*found, ("Warnings", _all(warnings))] if warnings else found
 
 
-def _data_words(data: Mapping[str, Any]) -> str:
+def _data_words(data: Mapping[str, Any], cases: str = "") -> str:
   size, patch, split = (data.get(name) for name in ("image_size", "patch_size", "split"))
   words = [str(data.get("name") or "")]
   words += [f"patches of {patch}×{patch}"] if patch else [f"{size}×{size}"] if size else []
-  words += [split if split == ALL else f"{split} split"] if split else []
+  words += [cases] if cases else [f"{split} split"] if split else []
   return ", ".join(filter(None, words))
 
 

@@ -46,7 +46,8 @@ def of_pixels(log_probabilities: np.ndarray, masks: np.ndarray, num_classes: int
     masks: [N, H, W], where other values than classes do not count.
     num_classes: C.
   """
-  labels = masks.reshape(len(masks), -1)[:, :: stride(*masks.shape[1:])]
+  size, height, width = masks.shape
+  labels = masks.reshape(size, height * width)[:, :: stride(height, width)]
   known = labels < num_classes
   return Answers(log_probabilities[known], labels[known], len(masks))
 

@@ -12,12 +12,13 @@
 evaluation, `config` has the data that the run was tested on, and there is
 
       "evaluation": {
-        "run": "/home/me/runs/dmf", "model": "9f2c...", "trained_on": {"name": "busi", ...}
+        "run": "/home/me/runs/dmf", "model": "9f2c...", "trained_on": {"name": "busi", ...},
+        "cases": "all cases"
       },
       "warnings": ["classes: 'tumour' counts as 'lesion'"]
 
-with the run's folder, the digest of its `model.npz`, its section `config.data`, and what does not
-fit between the run and the data.
+with the run's folder, the digest of its `model.npz`, its section `config.data`, which cases were
+tested, and what does not fit between the run and the data.
 """
 
 import fcntl
@@ -54,6 +55,7 @@ class Evaluation(NamedTuple):
 
   run: str  # its folder
   trained_on: dict[str, Any]  # its section `config.data`
+  cases: str  # which were tested
 
 
 class Description(NamedTuple):
@@ -116,7 +118,9 @@ def read(workdir: pathlib.Path) -> Description:
 def _evaluation(content: Mapping[str, Any] | None) -> Evaluation | None:
   if content is None:
     return None
-  return Evaluation(str(content["run"]), dict(content.get("trained_on") or {}))
+  return Evaluation(
+    str(content["run"]), dict(content.get("trained_on") or {}), str(content["cases"])
+  )
 
 
 def checked_config(config: Any) -> dict[str, Any]:

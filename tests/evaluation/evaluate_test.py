@@ -2,16 +2,22 @@
 
 import csv
 import json
+import shutil
 
 import cv2
 import numpy as np
 import pytest
 
+import mlseg
 from mlseg import evaluate as command
 from mlseg import predict
 from mlseg.data import cases as data_cases
-from mlseg.metrics import bootstrap_interval
+from mlseg.metrics import bootstrap_interval, expected_calibration_error
+from mlseg.recipe import data as recipe_data
+from mlseg.recipe import experiment
 from mlseg.report.__main__ import main as report
+from mlseg.workdir import calibration_file
+from mlseg.workdir.calibration_file import Calibration, Calibrations, Confidence, Scaling
 from tests.prediction.made import SEEDS, write_run
 
 PATTERNS = ("--data.name=folder", "--data.folder.images={name}.png",
@@ -141,11 +147,78 @@ def _busi(folder):
   return folder / "busi"
 
 
+@pytest.fixture(scope="module")
+def own_test(tmp_path_factory):
+  """Returns the folder of a run with temperatures, and its data, of which three are for testing."""
+  folder = tmp_path_factory.mktemp("own")
+  write_run(folder)
+  about = json.loads((folder / "config.json").read_text())
+  about["config"]["prediction"] = {"calibration": "validation", "ensemble": False}
+  cases = recipe_data.load_cases(experiment.read(about["config"]).data)
+  (folder / "config.json").write_text(json.dumps(about | {"data": cases.fingerprint}))
+  tests = {str(seed): {"train": [], "validation": [], "test": cases.ids[3:6]} for seed in SEEDS}
+  (folder / "split.json").write_text(json.dumps({"seeds": tests, "near_duplicates": []}))
+  some = Confidence(0.1, 0.1, None, (1,), (0.6,), (0.5,))
+  calibrations = {
+    seed: Calibration(Scaling(value, 9, some, some), None)
+    for seed, value in zip((*SEEDS, "mean"), (2.0, 0.5, 3.0), strict=True)
+  }
+  calibration_file.write(folder, Calibrations(calibrations, calibrations.pop("mean")))
+  return folder, cases
+
+
+def test_without_data_the_own_test_part_is_tested_again(own_test, tmp_path, capsys):
+  run, cases = own_test
+  words = [f"--workdir={run}", f"--out={tmp_path / 'again'}"]
+  assert command.main(["mlseg", *words]) == 0
+  assert "647 images of 32×32, 3 of them for testing" in capsys.readouterr().out
+  with open(tmp_path / "again" / "ensemble_cases.csv", encoding="utf-8") as file:
+    rows = [row["id"] for row in csv.DictReader(file) if row["class"] == "lesion"]
+  assert rows == list(cases.ids[3:6])
+  page = (tmp_path / "again" / "report" / "index.html").read_text()
+  assert "busi, 32×32, test part" in page
+
+
+def test_temperatures_are_those_of_the_run(own_test, tmp_path):
+  run, cases = own_test
+  assert command.main(["mlseg", f"--workdir={run}", f"--out={tmp_path / 'again'}"]) == 0
+  found = calibration_file.read(tmp_path / "again")
+  own = [found.seeds[seed].pixels for seed in SEEDS] + [found.ensemble.pixels]
+  assert [(one.temperature, one.num_cases) for one in own] == [(2, None), (0.5, None), (3, None)]
+  model = mlseg.load(run)
+  predictions = model.predict([cases.images[n, ..., 0] for n in (3, 4, 5)])
+  probabilities = np.stack([one.probabilities for one in predictions]).reshape(-1, 2)
+  error = expected_calibration_error(cases.masks[3:6].ravel(), probabilities)
+  assert found.ensemble.pixels.after.ece == pytest.approx(error, abs=1e-3)
+
+
+def test_data_that_changed_or_a_damaged_split_are_refused(own_test, tmp_path, capsys):
+  run, _ = own_test
+  copy = tmp_path / "copy"
+  shutil.copytree(run, copy)
+
+  def message(file, change):
+    content = json.loads((run / file).read_text())
+    (copy / file).write_text(json.dumps(change(content)))
+    assert command.main(["mlseg", f"--workdir={copy}", f"--out={tmp_path / 'out'}"]) == 2
+    (copy / file).write_bytes((run / file).read_bytes())
+    return capsys.readouterr().err
+
+  assert "the data have changed since" in message("config.json", lambda c: c | {"data": "other"})
+  unknown = {str(seed): {"test": ["nobody"]} for seed in SEEDS}
+  assert "split.json is damaged (it has no 'nobody')" in message(
+    "split.json", lambda c: c | {"seeds": unknown}
+  )
+  assert "split.json is damaged (it has no 3)" in message(
+    "split.json", lambda c: c | {"seeds": {"0": c["seeds"]["0"]}}
+  )
+
+
 @pytest.mark.parametrize(
   ("words", "message"),
   [
-    ((), "--workdir is missing: --workdir, --out and --data are needed"),
-    (("--workdir=a", "--out=b"), "--data is missing: --workdir, --out and --data are needed"),
+    ((), "--workdir is missing: --workdir and --out are needed"),
+    (("--workdir=a", "--data=b"), "--out is missing: --workdir and --out are needed"),
     (("--workdir=a", "--out=b", "--data"), "--data has no value: it is given as --data=VALUE"),
     (("--workdir=a", "--out=b", "--data=c", "--views=two"), "unknown --views 'two': choose from"),
     (("--workdir=a", "--out=b", "--data=c", "more"), "unexpected argument 'more'"),
