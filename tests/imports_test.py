@@ -15,18 +15,19 @@ FLOORS = (  # from the top; a module imports from its own package, and from the 
   {"training", "prediction"},
   {"recipe", "report"},
   {"data", "models", "workdir"},
-  {"devices", "io", "postprocessing"},
+  {"devices", "io", "postprocessing", "trackers"},
   {"console", "files"},
   {"losses", "metrics", "weighting"},
   {"errors"},
 )
 APART = {"data", "losses", "metrics", "models", "weighting"}  # these never import each other
-NO_JAX = {"console", "errors", "files", "io", "report", "workdir"}
+NO_JAX = {"console", "errors", "files", "io", "report", "trackers", "workdir"}
 ONLY_IN = {  # packages that only these may import
   "flax": {"models"}, "orbax": {"training"}, "tensorflow_datasets": {"data"},
   "ml_collections": {"recipe", "main", "predict", "sweep"}, "matplotlib": {"report"},
   "rich": {"console"}, "h5py": {"models"}, "safetensors": {"models"}, "tifffile": {"io"},
-  "pydicom": {"io"}, "nibabel": {"io"}, "tensorflow": set(),
+  "pydicom": {"io"}, "nibabel": {"io"}, "tensorflow": set(), "tensorboardX": {"trackers"},
+  "mlflow": {"trackers"}, "wandb": {"trackers"},
 }  # fmt: skip
 STANDARD = set(__import__("sys").stdlib_module_names)
 FILES = sorted(ROOT.rglob("*.py"))

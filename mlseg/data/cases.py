@@ -123,6 +123,18 @@ def load(
   )
 
 
+def evenly_spaced(count: int, most: int) -> np.ndarray:
+  """Returns indices of some of the cases, evenly spaced, the first and the last among them.
+
+  The choice does not depend on a model, so that runs can be looked at side by side.
+
+  Example:
+    >>> evenly_spaced(10, 4).tolist(), evenly_spaced(2, 4).tolist()
+    ([0, 3, 6, 9], [0, 1])
+  """
+  return np.linspace(0, count - 1, min(most, count)).round().astype(int)
+
+
 def check(name: str, root: str | None, image_size: int) -> None:
   """Raises a UserError where there is no such data set, no such folder, or no such size of it."""
   if name not in NAMES:

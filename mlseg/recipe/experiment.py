@@ -118,6 +118,7 @@ class Experiment(NamedTuple):
   validation_every: int
   checkpoint_every: int
   max_nonfinite: int
+  trackers: tuple[str, ...]
   data: DataRecipe
   augmentation: dict[str, float]
   network: NetworkRecipe
@@ -158,6 +159,7 @@ def read(recipe: ConfigDict | Mapping[str, Any]) -> Experiment:
     validation_every=config.validation_every,
     checkpoint_every=config.checkpoint_every,
     max_nonfinite=config.max_nonfinite,
+    trackers=tuple(config.trackers),
     data=data,
     augmentation=dict(config.augmentation),
     network=network,

@@ -17,6 +17,7 @@ from mlseg.training.model_parts import ModelInputs
 from mlseg.training.programs import Programs, Status
 from mlseg.training.step import TrainState
 from mlseg.training.stopping import Stopped
+from mlseg.training.tracking import Tracking
 
 
 def train_group(
@@ -27,6 +28,7 @@ def train_group(
   folder: pathlib.Path,
   stop: list[int],
   reporter: Reporter,
+  tracking: Tracking | None = None,
 ) -> tuple[TrainState, dict[tuple[int, int], str]]:
   """Trains a group of models to its end, from its last checkpoint if there is one.
 
@@ -73,6 +75,10 @@ def train_group(
       records = [group.record(n, step, step / per_epoch, speed, logged) for n in active]
       if sharding.is_main():
         group.append(active, records)
+      if tracking:
+        tracking.records(group, active, records)
+        if validation is not None:
+          tracking.predictions(group, active, validation.predictions, step, epoch)
       reporter.step(records)
       if validation is not None:
         reporter.epoch(group.title, records, experiment.num_epochs)

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from mlseg.data import padding
-from mlseg.data.cases import Cases
+from mlseg.data.cases import Cases, evenly_spaced
 from mlseg.data.splits.grouped import Split
 from mlseg.metrics import dice, foreground_dice_per_case, is_present
 from mlseg.models import gradcam
 from mlseg.report import plots
 from mlseg.training import case_tables, patient_arrays
-from mlseg.training.scoring import MAX_MAPS, SeedScores, shown_indices
+from mlseg.training.scoring import MAX_MAPS, SeedScores
 from mlseg.workdir import (
   attention_table,
   box_table,
@@ -188,7 +188,7 @@ def kept_examples(scores: np.ndarray, most: int) -> np.ndarray:
   return np.unique(
     np.concatenate(
       [
-        shown_indices(len(scores), most // 2),
+        evenly_spaced(len(scores), most // 2),
         order[:few],
         order[start : start + few],
         order[max(0, len(order) - most // 4) :],
@@ -199,7 +199,7 @@ def kept_examples(scores: np.ndarray, most: int) -> np.ndarray:
 
 def _saliency(cases: Cases, test: np.ndarray, result: SeedScores) -> saliency_file.Saliency:
   """Returns the maps of some test cases, by `gradcam.METHODS`."""
-  shown = shown_indices(len(test), MAX_MAPS)
+  shown = evenly_spaced(len(test), MAX_MAPS)
   chosen = test[shown]
   predicted = np.asarray(result.probabilities)[shown].argmax(-1)
   names = np.array(cases.label_names)

@@ -9,7 +9,7 @@ import numpy as np
 
 from mlseg.console import Reporter
 from mlseg.data import padding
-from mlseg.data.cases import Cases
+from mlseg.data.cases import Cases, evenly_spaced
 from mlseg.data.splits.grouped import Split
 from mlseg.devices import sharding
 from mlseg.metrics import (
@@ -46,7 +46,7 @@ class SeedScores(NamedTuple):
   surfaces: SurfaceTable | None  # None: the recipe asks for none
   labels: np.ndarray  # [N] int32, the true diagnoses
   probabilities: np.ndarray | None  # [N, L] float32, of the diagnoses
-  maps: np.ndarray | None = None  # [methods, n, H, W] uint8, of the cases at `shown_indices`
+  maps: np.ndarray | None = None  # [methods, n, H, W] uint8, of the cases at `evenly_spaced`
   boxes: tuple[ImageBoxes, ...] = ()  # N of a detector
   objects: case_objects.Matches | None = None  # None: the recipe asks for none
   attention: np.ndarray | None = None  # [N, S], of the slices of volumes
@@ -138,7 +138,7 @@ def _test(
   if result.attention is not None:
     scores = scores._replace(attention=np.asarray(result.attention))
   if explain is not None:
-    shown = test if scores.attention is not None else test[shown_indices(len(test), MAX_MAPS)]
+    shown = test if scores.attention is not None else test[evenly_spaced(len(test), MAX_MAPS)]
     scores = scores._replace(maps=np.asarray(explain(cases.images[shown])))
   if result.found is not None:
     scores = scores._replace(boxes=_boxes(result.found, cases, test))
@@ -274,11 +274,3 @@ def summarize_model(result: SeedScores, absent: Absent) -> dict[str, float]:
   if result.boxes:
     metrics |= summarize_boxes(result.boxes)
   return metrics
-
-
-def shown_indices(count: int, most: int) -> np.ndarray:
-  """Returns indices of some of the cases, evenly spaced.
-
-  The choice does not depend on the model, so that runs can be looked at side by side.
-  """
-  return np.linspace(0, count - 1, min(most, count)).round().astype(int)

@@ -16,7 +16,7 @@ from mlseg.errors import UserError
 from mlseg.postprocessing.choice import describe
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe.experiment import Experiment
-from mlseg.training import calibrate, case_counts, ensemble, provenance, scoring
+from mlseg.training import calibrate, case_counts, ensemble, provenance, scoring, tracking
 from mlseg.training import outputs as run_outputs
 from mlseg.training.groups import Group, Run, SeedModel, print_header, print_layout
 from mlseg.training.loop import train_group
@@ -85,6 +85,7 @@ def train_together(
   for run in runs:
     run_folder.check(run.workdir, {"config": run.experiment.content}, run.experiment.defaults)
   first.network.check_pretrained()
+  tracking.check(first.trackers)
 
   # ---- Load the data, and check everything before anything is written
   wanted = [one.losses.targets for one in experiments]
@@ -128,6 +129,10 @@ def train_together(
         run_folder.claim(run.workdir, description, run.experiment.defaults)
         run_outputs.write_data(run.workdir, cases, duplicates, pairs, parts)
     sharding.wait_for_all("folders")
+    trackers = None
+    if sharding.is_main():
+      trackers = tracking.Tracking(runs, cases, reporter.print)
+      stack.callback(trackers.close)
     stop = stack.enter_context(stop_signals())
 
     # ---- Train every group, and keep the variables of each model's best validation epoch
@@ -135,7 +140,9 @@ def train_together(
     diverged: dict[tuple[int, int], str] = {}
     for group, own_inputs in zip(groups, inputs, strict=True):
       folder = checkpoints / group.folder
-      state, messages = train_group(group, own_inputs, programs, cases, folder, stop, reporter)
+      state, messages = train_group(
+        group, own_inputs, programs, cases, folder, stop, reporter, trackers
+      )
       for index, model in enumerate(group.models):
         best[model.run, model.seed] = programs.best(state, index)
       diverged |= messages
@@ -149,6 +156,8 @@ def train_together(
         continue
       own = {seed: best[n, seed] for seed in seeds}
       summaries.append(_finish(run, programs, cases, parts, own, duplicates, reporter))
+      if trackers:
+        trackers.summary(n, summaries[-1])
     sharding.wait_for_all("end")
   if diverged:
     raise DivergedError(diverged)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mlseg.data.cases import evenly_spaced
 from mlseg.metrics import SEGMENTATION_SCORES
 from mlseg.models import Outputs
 from mlseg.training import batches, objective
@@ -12,6 +13,8 @@ from mlseg.training import step as train_step
 from mlseg.training.evaluation import make_evaluate
 from mlseg.training.model_parts import Mapped, Parts, Shared
 from mlseg.training.step import TrainState
+
+NUM_SHOWN = 4  # images whose predictions are shown by trackers
 
 
 class Validation(NamedTuple):
@@ -22,10 +25,13 @@ class Validation(NamedTuple):
       images; the score of `metrics.SEGMENTATION_SCORES` that chooses the epoch; 'accuracy' of the
       diagnoses; 'auc', the area under the ROC curve of two diagnoses.
     losses: by name [].
+    predictions: [n, H, W] uint8, classes, of `NUM_SHOWN` images, evenly spaced; None where no
+      tracker shows them.
   """
 
   scores: dict[str, jax.Array]
   losses: dict[str, jax.Array]
+  predictions: jax.Array | None = None
 
 
 def validate(parts: Parts, mapped: Mapped, shared: Shared) -> tuple[TrainState, Validation]:
@@ -69,7 +75,10 @@ def validate(parts: Parts, mapped: Mapped, shared: Shared) -> tuple[TrainState, 
       scores["auc"] = area_under_curve(difference, cases.labels)
   means = {name: value.mean() for name, value in result.losses.items()}
   state = train_step.update_best(state, _score(selection, scores), epoch, experiment.patience)
-  return state, Validation(scores, means)
+  shown = None
+  if experiment.trackers and result.predictions is not None:
+    shown = result.predictions[evenly_spaced(len(result.predictions), NUM_SHOWN)]
+  return state, Validation(scores, means, shown)
 
 
 def _read(cases: batches.Batch) -> batches.Batch:

@@ -59,7 +59,7 @@ def make_experiment(
   content["prediction"] |= prediction
   for path, value in (keys or {}).items():
     section, _, name = path.rpartition(".")
-    content[section][name] = value
+    (content[section] if section else content)[name] = value
   recipe = experiment.read(content)
   heads = recipe.network.heads | ({"classification"} if classifies else set())
   network = recipe.network._replace(

@@ -9,6 +9,7 @@ import pytest
 from mlseg import metrics
 from mlseg.console import Reporter
 from mlseg.data import padding
+from mlseg.data.cases import evenly_spaced
 from mlseg.data.splits.grouped import Split
 from mlseg.training import case_tables, scoring
 from mlseg.training.evaluation import Evaluation
@@ -144,4 +145,4 @@ def test_diagnoses_are_predicted_of_the_validation_part_too():
   [(5, 24, [0, 1, 2, 3, 4]), (9, 3, [0, 4, 8]), (1, 24, [0])],
 )
 def test_shown_cases_are_evenly_spaced(count, most, expected):
-  assert scoring.shown_indices(count, most).tolist() == expected
+  assert evenly_spaced(count, most).tolist() == expected

@@ -2,8 +2,10 @@
 
 from mlseg.devices import model_axis
 from mlseg.metrics import SEGMENTATION_SCORES
+from mlseg.recipe.schema.compound import distinct, sequence
 from mlseg.recipe.schema.key import Key
 from mlseg.recipe.schema.kinds import boolean, choice, integer, text
+from mlseg.trackers import NAMES
 
 # Scores of the validation set by which an epoch is the best, and the head that each needs.
 SELECTIONS = {
@@ -38,6 +40,10 @@ RUN: tuple[Key, ...] = (
       "Skipped steps in a row, of which loss or gradient is not finite, that end a run.", 10),
   Key("report", boolean(), "Whether mlseg.main ends with the report of the run, in its folder.",
       False),
+  Key("trackers",
+      distinct(sequence(choice(NAMES)), "two are the same"),
+      "Where the log of training is written too; each needs the extra of its name.",
+      ()),
   Key("seeds.strategy", choice(model_axis.STRATEGIES), "How several seeds are trained together.",
       "auto"),
   Key("seeds.vectorize", integer(0),

@@ -1,0 +1,237 @@
+"""The text of `docs/strong_study.md`, every number of it from the rows."""
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from collect import MEAN
+from pages import wrapped
+
+from mlseg.metrics import bootstrap_interval, paired_tests
+from mlseg.report.tables import Table, TableCell, to_markdown
+
+Row = Mapping[str, str]
+TRIALS = "trial"  # first part of the labels of trainings that were not tested
+CHOICE = "busi"  # the data set on whose validation images the recipe was chosen
+REFERENCE = "busi/efficientnet_lite0/equal"
+TITLES = {  # of the data sets, the first part of a label, in the order of the page
+  "busi": "BUSI, 128×128, the images of the package",
+  "busi_256": "BUSI, 256×256, the original files",
+  "stu": "STU, 42 images of another hospital",
+  "glas": "Glands (Warwick-QU)",
+  "lgg": "Brain MRI (TCGA-LGG)",
+}
+COLUMNS = (  # metric, heading, factor
+  ("dice", "Dice", 100.0),
+  ("iou", "IoU", 100.0),
+  ("hausdorff95", "HD95, pixels", 1.0),
+  ("normalized_surface_dice", "NSD", 100.0),
+)
+VIEWS = {"one": "one view", "horizontal": "two views", "flips": "four views"}
+CONVERGED = 0.005  # largest gain of the last third of a training
+
+
+class Study(NamedTuple):
+  """The committed rows."""
+
+  models: Sequence[Row]
+  curves: Sequence[Row]
+  cases: Sequence[Row]
+  peers: Mapping[str, Mapping]
+
+  def runs(self, data: str) -> list[str]:
+    """Returns the labels of the runs on a data set."""
+    names = dict.fromkeys(row["run"] for row in self.models)
+    return [name for name in names if name.split("/")[0] == data]
+
+  def values(self, run: str, metric: str) -> list[float]:
+    """Returns a metric of each single model of a run."""
+    own = (row for row in self.models if row["run"] == run and row["seed"] != MEAN)
+    return [float(row[metric]) for row in own if row[metric]]
+
+  def mean(self, run: str) -> Row | None:
+    """Returns the scores of the mean of a run's models, where it was tested."""
+    own = (row for row in self.models if row["run"] == run and row["seed"] == MEAN)
+    return next(own, None)
+
+  def curves_of(self, run: str) -> list[list[float]]:
+    """Returns the validation Dice of each model of a run by epoch."""
+    by_seed: dict[str, list[float]] = {}
+    for row in self.curves:
+      if row["run"] == run:
+        by_seed.setdefault(row["seed"], []).append(float(row["validation_dice"]))
+    return list(by_seed.values())
+
+  def last_gain(self, run: str) -> float:
+    """Returns by how much validation improved in the last third of a training, at most."""
+    return max(
+      max(curve) - max(curve[: len(curve) - len(curve) // 3]) for curve in self.curves_of(run)
+    )
+
+  def interval(self, run: str, mean: bool = False) -> tuple[float, float]:
+    """Returns the 95 % interval of the Dice, a bootstrap over the tested cases of all models."""
+    own = [r for r in self.cases if r["run"] == run and (r["seed"] == MEAN) == mean]
+    by_case: dict[str, list[float]] = {}
+    for row in own:
+      by_case.setdefault(row["id"], []).append(float(row["dice"]))
+    found = bootstrap_interval(np.array([statistics.fmean(v) for v in by_case.values()]), seed=0)
+    return found.low, found.high
+
+
+def text(study: Study) -> str:
+  """Returns the page."""
+  parts = [_HEAD, _trials(study), _weightings(study)]
+  parts += [_results(study, data) for data in TITLES if study.runs(data)]
+  parts += [_peers(study)] if study.peers else []
+  return "\n".join(filter(None, parts))
+
+
+_HEAD = """\
+# The strong recipe
+
+`configs/strong.py` trains a U-Net on an encoder with ImageNet's weights, under cross-entropy and
+soft Dice. This page shows what it was chosen by, and how good its models are. Every model has its
+own split where nothing else is said; near-duplicate images are never both in training and test.
+`python docs/strong_study/make.py` computes this page from the [rows](strong_study).
+"""
+
+
+def _trials(study: Study) -> str:
+  """Returns the validation scores of trainings that decided about the recipe."""
+  rows = []
+  for run in dict.fromkeys(row["run"] for row in study.curves if row["run"].startswith(TRIALS)):
+    for curve in study.curves_of(run):
+      best = max(curve)
+      cells = (*run.split("/")[1:], str(len(curve)), f"{100 * best:.1f}",
+               str(curve.index(best) + 1), f"{100 * curve[-1]:.1f}")  # fmt: skip
+      rows.append(tuple(map(TableCell, cells)))
+  if not rows:
+    return ""
+  header = ("encoder", "what was tried", "epochs", "best Dice", "at epoch", "Dice at the end")
+  words = """\
+    One model of each, seed 0, 128×128: Dice in percent on the 97 *validation* images of BUSI; no
+    test image was looked at. With so few images, differences of a point or two may be chance."""
+  table = to_markdown(Table("", header, tuple(rows)))
+  return f"## What the recipe was chosen by\n\n{table}\n{wrapped(words)}\n"
+
+
+def _weightings(study: Study) -> str:
+  """Returns the comparison of weightings and encoders on validation images."""
+  rows = []
+  for run in study.runs(CHOICE):
+    _, encoder, weighting, *_ = run.split("/")
+    values = study.values(run, "validation_dice")
+    if not values:
+      continue
+    gap = "" if run == REFERENCE else _gap(values, study.values(REFERENCE, "validation_dice"))
+    gain = study.last_gain(run)
+    mark = "" if gain <= CONVERGED else " (not converged)"
+    cells = (encoder, weighting, mean(values), gap, f"{100 * gain:.1f}{mark}")
+    rows.append(tuple(TableCell(cell) for cell in cells))
+  if not rows:
+    return ""
+  header = ("encoder", "weighting", "validation Dice", "difference", "gain of the last third")
+  words = f"""\
+    Dice in percent on the *validation* images of BUSI at 128×128, of the best epoch: mean ±
+    standard deviation over {len(study.values(REFERENCE, "validation_dice"))} seeds. Difference: to
+    the first row, in points, with its 95 % interval by the paired t-test over the seeds. Gain of
+    the last third: the largest improvement of a model's best validation Dice in the last third of
+    its epochs; more than {100 * CONVERGED:.1f} points count as not converged."""
+  table = to_markdown(Table("", header, tuple(rows)))
+  return f"## Encoders and weightings on validation images\n\n{table}\n{wrapped(words)}\n"
+
+
+def _gap(values: Sequence[float], reference: Sequence[float]) -> str:
+  """Returns a difference in points with its interval over the seeds that both have."""
+  count = min(len(values), len(reference))
+  if count < 2:
+    return "one seed"
+  tests = paired_tests(values[:count], reference[:count])
+  return f"{_points(tests.mean_difference)} [{_points(tests.low)}, {_points(tests.high)}]"
+
+
+def _points(value: float) -> str:
+  return f"{100 * value:+.1f}"
+
+
+def mean(values: Iterable[float], factor: float = 100.0) -> str:
+  """Returns mean ± standard deviation."""
+  scaled = [factor * value for value in values]
+  found = f"{statistics.fmean(scaled):.1f}"
+  return f"{found} ± {statistics.stdev(scaled):.1f}" if len(scaled) > 1 else found
+
+
+def _results(study: Study, data: str) -> str:
+  """Returns the test scores of the runs on a data set."""
+  rows = []
+  for run in study.runs(data):
+    rows.append(_line(study, run))
+    if study.mean(run) is not None and len(study.values(run, "dice")) > 1:
+      rows.append(_mean_line(study, run))
+  header = ("models", *(heading for _, heading, _ in COLUMNS), "Dice, 95 % interval", "minutes")
+  table = to_markdown(Table("", header, tuple(rows)))
+  words = """\
+    Of the lesion in each test image, then the mean over images; mean ± standard deviation over
+    models, whose number is in brackets. The interval is a bootstrap over the images, with the mean
+    over the models that were tested on an image. Minutes: of the training steps of a model on one
+    CPU core, while another core trained another model."""
+  return f"## {TITLES[data]}\n\n{table}\n{wrapped(words)}\n"
+
+
+def _line(study: Study, run: str) -> tuple[TableCell, ...]:
+  name = ", ".join(run.split("/")[1:])
+  models = [row for row in study.models if row["run"] == run]
+  count, views = len(study.values(run, "dice")), VIEWS[models[0]["views"]]
+  scores = (mean(study.values(run, metric), factor) for metric, _, factor in COLUMNS)
+  minutes = study.values(run, "minutes")
+  cells = (
+    f"{name}, {views} ({count})", *scores, _interval(study.interval(run)),
+    f"{statistics.fmean(minutes):.0f}" if minutes else "",
+  )  # fmt: skip
+  return tuple(TableCell(cell) for cell in cells)
+
+
+def _mean_line(study: Study, run: str) -> tuple[TableCell, ...]:
+  own = study.mean(run)
+  assert own is not None
+  count = len(study.values(run, "dice"))
+  scores = (f"{factor * float(own[metric]):.1f}" for metric, _, factor in COLUMNS)
+  interval = _interval(study.interval(run, mean=True))
+  return tuple(TableCell(cell) for cell in (f"mean of these {count}", *scores, interval, ""))
+
+
+def _interval(ends: tuple[float, float]) -> str:
+  return f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}"
+
+
+def _peers(study: Study) -> str:
+  """Returns the comparison with segmentation-models-pytorch."""
+  rows = []
+  for name, entry in study.peers.items():
+    found = entry["all"]["dice"]
+    gap = f"{_points(found['difference'])} [{_points(found['low'])}, {_points(found['high'])}]"
+    cells = (name, entry["peer"], f"{100 * found['mlseg']:.1f}", f"{100 * found['peer']:.1f}", gap)
+    rows.append(tuple(TableCell(cell) for cell in cells))
+  table = to_markdown(
+    Table("", ("setting", "peer", "Dice, mlseg", "Dice, peer", "difference"), tuple(rows))
+  )
+  words = """\
+    The same training, validation and test images, weights of the encoder, image size, batch size
+    and number of epochs. The interval is a bootstrap over the test images.
+    [All metrics and both times](../benchmarks/results/quality.md)
+    are with the benchmarks."""
+  return f"## Beside segmentation-models-pytorch\n\n{table}\n{wrapped(words)}\n"
+
+
+def readme_table(study: Study) -> str:
+  """Returns the README's table: the tested rows of the recipe."""
+  rows = []
+  for data in TITLES:
+    for run in study.runs(data):
+      name, *cells = _line(study, run)
+      rows.append((TableCell(f"{TITLES[data]}: {name.text}"), *cells))
+      if study.mean(run) is not None and len(study.values(run, "dice")) > 1:
+        rows.append(_mean_line(study, run))
+  header = ("data", *(heading for _, heading, _ in COLUMNS), "Dice, 95 % interval", "minutes")
+  return to_markdown(Table("", header, tuple(rows)))
