@@ -9,7 +9,7 @@ import mlseg
 
 ROOT = pathlib.Path(mlseg.__file__).parent
 FLOORS = (  # from the top; a module imports from its own package, and from the floors below
-  {"evaluate", "main", "predict", "sweep"},
+  {"evaluate", "export", "main", "predict", "sweep"},
   {"evaluation"},
   {"studies"},
   {"training", "prediction"},
@@ -27,7 +27,8 @@ ONLY_IN = {  # packages that only these may import
   "ml_collections": {"recipe", "main", "predict", "sweep"}, "matplotlib": {"report"},
   "rich": {"console"}, "h5py": {"models"}, "safetensors": {"models"}, "tifffile": {"io"},
   "pydicom": {"io"}, "nibabel": {"io"}, "tensorflow": set(), "tensorboardX": {"trackers"},
-  "mlflow": {"trackers"}, "wandb": {"trackers"},
+  "mlflow": {"trackers"}, "wandb": {"trackers"}, "onnx": {"prediction"},
+  "jax2onnx": {"prediction"}, "onnxruntime": {"prediction"},
 }  # fmt: skip
 STANDARD = set(__import__("sys").stdlib_module_names)
 FILES = sorted(ROOT.rglob("*.py"))

@@ -167,6 +167,6 @@ def test_the_tree_of_the_readme_is_the_tree_of_the_package():
   for folder in re.findall(r"^(\w+)/", above, flags=re.MULTILINE):
     assert (ROOT / folder).is_dir()
   named = set(re.findall(r"^  (\w+)(?:/|\.py) ", below, flags=re.MULTILINE))
-  named |= {"evaluate", "main", "predict", "sweep"}
+  named |= {"evaluate", "export", "main", "predict", "sweep"}
   there = {path.stem for path in (ROOT / "mlseg").iterdir() if path.name[0] not in "._"}
   assert named == there - {"py"}

@@ -4,16 +4,20 @@ import json
 import math
 import time
 
-import mlflow
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing import event_accumulator
 
 from mlseg import trackers
 from mlseg.errors import UserError
 from mlseg.trackers import open as open_trackers
 from mlseg.trackers.base import Started
 
+event_accumulator = pytest.importorskip(
+  "tensorboard.backend.event_processing.event_accumulator", reason="needs the extra peers"
+)
+pytest.importorskip("tensorboardX")
+mlflow = pytest.importorskip("mlflow")
+pytest.importorskip("wandb")
 CONFIG = {"name": "toy", "model": {"depth": 2}, "losses": ("dice",)}
 IMAGE = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 

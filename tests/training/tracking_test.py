@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing import event_accumulator
 
 from mlseg.console import Reporter
 from mlseg.data import cases as data_cases
@@ -11,6 +10,11 @@ from mlseg.errors import UserError
 from mlseg.training import tracking, train
 from mlseg.workdir import metrics_log
 from tests.training import made
+
+event_accumulator = pytest.importorskip(
+  "tensorboard.backend.event_processing.event_accumulator", reason="needs the extra peers"
+)
+pytest.importorskip("tensorboardX")
 
 
 @pytest.fixture

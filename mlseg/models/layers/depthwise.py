@@ -7,6 +7,7 @@ nine shifted products here, fused into one pass, take 3 and 20 ms. Measured on t
 
 import functools
 from collections.abc import Iterator
+from contextvars import ContextVar
 
 import flax.linen as nn
 import jax
@@ -21,6 +22,8 @@ _NUMBERS_AT_ONCE = 2**19
 # The largest kernel whose gradient is one piece of program. A loop over the rows of larger ones
 # compiles in a third of the time, and also takes half the time for a 5×5 layer of 16×16×16×240.
 _UNROLLED = 3
+# 'grouped' or 'shifts' while a program is traced for another platform than this one; '': it is not.
+FORMULATION: ContextVar[str] = ContextVar("FORMULATION", default="")
 
 
 def depthwise_formulation() -> str:
@@ -28,7 +31,7 @@ def depthwise_formulation() -> str:
 
   Accelerators have kernels for grouped convolutions. The choice was not measured there.
   """
-  return "shifts" if jax.default_backend() == "cpu" else "grouped"
+  return FORMULATION.get() or ("shifts" if jax.default_backend() == "cpu" else "grouped")
 
 
 def depthwise(images: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
