@@ -14,7 +14,6 @@ from mlseg.data import cases as data_cases
 from mlseg.prediction import export_formats, graph, trained
 from tests.prediction.made import write_run
 
-
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("jax2onnx")
