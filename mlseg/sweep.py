@@ -14,6 +14,16 @@ side in one program. Each leaves the folder that `mlseg.main` leaves, in one of 
 --workdir; what is complete there is not trained again, and what was interrupted goes on. A cell
 that fails is reported, and does not stop the others: the exit code is then 1.
 
+    python -m mlseg.sweep --config=configs/strong.py --optimize=40 \
+        --range=optimizer.learning_rate=1e-4:1e-2:log --range=model.dropout=0:0.3 --workdir=DIR
+
+searches the values of some keys, by the scores on the validation cases alone, with Optuna (pip
+install 'mlseg-jax[optuna]'): a trial is a training with drawn values, those that are worse than
+the median of the others at the same epoch are stopped, and no trial is tested. A range is
+KEY=LOW:HIGH, KEY=LOW:HIGH:log or KEY=A,B,... DIR gets a folder per trial, trials.csv and
+search.json; the same command goes on, also with more trials, and the command that trains and tests
+the best values is printed.
+
 --workdir gets rows.csv (a row per cell and seed), dice.csv (a row per test case and seed),
 comparisons.csv (tests against the study's reference), table.md and study.json, which
 `python -m mlseg.report DIR --out=...` makes a page of.
@@ -34,7 +44,7 @@ if TYPE_CHECKING:
   from absl import flags
 
   from mlseg.console import Reporter
-  from mlseg.studies import grid
+  from mlseg.studies import grid, search
 
 
 class SweepOptions(NamedTuple):
@@ -44,6 +54,65 @@ class SweepOptions(NamedTuple):
   mine: "tuple[grid.Cell, ...]"  # the cells that this command trains
   together: int
   table: bool
+
+
+def parse_search(argv: list[str]) -> "search.SearchOptions | None":
+  """Returns what a command line asks to search; None where it has no --optimize.
+
+  Raises:
+    UserError: a flag, a recipe, a key or a value is not right.
+  """
+  from absl import flags
+
+  values = _flags()
+  overrides = [word for word in argv[1:] if re.match("--?config[.]", word)]
+  try:
+    values([word for word in argv if word not in overrides])
+  except flags.Error:
+    return None  # `parse` says what is wrong
+  if not values.optimize and not values.range:
+    return None
+  from mlseg.recipe import parse as recipe_parse
+  from mlseg.studies import search
+
+  require(values.optimize >= 1, "--optimize must be at least 1", values.optimize)
+  for name in ("study", "variants", "cells", "reference"):
+    if values[name].value:
+      raise UserError(f"--{name} does not go with --optimize, which searches one recipe")
+  if values.grid or values.table:
+    raise UserError("--grid and --table do not go with --optimize: give a --range for each key")
+  if values.config is None or not values.range:
+    raise UserError("--optimize needs --config and at least one --range=KEY=LOW:HIGH")
+  recipe = recipe_parse.content([argv[0], f"--config={values.config}", *overrides])
+  ranges = tuple(map(search.read_range, values.range))
+  keys = [own.key for own in ranges]
+  for key in keys:
+    if keys.count(key) > 1:
+      raise UserError(f"--range has the key {key} twice")
+  words = [values.config, *values.range, *overrides]
+  digest = hashlib.sha256("\n".join(words).encode()).hexdigest()[:8]
+  workdir = pathlib.Path(values.workdir or f"runs/search-{digest}")
+  return search.SearchOptions(recipe, ranges, values.optimize, workdir)
+
+
+def run_search(options: "search.SearchOptions", argv: list[str], reporter: "Reporter") -> None:
+  """Searches, and prints the best values and the command that trains and tests them."""
+  from mlseg.studies import search
+
+  found = search.search(options, reporter)
+  best = found.best
+  if best is None:
+    reporter.print("no trial is complete")
+    return
+  reporter.print(
+    f"trial {best.number} is the best of {len(found.trials)}: validation {best.score:.4f}"
+  )
+  for key, share in found.importance.items():
+    reporter.print(f"importance of {key}: {100 * share:.0f} %")
+  given = [word for word in argv[1:] if re.match(r"--?config[.=]", word)]
+  chosen = [f"--config.{key}={value}" for key, value in best.values.items()]
+  reporter.print(" ".join(["python -m mlseg.main", *given, *chosen]))
+  reporter.print(f"trials.csv and search.json are in {options.workdir}")
 
 
 def parse(argv: list[str]) -> "tuple[grid.Grid, SweepOptions]":
@@ -92,6 +161,8 @@ def _flags() -> "flags.FlagValues":
   flags.DEFINE_string("config", None, "Without a study, the recipe: a file of configs/.", **define)
   flags.DEFINE_string("variants", None, "Variants of the recipe, with commas; or 'all'.", **define)
   flags.DEFINE_multi_string("grid", [], "KEY=V1,V2,...: values of a key; repeatable.", **define)
+  flags.DEFINE_integer("optimize", 0, "Trials of a search over the ranges, in all.", **define)
+  flags.DEFINE_multi_string("range", [], "KEY=LOW:HIGH[:log] or KEY=A,B,...; repeatable.", **define)
   flags.DEFINE_string("cells", None, "Train only cells with such names, as 'grouped/*'.", **define)
   words = "Label of the last axis that the others are compared with. Default: the study's."
   flags.DEFINE_string("reference", None, words, **define)
@@ -185,6 +256,10 @@ def run(argv: list[str]) -> int:
   from mlseg.training import launch
 
   try:
+    if (searched := parse_search(argv)) is not None:
+      return launch.run(
+        lambda reporter: run_search(searched, argv, reporter), *models_of(searched.recipe)
+      )
     whole, options = parse(argv)
   except UserError as error:
     print(f"mlseg: {error}", file=sys.stderr)

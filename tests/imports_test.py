@@ -28,7 +28,7 @@ ONLY_IN = {  # packages that only these may import
   "rich": {"console"}, "h5py": {"models"}, "safetensors": {"models"}, "tifffile": {"io"},
   "pydicom": {"io"}, "nibabel": {"io"}, "tensorflow": set(), "tensorboardX": {"trackers"},
   "mlflow": {"trackers"}, "wandb": {"trackers"}, "onnx": {"prediction"},
-  "jax2onnx": {"prediction"}, "onnxruntime": {"prediction"},
+  "jax2onnx": {"prediction"}, "onnxruntime": {"prediction"}, "optuna": {"studies"},
 }  # fmt: skip
 STANDARD = set(__import__("sys").stdlib_module_names)
 FILES = sorted(ROOT.rglob("*.py"))

@@ -1,6 +1,6 @@
 """The sections of the page, each with a text on how to read it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from mlseg.report import (
@@ -14,6 +14,7 @@ from mlseg.report import (
   patients,
   presence,
   scores,
+  searches,
   training,
 )
 from mlseg.report.cases import CaseGroup
@@ -23,6 +24,7 @@ from mlseg.report.outcome import section as outcome_section
 from mlseg.report.references import References
 from mlseg.report.tables import Table
 from mlseg.workdir.run_files import RunFiles
+from mlseg.workdir.search_file import Search
 
 
 class Section(NamedTuple):
@@ -45,6 +47,7 @@ class Content(NamedTuple):
   studies: tuple[Table, ...]  # the tables of the studies
   references: References  # the runs that others are compared with
   recipes: Table  # what differs between the recipes
+  searches: Mapping[str, Search] = {}  # by the name of their folders
 
 
 def sections(content: Content, groups: Sequence[CaseGroup]) -> tuple[Section, ...]:
@@ -59,6 +62,7 @@ def sections(content: Content, groups: Sequence[CaseGroup]) -> tuple[Section, ..
     _runs(content),
     _scores(content.studies, content.loose, runs),
     *_classes(runs),
+    *_searches(content.searches),
     *_training([run for run in runs if run.about.evaluation is None]),
     _cases(runs, groups),
     *_diagnoses(runs),
@@ -114,6 +118,14 @@ def _classes(runs: Sequence[RunFiles]) -> list[Section]:
   tables = tuple(classes.tables(runs))
   text = "How well each class is found; a mean over classes hides those that are never predicted."
   return [Section("classes", "Classes", text, tables=tables)] if tables else []
+
+
+def _searches(found: Mapping[str, Search]) -> list[Section]:
+  """Returns the section about searches, where there are any."""
+  if not found:
+    return []
+  tables, figures = tuple(searches.tables(found)), tuple(searches.figures(found))
+  return [Section("searches", "Searches", searches.READING, tables=tables, figures=figures)]
 
 
 def _training(runs: Sequence[RunFiles]) -> list[Section]:

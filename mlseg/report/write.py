@@ -12,6 +12,7 @@ from mlseg.report.page import MARK, Page, page
 from mlseg.report.references import Labels
 from mlseg.report.sections import Content
 from mlseg.report.tables import Table
+from mlseg.workdir import search_file
 from mlseg.workdir.run_files import read
 
 
@@ -31,7 +32,18 @@ def report(
       something else than a report.
   """
   _check_out(out)
-  found = [read(name, folder) for name, folder in find(workdirs).items()]
+  searches = {
+    workdir.resolve().name: search_file.read(workdir)
+    for workdir in workdirs
+    if (workdir / search_file.NAME).exists()
+  }
+  with_runs = [workdir for workdir in workdirs if not (workdir / search_file.NAME).exists()]
+  if searches and not with_runs:
+    raise UserError(
+      f"{workdirs[0]} holds a search, of which no trial was tested: give the folder of the run that"
+      " was trained with its best values too"
+    )
+  found = [read(name, folder) for name, folder in find(with_runs).items()]
   studies = [workdir for workdir in workdirs if (workdir / "study.json").exists()]
   tables = [table for workdir in studies for table in _study_tables(workdir)]
   cells = {folder: cell for workdir in studies for folder, cell in _cells(workdir).items()}
@@ -54,6 +66,7 @@ def report(
         studies=tuple(tables),
         references=references.choose(runs, labels, reference, workdirs),
         recipes=recipes.table(runs, {run.name: labels[run.name].path for run in runs}),
+        searches=searches,
       )
     )
   _write(made, out)

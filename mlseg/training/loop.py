@@ -2,6 +2,8 @@
 
 import pathlib
 import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,6 +21,9 @@ from mlseg.training.step import TrainState
 from mlseg.training.stopping import Stopped
 from mlseg.training.tracking import Tracking
 
+# `observe(records)`, with lines of `metrics.jsonl`; returns whether the training goes on.
+Observe = Callable[[Sequence[Mapping[str, Any]]], bool]
+
 
 def train_group(
   group: Group,
@@ -29,6 +34,7 @@ def train_group(
   stop: list[int],
   reporter: Reporter,
   tracking: Tracking | None = None,
+  observe: Observe | None = None,
 ) -> tuple[TrainState, dict[tuple[int, int], str]]:
   """Trains a group of models to its end, from its last checkpoint if there is one.
 
@@ -42,7 +48,7 @@ def train_group(
   feed = make_feed(experiment, cases, parts, programs.keys(state), programs.mesh)
   stopped = np.asarray(status.stopped)[: len(group.models)]
   step = _step(group, status)
-  finished = step == programs.num_steps or stopped.all()
+  finished = step == programs.num_steps or bool(stopped.all())
   if not finished:
     reporter.print(f"{group.title}: compiled in {programs.training.seconds:.1f} s")
 
@@ -82,8 +88,9 @@ def train_group(
       reporter.step(records)
       if validation is not None:
         reporter.epoch(group.title, records, experiment.num_epochs)
+      goes_on = observe is None or observe(records)
       stopped = status.stopped[: len(group.models)]
-      finished = is_last or stopped.all()
+      finished = is_last or bool(stopped.all()) or not goes_on
       signum = sharding.largest(stop[0] if stop else 0)  # one process is told, and all of them stop
       if finished or signum or (not rest and epoch % experiment.checkpoint_every == 0):
         checkpoints.save(step, state)

@@ -19,7 +19,7 @@ from mlseg.recipe.experiment import Experiment
 from mlseg.training import calibrate, case_counts, ensemble, provenance, scoring, tracking
 from mlseg.training import outputs as run_outputs
 from mlseg.training.groups import Group, Run, SeedModel, print_header, print_layout
-from mlseg.training.loop import train_group
+from mlseg.training.loop import Observe, train_group
 from mlseg.training.programs import Programs
 from mlseg.training.stopping import stop_signals
 from mlseg.workdir import model_file, run_folder
@@ -37,7 +37,13 @@ class DivergedError(Exception):
     self.messages = messages
 
 
-def train(experiment: Experiment, workdir: pathlib.Path, reporter: Reporter) -> dict[str, Any]:
+def train(
+  experiment: Experiment,
+  workdir: pathlib.Path,
+  reporter: Reporter,
+  observe: Observe | None = None,
+  is_tested: bool = True,
+) -> dict[str, Any]:
   """Trains all seeds of a recipe, tests them, and writes the run's folder.
 
   A run that was interrupted goes on where its last checkpoint stands, with the same numbers.
@@ -46,21 +52,29 @@ def train(experiment: Experiment, workdir: pathlib.Path, reporter: Reporter) -> 
     experiment: the recipe, from `recipe.experiment.read`.
     workdir: the run's folder, made if it is missing.
     reporter: the console.
+    observe: `observe(records)`, with the lines of `metrics.jsonl` as they are written; returns
+      whether the training goes on.
+    is_tested: whether the models are tested; if not, there are no rows, results and figures.
 
   Returns:
-    The content of `results.json`.
+    The content of `results.json`; {} where the models are not tested.
 
   Raises:
     UserError: the recipe, the data or the folder is not right; nothing was changed.
     Stopped: SIGTERM or SIGINT came; the state is saved.
     DivergedError: `config.max_nonfinite` steps in a row were not finite.
   """
-  (summary,) = train_together([Run(experiment, workdir)], workdir / "checkpoints", reporter)
+  runs, checkpoints = [Run(experiment, workdir)], workdir / "checkpoints"
+  (summary,) = train_together(runs, checkpoints, reporter, observe, is_tested)
   return summary
 
 
 def train_together(
-  runs: Sequence[Run], checkpoints: pathlib.Path, reporter: Reporter
+  runs: Sequence[Run],
+  checkpoints: pathlib.Path,
+  reporter: Reporter,
+  observe: Observe | None = None,
+  is_tested: bool = True,
 ) -> list[dict[str, Any]]:
   """Trains several runs as `train` does one, their models side by side in one program.
 
@@ -68,6 +82,8 @@ def train_together(
     runs: their recipes have the same `common`.
     checkpoints: folder of the common checkpoints.
     reporter: the console.
+    observe: as in `train`.
+    is_tested: as in `train`.
 
   Returns:
     The content of each `results.json`.
@@ -141,7 +157,7 @@ def train_together(
     for group, own_inputs in zip(groups, inputs, strict=True):
       folder = checkpoints / group.folder
       state, messages = train_group(
-        group, own_inputs, programs, cases, folder, stop, reporter, trackers
+        group, own_inputs, programs, cases, folder, stop, reporter, trackers, observe
       )
       for index, model in enumerate(group.models):
         best[model.run, model.seed] = programs.best(state, index)
@@ -150,11 +166,14 @@ def train_together(
         raise DivergedError(diverged)
 
     # ---- Test, and write the tables, results and figures
-    summaries = []
+    summaries: list[dict[str, Any]] = []
     for n, run in enumerate(runs):
       if any(failed == n for failed, _ in diverged):
         continue
       own = {seed: best[n, seed] for seed in seeds}
+      if not is_tested:
+        summaries.append({})
+        continue
       summaries.append(_finish(run, programs, cases, parts, own, duplicates, reporter))
       if trackers:
         trackers.summary(n, summaries[-1])
