@@ -6,8 +6,11 @@ r"""Trains a recipe, and beside it segmentation-models-pytorch's U-Net, and comp
 FILE has the weights of MobileNetV2 under torchvision's names, as safetensors.
 
 Both have the same training, validation and test cases, image size, batch size, number of epochs,
-learning rate with a cosine schedule, ranges of augmentation and weights of the encoder; both keep
-the best validation epoch. The peer's losses are its usual ones, Dice and cross-entropy.
+learning rate with a cosine schedule, and weights of the encoder; both keep the best validation
+epoch. The peer trains as is usual: by Adam, under Dice and cross-entropy, with mirroring, rotation,
+shear, scale, brightness and contrast in the ranges of the recipe. What else the recipe has, such as
+elastic maps, gamma, noise, blur, an average of the parameters, mirrored views in testing and the
+removal of small components, the peer has not.
 
 The recipe is trained into DIR as by `mlseg.main`, which goes on where it stands. The results are in
 benchmarks/results/quality.json (`--out` names another folder), an entry per name (`--name`), with a

@@ -44,6 +44,7 @@ class Cases(NamedTuple):
   covariate_names: tuple[str, ...] = ()  # K names
   notes: tuple[str, ...] = ()  # what a user should know of the data, a line each
   skipped: tuple[Fault, ...] = ()  # cases that were left out, as `skip_bad` allows
+  patient_names: tuple[str, ...] = ()  # N, '' where it is not known; (): none is
 
 
 def load(
@@ -94,7 +95,7 @@ def load(
   options = _default_options(name) if options is None else options
   source = _open(name, root, options, reading)
   recipe = {
-    "v": 4, "files": _states(source, root), "options": options._asdict(), "size": image_size,
+    "v": 5, "files": _states(source, root), "options": options._asdict(), "size": image_size,
     **filtering, **reading._asdict(), "skip_bad": skip_bad, "notes": source.notes,
     "faults": source.faults,
   }  # fmt: skip
@@ -107,6 +108,7 @@ def load(
   )
   arrays["labels"], label_names = in_memory.present(arrays["labels"], source.label_names)
   ids = tuple(str(case) for case in arrays.pop("ids"))
+  patient_names = tuple(str(name) for name in arrays.pop("patient_names", ()))
   notes = tuple(str(note) for note in arrays.pop("notes"))
   skipped = tuple(Fault(str(file), str(reason)) for file, reason in arrays.pop("skipped"))
   content = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays.values())
@@ -120,6 +122,7 @@ def load(
     fingerprint=caches.digest(" ".join(ids).encode("utf-8", "surrogateescape") + content),
     notes=notes,
     skipped=skipped,
+    patient_names=patient_names,
   )
 
 

@@ -135,6 +135,7 @@ def _known(examples: Sequence[Example]) -> Iterator[tuple[str, np.ndarray]]:
     # A case without a patient is treated as a patient of its own.
     patients = [example.patient or f"\0{example.id}" for example in examples]
     yield "patients", np.unique(patients, return_inverse=True)[1].astype(np.int32)
+    yield "patient_names", np.array([example.patient for example in examples])
   if any(example.part for example in examples):
     yield "is_test", np.array([example.part == "test" for example in examples])
   objects = [example.objects for example in examples if example.objects is not None]

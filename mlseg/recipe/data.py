@@ -1,6 +1,7 @@
 """The section `config.data`: the data set of a recipe, and its parts."""
 
 import math
+import pathlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -11,13 +12,14 @@ from mlseg.console import Reporter
 from mlseg.data import cases, mask_values, sampling, targets
 from mlseg.data.datasets import cohort
 from mlseg.data.datasets.sources import Reading
-from mlseg.data.splits import cross_validation, grouped
+from mlseg.data.splits import cross_validation, grouped, split_table
 from mlseg.errors import UserError, require, unknown, user_errors
 from mlseg.io.pictures.picture import SCALINGS
 
 PLACEMENTS = ("device", "host")
 PUBLISHED = "published"  # a split whose test part came with the data
-SPLITS = (*grouped.METHODS, PUBLISHED)
+FILE = "file"  # a split that a table says
+SPLITS = (*grouped.METHODS, PUBLISHED, FILE)
 
 
 class DataRecipe(NamedTuple):
@@ -45,6 +47,7 @@ class DataRecipe(NamedTuple):
   mask_resize: str = "refuse"
   skip_bad: bool = False
   sampling: str = sampling.SHUFFLE
+  split_file: str = ""
   options: Any = None  # the data set's own section, of the class in `cases.OPTIONS`
 
   @property
@@ -135,8 +138,15 @@ def check(recipe: DataRecipe) -> None:
     require(recipe.image_size >= 8, rule, recipe.image_size)
   rule = "config.data.patch_size must be 0, or at least 8"
   require(recipe.patch_size == 0 or recipe.patch_size >= 8, rule, recipe.patch_size)
-  if recipe.split == PUBLISHED:
-    rule = f"config.data.num_folds must be 0 with split={PUBLISHED!r}"
+  if (recipe.split == FILE) != bool(recipe.split_file):
+    raise UserError(
+      f"config.data.split {FILE!r} and config.data.split_file go together: the table of the folds,"
+      " or parts, of cases or patients"
+    )
+  if recipe.split_file and not pathlib.Path(recipe.split_file).is_file():
+    raise UserError(f"config.data.split_file {recipe.split_file} does not exist")
+  if recipe.split in (PUBLISHED, FILE):
+    rule = f"config.data.num_folds must be 0 with split={recipe.split!r}"
     require(not recipe.num_folds, rule, recipe.num_folds)
   elif recipe.num_folds:
     require(
@@ -220,6 +230,8 @@ def make_split(
   split_seed = recipe.split_seed + (seed if recipe.resplit else 0)
   if recipe.split == PUBLISHED:
     split = _published(recipe, data, split_seed)
+  elif recipe.split == FILE:
+    split = _of_file(recipe, data, groups, seed, split_seed)
   elif recipe.num_folds:
     split = _fold(recipe, data, groups, seed, split_seed)
   else:
@@ -246,6 +258,24 @@ def _published(recipe: DataRecipe, data: cases.Cases, split_seed: int) -> groupe
   part = _validation_share(recipe)
   return cross_validation.published(
     data.labels, None, data.is_test, seed=split_seed, validation=part
+  )
+
+
+def _of_file(
+  recipe: DataRecipe, data: cases.Cases, groups: np.ndarray | None, seed: int, split_seed: int
+) -> grouped.Split:
+  """Returns the parts of a table; of folds, `config.data.fold` or the seed's is tested."""
+  division = split_table.read(pathlib.Path(recipe.split_file), data.ids, data.patient_names)
+  fold = recipe.fold
+  if division.column == "fold" and fold == -1:  # validation parts must be of one drawing
+    fold, split_seed = seed % len(division.folds), recipe.split_seed
+  return split_table.split(
+    division,
+    data.labels,
+    groups,
+    fold=fold,
+    seed=split_seed,
+    validation=_validation_share(recipe),
   )
 
 

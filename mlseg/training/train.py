@@ -112,6 +112,12 @@ def train_together(
     seed: recipe_data.make_split(first.data, first.batch_size, cases, duplicates, seed)
     for seed in seeds
   }
+  if first.prediction.ensemble and any(
+    not np.array_equal(part.test, parts[seeds[0]].test) for part in parts.values()
+  ):
+    raise UserError(
+      "config.data.fold must be a fold with config.prediction.ensemble: one split of all seeds"
+    )
   equal = cross_validation.equalised(parts)
   models = [SeedModel(n, seed, equal[seed]) for n in range(len(runs)) for seed in seeds]
   chosen = [(model,) for model in models] if strategy == "loop" else [tuple(models)]

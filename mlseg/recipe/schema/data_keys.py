@@ -44,9 +44,13 @@ DATA: tuple[Key, ...] = (
       "How often cases are drawn: 'shuffle', each once in an epoch; 'labels', all diagnoses equally"
       " often; 'lesion_size', small, medium and large lesions (thirds of the training cases by"
       " their share of the image) and empty masks equally often.", "shuffle"),
-  Key("data.split", choice((*grouped.METHODS, "published"), "split"),
-      "How the cases are parted; 'grouped' keeps near-duplicates and patients together.",
+  Key("data.split", choice((*grouped.METHODS, "published", "file"), "split"),
+      "How the cases are parted; 'grouped' keeps near-duplicates and patients together, 'published'"
+      " has the test part that came with the data, 'file' the table of data.split_file.",
       "grouped"),
+  Key("data.split_file", text(),
+      "CSV file with the columns id or patient, and fold or part (train, validation, test); of"
+      " folds, data.fold is tested, counted from 0. '': none.", ""),
   Key("data.split_seed", integer(0, 10**9), "Seed of the split.", 0),
   Key("data.resplit", boolean(), "Whether every seed draws another split.", True),
   Key("data.fractions", sequence(_SHARE, 3, 3, "numbers of 0 to 1"),
