@@ -165,7 +165,7 @@ def test_the_originals_give_the_embedded_set(shared, embedded, tmp_path):
   [
     (
       {"name": "bussi"},
-      "unknown dataset 'bussi': choose from bus_synthetic, busc, busi, cohort, folder, glas",
+      "unknown dataset 'bussi': choose from bus_synthetic, busc, busi, coco, cohort, folder, glas",
     ),
     ({"name": "lgg"}, "'lgg' needs the folder kaggle_3m of TCGA-LGG: --config.data.root=DIR"),
     ({"name": "busc"}, "'busc' needs the unpacked download of BUSC: --config.data.root=DIR"),

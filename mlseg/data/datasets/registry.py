@@ -10,11 +10,13 @@ from mlseg.data.datasets import (
   bus_synthetic,
   busc,
   busi,
+  coco,
   cohort,
   folder,
   glas,
   isic_2018,
   lgg,
+  nnunet,
   panda,
   siim_acr,
 )
@@ -70,5 +72,11 @@ DATASETS: dict[str, Dataset] = {
     siim_acr.SiimAcr,
   ),
   FOLDER: Dataset(folder.open_source, folder.FolderOptions, "folder of the data"),
+  nnunet.NAME: Dataset(
+    nnunet.open_source, nnunet.NnunetOptions, "folder of nnU-Net's raw data, or of the Decathlon"
+  ),
+  coco.NAME: Dataset(
+    coco.open_source, coco.CocoOptions, "folder of the images and the annotations"
+  ),
   cohort.NAME: Dataset(cohort.open_source, cohort.CohortOptions, "folder of the data"),
 }

@@ -12,8 +12,12 @@ from mlseg.files import check_unfolded
 from mlseg.io.volumes.volume import Volume, oriented
 
 
-def read(path: pathlib.Path) -> Volume:
+def read(path: pathlib.Path, channel: int | None = None) -> Volume:
   """Returns the volume of a file.
+
+  Args:
+    path: of the file.
+    channel: index along the fourth axis, which is read alone; None: there must be no such axis.
 
   Raises:
     UserError: the file cannot be read, does not have three axes, or does not hold numbers.
@@ -32,8 +36,13 @@ def read(path: pathlib.Path) -> Volume:
     raise
   except Exception as error:  # a damaged file can raise any class
     raise UserError(f"cannot be read as NIfTI ({one_line(error)})") from error
-  while values.ndim > 3 and values.shape[-1] == 1:
+  while values.ndim > 3 + (channel is not None) and values.shape[-1] == 1:
     values = values[..., 0]
+  if channel is not None:
+    count = values.shape[3] if values.ndim == 4 else 1
+    if channel >= count:
+      raise UserError(f"has {count} channels, and no channel {channel}")
+    values = values[..., channel] if values.ndim == 4 else values
   if values.ndim != 3 or 0 in values.shape:
     raise UserError(f"must have three axes, not the shape {values.shape}")
   if values.dtype.kind not in "iufb":
