@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 STUDIES = sorted(  # with rows
   path.parent.name
   for path in (ROOT / "docs").glob("*/make.py")
-  if [*path.parent.rglob("study.json")]
+  if [*path.parent.rglob("study.json")] or (path.parent / "models.csv").exists()
 )
 SLOW_STUDIES = ("response_study",)  # pages that take 8 seconds or more
 
@@ -44,7 +44,7 @@ def test_a_page_that_differs_is_named(tmp_path):
   rows.write_text("\n".join([lines[0], lines[1].replace(",0.", ",0.1"), *lines[2:]]) + "\n")
   result = _check(tmp_path, "dmf_study")
   assert result.returncode == 1
-  for name in ("README.md", "docs/dmf_study.md", "docs/dmf_study/tables.md"):
+  for name in ("docs/dmf_study.md", "docs/dmf_study/tables.md"):
     assert f"{name} differs from what its rows give" in result.stderr
 
 

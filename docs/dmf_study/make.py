@@ -1,4 +1,4 @@
-"""Makes `docs/dmf_study.md`, its tables and the README's table from the committed rows.
+"""Makes `docs/dmf_study.md` and its tables from the committed rows.
 
     python docs/dmf_study/make.py           # writes them
     python docs/dmf_study/make.py --check   # exit code 1 where one of them differs
@@ -24,8 +24,6 @@ from mlseg.report import leader, tables
 from mlseg.report import study as study_tables
 from mlseg.studies import tables as study_files
 
-START, END = "<!-- table of docs/dmf_study/make.py -->\n", "<!-- end of the table -->\n"
-
 
 def make() -> dict[pathlib.Path, str]:
   """Returns the text of each file by its path."""
@@ -43,14 +41,10 @@ def make() -> dict[pathlib.Path, str]:
     for table in study_tables.make_tables(description, rows, comparisons)
   )
   title, rule = "# Tables of the Dynamic Memory Fusion study", pages.wrapped(leader.RULE)
-  readme = (pages.ROOT / "README.md").read_text()
-  before, rest = readme.split(START)
-  after = rest.split(END)[1]
   return {
     HERE / "comparisons.csv": compared,
     HERE / "tables.md": f"{title}\n\n{rule}\n\n{whole}",
     HERE.parent / "dmf_study.md": page.text(study),
-    pages.ROOT / "README.md": before + START + page.readme_table(study) + END + after,
   }
 
 

@@ -43,11 +43,6 @@ def _figures() -> str:
   return made
 
 
-def readme_table(study: Study) -> str:
-  """Returns the paper's rows, ours and its own, for the README."""
-  return to_markdown(_table(study, study.paper("grouped"), with_tests=False))
-
-
 def _head(study: Study) -> str:
   count, seeds, setting = study.num_models(), study.num_seeds(), study.setting
   size, filters = setting["data.image_size"], setting["model.filters"]
