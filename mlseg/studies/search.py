@@ -135,8 +135,25 @@ def recipe_of(recipe: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str,
     place = changed
     for section in sections:
       place = place[section]
-    place[name] = value
+    place[name] = _typed(value, place[name])
   return changed
+
+
+def _typed(value: Any, before: Any) -> Any:
+  """Returns a value that a command line gave as text as the type of the key's value before.
+
+  Example:
+    >>> _typed("16", 32), _typed("False", True), _typed("adam", "sgd"), _typed("x", 1)
+    (16, False, 'adam', 'x')
+  """
+  if not isinstance(value, str) or isinstance(before, str):
+    return value
+  if isinstance(before, bool):
+    return {"True": True, "False": False}.get(value, value)
+  try:
+    return type(before)(value) if isinstance(before, int | float) else value
+  except ValueError:
+    return value  # which the check of the recipe names
 
 
 def _with_tuples(value: Any) -> Any:

@@ -166,6 +166,14 @@ SMOKE = "--config=configs/smoke.py"
 RANGE = "--range=optimizer.learning_rate=1e-4:1e-2:log"
 
 
+def test_choices_have_the_type_of_their_key(recipe, tmp_path):
+  ranges = (search.Range("batch_size", choices=("4", "8")),)
+  found = _search(recipe, tmp_path / "s", 1, *ranges)
+  config = json.loads((tmp_path / "s" / "trial_000" / "config.json").read_text())["config"]
+  assert config["batch_size"] in (4, 8)
+  assert found.trials[0].values["batch_size"] in ("4", "8")
+
+
 def test_the_command_line_is_read():
   found = sweep.parse_search(["", SMOKE, "--optimize=5", RANGE, "--config.num_epochs=3"])
   assert (found.num_trials, found.recipe["num_epochs"]) == (5, 3)

@@ -128,7 +128,9 @@ def test_the_published_test_part_is_the_test_part_of_every_seed(folder):
     recipe_data.check(recipe._replace(num_folds=3))
   with pytest.raises(UserError, match="'glas' has no published test part"):
     recipe_data.make_split(recipe, 2, data._replace(is_test=None), group, 0)
-  with pytest.raises(UserError, match="unknown split 'public': choose from file, grouped, published"):
+  with pytest.raises(
+    UserError, match="unknown split 'public': choose from file, grouped, published"
+  ):
     recipe_data.check(recipe._replace(split="public"))
 
 
