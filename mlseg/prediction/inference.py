@@ -16,6 +16,7 @@ from mlseg.models.averaging import FLIPS, ONE, VIEWS
 from mlseg.postprocessing.temperature import Temperatures, scaled
 
 PyTree = Any
+SIZE_STEP = 64  # sizes of pictures that are predicted in tiles are rounded up to multiples of this
 
 
 class Prediction(NamedTuple):

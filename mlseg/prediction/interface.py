@@ -18,7 +18,6 @@ from mlseg.prediction import enlarge, inference, region_table, trained
 from mlseg.prediction.trained import Trained
 
 Image = np.ndarray | str | pathlib.Path
-_SIZE_STEP = 64  # sizes of images that are predicted in tiles are rounded up to multiples of this
 
 
 class ImagePrediction(NamedTuple):
@@ -150,7 +149,7 @@ class TrainedRun:
       inference.prepare(picture.pixels, size, self._run.channels, data.filtering)
       for picture in pictures
     ]
-    batch = inference.stack(prepared, batch_size, _SIZE_STEP if data.patch_size else 1)
+    batch = inference.stack(prepared, batch_size, inference.SIZE_STEP if data.patch_size else 1)
     temperatures = self._run.manner.temperatures
     found = inference.calibrated(jax.device_get(self._network(flips)(batch)), temperatures)
     return [

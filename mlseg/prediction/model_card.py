@@ -108,7 +108,8 @@ def _counts(files: RunFiles) -> str:
 
 def _scores(files: RunFiles) -> Iterator[str]:
   count = len(files.seeds)
-  yield f"On the test images of the run, which no model has seen; {count} models, each by itself:"
+  models = "one model" if count == 1 else f"{count} models, each by itself"
+  yield f"Of {models}, on test images that it has not been trained on:"
   yield ""
   for name, (words, factor, unit) in _SCORES.items():
     metric = files.metrics.get(name)
@@ -133,6 +134,9 @@ def _limits(run: Trained, files: RunFiles | None) -> str:
     f"The scores are those of {run.data.name}. On images of another device, hospital or population"
     " they may be lower; `python -m mlseg.evaluate` measures them there.",
   ]
+  if files is not None and files.ensemble is None and len(run.seeds) > 1:
+    lines.append("The scores are those of single models. Their mean, which this file gives, was not"
+                 " tested.")  # fmt: skip
   if files is not None and files.data is not None and files.data.patients is None:
     lines.append("The data do not tell which images are of one patient.")
   if files is not None and files.data is not None and run.network.segments:

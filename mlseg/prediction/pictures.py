@@ -26,7 +26,6 @@ from mlseg.prediction import volumes as predict_volumes
 from mlseg.prediction.result_names import result_names
 from mlseg.report import diagnosis
 
-_SIZE_STEP = 64  # sizes of pictures that are predicted in tiles are rounded up to multiples of this
 _NOTE = "predict.json"
 _SAID = (TRANSPARENT, NOT_FINITE, dicom.WINDOW_IGNORED)  # changes of a picture that are printed
 
@@ -196,7 +195,7 @@ def _predict_all(
   return tables, num_broken
 
 
-def _print_notes(reporter: Reporter, job: reading.Job) -> None:
+def _print_notes(reporter: Reporter, job: reading.ReadPicture) -> None:
   """Prints what was not read of a picture."""
   name = printable(str(job.path))
   if job.picture.note:
@@ -207,7 +206,7 @@ def _print_notes(reporter: Reporter, job: reading.Job) -> None:
 
 
 def _stack(
-  run: trained.Trained, jobs: list[reading.Job], batch_size: int, pool: ThreadPoolExecutor
+  run: trained.Trained, jobs: list[reading.ReadPicture], batch_size: int, pool: ThreadPoolExecutor
 ) -> np.ndarray:
   """Returns a batch of prepared pictures, [B, S, S, channels] uint8.
 
@@ -215,18 +214,18 @@ def _stack(
   """
   options = run.data
 
-  def prepare(job: reading.Job) -> np.ndarray:
+  def prepare(job: reading.ReadPicture) -> np.ndarray:
     size = 0 if options.patch_size else options.image_size
     return inference.prepare(job.picture.pixels, size, run.channels, options.filtering)
 
   prepared = list(pool.map(prepare, jobs))
-  return inference.stack(prepared, batch_size, _SIZE_STEP if options.patch_size else 1)
+  return inference.stack(prepared, batch_size, inference.SIZE_STEP if options.patch_size else 1)
 
 
 def _write_all(
   options: PredictOptions,
   run: trained.Trained,
-  jobs: list[reading.Job],
+  jobs: list[reading.ReadPicture],
   prediction: inference.Prediction,
   pool: ThreadPoolExecutor,
 ) -> Iterator[list[tuple[str, list[dict[str, Any]]]] | UserError]:

@@ -13,7 +13,7 @@ MAX_BATCH_BYTES = 2**28  # a batch of larger pictures has fewer of them
 NUM_THREADS = 4  # threads that read and write; also the most pictures read ahead of a batch
 
 
-class Job(NamedTuple):
+class ReadPicture(NamedTuple):
   """A picture that was read, and the name of its results."""
 
   path: pathlib.Path
@@ -26,16 +26,16 @@ def batches(
   sixteen_bit: str,
   batch_size: int,
   pool: ThreadPoolExecutor,
-) -> Iterator[tuple[list[Job], list[UserError]]]:
+) -> Iterator[tuple[list[ReadPicture], list[UserError]]]:
   """Yields batches of pictures, smaller if pictures are large, with errors of unreadable files."""
 
-  def read(item: tuple[pathlib.Path, str]) -> Job | UserError:
+  def read(item: tuple[pathlib.Path, str]) -> ReadPicture | UserError:
     try:
-      return Job(*item, picture_files.read(item[0], sixteen_bit))
+      return ReadPicture(*item, picture_files.read(item[0], sixteen_bit))
     except UserError as error:
       return error
 
-  jobs: list[Job] = []
+  jobs: list[ReadPicture] = []
   errors: list[UserError] = []
   for together in _read_together(work):
     for result in pool.map(read, together):

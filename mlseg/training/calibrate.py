@@ -15,7 +15,7 @@ from mlseg.workdir.calibration_file import Calibration, Confidence, Scaling
 MOST_PIXELS = 2**14  # of an image that count, evenly spaced
 
 
-class Answers(NamedTuple):
+class Sample(NamedTuple):
   """What a model says of n pixels or cases, and what is true."""
 
   log_probabilities: np.ndarray  # [n, C]
@@ -38,7 +38,7 @@ def stride(height: int, width: int) -> int:
   return step
 
 
-def of_pixels(log_probabilities: np.ndarray, masks: np.ndarray, num_classes: int) -> Answers:
+def of_pixels(log_probabilities: np.ndarray, masks: np.ndarray, num_classes: int) -> Sample:
   """Returns the answers about pixels that count, in images where all pixels may not.
 
   Args:
@@ -49,10 +49,10 @@ def of_pixels(log_probabilities: np.ndarray, masks: np.ndarray, num_classes: int
   size, height, width = masks.shape
   labels = masks.reshape(size, height * width)[:, :: stride(height, width)]
   known = labels < num_classes
-  return Answers(log_probabilities[known], labels[known], len(masks))
+  return Sample(log_probabilities[known], labels[known], len(masks))
 
 
-def scaling(validation: Answers, test: Answers, given: float | None = None) -> Scaling:
+def scaling(validation: Sample, test: Sample, given: float | None = None) -> Scaling:
   """Returns the temperature that fits the validation answers, and what it changes in testing.
 
   Args:
@@ -95,7 +95,7 @@ def calibration(
   if result.class_logits is not None:
     scores = np.asarray(result.class_logits, np.float32)
     logs = scores - special.logsumexp(scores, -1, keepdims=True)
-    known, tested = (Answers(logs[part], labels[part], len(labels[part]))
+    known, tested = (Sample(logs[part], labels[part], len(labels[part]))
                      for part in (validation, test))  # fmt: skip
     diagnoses = scaling(known, tested, given and given.diagnoses)
   return Calibration(pixels, diagnoses)
@@ -128,7 +128,7 @@ def in_words(calibration: Calibration) -> str:
   return "; ".join(words)
 
 
-def _confidence(answers: Answers, value: float) -> Confidence:
+def _confidence(answers: Sample, value: float) -> Confidence:
   logs = answers.log_probabilities.astype(np.float32)
   probabilities = temperature.scaled(np.exp(logs), value)
   bins = reliability(probabilities, answers.labels)

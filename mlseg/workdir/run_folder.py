@@ -50,7 +50,7 @@ _SECTIONS = (
 )  # fmt: skip
 
 
-class Evaluation(NamedTuple):
+class Evaluated(NamedTuple):
   """What a folder of results says of the run that was tested on other data."""
 
   run: str  # its folder
@@ -66,7 +66,7 @@ class Description(NamedTuple):
   strategy: str | None  # how the seeds are trained; None: an older run, which did not write it
   device: str  # how many, and of which kind
   versions: dict[str, str]  # by package
-  evaluation: Evaluation | None = None  # None in the folder of a run
+  evaluation: Evaluated | None = None  # None in the folder of a run
   warnings: tuple[str, ...] = ()  # of an evaluation
 
 
@@ -115,10 +115,10 @@ def read(workdir: pathlib.Path) -> Description:
     )
 
 
-def _evaluation(content: Mapping[str, Any] | None) -> Evaluation | None:
+def _evaluation(content: Mapping[str, Any] | None) -> Evaluated | None:
   if content is None:
     return None
-  return Evaluation(
+  return Evaluated(
     str(content["run"]), dict(content.get("trained_on") or {}), str(content["cases"])
   )
 
