@@ -28,7 +28,7 @@ class NnunetOptions(NamedTuple):
   channels: int = 1  # of the images: 1 or 3
   channel: int = 0  # of several in the data, the one that is read where images are grey
   slices: str = "labelled"  # of volumes: those with a class beside the background; or 'all'
-  every: int = 1  # of volumes: each so-manieth of these slices
+  every: int = 1  # of volumes: every n-th of these slices is taken
   window: tuple[float, float] = (0.0, 0.0)  # values that become black and white; two 0: percentiles
 
 
