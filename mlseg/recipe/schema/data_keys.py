@@ -106,7 +106,7 @@ DATA: tuple[Key, ...] = (
       "Of several channels in the data, the one that is read.", 0, ("nnunet",)),
   Key("data.nnunet.slices", choice(("labelled", "all")),
       "Of volumes: the slices that show a class, or all.", "labelled", ("nnunet",)),
-  Key("data.nnunet.every", integer(1, 10_000), "Of volumes: every n-th of these slices is taken.", 1,
+  Key("data.nnunet.every", integer(1, 10_000), "Of volumes: takes every n-th of these slices.", 1,
       ("nnunet",)),
   Key("data.nnunet.window", sequence(number(-1e6, 1e6), 2, 2),
       "Of volumes: values that become black and white; two 0: the percentiles 0.5 and 99.5.",
