@@ -85,8 +85,8 @@ from mlseg.metrics.surface import (
 from mlseg.metrics.surface_cases import per_case_surface, summarize_surface
 
 __all__ = [
-  "Reliability",
   "SEGMENTATION_SCORES",
+  "Reliability",
   "accuracy",
   "auc_permutation_test",
   "average_precision",

@@ -186,6 +186,11 @@ def load_cases(
     for line in notes(loaded):
       reporter.print(f"data    {line}")
   if count := max((one.max_objects for one in wanted), default=0):
+    if loaded.has_unlabelled:
+      raise UserError(
+        "the masks have pixels whose class is not known, which a detector (mask_rcnn) cannot be"
+        " trained on"
+      )
     numbers = targets.number_objects(loaded.masks, count, loaded.objects)
     loaded = loaded._replace(instances=numbers)
   if statistic := next((one.texture for one in wanted if one.texture is not None), None):

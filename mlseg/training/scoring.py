@@ -158,10 +158,13 @@ def _test(
   if not sharding.is_main():
     return scores
   masks = cases.masks[test]
-  predicted, true = padding.own_parts(predictions, masks), padding.own_parts(masks, masks)
+  # Surfaces and objects see background where the class is not known, in both.
+  known = masks != padding.UNLABELLED
+  predicted = padding.own_parts(np.where(known, predictions, 0), masks)
+  true = padding.own_parts(np.where(known, masks, 0), masks)
   if options.objects:
-    known = None if cases.objects is None else padding.own_parts(cases.objects[test], masks)
-    matches = case_objects.match(predicted, true, num_classes, options, known)
+    numbers = None if cases.objects is None else padding.own_parts(cases.objects[test], masks)
+    matches = case_objects.match(predicted, true, num_classes, options, numbers)
     scores = scores._replace(objects=matches)
   if not options.surface:
     return scores
