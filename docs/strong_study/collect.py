@@ -33,6 +33,9 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--run", action="append", default=[], help="LABEL:FOLDER, tested")
   parser.add_argument("--trial", action="append", default=[], help="LABEL:FOLDER, not tested")
+  parser.add_argument(
+    "--calibration", action="append", default=[], help="LABEL:FOLDER, of it alone"
+  )
   options = parser.parse_args()
   runs: dict[str, dict[str, list[files.Row]]] = {}
   for text in options.run:
@@ -42,6 +45,9 @@ def main() -> None:
       own.setdefault(name, []).extend(rows)
   for label, made in runs.items():
     replace(label, made)
+  for text in options.calibration:
+    label, _, folder = text.partition(":")
+    replace(label, {"calibration": calibrations_of(pathlib.Path(folder))})
   for text in options.trial:
     label, _, folder = text.partition(":")
     curves = curves_of(pathlib.Path(folder))

@@ -224,8 +224,8 @@ def _calibration(study: Study) -> str:
     Of the test pixels of a model; mean ± standard deviation over the models, whose number is in
     brackets. ECE: the expected calibration error in percent, the mean difference of a pixel's
     probability from the share of pixels of that probability that are right. The temperature was
-    fitted on the validation images. AUC of errors: how often a wrong pixel has a lower confidence
-    than a right one, in percent; 50 is chance."""
+    fitted on the validation images. Not all models were measured. AUC of errors: how often a wrong
+    pixel has a lower confidence than a right one, in percent; 50 is chance."""
   return f"## Probabilities that can be trusted\n\n{table}\n{wrapped(words)}\n"
 
 

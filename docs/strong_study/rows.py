@@ -29,7 +29,7 @@ class Study(NamedTuple):
   def values(self, run: str, metric: str) -> list[float]:
     """Returns a metric of each single model of a run."""
     own = (row for row in self.models if row["run"] == run and row["seed"] != MEAN)
-    return [float(row[metric]) for row in own if row[metric]]
+    return [float(row[metric]) for row in own if row.get(metric)]
 
   def mean(self, run: str) -> Row | None:
     """Returns the scores of the mean of a run's models, where it was tested."""
