@@ -16,7 +16,7 @@ The recipe is trained into DIR as by `mlseg.main`, which goes on where it stands
 `--rows=docs/strong_study/cases.csv --label=LABEL` instead of `--workdir`, its scores are those of
 an earlier training, by the label of its rows. The results are in
 benchmarks/results/quality.json (`--out` names another folder), an entry per name (`--name`), with a
-row per seed, and in quality.md, which is made from it. Seconds are of the machine as it was; a fair
+row per seed, and in quality.md, which is made from it; both are written after each seed. Seconds are of the machine as it was; a fair
 comparison of speed is `benchmarks/speed.py`.
 """
 
@@ -25,7 +25,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,8 +110,8 @@ def summary(ours: dict[str, np.ndarray], peers: dict[str, np.ndarray]) -> dict[s
   return found
 
 
-def compare(flags: argparse.Namespace, rest: Sequence[str]) -> dict[str, Any]:
-  """Trains both for every seed of the recipe and returns the entry of the results."""
+def compare(flags: argparse.Namespace, rest: Sequence[str]) -> Iterator[dict[str, Any]]:
+  """Trains both for every seed of the recipe; yields the entry of the results after each."""
   import quality_peer as peer  # after torchvision, which the peer's encoders are made of
 
   config, _ = parse.parse(["quality", *rest])
@@ -152,20 +152,20 @@ def compare(flags: argparse.Namespace, rest: Sequence[str]) -> dict[str, Any]:
       }
     )
     print(f"seed {seed}: Dice {rows[-1]['metrics']['dice']}")
-  both = [
-    {name: np.concatenate([pair[side][name] for pair in pairs]) for name in METRICS}
-    for side in range(2)
-  ]
-  return {
-    "command": " ".join(rest),
-    "peer": f"smp.Unet({flags.peer_encoder!r})" + (", from scratch" if flags.scratch else ""),
-    "image_size": experiment.data.image_size,
-    "num_epochs": experiment.num_epochs,
-    "threads": flags.threads,
-    "seconds_of_all_seeds": own_seconds,
-    "seeds": rows,
-    "all": summary(*both),
-  }
+    both = [
+      {name: np.concatenate([pair[side][name] for pair in pairs]) for name in METRICS}
+      for side in range(2)
+    ]
+    yield {
+      "command": " ".join(rest),
+      "peer": f"smp.Unet({flags.peer_encoder!r})" + (", from scratch" if flags.scratch else ""),
+      "image_size": experiment.data.image_size,
+      "num_epochs": experiment.num_epochs,
+      "threads": flags.threads,
+      "seconds_of_all_seeds": own_seconds,
+      "seeds": list(rows),
+      "all": summary(*both),
+    }
 
 
 def page(entries: dict[str, Any]) -> str:
@@ -222,9 +222,10 @@ def main() -> None:
   runtime.keep_compiled_programs()
   path = flags.out / "quality.json"
   entries = json.loads(path.read_text()) if path.exists() else {}
-  entries[flags.name] = compare(flags, rest)
-  path.write_text(json.dumps(entries, indent=1) + "\n")
-  path.with_suffix(".md").write_text(page(entries))
+  for entry in compare(flags, rest):
+    entries[flags.name] = entry
+    path.write_text(json.dumps(entries, indent=1) + "\n")
+    path.with_suffix(".md").write_text(page(entries))
   print(page({flags.name: entries[flags.name]}))
 
 
