@@ -14,10 +14,10 @@ removal of small components, the peer has not.
 
 The recipe is trained into DIR as by `mlseg.main`, which goes on where it stands. With
 `--rows=docs/strong_study/cases.csv --label=LABEL` instead of `--workdir`, its scores are those of
-an earlier training, by the label of its rows. The results are in
-benchmarks/results/quality.json (`--out` names another folder), an entry per name (`--name`), with a
-row per seed, and in quality.md, which is made from it; both are written after each seed. Seconds are of the machine as it was; a fair
-comparison of speed is `benchmarks/speed.py`.
+an earlier training, by the label of its rows. The results are in benchmarks/results/quality.json
+(`--out` names another folder), an entry per name (`--name`), with a row per seed, and in
+quality.md, which is made from it; both are written after each seed. Seconds are of the machine as
+it was; a fair comparison of speed is `benchmarks/speed.py`.
 """
 
 import argparse
