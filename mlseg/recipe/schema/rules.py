@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mlseg.recipe.networks import DILATED
 from mlseg.recipe.optimizer import OFF
 from mlseg.recipe.rate_schedule import CONSTANT
 from mlseg.recipe.schema.kinds import shown
@@ -80,6 +81,11 @@ def _of_data(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_model(model: Mapping[str, Any]) -> Iterator[str]:
+  if model.get("bottleneck_dilations") and model["name"] not in DILATED:
+    yield (
+      f"config.model.bottleneck_dilations is of {', '.join(DILATED)}, and must be () with"
+      f" {model['name']!r}, not {shown(model['bottleneck_dilations'])}"
+    )
   if model["name"] in ("unet", "attention_unet", "histology_fcn"):
     channels = model["filters"] * 2 ** model["depth"]
     if channels > _MOST_CHANNELS:
