@@ -210,7 +210,8 @@ def _of_heads(options: ConfigDict, num_classes: int, num_labels: int) -> tuple[i
   require(min(units, default=1) >= 1, "config.model.units must be positive", units)
   if classifies and num_labels < 2:
     raise UserError(
-      "config.model: a head of classes needs cases of at least two labels; the data have one"
+      "config.model: a head of classes needs cases of at least two labels; the data have one, so"
+      " that there is nothing to learn: train masks alone, with a variant without diagnosis"
     )
   return num_classes * segments, num_labels * classifies
 
