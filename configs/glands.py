@@ -1,4 +1,4 @@
-"""Segmentation and grading of glands of the colon under four losses (BenTaieb & Hamarneh 2017).
+r"""Segmentation and grading of glands of the colon under four losses (BenTaieb & Hamarneh 2017).
 
     python -m mlseg.main --config=configs/glands.py --config.data.root=DIR/Warwick_QU_Dataset
 
@@ -12,8 +12,24 @@ Images keep their size. The network is trained on patches of 250×250 pixels, an
 predicted in overlapping tiles. The default is the published division, in which most patients are in
 both parts; `--config.data.split=grouped` keeps each patient in one part.
 
-If a data set has lumen inside its glands, with the classes background, gland and lumen, set
-`containment = ((2, 1),)` in the model and in the options of both losses, beside the exclusions.
+`folder`, alone or followed by a plus and a variant (`folder+s+t+g` has no grades), is the same
+recipe on your own histology, in folders as `configs/folder.py` explains them. Images keep their
+sizes, which may differ; `--config.data.patch_size` is the side of the patches. The grade is a
+column of a table, or the `{label}` of the pattern of images. Here the masks have lumen (2) inside
+glands (1):
+
+    python -m mlseg.main --config=configs/glands.py:folder --config.data.root=DIR \
+        --config.data.folder.images='images/{name}.png' \
+        --config.data.folder.masks='masks/{name}.png' \
+        --config.data.folder.classes="(('background', 0), ('gland', 1), ('lumen', 2))" \
+        --config.model.containment='((2, 1),)' \
+        --config.data.folder.table=cases.csv --config.data.folder.id_column=name \
+        --config.data.folder.label_column=grade --config.data.folder.patient_column=patient
+
+`config.model.containment` is the one place for the table of regions, in pairs (inner, outer) of
+classes, counted from 0. With `folder` both losses read it from there, and exclude all pairs of
+regions that are not nested. Metrics are of classes: a gland with lumen is scored without its lumen.
+Its objects are scored from `--config.metrics.object_size` pixels on, by default from the first.
 
 At this size it has not been trained to the end. In a smaller study on two CPU cores
 (`docs/uncertainty_study.md`: a quarter of the magnification, 50 epochs, three seeds, published
@@ -26,7 +42,8 @@ import runpy
 
 from ml_collections import ConfigDict
 
-_BASE = runpy.run_path(str(pathlib.Path(__file__).with_name("dmf_busi.py")))
+_HERE = pathlib.Path(__file__)
+_BASE = runpy.run_path(str(_HERE.with_name("dmf_busi.py")))
 LOSSES = {
   "c": "classification_cross_entropy",
   "s": "binary_cross_entropy",
@@ -45,12 +62,43 @@ FIXED = {
 CHOSEN = (0.1, 0.6, 0.22, 0.08)
 LEARNED = tuple(f"uncertainty_{terms}" for terms in ("c+s", "c+s+t", "c+s+t+g"))
 VARIANTS = (*FIXED, "chosen", *LEARNED)
+DEFAULT = "uncertainty_c+s+t+g"
+# By name, the variant that is trained on a user's own folder.
+FOLDER_VARIANTS = {"folder": DEFAULT, **{f"folder+{variant}": variant for variant in VARIANTS}}
 
 
-def get_config(variant: str = "uncertainty_c+s+t+g") -> ConfigDict:
+def get_config(variant: str = DEFAULT) -> ConfigDict:
   """Returns the recipe of a variant."""
+  if variant in FOLDER_VARIANTS:
+    return _folder(variant)
   if variant not in VARIANTS:
-    raise ValueError(f"unknown variant {variant!r}: choose from {', '.join(VARIANTS)}")
+    names = ", ".join((*VARIANTS, *FOLDER_VARIANTS))
+    raise ValueError(f"unknown variant {variant!r}: choose from {names}")
+  return _recipe(variant)
+
+
+def _folder(variant: str) -> ConfigDict:
+  """Returns the recipe of a variant on a folder of images, masks and grades."""
+  config = _recipe(FOLDER_VARIANTS[variant])
+  config.variant = variant
+  del config.data["glas"]
+  config.data.name = "folder"
+  config.data.split = "grouped"
+  config.data.fractions = (0.7, 0.15, 0.15)
+  own = runpy.run_path(str(_HERE.with_name("folder.py")))["get_config"]().data.folder
+  own.classes = (("background", 0), ("gland", 255))
+  own.channels = 3
+  own.duplicate_bits = -1  # fields of stained tissue resemble each other by nature
+  config.data.folder = own
+  config.metrics.object_size = 0  # pixels; it depends on the magnification
+  for name in ("topology", "geometry"):  # their tables follow from config.model.containment
+    table = {"containment": "model", "exclusion": "model", "need_label": False}
+    config.loss_options[name] = ConfigDict(table)
+  return config
+
+
+def _recipe(variant: str) -> ConfigDict:
+  """Returns the recipe of a variant on Warwick-QU."""
   terms = "c+s+t+g" if variant == "chosen" else variant.removeprefix("uncertainty_")
   letters = terms.split("+")
   classifies, segments = "c" in letters, len(letters) > 1 or "c" not in letters

@@ -1,14 +1,27 @@
-"""Multi-task U-Net on breast ultrasound (BUSI): the lesion, and whether it is malignant.
+r"""Multi-task U-Net on breast ultrasound (BUSI): the lesion, and whether it is malignant.
 
     python -m mlseg.main --config=configs/multitask_busi.py
 
 A variant, named after a colon, is a task and an encoder, `TASK+mobilenet_v2` or `TASK+vgg16`, or
-`attention_unet` alone:
+`attention_unet` alone. `folder` is for your own data, below.
 
 - `joint`: one encoder, a U-Net's decoder for the lesion and a head for the diagnosis (default);
 - `segmentation`, `classification`: the same network with the decoder or the head alone;
 - `mask_rcnn`: Mask R-CNN on the same encoder, with equal weights for its five losses;
 - `attention_unet`: a U-Net with attention gates, trained from scratch.
+
+For your own images, masks and diagnoses, `folder` and what may follow it after a plus (a task, an
+encoder, both, or `attention_unet`: `folder+mobilenet_v2`, `folder+segmentation+vgg16`) is the same
+recipe on folders as `configs/folder.py` explains them. The diagnosis is the `{label}` of the
+pattern of images, here the name of a folder:
+
+    python -m mlseg.main --config=configs/multitask_busi.py:folder --config.data.root=DIR \
+        --config.data.folder.images='images/{label}/{name}.png' \
+        --config.data.folder.masks='masks/{label}/{name}.png'
+
+or a column of a table, `--config.data.folder.table=cases.csv`, with
+`--config.data.folder.id_column=name` and `--config.data.folder.label_column=diagnosis`. Without
+diagnoses there is `folder+segmentation`. Colour images want `--config.data.folder.channels=3`.
 
 Some options:
 
@@ -32,15 +45,42 @@ import runpy
 
 from ml_collections import ConfigDict
 
-_BASE = runpy.run_path(str(pathlib.Path(__file__).with_name("dmf_busi.py")))
+_HERE = pathlib.Path(__file__)
+_BASE = runpy.run_path(str(_HERE.with_name("dmf_busi.py")))
 TASKS = ("joint", "segmentation", "classification", "mask_rcnn")
 DETECTION = ("rpn_objectness", "rpn_box", "roi_class", "roi_box", "roi_mask")
 ENCODERS = ("mobilenet_v2", "vgg16")
 VARIANTS = (*(f"{task}+{encoder}" for task in TASKS for encoder in ENCODERS), "attention_unet")
+# By name, the variant that is trained on a user's own folder.
+FOLDER_VARIANTS = {
+  "folder": "joint+mobilenet_v2",
+  **{f"folder+{encoder}": f"joint+{encoder}" for encoder in ENCODERS},
+  **{f"folder+{task}": f"{task}+mobilenet_v2" for task in TASKS},
+  **{f"folder+{variant}": variant for variant in VARIANTS},
+}
 
 
 def get_config(variant: str = "joint+mobilenet_v2") -> ConfigDict:
   """Returns the recipe of a variant."""
+  if variant in FOLDER_VARIANTS:
+    return _folder(variant)
+  if variant.partition("+")[0] == "folder":
+    raise ValueError(f"unknown variant {variant!r}: choose from {', '.join(FOLDER_VARIANTS)}")
+  return recipe(variant)
+
+
+def _folder(variant: str) -> ConfigDict:
+  """Returns the recipe of a variant on a folder of images, masks and diagnoses."""
+  config = recipe(FOLDER_VARIANTS[variant])
+  config.name = "multitask"
+  config.variant = variant
+  config.data.name = "folder"
+  config.data.folder = runpy.run_path(str(_HERE.with_name("folder.py")))["get_config"]().data.folder
+  return config
+
+
+def recipe(variant: str) -> ConfigDict:
+  """Returns the recipe of a variant on BUSI, which other files change to other data."""
   if variant not in VARIANTS:
     raise ValueError(f"unknown variant {variant!r}: choose from {', '.join(VARIANTS)}")
   task, _, encoder = variant.partition("+")

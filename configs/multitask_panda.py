@@ -3,9 +3,11 @@
     python -m mlseg.main --config=configs/multitask_panda.py --config.data.root=DIR
 
 DIR is the unpacked download of Kaggle's `prostate-cancer-grade-assessment`. The slides need
-tifffile's decoders: `pip install 'mlseg-jax[slides]'`. The variants and options are those of
-`multitask_busi.py`, and an image takes as long as there. The data are not part of the project, and
-no score has been measured.
+tifffile's decoders: `pip install 'mlseg-jax[slides]'`. By default the classes are background,
+benign tissue and cancer; `--config.data.panda.classes=binary` trains cancer against the rest, on
+the slides of both providers, so that the Dice is that of the cancer alone. The variants and options
+are those of `multitask_busi.py`, and an image takes as long as there. The data are not part of the
+project, and no score has been measured.
 """
 
 import pathlib
@@ -19,7 +21,7 @@ VARIANTS = _BASE["VARIANTS"]
 
 def get_config(variant: str = "joint+mobilenet_v2") -> ConfigDict:
   """Returns the recipe of a variant."""
-  config = _BASE["get_config"](variant)
+  config = _BASE["recipe"](variant)
   config.name = "multitask_panda"
   config.data.name = "panda"
 
@@ -29,6 +31,8 @@ def get_config(variant: str = "joint+mobilenet_v2") -> ConfigDict:
   own.max_tiles = 8  # most tiles of a slide, those with most tissue; 0: all
   own.min_tissue = 0.1  # the share of a tile that must be tissue
   own.provider = "all"  # or karolinska, radboud
-  own.classes = "common"  # background, benign, cancer; or 'gleason', the six classes of radboud
+  # 'common': background, benign and cancer; 'binary': background, benign tissue included, and
+  # cancer; 'gleason': the six classes of radboud, with provider='radboud'.
+  own.classes = "common"
   own.complete = True  # whether all published slides must be there
   return config

@@ -18,7 +18,7 @@ VARIANTS = _BASE["VARIANTS"]
 
 def get_config(variant: str = "joint+mobilenet_v2") -> ConfigDict:
   """Returns the recipe of a variant."""
-  config = _BASE["get_config"](variant)
+  config = _BASE["recipe"](variant)
   config.name = "multitask_siim_acr"
   config.data.name = "siim_acr"
 

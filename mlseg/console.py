@@ -13,7 +13,7 @@ from rich.table import Table
 
 from mlseg.errors import printable
 
-DISTANCES = ("hausdorff", "hausdorff95", "average_symmetric_surface_distance")  # not in percent
+DISTANCES = ("hausdorff", "hausdorff95", "average_symmetric_surface_distance", "object_hausdorff")
 BOXES = ("box_ap", "box_ap50", "box_ap75")  # metrics of a detector that are shown
 OF_CLASSES = ("dice", "dice_pooled", "precision", "recall")  # metrics of a class that are shown
 OF_PRESENCE = ("dice_where_present", "image_sensitivity", "image_specificity")

@@ -77,9 +77,10 @@ def test_progress_over_parts_is_printed_with_each_epoch(capsys, monkeypatch):
 
 
 def test_results_are_in_percent_and_distances_as_they_are(capsys):
-  names = ("dice", "hausdorff", "class_balanced_dice", "classification_accuracy", *console.BOXES)
+  of_pixels = ("dice", "hausdorff", "object_hausdorff", "class_balanced_dice")
+  names = (*of_pixels, "classification_accuracy", *console.BOXES)
   metrics = {name: {"mean": 0.5, "std": None} for name in names}
-  for name in names[:3]:
+  for name in of_pixels:
     metrics |= {f"{name}_pooled": metrics[name], f"{name}_with_background": metrics[name]}
   metrics["dice"] = {"mean": 0.25, "std": 0.01}
   Reporter().results("test", {"metrics": metrics}, "lesion")
@@ -90,7 +91,7 @@ def test_results_are_in_percent_and_distances_as_they_are(capsys):
     if line.startswith("|")
   }
   assert cells["dice"] == ["25.00 ± 1.00", "50.00", "50.00"]
-  assert cells["hausdorff"] == ["0.50", "0.50", "0.50"]
+  assert cells["hausdorff"] == cells["object hausdorff"] == ["0.50", "0.50", "0.50"]
   assert cells["class balanced dice"] == ["", "50.00", ""]
   assert cells["classification accuracy"] == ["50.00"]
   assert cells["classification f1, mean"] == [""]

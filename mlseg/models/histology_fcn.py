@@ -9,6 +9,7 @@ import numpy as np
 
 from mlseg.models.base import Outputs
 from mlseg.models.layers import blocks, pooling
+from mlseg.models.layers.dilated import DilatedCascade
 from mlseg.models.layers.normalisation import LINEAR, ClippedBatchNorm
 
 
@@ -79,6 +80,8 @@ class HistologyFCN(nn.Module):
     filters: channels of the first level; each halving doubles them.
     units: sizes of the classification head's hidden layers.
     norm_momentum: share of the old value in the running statistics.
+    bottleneck_dilations: of the 3×3 convolutions of a `DilatedCascade` on the encoder's last
+      activations, which decoder and classification head then read; (): there is none.
     dtype: type of the computation; parameters, statistics and scores are float32.
 
   Example:
@@ -98,13 +101,16 @@ class HistologyFCN(nn.Module):
   filters: int = 32
   units: tuple[int, ...] = ()
   norm_momentum: float = 0.9
+  bottleneck_dilations: tuple[int, ...] = ()
   dtype: jnp.dtype = jnp.float32
 
   def setup(self) -> None:
-    """Makes the levels and the heads."""
+    """Makes the levels, the bottleneck and the heads."""
     widths = [self.filters << level for level in range(self.depth + 1)]
     rest = (self.norm_momentum, self.dtype)
     self.encoder = [_Level(width, *rest) for width in widths]
+    if self.bottleneck_dilations:
+      self.bottleneck = DilatedCascade(self.bottleneck_dilations, self.dtype)
     if self.num_classes:
       self.ups = [blocks.UpConv(width, 2, True, self.dtype) for width in widths[-2::-1]]
       self.decoder = [_Level(width, *rest) for width in widths[-2::-1]]
@@ -114,13 +120,15 @@ class HistologyFCN(nn.Module):
       self.classification = nn.Dense(self.num_labels)
 
   def __call__(self, images: jax.Array, train: bool) -> Outputs:
-    """Returns the scores, and the encoder's last activations as features."""
+    """Returns the scores, and the activations at the bottleneck as features."""
     activations, skips = images.astype(self.dtype), []
     for number, level in enumerate(self.encoder):
       if number:
         activations = _halved(activations)
       activations = level(activations, train)
       skips.append(activations)
+    if self.bottleneck_dilations:
+      activations = self.bottleneck(activations)
     features = activations
     class_logits = self.classify(features) if self.num_labels else None
     if not self.num_classes:
@@ -135,7 +143,7 @@ class HistologyFCN(nn.Module):
     return Outputs(class_scores(scores, labels), class_logits, features, regions=scores)
 
   def classify(self, features: jax.Array) -> jax.Array:
-    """Returns the scores [B, num_labels] of the encoder's last activations [B, h, w, F]."""
+    """Returns the scores [B, num_labels] of the activations at the bottleneck [B, h, w, F]."""
     activations = features.astype(jnp.float32).mean((1, 2))
     for layer in self.hidden:
       activations = nn.relu(layer(activations))

@@ -12,6 +12,7 @@ from mlseg.models.base import Outputs
 from mlseg.models.encoders.encoder import Encoder
 from mlseg.models.layers import blocks, normalisation
 from mlseg.models.layers.attention import AttentionGate
+from mlseg.models.layers.dilated import DilatedCascade
 
 HALVINGS = 5  # how many times every encoder halves the image
 
@@ -38,6 +39,8 @@ class MultiTaskUNet(nn.Module):
       training; the others are divided by its complement (Tompson et al., CVPR 2015).
     deep_supervision: how many coarser levels of the decoder, at most four, have a 1×1 convolution
       of their own, whose scores are `Outputs.deep_logits` in training (Lee et al., AISTATS 2015).
+    bottleneck_dilations: of the 3×3 convolutions of a `DilatedCascade` on the encoder's last
+      features, which decoder and classification head then read; (): there is none.
     dtype: type of the computation; parameters, statistics and scores are float32.
 
   Example:
@@ -62,10 +65,13 @@ class MultiTaskUNet(nn.Module):
   norm_momentum: float = 0.9
   dropout: float = 0.0
   deep_supervision: int = 0
+  bottleneck_dilations: tuple[int, ...] = ()
   dtype: jnp.dtype = jnp.float32
 
   def setup(self) -> None:
-    """Makes the decoder and the head."""
+    """Makes the bottleneck, the decoder and the head."""
+    if self.bottleneck_dilations:
+      self.bottleneck = DilatedCascade(self.bottleneck_dilations, self.dtype)
     if self.num_classes:
       self.levels = [
         _Level(
@@ -83,14 +89,16 @@ class MultiTaskUNet(nn.Module):
       self.classification = nn.Dense(self.num_labels)
 
   def __call__(self, images: jax.Array, train: bool) -> Outputs:
-    """Returns the scores, and the encoder's last features."""
+    """Returns the scores, and the last features, of the encoder or of the bottleneck."""
     features = self.encoder(images, train)
+    if self.bottleneck_dilations:
+      features = (*features[:-1], self.bottleneck(features[-1]))
     logits, deep = self._decode(features, train) if self.num_classes else (None, ())
     class_logits = self.classify(features[-1]) if self.num_labels else None
     return Outputs(logits, class_logits, features[-1], deep_logits=deep)
 
   def classify(self, features: jax.Array) -> jax.Array:
-    """Returns the scores [B, num_labels] of the encoder's last features [B, h, w, F]."""
+    """Returns the scores [B, num_labels] of the last features [B, h, w, F]."""
     return self._classes(features.astype(jnp.float32).mean((1, 2)))
 
   def _classes(self, activations: jax.Array) -> jax.Array:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from mlseg.models.base import Outputs
 from mlseg.models.layers import blocks, normalisation, pooling
 from mlseg.models.layers.attention import AttentionGate
+from mlseg.models.layers.dilated import DilatedCascade
 
 NORMS = ("batch", "group", "instance", "none")
 UPSAMPLINGS = ("transposed3", "transposed2", "resize")
@@ -41,6 +42,8 @@ class UNet(nn.Module):
       training; the others are divided by its complement (Tompson et al., CVPR 2015).
     deep_supervision: how many coarser levels of the decoder, below `depth`, have a 1×1 convolution
       of their own, whose scores are `Outputs.deep_logits` in training (Lee et al., AISTATS 2015).
+    bottleneck_dilations: of the 3×3 convolutions of a `DilatedCascade` on the coarsest activations,
+      before the decoder; (): there is none.
     dtype: type of the computation; parameters, statistics and logits are float32.
 
   Example:
@@ -65,6 +68,7 @@ class UNet(nn.Module):
   remat: bool = False
   dropout: float = 0.0
   deep_supervision: int = 0
+  bottleneck_dilations: tuple[int, ...] = ()
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
@@ -78,7 +82,11 @@ class UNet(nn.Module):
     for level in range(self.depth):
       skips.append(encode(self, activations, self.filters << level, train))
       activations = pooling.max_pool(skips[-1])
-    activations = features = encode(self, activations, self.filters << self.depth, train)
+    activations = encode(self, activations, self.filters << self.depth, train)
+    if self.bottleneck_dilations:
+      cascade = DilatedCascade(self.bottleneck_dilations, self.dtype, name="bottleneck")
+      activations = cascade(activations)
+    features = activations
     drop = nn.Dropout(self.dropout, broadcast_dims=(1, 2), deterministic=not train)
     deep: tuple[jax.Array, ...] = ()
     for level in reversed(range(self.depth)):

@@ -15,6 +15,7 @@ from mlseg.data import targets
 from mlseg.errors import UserError, require, unknown, user_errors
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe import model as recipe_model
+from mlseg.recipe import regions
 from mlseg.recipe.loss_table import LOSSES, LossFunction
 
 TEXTURE = "texture_cross_entropy"
@@ -32,6 +33,7 @@ class LossRecipe(NamedTuple):
   has_volumes: bool
   num_textures: int  # classes of the texture; 0: there are none
   targets: recipe_data.Targets  # what the losses read beside images, masks and diagnoses
+  containment: regions.Pairs | None = None  # of the network's regions; None: it has no such key
 
 
 def read(config: ConfigDict) -> LossRecipe:
@@ -53,6 +55,7 @@ def read(config: ConfigDict) -> LossRecipe:
     has_volumes=recipe_data.read(config).has_volumes,
     num_textures=config.model.get("num_textures", 0),
     targets=wanted,
+    containment=config.model.get("containment"),
   )
 
 
@@ -151,7 +154,8 @@ def make_losses(
   functions: dict[str, LossFunction] = {}
   given = class_weights or {}
   for name in names:
-    options = dict(recipe.options.get(name, {}))
+    own = recipe.options.get(name, {})
+    options = regions.with_tables(name, own, recipe.containment, num_classes)
     with user_errors(f"config.loss_options.{name}"):
       if name in given and options.get("class_weights") == ():
         options["class_weights"] = given[name]

@@ -20,6 +20,8 @@ SLICE_ATTENTION = "slice_attention"
 MULTITASK = "multitask_unet"
 # Further keys of decoders, which leave recipes from before them as they were.
 DECODER_OFF = {"dropout": 0.0, "deep_supervision": 0}
+# The networks that may have dilated convolutions at their bottleneck.
+DILATED = ("unet", "attention_unet", MULTITASK, "histology_fcn")
 
 
 def has_head(options: ConfigDict, head: str) -> bool:
@@ -61,6 +63,7 @@ def _unet(options: ConfigDict, data: DataRecipe, num_classes: int, num_labels: i
     attention=options.name == "attention_unet",
     dtype=DTYPES[options.dtype],
     remat=options.remat,
+    bottleneck_dilations=_dilations(options, data, options.depth),
     **_of_decoder(options, options.depth),
   )
   return models.from_linen(module)
@@ -72,6 +75,7 @@ def _multitask(
   arguments = _multitask_options(options, data, num_classes, num_labels)
   if options.name == MULTITASK:
     arguments |= _of_decoder(options, multitask.HALVINGS)
+    arguments["bottleneck_dilations"] = _dilations(options, data, multitask.HALVINGS)
   return models.from_linen(
     models.MultiTaskUNet(**arguments),
     models.MultiTaskUNet.classify if arguments["num_labels"] else None,
@@ -90,6 +94,18 @@ def _of_decoder(options: ConfigDict, levels: int) -> dict[str, Any]:
       " head of segmentation has not"
     )
   return found
+
+
+def _dilations(options: ConfigDict, data: DataRecipe, halvings: int) -> tuple[int, ...]:
+  """Returns the dilations of the convolutions at the bottleneck, after so many halvings."""
+  dilations = tuple(options.get("bottleneck_dilations", ()))
+  side = -(-data.input_size // 2**halvings)
+  rule = (
+    f"config.model.bottleneck_dilations must be below {side}, the side in pixels of the coarsest"
+    " activations, beyond which a convolution sees zeros alone"
+  )
+  require(max(dilations, default=0) < side, rule, dilations)
+  return dilations
 
 
 def _slice_attention(
@@ -176,6 +192,7 @@ def _histology_fcn(
     filters=options.filters,
     units=tuple(options.units),
     norm_momentum=options.norm_momentum,
+    bottleneck_dilations=_dilations(options, data, options.depth),
     dtype=DTYPES[options.dtype],
   )
   return models.from_linen(module, models.HistologyFCN.classify if num_labels else None)
@@ -193,7 +210,8 @@ def _of_heads(options: ConfigDict, num_classes: int, num_labels: int) -> tuple[i
   require(min(units, default=1) >= 1, "config.model.units must be positive", units)
   if classifies and num_labels < 2:
     raise UserError(
-      "config.model: a head of classes needs cases of at least two labels; the data have one"
+      "config.model: a head of classes needs cases of at least two labels; the data have one, so"
+      " that there is nothing to learn: train masks alone, with a variant without diagnosis"
     )
   return num_classes * segments, num_labels * classifies
 

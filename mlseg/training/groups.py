@@ -155,9 +155,10 @@ def print_header(reporter: Reporter, runs: Sequence[Run], cases: Cases, split: S
   where = runs[0].workdir if len(runs) == 1 else runs[0].workdir.parent
   sizes = " / ".join(str(len(part)) for part in split)
   height, width = cases.images.shape[1:3]
+  most = "up to " if data.patch_size else ""  # images keep their sizes
   reporter.print(f"run     {names} in {where}")
   reporter.print(
-    f"data    {data.name}, {len(cases.ids)} images of {height}×{width},"
+    f"data    {data.name}, {len(cases.ids)} images of {most}{height}×{width},"
     f" {sizes} for training / validation / test ({data.split} split)"
   )
   for line in case_counts.lines(cases, split):

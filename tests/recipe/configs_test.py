@@ -43,7 +43,8 @@ def _leaves(config, prefix=""):
 def _variants():
   for path in CONFIGS:
     module = _module(path)
-    for variant in getattr(module, "VARIANTS", getattr(module, "DATA", [None])):
+    own = getattr(module, "VARIANTS", getattr(module, "DATA", [None]))
+    for variant in (*own, *getattr(module, "FOLDER_VARIANTS", ())):
       yield pytest.param(path, variant, id=f"{path.stem}:{variant}")
 
 
@@ -56,6 +57,8 @@ def _without_options(leaves):
 def test_config_is_complete_and_builds(path, variant):
   module = _module(path)
   config = module.get_config(variant) if variant else module.get_config()
+  if config.data.name == "folder":
+    config.data.folder.images = "images/{label}/{name}.png"
   reference = dict(_leaves(_module(CONFIGS[0].with_name("dmf_busi.py")).get_config()))
   leaves = dict(_leaves(config))
   kind = cases.OPTIONS.get(config.data.name)

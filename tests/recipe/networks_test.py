@@ -1,6 +1,7 @@
 """The section `config.model`: which heads a network has, and for which data it is."""
 
 import pathlib
+import re
 
 import pytest
 
@@ -53,6 +54,35 @@ def test_a_network_with_dropout_draws_numbers():
   assert not experiment.read(content).network.is_random
   content["model"] |= {"dropout": 0.1, "deep_supervision": 4}
   assert experiment.read(content).network.is_random
+
+
+@pytest.mark.parametrize(
+  ("recipe", "dilations", "message"),
+  [
+    ("dmf_busi", (1, 2, 4), None),
+    ("dmf_busi", (1, 8), "must be below 8, the side in pixels of the coarsest activations"),
+    ("glands", (1, 2, 4, 8), None),
+    ("glands", (16,), "must be below 16, the side"),  # 250, 125, 63, 32, 16
+    ("multitask_busi", (1, 2), None),
+    ("multitask_busi", (4,), "must be below 4, the side"),
+    ("multitask_busi:classification+vgg16", (1,), "must be () with 'classifier', not (1,)"),
+    ("multitask_busi:mask_rcnn+vgg16", (1,), "must be () with 'mask_rcnn', not (1,)"),
+    ("response_ct", (1,), "must be () with 'slice_attention', not (1,)"),
+  ],
+)
+def test_dilations_are_below_the_side_of_the_bottleneck_of_networks_that_have_one(
+  recipe, dilations, message
+):
+  file, _, variant = recipe.partition(":")
+  path = f"{CONFIG.with_name(file)}.py{':' if variant else ''}{variant}"
+  flags = [f"--config.model.bottleneck_dilations={dilations}"]
+  content = parse.content(["", f"--config={path}", *flags])
+  if message is None:
+    experiment.read(content)
+    return
+  with pytest.raises(UserError, match=re.escape(message)) as caught:
+    experiment.read(content)
+  assert "config.model.bottleneck_dilations" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -21,11 +21,17 @@ EXPECTED = {"karolinska slides": 5456, "radboud slides": 5160, "masks": 10516}
 PROVIDERS = ("karolinska", "radboud")
 LABELS = tuple(f"ISUP {grade}" for grade in range(6))
 RADBOUD = ("background", "stroma", "benign epithelium", "Gleason 3", "Gleason 4", "Gleason 5")
-CLASS_NAMES = {"common": ("background", "benign", "cancer"), "gleason": RADBOUD}
+CLASS_NAMES = {
+  "common": ("background", "benign", "cancer"),
+  "binary": ("background", "cancer"),
+  "gleason": RADBOUD,
+}
 # By scheme and provider, the class of each value in the masks.
 CLASSES = {
   ("common", "karolinska"): (0, 1, 2),
   ("common", "radboud"): (0, 1, 1, 2, 2, 2),
+  ("binary", "karolinska"): (0, 0, 1),
+  ("binary", "radboud"): (0, 0, 0, 1, 1, 1),
   ("gleason", "radboud"): (0, 1, 2, 3, 4, 5),
 }
 WHITE = 255  # beyond a slide's edges
@@ -50,7 +56,7 @@ class PandaOptions(NamedTuple):
   max_tiles: int = 8  # number per slide, those with most tissue; 0: all
   min_tissue: float = 0.1  # least share of tissue in a tile
   provider: str = "all"  # or karolinska, radboud
-  classes: str = "common"  # background, benign, cancer; or 'gleason': the six of radboud
+  classes: str = "common"  # background, benign, cancer; 'binary': cancer; 'gleason': radboud's six
   complete: bool = True  # whether all of the published slides must be there
 
 
@@ -59,8 +65,9 @@ class Panda(sources.SourceBuilder):
 
   The masks of Karolinska have 0 background, 1 benign tissue, 2 cancerous tissue; those of Radboud
   0 background, 1 stroma, 2 benign epithelium, 3 to 5 cancerous epithelium of that Gleason pattern.
-  The common classes are background, benign (1; 1 and 2) and cancer (2; 3 to 5). Karolinska's cancer
-  includes the stroma, and Radboud's does not.
+  The common classes are background, benign (1; 1 and 2) and cancer (2; 3 to 5). The binary classes
+  are cancer and the rest: benign tissue is background. Karolinska's cancer includes the stroma, and
+  Radboud's does not.
 
   A pixel is tissue where its channels differ by 20 of 255 or more, at the slide's smallest level.
   Tiles with less tissue than `min_tissue` are left out, and so are slides that have no other tiles.
@@ -78,6 +85,11 @@ class Panda(sources.SourceBuilder):
   BUILDER_CONFIGS = [  # noqa: RUF012 - tfds declares it so
     sources.SourceConfig(
       name="common", description="Both providers, common classes.", options=PandaOptions()
+    ),
+    sources.SourceConfig(
+      name="binary",
+      description="Both providers, cancer against the rest.",
+      options=PandaOptions(classes="binary"),
     ),
     sources.SourceConfig(
       name="gleason",

@@ -3,6 +3,7 @@
 from mlseg.models.layers.attention import AttentionGate
 from mlseg.models.layers.blocks import Conv, UpConv
 from mlseg.models.layers.depthwise import DepthwiseConv
+from mlseg.models.layers.dilated import DilatedCascade
 from mlseg.models.layers.normalisation import BatchNorm, ClippedBatchNorm
 from mlseg.models.layers.pooling import max_pool, repeat2
 from mlseg.models.layers.strided import StridedConv
@@ -13,6 +14,7 @@ __all__ = [
   "ClippedBatchNorm",
   "Conv",
   "DepthwiseConv",
+  "DilatedCascade",
   "StridedConv",
   "UpConv",
   "max_pool",

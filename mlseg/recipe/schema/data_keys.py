@@ -130,8 +130,9 @@ DATA: tuple[Key, ...] = (
       ("panda",)),
   Key("data.panda.provider", choice(("all", "karolinska", "radboud")), "Whose slides.", "all",
       ("panda",)),
-  Key("data.panda.classes", choice(("common", "gleason")),
-      "Background, benign and cancer, or the six classes of radboud.", "common", ("panda",)),
+  Key("data.panda.classes", choice(("common", "binary", "gleason")),
+      "'common': background, benign and cancer; 'binary': background, which includes benign tissue,"
+      " and cancer; 'gleason': the six classes of radboud.", "common", ("panda",)),
   Key("data.panda.complete", boolean(), _COMPLETE, True, ("panda",)),
   Key("data.siim_acr.complete", boolean(), _COMPLETE, True, ("siim_acr",)),
   Key("data.cohort.manifest", text(least=1), "The table of patients, below data.root.",

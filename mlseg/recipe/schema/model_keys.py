@@ -5,6 +5,7 @@ from mlseg.models.encoders import convention
 from mlseg.models.encoders import encoder as encoders
 from mlseg.recipe.networks import (
   DECODER_OFF,
+  DILATED,
   DTYPES,
   HEADS,
   MULTITASK,
@@ -67,6 +68,10 @@ MODEL: tuple[Key, ...] = (
   Key("model.deep_supervision", integer(0, 11, "a decoder has at most 12 levels"),
       "Coarser levels of the decoder whose own scores the losses of pixels read too.",
       DECODER_OFF["deep_supervision"], (*_UNET, MULTITASK)),
+  Key("model.bottleneck_dilations",
+      sequence(integer(1, 4096, "no image is larger there"), 0, 16),
+      "Dilations of a cascade of 3×3 convolutions, summed, on the coarsest activations; (): none.",
+      (), DILATED),
   Key("model.units", sequence(integer(1, 65_536, _MEMORY)),
       "Sizes of the hidden layers of the classification head.", (), (*_TWO_HEADS, *_FCN)),
   Key("model.attention_units", integer(1, 65_536, _MEMORY),

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from mlseg.data import targets
 from mlseg.errors import UserError, unknown
+from mlseg.recipe import regions
 from mlseg.recipe.auxiliary_schedule import SCHEDULES
 from mlseg.recipe.loss_table import LOSSES
 from mlseg.recipe.schema.compound import either, optional, pair, plain_value, sequence
@@ -23,6 +24,8 @@ from mlseg.weighting.registry import METHODS
 
 TEXTURE = "texture_cross_entropy"
 _RATE = number(0, 1e6, "larger rates leave single precision within a few steps", open_low=True)
+_PAIRS = either(choice((regions.MODEL,)), sequence(pair(integer(0, 255), integer(0, 255))))
+_PAIRS = _PAIRS._replace(text=f"{_PAIRS.text} ('model': those of config.model.containment)")
 # What a signature does not tell: bounds beyond which a program needs hours or all of the memory.
 _KINDS: dict[str, Kind] = {
   "dynamic_memory_fusion.capacity": integer(1, 100_000, "every step reads the whole history"),
@@ -34,6 +37,7 @@ _KINDS: dict[str, Kind] = {
     f"{loss}.label_smoothing": number(0, 1, open_high=True)
     for loss in ("cross_entropy", "classification_cross_entropy", "binary_cross_entropy")
   },
+  **{f"{loss}.{table}": _PAIRS for loss in regions.LOSSES for table in regions.OPTIONS},
   "cl_dice.iterations": integer(1, 100, "the program repeats them"),
   "rpn_objectness.num_sampled": integer(1, 100_000, "they are held in memory"),
   "rpn_box.num_sampled": integer(1, 100_000, "they are held in memory"),

@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ml_collections import ConfigDict
+
+from mlseg.recipe.networks import DILATED, has_head
 from mlseg.recipe.optimizer import OFF
 from mlseg.recipe.rate_schedule import CONSTANT
 from mlseg.recipe.schema.kinds import shown
@@ -20,6 +23,8 @@ def faults(content: Mapping[str, Any]) -> Iterator[str]:
   yield from _of_losses(content)
   yield from _of_data(content["data"])
   yield from _of_model(content["model"])
+  yield from _of_regions(content["model"], content["data"])
+  yield from _of_diagnosis(content["model"], content["data"])
 
 
 def _of_optimizer(options: Mapping[str, Any], num_epochs: int) -> Iterator[str]:
@@ -80,6 +85,11 @@ def _of_data(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_model(model: Mapping[str, Any]) -> Iterator[str]:
+  if model.get("bottleneck_dilations") and model["name"] not in DILATED:
+    yield (
+      f"config.model.bottleneck_dilations is of {', '.join(DILATED)}, and must be () with"
+      f" {model['name']!r}, not {shown(model['bottleneck_dilations'])}"
+    )
   if model["name"] in ("unet", "attention_unet", "histology_fcn"):
     channels = model["filters"] * 2 ** model["depth"]
     if channels > _MOST_CHANNELS:
@@ -87,3 +97,27 @@ def _of_model(model: Mapping[str, Any]) -> Iterator[str]:
         f"config.model.filters * 2**config.model.depth must be at most {_MOST_CHANNELS}, the"
         f" channels of the deepest level, not {channels}"
       )
+
+
+def _of_regions(model: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
+  pairs, count = model.get("containment", ()), len(data.get("folder", {}).get("classes", ()))
+  if data["name"] == "folder" and any(label >= count for own in pairs for label in own):
+    yield (
+      f"config.model.containment must be pairs of classes below {count}, the number of"
+      f" config.data.folder.classes, not {shown(tuple(pairs))}"
+    )
+
+
+def _of_diagnosis(model: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
+  """Yields that a network is to diagnose, and that its folder of images names no diagnosis."""
+  if data["name"] != "folder" or not has_head(ConfigDict(model), "classification"):
+    return
+  files = data["folder"]
+  in_table = files["table"] and (files["label_column"] or files.get("label_columns"))
+  if "{label}" not in files["images"] and not in_table:
+    yield (
+      "config.model has the head of classification, but config.data.folder names no diagnosis:"
+      " write {label} into config.data.folder.images, as 'images/{label}/{name}.png', or give"
+      " config.data.folder.table, id_column and label_column; or train masks alone, with a variant"
+      " of the recipe without diagnosis"
+    )

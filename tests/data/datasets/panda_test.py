@@ -98,18 +98,33 @@ def test_tiles_are_parts_of_the_level_padded_at_the_edges(tmp_path, subifds):
     assert tile.label == f"ISUP {SLIDES[tile.patient][1]}"
 
 
-def test_both_schemes_become_common_classes(folder, tmp_path):
+@pytest.mark.parametrize(("scheme", "benign"), [("common", "benign"), ("binary", "background")])
+def test_both_schemes_become_the_same_classes(folder, tmp_path, scheme, benign):
   written = _make(tmp_path / "again")
   expected = {  # written out, pixel by pixel
-    "karolinska": {0: "background", 1: "benign", 2: "cancer"},
-    "radboud": {0: "background", 1: "benign", 2: "benign", 3: "cancer", 4: "cancer", 5: "cancer"},
+    "karolinska": {0: "background", 1: benign, 2: "cancer"},
+    "radboud": {0: "background", 1: benign, 2: benign, 3: "cancer", 4: "cancer", 5: "cancer"},
   }
-  for tile in _read(folder):
+  seen = {provider: set() for provider in expected}
+  for tile in _read(folder, classes=scheme):
     if tile.id.endswith("_0_0"):
       provider, values = SLIDES[tile.patient][0], written[tile.patient][1][:48, :48]
+      seen[provider] |= set(np.unique(values).tolist())
       for value in np.unique(values):
         (own,) = np.unique(tile.mask[values == value])
-        assert panda.CLASS_NAMES["common"][own] == expected[provider][value]
+        assert panda.CLASS_NAMES[scheme][own] == expected[provider][value]
+  assert seen == {provider: set(values) for provider, values in expected.items()}
+
+
+def test_cancer_against_the_rest_is_loaded_from_both_providers(folder, tmp_path):
+  data = cases.load(
+    "panda", root=str(folder), image_size=24, diameter=0, cache=tmp_path / "cache",
+    options=OPTIONS._replace(classes="binary"),
+  )  # fmt: skip
+  assert data.class_names == ("background", "cancer")
+  assert len(data.images) == 27  # of the three slides
+  for start in (0, 9, 18):  # of each slide
+    assert set(np.unique(data.masks[start : start + 9])) == {0, 1}
 
 
 def test_gleason_patterns_are_those_of_radboud(folder, tmp_path):
@@ -178,7 +193,7 @@ def test_the_builder_writes_what_is_loaded(folder, tmp_path, monkeypatch):
     builder = tfds.builder_from_directory(prepare.prepare("panda", folder, tmp_path / "out", name))
     rows = {row["id"].decode(): row for row in builder.as_data_source(split="train")}
     found = list(panda.open_source(folder, options).read())
-    assert len(rows) == len(found) == (24 if name == "common" else 16)  # at most 8 a slide
+    assert len(rows) == len(found) == (16 if name == "gleason" else 24)  # at most 8 a slide
     for one in found:
       np.testing.assert_array_equal(rows[one.id]["image"], one.image)
       np.testing.assert_array_equal(rows[one.id]["mask"][..., 0], one.mask)
@@ -269,7 +284,7 @@ def test_what_is_wrong_is_refused_by_name(folder, name):
   ("options", "message"),
   [
     ({"provider": "oslo"}, "unknown config.data.panda.provider 'oslo': choose from all, karol"),
-    ({"classes": "many"}, "unknown config.data.panda.classes 'many': choose from common, gleason"),
+    ({"classes": "many"}, "unknown config.data.panda.classes 'many': choose from binary, common"),
     ({"classes": "gleason"}, "'gleason' needs config.data.panda.provider 'radboud'"),
     ({"level": -1}, "config.data.panda.level must be at least 0, not -1"),
     ({"level": 3}, "has 3 levels, none of number config.data.panda.level 3"),

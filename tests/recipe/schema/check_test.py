@@ -63,6 +63,9 @@ WRONG = [
   ("model__deep_supervision", -1, "config.model.deep_supervision must not be negative, not -1"),
   ("model__deep_supervision", 0.5, "config.model.deep_supervision must be an integer, not 0.5"),
   ("model__deep_supervision", 2, "must be below the 2 levels of the decoder, not 2"),
+  ("model__bottleneck_dilations", (1, 0), "bottleneck_dilations[1] must be at least 1, not 0"),
+  ("model__bottleneck_dilations", 2, "config.model.bottleneck_dilations must be a tuple of 0 or"),
+  ("model__bottleneck_dilations", (64,), "bottleneck_dilations must be below "),
   ("loss_options", {"cross_entropy": {"label_smoothing": 1.0}}, (
     "config.loss_options.cross_entropy.label_smoothing must be in [0, 1), not 1.0"
   )),

@@ -22,6 +22,7 @@ def test_a_recipe_without_its_newer_keys_is_the_same_recipe():
     "optimizer.decay_mask": "all",
     "model.dropout": 0.0,
     "model.deep_supervision": 0,
+    "model.bottleneck_dilations": (),
     "auxiliary.schedule": content["auxiliary"]["schedule"],
     "weighting.options.dynamic_memory_fusion.prior": None,
     "loss_options.binary_cross_entropy.label_reduction": "mean",
