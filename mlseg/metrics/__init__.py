@@ -16,6 +16,7 @@ from mlseg.metrics.classification import (
   classification_precision,
   classification_recall,
 )
+from mlseg.metrics.classification_findings import average_findings, summarize_findings
 from mlseg.metrics.classification_probabilities import (
   brier,
   expected_calibration_error,
@@ -85,10 +86,11 @@ from mlseg.metrics.surface import (
 from mlseg.metrics.surface_cases import per_case_surface, summarize_surface
 
 __all__ = [
-  "Reliability",
   "SEGMENTATION_SCORES",
+  "Reliability",
   "accuracy",
   "auc_permutation_test",
+  "average_findings",
   "average_precision",
   "average_symmetric_surface_distance",
   "balanced_accuracy",
@@ -153,6 +155,7 @@ __all__ = [
   "summarize",
   "summarize_classes",
   "summarize_classification",
+  "summarize_findings",
   "summarize_objects",
   "summarize_objects_of_classes",
   "summarize_presence",
