@@ -12,7 +12,9 @@ shear, scale, brightness and contrast in the ranges of the recipe. What else the
 elastic maps, gamma, noise, blur, an average of the parameters, mirrored views in testing and the
 removal of small components, the peer has not.
 
-The recipe is trained into DIR as by `mlseg.main`, which goes on where it stands. The results are in
+The recipe is trained into DIR as by `mlseg.main`, which goes on where it stands. With
+`--rows=docs/strong_study/cases.csv --label=LABEL` instead of `--workdir`, its scores are those of
+an earlier training, by the label of its rows. The results are in
 benchmarks/results/quality.json (`--out` names another folder), an entry per name (`--name`), with a
 row per seed, and in quality.md, which is made from it. Seconds are of the machine as it was; a fair
 comparison of speed is `benchmarks/speed.py`.
@@ -29,14 +31,17 @@ from typing import Any
 import numpy as np
 from speed_parts.torchvision_models import torchvision_models
 
+from mlseg import files
 from mlseg.console import Reporter
+from mlseg.data.cases import Cases
+from mlseg.data.splits import cross_validation, grouped
 from mlseg.devices import runtime
 from mlseg.metrics import bootstrap_interval, confusion_counts, dice, iou, per_case_surface
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe import experiment as recipe_experiment
 from mlseg.recipe import parse
 from mlseg.training import train
-from mlseg.workdir import case_table, split_file
+from mlseg.workdir import case_table
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 LESION = 1  # the class that is scored
@@ -57,12 +62,36 @@ def scores_of(
   return {name: values[name][:, LESION].astype(float) for name in METRICS}
 
 
-def own_scores(workdir: pathlib.Path, seed: int, ids: Sequence[str]) -> dict[str, np.ndarray]:
-  """Returns the same metrics of the recipe's model of a seed, in the order of the ids."""
-  rows = case_table.read(workdir)
+def own_rows(flags: argparse.Namespace) -> list[dict[str, Any]]:
+  """Returns seed, id and metrics of the recipe's test cases, from its run or from a study."""
+  if flags.rows:
+    rows = [row for row in files.read_csv(flags.rows) if row["run"] == flags.label]
+    return [row | {"seed": int(row["seed"])} for row in rows if row["seed"] != "mean"]
+  rows = case_table.read(flags.workdir)
   lesion = case_table.class_names(rows)[LESION]
-  own = {row["id"]: row for row in rows if row["seed"] == seed and row["class"] == lesion}
-  return {name: np.array([own[one][name] for one in ids]) for name in METRICS}
+  return [row for row in rows if row["class"] == lesion]
+
+
+def own_scores(
+  rows: Sequence[dict[str, Any]], seed: int, ids: Sequence[str]
+) -> dict[str, np.ndarray]:
+  """Returns the same metrics of the recipe's model of a seed, in the order of the ids."""
+  own = {row["id"]: row for row in rows if row["seed"] == seed}
+  if set(own) != set(ids):
+    raise SystemExit(f"the rows of seed {seed} are of other test cases than the recipe's")
+  return {name: np.array([float(own[one][name]) for one in ids]) for name in METRICS}
+
+
+def splits_of(experiment: recipe_experiment.Experiment, cases: Cases) -> dict[int, grouped.Split]:
+  """Returns the split of each seed, as `training.train` makes it."""
+  pairs = recipe_data.find_near_duplicates(cases)
+  together = grouped.groups(len(cases.ids), pairs, cases.patients)
+  return cross_validation.equalised(
+    {
+      seed: recipe_data.make_split(experiment.data, experiment.batch_size, cases, together, seed)
+      for seed in experiment.seeds.numbers
+    }
+  )
 
 
 def summary(ours: dict[str, np.ndarray], peers: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -87,15 +116,19 @@ def compare(flags: argparse.Namespace, rest: Sequence[str]) -> dict[str, Any]:
 
   config, _ = parse.parse(["quality", *rest])
   experiment = recipe_experiment.read(config)
-  started = time.perf_counter()
-  train.train(experiment, flags.workdir, Reporter())
-  own_seconds = time.perf_counter() - started
+  started, own_seconds = time.perf_counter(), None
+  if flags.workdir:
+    train.train(experiment, flags.workdir, Reporter())
+    own_seconds = time.perf_counter() - started
+  known = own_rows(flags)
   cases = recipe_data.load_cases(experiment.data, [experiment.losses.targets], Reporter(quiet=True))
-  index = {name: n for n, name in enumerate(cases.ids)}
   rows, pairs = [], []
-  for seed, named in split_file.read(flags.workdir).parts.items():
-    where = {part: np.array([index[name] for name in ids]) for part, ids in named.items()}
-    parts = {part: peer.Part(cases.images[n], cases.masks[n]) for part, n in where.items()}
+  for seed, split in splits_of(experiment, cases).items():
+    tested = [cases.ids[n] for n in split.test]
+    ours = own_scores(known, seed, tested)
+    parts = {
+      part: peer.Part(cases.images[n], cases.masks[n]) for part, n in split._asdict().items()
+    }
     options = peer.Options(
       flags.peer_encoder,
       "" if flags.scratch else str(flags.weights),
@@ -107,12 +140,11 @@ def compare(flags: argparse.Namespace, rest: Sequence[str]) -> dict[str, Any]:
     )
     trained = peer.train(options, parts, flags.threads)
     theirs = scores_of(trained.predictions, parts["test"].masks, experiment.metrics)
-    ours = own_scores(flags.workdir, seed, named["test"])
     pairs.append((ours, theirs))
     rows.append(
       {
         "seed": seed,
-        "cases": len(named["test"]),
+        "cases": len(tested),
         "peer_seconds": trained.seconds,
         "peer_params": trained.params,
         "best_validation_dice": max(trained.validation),
@@ -163,8 +195,9 @@ def page(entries: dict[str, Any]) -> str:
                                       ("mlseg", "peer", "difference", "low", "high"))  # fmt: skip
       cells = f"{ours:.1f} | {theirs:.1f} | {gap:+.1f} ({low:+.1f} to {high:+.1f})"
       lines.append(f"| {heading} | {cells} |")
-    minutes = entry["seconds_of_all_seeds"] / 60, sum(row["peer_seconds"] for row in seeds) / 60
-    lines.append(f"| minutes, all seeds | {minutes[0]:.0f} | {minutes[1]:.0f} | |")
+    if entry["seconds_of_all_seeds"] is not None:
+      minutes = entry["seconds_of_all_seeds"] / 60, sum(row["peer_seconds"] for row in seeds) / 60
+      lines.append(f"| minutes, all seeds | {minutes[0]:.0f} | {minutes[1]:.0f} | |")
   return "\n".join(lines) + "\n"
 
 
@@ -172,13 +205,17 @@ def main() -> None:
   """Runs the comparison and writes the results."""
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--name", default="busi", help="name of the entry in the results")
-  parser.add_argument("--workdir", type=pathlib.Path, required=True, help="folder of the run")
+  parser.add_argument("--workdir", type=pathlib.Path, help="folder of the run")
+  parser.add_argument("--rows", type=pathlib.Path, help="scores of cases of an earlier training")
+  parser.add_argument("--label", help="of the rows")
   parser.add_argument("--weights", type=pathlib.Path, help="file of the encoder's weights")
   parser.add_argument("--scratch", action="store_true", help="the peer starts from scratch")
   parser.add_argument("--peer_encoder", default="mobilenet_v2", help="its name in the peer")
   parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the peer")
   parser.add_argument("--out", type=pathlib.Path, default=RESULTS, help="folder of the results")
   flags, rest = parser.parse_known_args()
+  if bool(flags.workdir) == bool(flags.rows) or bool(flags.rows) != bool(flags.label):
+    parser.error("either --workdir, or --rows and --label, are needed")
   if bool(flags.weights) == flags.scratch:
     parser.error("one of --weights and --scratch is needed")
   torchvision_models()

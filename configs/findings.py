@@ -18,7 +18,8 @@ The network of `multitask_busi.py` gives one logit per finding, whose sigmoid is
 the finding; a finding is predicted above 0.5. Its loss is the binary cross-entropy, mean over the
 findings; `--config.loss_options.classification_binary_cross_entropy.positive_weight=4.0` weighs the
 cases that have a finding, and a file such as this may give one number per finding. The epoch is
-kept by the mean of Dice and the findings' balanced accuracy. `configs/folder.py` explains the patterns and the other keys of a folder.
+kept by the mean of Dice and the findings' balanced accuracy. `configs/folder.py` explains the
+patterns and the other keys of a folder.
 
 A variant, named after a colon, is a task and an encoder: `joint` (default) or `classification`, and
 `mobilenet_v2` or `vgg16`, as in `joint+vgg16`. An image takes as long as in `multitask_busi.py`: 17

@@ -76,6 +76,9 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   # several of one kind, such as ('#ff0000', '#00ff00'). With the two classes below, masks may have
   # any two values of which one is 0: 0 and 1, 0 and 255, a colour on black.
   files.classes = (("background", 0), ("lesion", 255))
+  # Value, in the masks, of pixels whose class is not known, such as 127, or several: they count
+  # neither in training nor in testing. (): there are none. Classes then need their exact values.
+  files.ignore_label = ()
   files.tolerance = 0  # largest difference, in any channel, from the value of a class
   files.channels = 1  # 1: images are read as grey; 3: in colour
   files.table = ""  # CSV file, below config.data.root, of diagnoses and patients; '': none

@@ -17,8 +17,10 @@ of the results gets
     predictions.csv    per picture and class: area, parts, mean probability, spreads
     saliency/NAME.png  the picture under the saliency map of its diagnosis, if the run diagnoses
     diagnoses.csv      per picture: its diagnosis and the probabilities, if the run diagnoses
-    probabilities/NAME.png, entropy/NAME.png, disagreement/NAME.png, or maps/NAME.npz with these
-                       as arrays, with --maps=png or npz: 0 to 255 stands for 0 to 1
+    probabilities/NAME.png, entropy/NAME.png, disagreement/NAME.png, with --maps=png: 0 to 255
+                       stands for 0 to 1; NAME.nii.gz with --maps=nifti, one slice each with the
+                       spacing of the picture, which needs nibabel: pip install 'mlseg-jax[ct]';
+                       maps/NAME.npz with these as arrays with --maps=npz
     predict.json       the run and the options; the same command may be given again
 
 Probabilities have the temperature that the run fitted on its validation cases, if it did; masks
@@ -53,7 +55,7 @@ from mlseg.errors import UserError, machine_faults, require, unknown
 from mlseg.io.pictures.picture import SCALINGS
 
 SALIENCIES = ("gradcam", "gradcam++", "none")
-MAPS = ("none", "png", "npz")
+MAPS = ("none", "png", "nifti", "npz")
 VIEWS = ("one", "horizontal", "flips")  # those of models.averaging, which loads jax
 
 
@@ -106,7 +108,7 @@ def parse(argv: list[str]) -> dict[str, Any]:
     "maps",
     "none",
     "How the probabilities of the pixels, their entropy, and the disagreement of the models are"
-    " written: 'png', 'npz', or 'none' for not at all.",
+    " written: 'png', 'nifti', 'npz', or 'none' for not at all.",
     flag_values=values,
   )
   batch_size: Any = flags.DEFINE_integer(

@@ -8,7 +8,7 @@ import numpy as np
 
 from mlseg import files as caches
 from mlseg.console import Reporter
-from mlseg.data import in_memory, preprocessing
+from mlseg.data import in_memory, padding, preprocessing
 from mlseg.data.datasets import cohort, registry
 from mlseg.data.datasets.sources import PLAIN, Reading, Source
 from mlseg.data.findings import Fault
@@ -26,7 +26,7 @@ class Cases(NamedTuple):
   """N pictures with their masks, and what is known about them."""
 
   images: np.ndarray  # [N, H, W, I] uint8, grey (I = 1) or RGB (I = 3)
-  masks: np.ndarray  # [N, H, W] uint8, the index of a class; see also `padding.IGNORED`
+  masks: np.ndarray  # [N, H, W] uint8, the index of a class; see also `padding.counted`
   labels: np.ndarray  # [N] int32, the index of a diagnosis
   hashes: np.ndarray  # [N, bits] bool, perceptual hashes of the unfiltered pictures
   ids: tuple[str, ...]  # N names
@@ -57,6 +57,11 @@ class Cases(NamedTuple):
   def diagnosis_names(self) -> tuple[str, ...]:
     """The names of what a head of classes gives probabilities of: labels, or findings."""
     return self.label_names if self.findings is None else self.finding_names
+
+  @property
+  def has_unlabelled(self) -> bool:
+    """Whether masks have pixels whose class is not known."""
+    return bool((self.masks == padding.UNLABELLED).any())
 
 
 def load(

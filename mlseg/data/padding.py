@@ -1,4 +1,4 @@
-"""Pictures of different sizes in one array: pictures are mirrored beyond their borders."""
+"""Pictures of different sizes in one array, and the pixels that do not count in it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,6 +6,24 @@ from typing import Any
 import numpy as np
 
 IGNORED = 255  # class in a mask beyond the border of its picture
+UNLABELLED = 254  # class in a mask where the true class is not known
+MOST_CLASSES = 254  # of a data set
+
+
+def counted(masks: Any) -> Any:
+  """Returns which pixels count: those that have a class.
+
+  Args:
+    masks: of any shape, numbers of 0 to 255; numpy's or JAX's.
+
+  Returns:
+    The same shape, bool.
+
+  Example:
+    >>> counted(np.array([0, 1, UNLABELLED, IGNORED])).tolist()
+    [True, True, False, False]
+  """
+  return masks < UNLABELLED
 
 
 def stack(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -80,10 +80,10 @@ def notes(source: Source, found: Sequence[Ready]) -> list[str]:
 
 
 def share(mask: np.ndarray) -> float:
-  """Returns the share of a mask [H, W] that is no background; ignored pixels do not count."""
-  own = mask != padding.IGNORED
+  """Returns the share of a mask [H, W] that is no background, of the pixels that count."""
+  own = padding.counted(mask)
   return float((mask[own] > 0).mean()) if own.any() else 0.0
 
 
 def _has_lesion(mask: np.ndarray) -> bool:
-  return bool(((mask > 0) & (mask != padding.IGNORED)).any())
+  return bool(((mask > 0) & padding.counted(mask)).any())

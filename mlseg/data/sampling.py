@@ -65,18 +65,18 @@ def size_groups(shares: np.ndarray) -> np.ndarray:
 
 
 def lesion_shares(masks: np.ndarray) -> np.ndarray:
-  """Returns the share of each mask's pixels that are no background; ignored ones do not count.
+  """Returns the share of each mask's pixels that are no background, of those that count.
 
   Args:
     masks: [n, H, W], classes.
 
   Returns:
-    [n] float64; 0 where all pixels are ignored.
+    [n] float64; 0 where no pixel counts.
 
   Example:
     >>> lesion_shares(np.array([[[0, 1], [2, 0]], [[0, 1], [255, 255]], [[255, 255], [255, 255]]]))
     array([0.5, 0.5, 0. ])
   """
-  own = masks != padding.IGNORED
+  own = padding.counted(masks)
   lesion = ((masks > 0) & own).sum((1, 2))
   return lesion / np.maximum(own.sum((1, 2)), 1)

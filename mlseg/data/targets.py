@@ -27,7 +27,7 @@ def statistics(
 
   Args:
     images: [N, S H, W, 1] uint8, the slices one below the other.
-    masks: [N, S H, W], neither 0 nor 255 within a lesion.
+    masks: [N, S H, W], a class of 1 or more within a lesion.
     name: one of `STATISTICS`.
     slices: S, the number of slices.
 
@@ -43,7 +43,7 @@ def statistics(
   """
   check_statistic(name)
   shape = len(masks), slices, -1, masks.shape[2]
-  inside = ((masks > 0) & (masks != padding.IGNORED)).reshape(shape)
+  inside = ((masks > 0) & padding.counted(masks)).reshape(shape)
   inner = ndimage.binary_erosion(inside, np.ones((1, 1, 3, 3)))
   inside = np.where(inner.any((1, 2, 3), keepdims=True), inner, inside)
   grey = images[..., 0].reshape(shape).astype(np.float64)

@@ -1,6 +1,7 @@
 """Writes the results of one picture: masks, overlays and saliency maps, and rows of tables."""
 
 import errno
+import importlib.util
 import io
 import pathlib
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from mlseg.errors import UserError, printable
 from mlseg.files import write_file
 from mlseg.io.pictures import overlays
 from mlseg.io.pictures.picture import Picture
+from mlseg.io.volumes import nifti
 from mlseg.models.averaging import ONE, VIEWS
 from mlseg.postprocessing.decision import PLAIN, in_words
 from mlseg.postprocessing.temperature import Temperatures, scaled
@@ -21,7 +23,7 @@ from mlseg.workdir.diagnosis_table import PROBABILITY
 
 REGIONS, DIAGNOSES, FINDINGS = "predictions.csv", "diagnoses.csv", "findings.csv"
 NONE = "none"  # no method of saliency, or no maps
-MAPS = (NONE, "png", "npz")  # how probabilities and uncertainties are written
+MAPS = (NONE, "png", "nifti", "npz")  # how probabilities and uncertainties are written
 # Errors that a disk has with one name, such as one that is too long.
 _OF_THE_NAME = (
   errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EILSEQ, errno.EINVAL,
@@ -47,11 +49,23 @@ def names(run: trained.Trained, saliency: str, maps: str = NONE) -> list[str]:
   """
   found = ["masks", "overlays", REGIONS] if run.network.segments else []
   if run.network.segments:
-    found += {NONE: [], "png": ["probabilities", "entropy", "disagreement"], "npz": ["maps"]}[maps]
+    single = ["probabilities", "entropy", "disagreement"]
+    found += {NONE: [], "png": single, "nifti": single, "npz": ["maps"]}[maps]
   if run.label_names:
     found += ["saliency"] if has_saliency(run, saliency) else []
     found += [FINDINGS if run.model.has_findings else DIAGNOSES]
   return found
+
+
+def check_maps(run: trained.Trained, maps: str) -> None:
+  """Raises a UserError where a run, or this machine, cannot write such maps."""
+  if maps == NONE:
+    return
+  if run.data.has_volumes or not run.network.segments:
+    what = "whose volumes have diagnoses alone" if run.data.has_volumes else "without masks"
+    raise UserError(f"--maps must be 'none' for a run {what}, not {maps!r}")
+  if maps == "nifti" and importlib.util.find_spec("nibabel") is None:
+    raise UserError("--maps 'nifti' needs nibabel: pip install 'mlseg-jax[ct]'")
 
 
 def has_saliency(run: trained.Trained, saliency: str) -> bool:
@@ -127,7 +141,7 @@ def _write_regions(
   decision, temperatures = run.manner
   labels, best = enlarge.restore(probabilities, height, width, decision, temperatures.pixels)
   if destination.maps != NONE:
-    _write_maps(destination, run, (height, width), prediction)
+    _write_maps(destination, run, picture, prediction)
   _write_picture(destination, "overlays", overlays.overlay_png(pixels, labels, num_classes))
   _write_picture(destination, "masks", overlays.mask_png(labels, num_classes))
   rows = region_table.measure(labels, best, run.class_names, picture.spacing)
@@ -143,13 +157,14 @@ def _write_regions(
 def _write_maps(
   destination: Destination,
   run: trained.Trained,
-  size: tuple[int, int],
+  picture: Picture,
   prediction: inference.Prediction,
 ) -> None:
   """Writes the probabilities of a picture's pixels, their entropy, and the disagreement of models.
 
-  As PNG, 0 to 255 stands for 0 to 1, and the background's probabilities are left out.
+  As PNG, 0 to 255 stands for 0 to 1. As PNG and NIfTI, the background's probabilities are left out.
   """
+  size = picture.pixels.shape[:2]
   small = scaled(np.asarray(prediction.probabilities), run.manner.temperatures.pixels)
   probabilities = enlarge.resized(small, *size)
   entropy = np.asarray(inference.entropy_of(probabilities))
@@ -168,9 +183,23 @@ def _write_maps(
   several = len(run.class_names) > 2
   for label, name in list(enumerate(run.class_names))[1:]:
     folder = f"probabilities/{name}" if several else "probabilities"
-    _write_picture(destination, folder, overlays.share_png(probabilities[..., label]))
-  _write_picture(destination, "entropy", overlays.share_png(entropy))
-  _write_picture(destination, "disagreement", overlays.share_png(disagreement))
+    _write_map(destination, folder, probabilities[..., label], picture.spacing)
+  _write_map(destination, "entropy", entropy, picture.spacing)
+  _write_map(destination, "disagreement", disagreement, picture.spacing)
+
+
+def _write_map(
+  destination: Destination,
+  folder: str,
+  values: np.ndarray,
+  spacing: tuple[float, float] | None,
+) -> None:
+  """Writes values [H, W] of 0 to 1 as PNG or NIfTI; a spacing that is not known becomes 1 mm."""
+  if destination.maps == "png":
+    _write_picture(destination, folder, overlays.share_png(values))
+    return
+  volume = nifti.plane(values.astype(np.float32), spacing or (1.0, 1.0))
+  _write_file(destination, f"{folder}/{destination.name}.nii.gz", nifti.to_bytes(volume))
 
 
 def _write_picture(destination: Destination, folder: str, content: bytes) -> None:

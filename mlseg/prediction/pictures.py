@@ -60,6 +60,7 @@ def predict(options: PredictOptions, reporter: Reporter) -> tuple[int, int]:
   """
   run = trained.load(options.workdir, options.views, options.postprocess)
   options = options._replace(sixteen_bit=options.sixteen_bit or run.data.sixteen_bit)
+  prediction_outputs.check_maps(run, options.maps)
   if run.data.has_volumes:
     claim = functools.partial(_claim, options, run)
     return predict_volumes.predict(

@@ -1,6 +1,5 @@
 """The section `config.data`: the data set of a recipe, and its parts."""
 
-import math
 import pathlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -138,8 +137,6 @@ def check(recipe: DataRecipe) -> None:
       "config.data.sampling must be 'shuffle' or 'labels' for volumes, whose slices are cut around"
       " the lesion"
     )
-  rule = "config.data.skip_bad must be True or False"
-  require(isinstance(recipe.skip_bad, bool), rule, recipe.skip_bad)
   if not recipe.patch_size:  # otherwise pictures keep their size
     rule = "config.data.image_size must be at least 8"
     require(recipe.image_size >= 8, rule, recipe.image_size)
@@ -160,8 +157,6 @@ def check(recipe: DataRecipe) -> None:
     require(recipe.num_folds >= 2, rule, recipe.num_folds)
     rule = f"config.data.fold must be -1 to {recipe.num_folds - 1}"
     require(-1 <= recipe.fold < recipe.num_folds, rule, recipe.fold)
-  sound = len(recipe.fractions) == 3 and all(math.isfinite(part) for part in recipe.fractions)
-  require(sound, "config.data.fractions must be three numbers", tuple(recipe.fractions))
 
 
 def load_cases(
@@ -192,6 +187,11 @@ def load_cases(
     for line in cases.notes(loaded):
       reporter.print(f"data    {line}")
   if count := max((one.max_objects for one in wanted), default=0):
+    if loaded.has_unlabelled:
+      raise UserError(
+        "the masks have pixels whose class is not known, which a detector (mask_rcnn) cannot be"
+        " trained on"
+      )
     numbers = targets.number_objects(loaded.masks, count, loaded.objects)
     loaded = loaded._replace(instances=numbers)
   if statistic := next((one.texture for one in wanted if one.texture is not None), None):

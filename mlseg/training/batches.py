@@ -61,10 +61,15 @@ def order_key(key: jax.Array) -> jax.Array:
 
 def make_batch_at(
   experiment: Experiment,
+  has_unlabelled: bool = False,
 ) -> Callable[[Data | Chunk, jax.Array, jax.Array], Batch]:
   """Returns `batch_at(data, key, step) -> Batch`, augmented, for the compiled step.
 
   A data set on the device and chunks from the host give the same batches.
+
+  Args:
+    experiment: the recipe.
+    has_unlabelled: whether masks have pixels whose class is not known.
   """
   recipe = experiment.data
   options: dict[str, Any] = dict(
@@ -97,7 +102,7 @@ def make_batch_at(
       masks=masks,
       instances=instances,
       distances=distances,
-      valid=masks != padding.IGNORED if recipe.has_volumes else None,
+      valid=padding.counted(masks) if recipe.has_volumes or has_unlabelled else None,
       keys=_network_keys(key, len(masks)) if experiment.network.is_random else None,
     )
     return sharding.split_batch(batch)

@@ -30,7 +30,7 @@ def make_evaluate(
   batch_size: int,
   losses: Callable[..., dict[str, jax.Array]] | None = None,
   found: Callable[[Any], PyTree] | None = None,
-  ignored: int | None = None,
+  valid: Callable[[jax.Array], jax.Array | None] = lambda masks: None,
   thresholds: Sequence[float] = (),
   stride: Callable[[int, int], int] | None = None,
 ) -> Callable[..., Evaluation]:
@@ -46,7 +46,7 @@ def make_evaluate(
     batch_size: B.
     losses: `losses(outputs, masks, *truth)`, of what `predict` returns: per loss [B].
     found: `found(outputs)`, the objects that a detector found, [B, ...] each.
-    ignored: what masks have where pixels do not count; None: all count.
+    valid: `valid(masks [B, H, W])`, which pixels count, bool of the same shape; None: all do.
     thresholds: of two classes, T < 256; the levels are, for each pixel, how many of them are below
       the probability of the second class. (): there are no levels.
     stride: `stride(H, W)`, of how many pixels, row by row, one has its log-probabilities returned;
@@ -61,8 +61,7 @@ def make_evaluate(
     if outputs.logits is None:
       return Evaluation(None, values, None, outputs.class_logits, objects, attention)
     predictions = outputs.logits.argmax(-1).astype(jnp.uint8)
-    valid = None if ignored is None else masks != ignored
-    counts = confusion_counts(predictions, masks, num_classes, valid=valid)
+    counts = confusion_counts(predictions, masks, num_classes, valid=valid(masks))
     levels = _levels(outputs.logits, thresholds) if thresholds else None
     logs = _log_probabilities(outputs.logits, stride) if stride else None
     return Evaluation(

@@ -80,7 +80,7 @@ def make_functions(experiments: Sequence[Experiment], num_train: int, cases: Cas
     make_evaluate,
     num_classes=parts.num_classes,
     batch_size=first.batch_size,
-    ignored=parts.ignored,
+    valid=parts.valid,
     thresholds=THRESHOLDS if first.prediction.threshold == VALIDATION else (),
     stride=calibrate.stride if first.prediction.calibrates else None,
   )
@@ -127,7 +127,9 @@ def _run(
       experiment.max_nonfinite,
       experiment.optimizer.ema,
     )
-  steps = train_step.make_run(step, batches.make_batch_at(experiment), skip_stopped)
+  steps = train_step.make_run(
+    step, batches.make_batch_at(experiment, parts.has_unlabelled), skip_stopped
+  )
   source = data._replace(train=inputs.train, groups=inputs.groups) if own is None else own
   return steps(state, source, count, **inputs.extra)
 

@@ -47,20 +47,22 @@ class Parts(NamedTuple):
   num_classes: int
   num_labels: int
   label_table: np.ndarray | None
+  has_unlabelled: bool = False  # whether masks have pixels whose class is not known
 
   @property
   def max_objects(self) -> int:
     """The number of objects of an image that a detector is trained on, or 0."""
     return self.experiment.network.max_objects
 
-  @property
-  def ignored(self) -> int | None:
-    """The value of masks beyond the borders of an image, or None where all pixels count.
+  def valid(self, masks: jax.Array) -> jax.Array | None:
+    """Returns which pixels of masks [B, H, W] count, bool of the same shape; None: all do.
 
-    It is there with images of different sizes, and in slices that a volume lacks.
+    Some do not in images of different sizes, in slices that a volume lacks, and where the class of
+    a pixel is not known.
     """
     data = self.experiment.data
-    return padding.IGNORED if data.patch_size or data.has_volumes else None
+    some = data.patch_size or data.has_volumes or self.has_unlabelled
+    return padding.counted(masks) if some else None
 
   def losses(self, inputs: ModelInputs) -> dict[str, LossFunction]:
     """Returns the losses of a model by name."""
@@ -124,4 +126,5 @@ def make_parts(experiments: Sequence[Experiment], num_train: int, cases: Cases) 
     num_classes=num_classes,
     num_labels=num_labels,
     label_table=first.network.label_table(num_classes),
+    has_unlabelled=cases.has_unlabelled,
   )

@@ -158,7 +158,7 @@ def _examples(cases: Cases, test: np.ndarray, result: SeedScores) -> examples_fi
   counts, predictions = np.asarray(result.counts), np.asarray(result.predictions)
   scores = foreground_dice_per_case(dice(counts), is_present(counts))
   truth = cases.masks[test]
-  filled = ((truth > 0) & (truth != padding.IGNORED)).reshape(len(test), -1).any(1)
+  filled = ((truth > 0) & padding.counted(truth)).reshape(len(test), -1).any(1)
   shown = kept_examples(np.where(filled, scores, np.nan) if filled.any() else scores, MAX_EXAMPLES)
   chosen = test[shown]
   images, masks, predicted = cases.images[chosen], cases.masks[chosen], predictions[shown]
@@ -167,7 +167,7 @@ def _examples(cases: Cases, test: np.ndarray, result: SeedScores) -> examples_fi
     images, masks, predicted = (
       patient_arrays.most_attended(each, own) for each in (images, masks, predicted)
     )
-  beyond = masks == padding.IGNORED
+  beyond = ~padding.counted(masks)
   return examples_file.Examples(
     images=images,
     masks=np.where(beyond, 0, masks),
@@ -215,7 +215,7 @@ def _saliency(cases: Cases, test: np.ndarray, result: SeedScores) -> saliency_fi
   names = np.array(cases.label_names)
   return saliency_file.Saliency(
     images=cases.images[chosen],
-    masks=cases.masks[chosen],
+    masks=np.where(padding.counted(cases.masks[chosen]), cases.masks[chosen], 0),
     ids=np.array([cases.ids[i] for i in chosen]),
     labels=names[cases.labels[chosen]],
     predicted=np.array(predicted),

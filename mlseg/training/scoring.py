@@ -161,10 +161,13 @@ def _test(
   if not sharding.is_main():
     return scores
   masks = cases.masks[test]
-  predicted, true = padding.own_parts(predictions, masks), padding.own_parts(masks, masks)
+  # Surfaces and objects see background where the class is not known, in both.
+  known = masks != padding.UNLABELLED
+  predicted = padding.own_parts(np.where(known, predictions, 0), masks)
+  true = padding.own_parts(np.where(known, masks, 0), masks)
   if options.objects:
-    known = None if cases.objects is None else padding.own_parts(cases.objects[test], masks)
-    matches = case_objects.match(predicted, true, num_classes, options, known)
+    numbers = None if cases.objects is None else padding.own_parts(cases.objects[test], masks)
+    matches = case_objects.match(predicted, true, num_classes, options, numbers)
     scores = scores._replace(objects=matches)
   if not options.surface:
     return scores
@@ -256,17 +259,13 @@ def _classes(
 
 def _findings(results: Sequence[SeedScores], names: Sequence[str]) -> dict[str, Any]:
   """Returns, under 'findings', the metrics of each over the seeds; {} where there are none."""
-  tables = [
-    summarize_findings(one.labels, one.probabilities)
-    for one in results
-    if names and one.probabilities is not None
-  ]
-  found = {
+  if not names or any(one.probabilities is None for one in results):
+    return {}
+  tables = [summarize_findings(one.labels, one.probabilities) for one in results]
+  return {"findings": {
     name: {metric: _over_seeds([one[metric][n] for one in tables]) for metric in tables[0]}
     for n, name in enumerate(names)
-    if tables
-  }
-  return {"findings": found} if found else {}
+  }}  # fmt: skip
 
 
 def _over_seeds(values: list[float]) -> dict[str, Any]:

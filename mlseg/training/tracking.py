@@ -93,7 +93,7 @@ def panel(cases: Cases, chosen: np.ndarray, predictions: np.ndarray) -> np.ndarr
   for n, predicted in zip(chosen, predictions, strict=True):
     image, mask = cases.images[n], cases.masks[n]
     pixels = image[..., 0] if image.shape[-1] == 1 else image
-    beyond = mask == padding.IGNORED
+    beyond = ~padding.counted(mask)
     parts = (np.zeros_like(mask), np.where(beyond, 0, mask), np.where(beyond, 0, predicted))
     drawn = [overlays.draw(pixels, labels, len(cases.class_names)) for labels in parts]
     rows.append(np.concatenate(drawn, axis=1))

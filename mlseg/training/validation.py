@@ -50,15 +50,16 @@ def validate(parts: Parts, mapped: Mapped, shared: Shared) -> tuple[TrainState, 
 
   def losses(outputs: Outputs, masks: jax.Array, *truth: Any) -> dict[str, jax.Array]:
     labels, instances, textures = truth
-    valid = None if parts.ignored is None else masks != parts.ignored
     # Losses do not read the images.
-    batch = batches.Batch(masks, masks, labels, instances=instances, valid=valid, textures=textures)
+    batch = batches.Batch(
+      masks, masks, labels, instances=instances, valid=parts.valid(masks), textures=textures
+    )
     return objective.per_example(
       functions, outputs, batch, parts.num_classes, parts.max_objects, parts.label_table
     )
 
   evaluate = make_evaluate(
-    parts.predict, parts.num_classes, experiment.batch_size, losses, ignored=parts.ignored
+    parts.predict, parts.num_classes, experiment.batch_size, losses, valid=parts.valid
   )
   cases: batches.Batch = jax.tree.map(lambda array: array[index], _read(source.cases))
   result = evaluate(

@@ -42,6 +42,27 @@ def _rows(path):
 
 
 @pytest.mark.slow
+def test_pixels_without_a_class_count_neither_in_training_nor_in_testing(tmp_path, capsys):
+  """Two data sets that differ in pixels without a class alone give the same losses and scores."""
+  rng, results = np.random.default_rng(0), []
+  files = {"classes": (("background", 0), ("lesion", 1)), "ignore_label": (7, 9)}
+  for n in range(32):
+    image, mask = layouts.picture(rng, (16, 16))
+    for root, value in (("one", 7), ("two", 9)):
+      layouts.save(tmp_path / root / f"images/{n}.png", image)
+      marked = mask.copy()
+      marked[:, 8:] = value
+      layouts.save(tmp_path / root / f"masks/{n}.png", marked)
+  for root in ("one", "two"):
+    out = tmp_path / f"run_{root}"
+    assert _train(out, tmp_path / root, files) == 0, capsys.readouterr().err
+    results.append(_rows(out / "cases.csv"))
+  assert results[0] == results[1]
+  pixels = [sum(int(row[name]) for name in ("tp", "fp", "fn", "tn")) for row in results[0]]
+  assert set(pixels) == {16 * 8}
+
+
+@pytest.mark.slow
 def test_two_folders_with_colour_pictures_a_table_and_patients(tmp_path, capsys):
   root = layouts.bus_bra(tmp_path / "data", num_patients=16, channels=3, suffix=".jpg")
   files = layouts.BUS_BRA | {"images": "Images/bus_{name}.jpg", "channels": 3}

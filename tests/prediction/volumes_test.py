@@ -43,7 +43,8 @@ def run(monkeypatch):
   )
   return types.SimpleNamespace(
     name="run", seeds=(0,), label_names=("no", "yes"), data=data, channels=1,
-    model=types.SimpleNamespace(has_findings=False), variables=np.zeros(1), views="one", manner=Manner(),
+    model=types.SimpleNamespace(has_findings=False), variables=np.zeros(1), views="one",
+    manner=Manner(),
   )  # fmt: skip
 
 

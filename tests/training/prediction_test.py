@@ -13,6 +13,7 @@ from mlseg.data import cases as data_cases
 from mlseg.data.splits.grouped import Split
 from mlseg.devices import sharding
 from mlseg.files import read_json
+from mlseg.io import volumes
 from mlseg.postprocessing.choice import SHARES, THRESHOLDS
 from mlseg.postprocessing.components import clean
 from mlseg.prediction import pictures, trained
@@ -285,7 +286,7 @@ def test_the_command_predicts_what_was_tested(run, cases, tmp_path, monkeypatch)
   assert note["calibration"] == {
     "pixels": temperature, "diagnoses": calibration.diagnoses.temperature
   }  # fmt: skip
-  for maps in ("npz", "png"):
+  for maps in ("npz", "png", "nifti"):
     predicted(maps, maps=maps)
   means = _mean(list(model_file.read(run).values()), cases.images[test])[0]
   for n, own in zip(test, means, strict=True):
@@ -299,6 +300,10 @@ def test_the_command_predicts_what_was_tested(run, cases, tmp_path, monkeypatch)
       disagreement = maps["disagreement"]
     shown = np.asarray(Image.open(tmp_path / "png" / "probabilities" / f"{n}.png"))
     np.testing.assert_allclose(shown / 255, expected[..., 1], atol=0.51 / 255 + 1e-5)
+    for name, values in (("probabilities", expected[..., 1]), ("entropy", entropy)):
+      volume = volumes.read(tmp_path / "nifti" / name / f"{n}.nii.gz")
+      np.testing.assert_allclose(volume.values[0], values, atol=1e-4)
+      assert volume.spacing == (1.0, 1.0, 1.0)
     single = np.stack([
       _view(one["params"], cases.images[n : n + 1], axes)[0][0]
       for one in model_file.read(run).values() for axes in ((), (2,), (1,), (1, 2))

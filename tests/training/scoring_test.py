@@ -28,7 +28,7 @@ def _test(experiment, cases, predictions, logits=None):
                      np.array_equal(own, image)) for image in images)  # fmt: skip
     counts = None
     if predictions is not None:
-      valid = masks != padding.IGNORED
+      valid = padding.counted(masks)
       counts = metrics.confusion_counts(predictions[seen], masks, 2, valid=valid)
     found = None if predictions is None else predictions[seen]
     return Evaluation(counts, {}, found, None if logits is None else logits[seen], None)
@@ -71,6 +71,27 @@ def test_masks_are_measured_within_their_images():
     np.mean([row["dice"] for row in rows if row["class"] == "lesion"]), abs=1e-6
   )
   assert {"hausdorff95", "object_f1"} <= summary.keys()
+
+
+def test_pixels_without_a_class_count_in_no_metric():
+  cases = made.make_cases()
+  experiment = made.make_experiment(
+    "metrics.surface=True", "metrics.objects=True", "metrics.num_processes=1"
+  )
+  predictions = _shifted(cases)
+  unknown = np.zeros(cases.masks.shape, bool)
+  unknown[17, 2:5] = True
+  marked = cases._replace(masks=np.where(unknown, np.uint8(padding.UNLABELLED), cases.masks))
+  scores, _ = _test(experiment, marked, predictions)
+  other, _ = _test(experiment, marked, np.where(unknown, 1 - predictions, predictions))
+  assert scores.counts.sum((1, 2)).tolist() == [2 * 64, 2 * 40, 2 * 64]
+  for one, two in (
+    (scores.counts, other.counts),
+    (scores.surfaces.metrics["hausdorff95"], other.surfaces.metrics["hausdorff95"]),
+    (scores.surfaces.metrics["hausdorff"], other.surfaces.metrics["hausdorff"]),
+  ):
+    np.testing.assert_array_equal(one, two)  # fmt: skip
+  assert scores.objects == other.objects
 
 
 def test_the_metrics_of_each_class_are_over_the_cases_that_have_it():

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mlseg.data import padding
 from mlseg.errors import UserError, require
 from mlseg.io.pictures.picture import to_colour, to_grey
 
@@ -20,7 +21,7 @@ class Classes(NamedTuple):
 
   names: tuple[str, ...]  # C, the background first
   values: np.ndarray  # [V, 1] grey values, or [V, 3] colours, int
-  owners: np.ndarray  # [V], the class of each value
+  owners: np.ndarray  # [V], the class of each value, or `padding.UNLABELLED`
   tolerance: int  # largest difference in any channel between a pixel and its class
 
   @property
@@ -34,12 +35,13 @@ class Classes(NamedTuple):
     return len(self.names) == 2 and self.values.tolist() == [[0], [255]]
 
 
-def parse(table: Sequence[tuple[str, Value]], tolerance: int) -> Classes:
+def parse(table: Sequence[tuple[str, Value]], tolerance: int, ignore_label: Value = ()) -> Classes:
   """Returns the classes of the section config.data.folder.
 
   Args:
     table: for each class its name, and its grey value or its colour as '#rrggbb', or several.
     tolerance: 0 to 255.
+    ignore_label: value of the pixels whose class is not known, or several; (): there are none.
 
   Raises:
     UserError: there are fewer than two classes, a name occurs twice, a value is out of range, or
@@ -56,15 +58,18 @@ def parse(table: Sequence[tuple[str, Value]], tolerance: int) -> Classes:
   names = tuple(str(name) for name, _ in table)
   several = [value if isinstance(value, tuple | list) else (value,) for _, value in table]
   require(all(several), f"{option} must have a value for each class", tuple(table))
-  values = [value for own in several for value in own]
+  unlabelled = list(ignore_label) if isinstance(ignore_label, tuple | list) else [ignore_label]
+  values = [value for own in several for value in own] + unlabelled
   owners = [number for number, own in enumerate(several) for _ in own]
+  owners += [padding.UNLABELLED] * len(unlabelled)
   require(len(set(names)) == len(names) and all(names), f"{option} must have names of their own",
           names)  # fmt: skip
   for value in values:
     is_grey = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255
     is_colour = isinstance(value, str) and _COLOUR.fullmatch(value) is not None
-    require(is_grey or is_colour, f"{option}: a value must be 0 to 255 or '#rrggbb'", value)
-  rule = f"{option}: values must be all grey or all colours"
+    where = option if value not in unlabelled else "config.data.folder.ignore_label"
+    require(is_grey or is_colour, f"{where}: a value must be 0 to 255 or '#rrggbb'", value)
+  rule = f"{option} and ignore_label: values must be all grey or all colours"
   require(len({type(value) for value in values}) == 1, rule, tuple(values))
   rule = "config.data.folder.tolerance must be in [0, 255]"
   require(0 <= tolerance <= 255, rule, tolerance)
@@ -78,17 +83,24 @@ def check_distinct(classes: Classes) -> None:
   """Raises a UserError where a value is of two classes, which only files of one class can have."""
   seen: dict[tuple[int, ...], int] = {}
   for value, owner in zip(classes.values, classes.owners, strict=True):
-    if seen.setdefault(tuple(value.tolist()), int(owner)) != owner:
+    before = seen.setdefault(tuple(value.tolist()), int(owner))
+    if before == owner:
+      continue
+    if padding.UNLABELLED in (before, owner):
       raise UserError(
-        f"config.data.folder.classes: {_in_words(value)} is of two classes, which needs {{class}}"
-        " in config.data.folder.masks"
+        f"config.data.folder.ignore_label: {_in_words(value)} is of a class too; give classes and"
+        " pixels without one different values"
       )
+    raise UserError(
+      f"config.data.folder.classes: {_in_words(value)} is of two classes, which needs {{class}}"
+      " in config.data.folder.masks"
+    )
 
 
 def by_value(
   mask: np.ndarray, path: pathlib.Path, classes: Classes, chosen: Sequence[int]
 ) -> np.ndarray:
-  """Returns the class with the nearest value at each pixel, [H, W] uint8.
+  """Returns the class with the nearest value at each pixel, [H, W] uint8, or `padding.UNLABELLED`.
 
   Args:
     mask: [H, W] or RGB [H, W, 3], of whole numbers.
@@ -100,7 +112,7 @@ def by_value(
     UserError: a value differs from every class by more than the tolerance.
   """
   _check_numbers(mask, path)
-  own = np.isin(classes.owners, list(chosen))
+  own = np.isin(classes.owners, [*chosen, padding.UNLABELLED])
   chosen_only = classes._replace(values=classes.values[own], owners=classes.owners[own])
   if not classes.is_colour and mask.ndim == 3:
     if np.ptp(mask, axis=-1).max() > classes.tolerance:
@@ -134,7 +146,8 @@ def _nearest(mask: np.ndarray, path: pathlib.Path, classes: Classes) -> np.ndarr
   distances = np.abs(found[:, None] - values).max(-1)
   wrong = np.flatnonzero(distances.min(-1) > classes.tolerance)
   if wrong.size:
-    names = [f"{classes.names[c]} {_in_words(v)}" for c, v in zip(owners, values, strict=True)]
+    known = dict(enumerate(classes.names)) | {padding.UNLABELLED: "ignore_label"}
+    names = [f"{known[c]} {_in_words(v)}" for c, v in zip(owners.tolist(), values, strict=True)]
     shown = ", ".join(_in_words(found[index]) for index in wrong[:4])
     more = ", ..." if wrong.size > 4 else ""
     what = "the value" if wrong.size == 1 else "the values"
@@ -154,13 +167,15 @@ def _in_words(value: np.ndarray) -> str:
 def lesion_of(classes: Classes, name: str | None) -> int | None:
   """Returns the class that a mask file of one lesion shows; None: the file has classes by value.
 
-  It does where the background is 0 and the lesion 255, as in the recipe: how the file is written is
-  then for `mask_values.lesion` to decide.
+  It does where the background is 0 and the lesion 255, as in the recipe, and all pixels have a
+  class: how the file is written is then for `mask_values.lesion` to decide.
 
   Args:
     classes: of the data set.
     name: of the class that the file shows; None: of all.
   """
+  if padding.UNLABELLED in classes.owners:
+    return None
   if name is None:
     return 1 if classes.is_lesion else None
   number = classes.names.index(name)

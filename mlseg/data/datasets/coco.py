@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from skimage import draw
 
+from mlseg.data import padding
 from mlseg.data.datasets import lesion_pairs, sources
 from mlseg.data.findings import Findings
 from mlseg.errors import UserError, printable
@@ -18,7 +19,7 @@ from mlseg.io.pictures.picture import to_colour, to_grey
 
 NAME = "coco"
 LABEL = "unknown"  # the diagnosis of all images
-_MOST_CLASSES = 255
+_MOST_CLASSES = padding.MOST_CLASSES - 1  # beside the background
 
 
 class CocoOptions(NamedTuple):

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from mlseg.data import padding
 from mlseg.data.findings import Findings
 from mlseg.errors import UserError, printable
 from mlseg.files import read_json, reading
@@ -12,7 +13,7 @@ from mlseg.files import read_json, reading
 NAME = "dataset.json"
 IMAGES, LABELS = "imagesTr", "labelsTr"
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
-_MOST_CLASSES = 256
+_IGNORE = "ignore"  # the name, in any case, of pixels whose class is not known
 
 
 class Case(NamedTuple):
@@ -27,6 +28,7 @@ class Described(NamedTuple):
   """What the file says of a data set, and its cases."""
 
   class_names: tuple[str, ...]  # of the values 0, 1, 2, ... of the masks
+  has_ignored: bool  # whether the next value is of pixels whose class is not known
   channel_names: tuple[str, ...]
   cases: tuple[Case, ...]
 
@@ -50,7 +52,7 @@ def read(root: pathlib.Path, found: Findings) -> Described:
   with reading(path):
     labels = dict(content["labels"])
     is_decathlon = all(str(key).isdigit() for key in labels)
-    names = _classes(labels, is_decathlon)
+    names, has_ignored = _classes(labels, is_decathlon)
     channels = content.get("channel_names") or content.get("modality") or {"0": "image"}
     channel_names = tuple(str(channels[key]) for key in sorted(channels, key=int))
     ending = "" if is_decathlon else str(content["file_ending"])
@@ -61,11 +63,11 @@ def read(root: pathlib.Path, found: Findings) -> Described:
     cases = _by_name(root, ending, len(channel_names), found)
   if not cases and not found.faults:
     raise UserError(f"data folder {root}: there is no case in {LABELS}")
-  return Described(names, channel_names, tuple(cases))
+  return Described(names, has_ignored, channel_names, tuple(cases))
 
 
-def _classes(labels: Mapping[str, Any], is_decathlon: bool) -> tuple[str, ...]:
-  """Returns the classes of the values 0, 1, 2, ... of masks.
+def _classes(labels: Mapping[str, Any], is_decathlon: bool) -> tuple[tuple[str, ...], bool]:
+  """Returns the classes of the values 0, 1, 2, ... of masks, and whether 'ignore' follows them.
 
   Raises:
     ValueError: the values are others.
@@ -75,14 +77,20 @@ def _classes(labels: Mapping[str, Any], is_decathlon: bool) -> tuple[str, ...]:
     name, number = (str(value), int(key)) if is_decathlon else (str(key), value)
     if isinstance(number, list | tuple):
       raise ValueError(f"labels: {name!r} is a region of several values, which is not read")
-    if name.lower() == "ignore":
-      raise ValueError("labels: 'ignore' is not read: every pixel must have a class")
     if isinstance(number, bool) or not isinstance(number, int):
       raise ValueError(f"labels: {name!r} must have a whole number, not {number!r}")
     by_value[number] = name
-  if sorted(by_value) != list(range(len(labels))) or not 2 <= len(labels) <= _MOST_CLASSES:
+  count = len(labels)
+  if sorted(by_value) != list(range(count)):
     raise ValueError(f"labels must have the values 0, 1, 2, ..., not {sorted(by_value)}")
-  return tuple(by_value[number] for number in range(len(labels)))
+  names = [by_value[number] for number in range(count)]
+  has_ignored = names[-1].lower() == _IGNORE
+  names = names[:-1] if has_ignored else names
+  if any(name.lower() == _IGNORE for name in names):
+    raise ValueError(f"labels: {_IGNORE!r} must have the highest value, {count - 1}")
+  if not 2 <= len(names) <= padding.MOST_CLASSES:
+    raise ValueError(f"labels must have 2 to {padding.MOST_CLASSES} classes, not {len(names)}")
+  return tuple(names), has_ignored
 
 
 def _listed(root: pathlib.Path, path: pathlib.Path, listed: Any, found: Findings) -> list[Case]:

@@ -39,6 +39,7 @@ class FolderOptions(NamedTuple):
   patient_column: str
   duplicate_bits: int
   ignored: Sequence[str] = ()
+  ignore_label: classes.Value = ()
   label_columns: Sequence[str] = ()
 
 
@@ -135,7 +136,7 @@ def _patterns(options: FolderOptions) -> folder_files.NamePatterns:
   """Returns the patterns of the options, which are checked too."""
   rule = "config.data.folder.channels must be 1 or 3"
   require(options.channels in (1, 3), rule, options.channels)
-  meaning = classes.parse(options.classes, options.tolerance)
+  meaning = classes.parse(options.classes, options.tolerance, options.ignore_label)
   images = patterns.parse(options.images, "images")
   masks = patterns.parse(options.masks, "masks", meaning.names[1:])
   if "class" not in masks.fields:
@@ -161,7 +162,7 @@ def _read(case: FolderCase, options: FolderOptions, reading: Reading) -> Iterato
     UserError: a file cannot be read, a mask has another size than its picture, or a value of no
       class.
   """
-  meaning = classes.parse(options.classes, options.tolerance)
+  meaning = classes.parse(options.classes, options.tolerance, options.ignore_label)
   picture = files.read(case.image, reading.sixteen_bit)
   shape, name = picture.pixels.shape, case.image.name
   mask, values = np.zeros(shape[:2], np.uint8), []

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mlseg.data import mask_values
+from mlseg.data import mask_values, padding
 from mlseg.data.datasets import dataset_json, lesion_pairs, sources
 from mlseg.data.datasets.dataset_json import Case, Described
 from mlseg.data.findings import Findings
@@ -113,7 +113,7 @@ def _slices(case: Case, described: Described, options: NnunetOptions) -> Iterato
     shown.append(_grey(volume.values, options.window))
   chosen = np.arange(len(labels))
   if options.slices == "labelled":
-    chosen = np.flatnonzero(labels.any((1, 2)))
+    chosen = np.flatnonzero(((labels > 0) & padding.counted(labels)).any((1, 2)))
   for number in chosen[:: options.every]:
     planes = [grey[number] for grey in shown]
     image = planes[0] if len(planes) == 1 else np.stack(planes, -1)
@@ -135,12 +135,13 @@ def _grey(values: np.ndarray, window: Sequence[float]) -> np.ndarray:
 
 
 def _classes(values: np.ndarray, described: Described, path: pathlib.Path) -> np.ndarray:
-  """Returns a mask as uint8, whose values are those of the classes.
+  """Returns a mask as uint8, whose values are those of the classes, or `padding.UNLABELLED`.
 
   Raises:
     UserError: it has another value.
   """
-  count = len(described.class_names)
+  classes = len(described.class_names)
+  count = classes + described.has_ignored
   if values.dtype.kind == "f" and not (values == np.rint(values)).all():
     raise UserError(f"{printable(str(path))}: has values that are no whole numbers")
   low, high = int(values.min()), int(values.max())
@@ -150,4 +151,5 @@ def _classes(values: np.ndarray, described: Described, path: pathlib.Path) -> np
       f"{printable(str(path))}: has the value {wrong}, and {dataset_json.NAME} names 0 to"
       f" {count - 1}"
     )
-  return values.astype(np.uint8)
+  known = values.astype(np.uint8)
+  return np.where(known < classes, known, np.uint8(padding.UNLABELLED))

@@ -1,8 +1,10 @@
 """Reading and writing NIfTI files."""
 
+import gzip
 import logging
 import math
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -67,7 +69,39 @@ def write(path: pathlib.Path, volume: Volume) -> None:
   """
   import nibabel
 
+  nibabel.save(_image(volume), path)
+
+
+def to_bytes(volume: Volume) -> bytes:
+  """Returns the content of a compressed file (.nii.gz), the same bytes for the same volume.
+
+  Args:
+    volume: as in `write`.
+  """
+  return gzip.compress(_image(volume).to_bytes(), mtime=0)
+
+
+def plane(values: np.ndarray, spacing: Sequence[float]) -> Volume:
+  """Returns a picture as a volume of one axial slice, whose first pixel lies in the origin.
+
+  Args:
+    values: [H, W].
+    spacing: distances of rows and of columns, mm.
+
+  Example:
+    >>> volume = plane(np.zeros([2, 3], np.float32), (0.5, 0.25))
+    >>> volume.values.shape, volume.spacing
+    ((1, 2, 3), (1.0, 0.5, 0.25))
+  """
+  affine = np.eye(4)
+  affine[:3, :3] = np.array([[0, 0, -spacing[1]], [0, -spacing[0], 0], [1, 0, 0]], np.float64)
+  return Volume(values[None], affine)
+
+
+def _image(volume: Volume) -> Any:
+  import nibabel
+
   # The file's axes are columns, rows and slices, so that the values of a slice are contiguous.
   image = nibabel.Nifti1Image(volume.values.transpose(), volume.affine[:, [2, 1, 0, 3]])
   image.header.set_xyzt_units("mm")
-  nibabel.save(image, path)
+  return image

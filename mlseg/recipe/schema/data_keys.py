@@ -1,6 +1,6 @@
 """The keys of the data, of each data set, and of augmentation."""
 
-from mlseg.data import cases, sampling
+from mlseg.data import cases, padding, sampling
 from mlseg.data.splits import grouped
 from mlseg.recipe.schema.compound import distinct, either, optional, pair, sequence
 from mlseg.recipe.schema.key import Key
@@ -65,8 +65,11 @@ DATA: tuple[Key, ...] = (
   Key("data.folder.images", _PATTERN, "Pattern of the images, below data.root.", of=("folder",)),
   Key("data.folder.masks", _PATTERN, "Pattern of the masks, below data.root.", of=("folder",)),
   Key("data.folder.classes",
-      sequence(pair(text(least=1), either(sequence(_VALUE, 1), _VALUE)), 2, 256),
+      sequence(pair(text(least=1), either(sequence(_VALUE, 1), _VALUE)), 2, padding.MOST_CLASSES),
       "Name and value of each class in the masks, the background first.", of=("folder",)),
+  Key("data.folder.ignore_label", either(sequence(_VALUE), _VALUE),
+      "Value, or several, in the masks of pixels whose class is not known: they count neither in"
+      " training nor in testing. (): there are none.", (), ("folder",)),
   Key("data.folder.ignored", sequence(_PATTERN), "Patterns of files that are passed over.", (),
       ("folder",)),
   Key("data.folder.tolerance", integer(0, 255),

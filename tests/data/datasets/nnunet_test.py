@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from mlseg.data import in_memory
+from mlseg.data import in_memory, padding
 from mlseg.data.datasets import nnunet
 from mlseg.data.datasets.nnunet import NnunetOptions
 from mlseg.errors import UserError
@@ -153,12 +153,16 @@ def test_a_whole_data_set_becomes_arrays(decathlon):
   ("keys", "message"),
   [
     ({"labels": {"background": 0, "whole": [1, 2]}}, "'whole' is a region of several values"),
-    ({"labels": {"background": 0, "lesion": 1, "ignore": 2}}, "'ignore' is not read"),
+    (
+      {"labels": {"background": 0, "ignore": 1, "lesion": 2}},
+      "labels: 'ignore' must have the highest value, 2",
+    ),
+    ({"labels": {"background": 0, "ignore": 1}}, "2 to 254 classes, not 1"),
     (
       {"labels": {"background": 0, "lesion": 2}},
       r"labels must have the values 0, 1, 2, \.\.\., no",
     ),
-    ({"labels": {"background": 0}}, r"labels must have the values 0, 1, 2"),
+    ({"labels": {"background": 0}}, "labels must have 2 to 254 classes, not 1"),
     ({"labels": {"background": 0, "lesion": "1"}}, "'lesion' must have a whole number, not '1'"),
     ({"channel_names": {"x": "US"}}, r"dataset\.json"),
     ({"file_ending": ".tif"}, "there is no case in labelsTr"),
@@ -170,6 +174,15 @@ def test_a_wrong_description_gets_one_line(pictures, keys, message):
   _describe(pictures, **keys)
   with pytest.raises(UserError, match=message):
     list(nnunet.open_source(pictures, NnunetOptions()).read())
+
+
+def test_the_value_of_ignore_is_of_no_class(pictures):
+  _describe(pictures, labels={"background": 0, "lesion": 1, "ignore": 2})
+  source = nnunet.open_source(pictures, NnunetOptions())
+  first, second = source.read()
+  assert source.class_names == ("background", "lesion")
+  np.testing.assert_array_equal(first.mask, _mask())
+  np.testing.assert_array_equal(second.mask, _mask(value=padding.UNLABELLED))
 
 
 def test_files_that_do_not_go_together_are_faults(pictures):

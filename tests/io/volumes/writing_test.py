@@ -1,5 +1,6 @@
 """Volumes that are written come back as they were, where they were."""
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -35,3 +36,14 @@ def test_the_same_volume_gives_the_same_bytes(tmp_path):
     nifti.write(tmp_path / name / "same.nii.gz", volume)
   first, second = (tmp_path / name / "same.nii.gz" for name in ("a", "b"))
   assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_picture_is_a_slice_that_reads_as_it_was_seen(tmp_path):
+  values = np.arange(6, dtype=np.float32).reshape(2, 3)
+  path = tmp_path / "map.nii.gz"
+  path.write_bytes(nifti.to_bytes(nifti.plane(values, (0.5, 0.25))))
+  again = volumes.read(path)
+  np.testing.assert_array_equal(again.values[0], values)
+  assert again.spacing == (1.0, 0.5, 0.25)
+  # Columns go to the patient's left and rows to the back, as in an axial slice.
+  assert nibabel.aff2axcodes(nibabel.load(path).affine) == ("L", "P", "S")
