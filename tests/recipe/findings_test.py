@@ -75,7 +75,9 @@ def test_the_loss_is_the_mean_of_optax_over_findings():
     functions = recipe_losses.make_losses(recipe._replace(options=options), 2, 3)
     found = objective.per_example(functions, Outputs(class_logits=jnp.asarray(logits)), batch, 2)
     np.testing.assert_allclose(found[FINDINGS], (weights * terms).mean(1), rtol=1e-5)
-  with pytest.raises(UserError, match=r"positive_weight: must be one number or one per class \(2\)"):
+  with pytest.raises(
+    UserError, match=r"positive_weight: must be one number or one per class \(2\)"
+  ):
     recipe_losses.make_losses(recipe, 2, 2)
 
 
