@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mlseg.data import multilabel
 from mlseg.data.cases import Cases
 from mlseg.data.splits import grouped
 from mlseg.errors import UserError
@@ -85,8 +86,15 @@ def _with_findings(cases: Cases, names: Sequence[str]) -> Cases:
       f"--data has no column of the finding {missing[0]!r}, which the run gives;"
       f" --data.folder.label_columns names {', '.join(cases.finding_names)}"
     )
-  order = [index[name.lower()] for name in names]
-  return cases._replace(findings=cases.diagnoses[:, order], finding_names=tuple(names))
+  findings = cases.diagnoses[:, [index[name.lower()] for name in names]]
+  combinations = [multilabel.combination(names, own) for own in findings]
+  label_names, labels = np.unique(combinations, return_inverse=True)
+  return cases._replace(
+    findings=findings,
+    finding_names=tuple(names),
+    labels=labels.astype(np.int32),
+    label_names=tuple(map(str, label_names)),
+  )
 
 
 def _classes(own: Sequence[str], known: Sequence[str]) -> list[str]:

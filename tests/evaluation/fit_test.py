@@ -48,6 +48,8 @@ def test_findings_are_found_by_name_and_brought_into_the_order_of_the_run():
   assert fitted.has_diagnoses
   assert fitted.cases.finding_names == ("effusion", "edema")
   np.testing.assert_array_equal(fitted.cases.findings, findings[:, [2, 0]])
+  own = [fitted.cases.label_names[label] for label in fitted.cases.labels[:2]]
+  assert own == ["none", "effusion+edema"]
   with pytest.raises(UserError, match="--data has no column of the finding 'mass'"):
     fit(cases, _run(labels=("effusion", "mass"), has_findings=True))
 
