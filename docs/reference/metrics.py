@@ -113,7 +113,7 @@ STATISTICS = (
   "mean_and_deviation", "format_mean_and_deviation", "bootstrap_interval", "delong_interval",
   "delong_test", "auc_permutation_test", "wilson_interval", "paired_tests", "holm", "compare",
   "cliffs_delta", "roc_curve", "best_f1_threshold", "calibration_curve", "reliability",
-  "error_detection_auc",
+  "error_detection_auc", "delta_m", "pareto_front", "hypervolume",
 )  # fmt: skip
 HEAD = """# Metrics
 

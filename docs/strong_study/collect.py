@@ -5,8 +5,10 @@ r"""Copies the scores of runs of `configs/strong.py`, and of their evaluations, 
 A FOLDER is that of a run, or of `mlseg.evaluate`. LABEL names its setting on the page (`page.py`
 lists them). Rows of other settings stay, so that runs can be collected one after another.
 `models.csv` has a row per model and one per mean of models, `cases.csv` the scores of each test
-case, `curves.csv` the validation Dice of each epoch. Of a trial, which decided about the recipe and
-was never tested, there is the curve of its first model alone.
+case, `curves.csv` the validation Dice of each epoch, `calibration.csv` the temperature of each
+model and what it changes. Several folders of one label, of seeds trained apart, are one run. Of a
+trial, which decided about the recipe and was never tested, there is the curve of its first model
+alone.
 """
 
 import argparse
@@ -17,7 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlseg import files
-from mlseg.workdir import case_table, metrics_log, run_folder
+from mlseg.workdir import calibration_file, case_table, metrics_log, run_folder
 
 HERE = pathlib.Path(__file__).resolve().parent
 METRICS = ("dice", "iou", "hausdorff95", "normalized_surface_dice")
@@ -31,10 +33,21 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--run", action="append", default=[], help="LABEL:FOLDER, tested")
   parser.add_argument("--trial", action="append", default=[], help="LABEL:FOLDER, not tested")
+  parser.add_argument(
+    "--calibration", action="append", default=[], help="LABEL:FOLDER, of it alone"
+  )
   options = parser.parse_args()
+  runs: dict[str, dict[str, list[files.Row]]] = {}
   for text in options.run:
     label, _, folder = text.partition(":")
-    replace(label, of_run(pathlib.Path(folder)))
+    own = runs.setdefault(label, {})
+    for name, rows in of_run(pathlib.Path(folder)).items():
+      own.setdefault(name, []).extend(rows)
+  for label, made in runs.items():
+    replace(label, made)
+  for text in options.calibration:
+    label, _, folder = text.partition(":")
+    replace(label, {"calibration": calibrations_of(pathlib.Path(folder))})
   for text in options.trial:
     label, _, folder = text.partition(":")
     curves = curves_of(pathlib.Path(folder))
@@ -58,7 +71,31 @@ def of_run(run: pathlib.Path) -> dict[str, list[files.Row]]:
   cases = _cases(case_table.read(run), None)
   if (run / case_table.ENSEMBLE_NAME).exists():
     cases += _cases(case_table.read(run, case_table.ENSEMBLE_NAME), MEAN)
-  return {"models": models_of(run, config, cases, curves), "curves": curves, "cases": cases}
+  return {
+    "models": models_of(run, config, cases, curves),
+    "curves": curves,
+    "cases": cases,
+    "calibration": calibrations_of(run),
+  }
+
+
+def calibrations_of(run: pathlib.Path) -> list[files.Row]:
+  """Returns temperature, calibration errors and the AUC of errors of each model's test pixels."""
+  if not (run / calibration_file.NAME).exists():
+    return []
+  found = calibration_file.read(run)
+  models = {**found.seeds} | ({} if found.ensemble is None else {MEAN: found.ensemble})
+  return [
+    {
+      "seed": seed,
+      "temperature": own.pixels.temperature,
+      "ece_without": own.pixels.before.ece,
+      "ece": own.pixels.after.ece,
+      "error_detection_auc": own.pixels.after.error_detection_auc,
+    }
+    for seed, own in models.items()
+    if own.pixels is not None
+  ]
 
 
 def curves_of(run: pathlib.Path) -> list[files.Row]:

@@ -15,6 +15,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import page  # beside this file
 import pages  # in the folder above
+import rows  # beside this file
 
 from mlseg import files
 
@@ -23,10 +24,10 @@ START, END = "<!-- table of docs/strong_study/make.py -->\n", "<!-- end of the t
 
 def make() -> dict[pathlib.Path, str]:
   """Returns the text of each file by its path."""
-  models, curves, cases = (
-    files.read_csv(HERE / f"{name}.csv") for name in ("models", "curves", "cases")
+  models, curves, cases, calibration = (
+    files.read_csv(HERE / f"{name}.csv") for name in ("models", "curves", "cases", "calibration")
   )
-  study = page.Study(models, curves, cases, _peers())
+  study = rows.Study(models, curves, cases, calibration, _peers())
   readme = (pages.ROOT / "README.md").read_text()
   before, rest = readme.split(START)
   after = rest.split(END)[1]

@@ -1,17 +1,15 @@
 """The text of `docs/strong_study.md`, every number of it from the rows."""
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
 
-import numpy as np
 from collect import MEAN
 from pages import wrapped
+from rows import Study
 
-from mlseg.metrics import bootstrap_interval, paired_tests
+from mlseg.metrics import paired_tests
 from mlseg.report.tables import Table, TableCell, to_markdown
 
-Row = Mapping[str, str]
 TRIALS = "trial"  # first part of the labels of trainings that were not tested
 CHOICE = "busi"  # the data set on whose validation images the recipe was chosen
 REFERENCE = "busi/efficientnet_lite0/equal"  # its row is compared with
@@ -22,67 +20,34 @@ TITLES = {  # of the data sets, the first part of a label, in the order of the p
   "glas": "Glands (Warwick-QU)",
   "lgg": "Brain MRI (TCGA-LGG)",
 }
-COLUMNS = (  # metric, heading, factor
+Column = tuple[str, str, float]  # metric, heading, factor
+COLUMNS: tuple[Column, ...] = (
   ("dice", "Dice", 100.0),
   ("iou", "IoU", 100.0),
   ("hausdorff95", "HD95, pixels", 1.0),
   ("normalized_surface_dice", "NSD", 100.0),
 )
+OF_OBJECTS: tuple[Column, ...] = (  # of data sets that are scored by objects
+  ("dice", "Dice", 100.0),
+  ("object_dice", "object Dice", 100.0),
+  ("object_f1", "object F1", 100.0),
+  ("object_hausdorff", "object Hausdorff, pixels", 1.0),
+)
 VIEWS = {"one": "one view", "horizontal": "two views", "flips": "four views"}
+CALIBRATION = {  # heading and factor by column
+  "temperature": ("temperature", 1.0),
+  "ece_without": ("ECE without", 100.0),
+  "ece": ("ECE with", 100.0),
+  "error_detection_auc": ("AUC of errors", 100.0),
+}
 CONVERGED = 0.005  # largest gain of the last third of a training
-
-
-class Study(NamedTuple):
-  """The committed rows."""
-
-  models: Sequence[Row]
-  curves: Sequence[Row]
-  cases: Sequence[Row]
-  peers: Mapping[str, Mapping]
-
-  def runs(self, data: str) -> list[str]:
-    """Returns the labels of the runs on a data set."""
-    names = dict.fromkeys(row["run"] for row in self.models)
-    return [name for name in names if name.split("/")[0] == data]
-
-  def values(self, run: str, metric: str) -> list[float]:
-    """Returns a metric of each single model of a run."""
-    own = (row for row in self.models if row["run"] == run and row["seed"] != MEAN)
-    return [float(row[metric]) for row in own if row[metric]]
-
-  def mean(self, run: str) -> Row | None:
-    """Returns the scores of the mean of a run's models, where it was tested."""
-    own = (row for row in self.models if row["run"] == run and row["seed"] == MEAN)
-    return next(own, None)
-
-  def curves_of(self, run: str) -> list[list[float]]:
-    """Returns the validation Dice of each model of a run by epoch."""
-    by_seed: dict[str, list[float]] = {}
-    for row in self.curves:
-      if row["run"] == run:
-        by_seed.setdefault(row["seed"], []).append(float(row["validation_dice"]))
-    return list(by_seed.values())
-
-  def last_gain(self, run: str) -> float:
-    """Returns by how much validation improved in the last third of a training, at most."""
-    return max(
-      max(curve) - max(curve[: len(curve) - len(curve) // 3]) for curve in self.curves_of(run)
-    )
-
-  def interval(self, run: str, mean: bool = False) -> tuple[float, float]:
-    """Returns the 95 % interval of the Dice, a bootstrap over the tested cases of all models."""
-    own = [r for r in self.cases if r["run"] == run and (r["seed"] == MEAN) == mean]
-    by_case: dict[str, list[float]] = {}
-    for row in own:
-      by_case.setdefault(row["id"], []).append(float(row["dice"]))
-    found = bootstrap_interval(np.array([statistics.fmean(v) for v in by_case.values()]), seed=0)
-    return found.low, found.high
 
 
 def text(study: Study) -> str:
   """Returns the page."""
   parts = [_HEAD, _trials(study), _weightings(study)]
   parts += [_results(study, data) for data in TITLES if study.runs(data)]
+  parts += [_calibration(study)]
   parts += [_peers(study)] if study.peers else []
   return "\n".join(filter(None, parts))
 
@@ -187,12 +152,12 @@ def mean(values: Iterable[float], factor: float = 100.0) -> str:
 
 def _results(study: Study, data: str) -> str:
   """Returns the test scores of the runs on a data set."""
-  rows = []
+  rows, columns = [], _columns(study, data)
   for run in study.runs(data):
-    rows.append(_line(study, run))
+    rows.append(_line(study, run, columns))
     if study.mean(run) is not None and len(study.values(run, "dice")) > 1:
-      rows.append(_mean_line(study, run))
-  header = ("models", *(heading for _, heading, _ in COLUMNS), "Dice, 95 % interval", "minutes")
+      rows.append(_mean_line(study, run, columns))
+  header = ("models", *(heading for _, heading, _ in columns), "Dice, 95 % interval", "minutes")
   table = to_markdown(Table("", header, tuple(rows)))
   words = """\
     Of the lesion in each test image, then the mean over images; mean ± standard deviation over
@@ -202,11 +167,16 @@ def _results(study: Study, data: str) -> str:
   return f"## {TITLES[data]}\n\n{table}\n{wrapped(words)}\n"
 
 
-def _line(study: Study, run: str) -> tuple[TableCell, ...]:
+def _columns(study: Study, data: str) -> tuple[Column, ...]:
+  """Returns the columns of a data set's table."""
+  has_objects = any(study.values(run, "object_dice") for run in study.runs(data))
+  return OF_OBJECTS if has_objects else COLUMNS
+
+
+def _line(study: Study, run: str, columns: tuple[Column, ...] = COLUMNS) -> tuple[TableCell, ...]:
   name = ", ".join(run.split("/")[1:3])  # a fourth part tells apart runs with other views
-  models = [row for row in study.models if row["run"] == run]
-  count, views = len(study.values(run, "dice")), VIEWS[models[0]["views"]]
-  scores = (mean(study.values(run, metric), factor) for metric, _, factor in COLUMNS)
+  count, views = len(study.values(run, "dice")), _views(study, run)
+  scores = (mean(study.values(run, metric), factor) for metric, _, factor in columns)
   minutes = study.values(run, "minutes")
   cells = (
     f"{name}, {views} ({count})", *scores, _interval(study.interval(run)),
@@ -215,17 +185,55 @@ def _line(study: Study, run: str) -> tuple[TableCell, ...]:
   return tuple(TableCell(cell) for cell in cells)
 
 
-def _mean_line(study: Study, run: str) -> tuple[TableCell, ...]:
+def _mean_line(
+  study: Study, run: str, columns: tuple[Column, ...] = COLUMNS
+) -> tuple[TableCell, ...]:
   own = study.mean(run)
   assert own is not None
   count = len(study.values(run, "dice"))
-  scores = (f"{factor * float(own[metric]):.1f}" for metric, _, factor in COLUMNS)
+  scores = (f"{factor * float(own[metric]):.1f}" for metric, _, factor in columns)
   interval = _interval(study.interval(run, mean=True))
   return tuple(TableCell(cell) for cell in (f"mean of these {count}", *scores, interval, ""))
 
 
+def _views(study: Study, run: str) -> str:
+  return VIEWS[next(row["views"] for row in study.models if row["run"] == run)]
+
+
 def _interval(ends: tuple[float, float]) -> str:
   return f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}"
+
+
+def _calibration(study: Study) -> str:
+  """Returns how far the probabilities of pixels can be trusted."""
+  rows = []
+  for data in TITLES:
+    for run in study.runs(data):
+      own = [row for row in study.calibration if row["run"] == run and row["seed"] != MEAN]
+      if own:
+        values = {name: [float(row[name]) for row in own] for name in CALIBRATION}
+        scores = (_digits(values[name], factor) for name, (_, factor) in CALIBRATION.items())
+        name = ", ".join(run.split("/")[1:3])
+        cells = (f"{TITLES[data]}: {name}, {_views(study, run)} ({len(own)})", *scores)
+        rows.append(tuple(TableCell(cell) for cell in cells))
+  if not rows:
+    return ""
+  header = ("models", *(heading for heading, _ in CALIBRATION.values()))
+  table = to_markdown(Table("", header, tuple(rows)))
+  words = """\
+    Of the test pixels of a model; mean ± standard deviation over the models, whose number is in
+    brackets. ECE: the expected calibration error in percent, the mean difference of a pixel's
+    probability from the share of pixels of that probability that are right. The temperature was
+    fitted on the validation images. Not all models were measured. AUC of errors: how often a wrong
+    pixel has a lower confidence than a right one, in percent; 50 is chance."""
+  return f"## Probabilities that can be trusted\n\n{table}\n{wrapped(words)}\n"
+
+
+def _digits(values: Sequence[float], factor: float) -> str:
+  """Returns mean ± standard deviation with two digits."""
+  scaled = [factor * value for value in values]
+  found = f"{statistics.fmean(scaled):.2f}"
+  return f"{found} ± {statistics.stdev(scaled):.2f}" if len(scaled) > 1 else found
 
 
 def _peers(study: Study) -> str:
@@ -248,9 +256,11 @@ def _peers(study: Study) -> str:
 
 
 def readme_table(study: Study) -> str:
-  """Returns the README's table: the tested rows of the recipe."""
+  """Returns the README's table: the tested rows of the recipe, of data with the same metrics."""
   rows = []
   for data in TITLES:
+    if _columns(study, data) != COLUMNS:
+      continue
     for run in study.runs(data):
       name, *cells = _line(study, run)
       rows.append((TableCell(f"{TITLES[data]}: {name.text}"), *cells))

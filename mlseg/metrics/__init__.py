@@ -28,6 +28,7 @@ from mlseg.metrics.classification_scores import (
   sensitivity_at_specificity,
 )
 from mlseg.metrics.counts import confusion_counts, confusion_matrix
+from mlseg.metrics.multi_objective import delta_m, hypervolume, pareto_front
 from mlseg.metrics.object_masks import split_objects
 from mlseg.metrics.object_scores import (
   object_dice,
@@ -110,6 +111,7 @@ __all__ = [
   "confusion_matrix",
   "delong_interval",
   "delong_test",
+  "delta_m",
   "dice",
   "error_detection_auc",
   "expected_calibration_error",
@@ -123,6 +125,7 @@ __all__ = [
   "hausdorff",
   "hausdorff95",
   "holm",
+  "hypervolume",
   "iou",
   "is_present",
   "label_objects",
@@ -136,6 +139,7 @@ __all__ = [
   "object_f1",
   "object_hausdorff",
   "paired_tests",
+  "pareto_front",
   "per_case",
   "per_case_objects",
   "per_case_surface",

@@ -46,7 +46,8 @@ def export(options: ExportOptions, reporter: Reporter) -> pathlib.Path:
   graph = make_graph(run)
   height, width = run.data.input_shape
   shape = height, width, run.channels
-  reporter.print(f"model   {options.workdir}, {len(run.seeds)} models, {height}×{width}")
+  count = len(run.seeds)
+  reporter.print(f"model   {options.workdir}, {count} model{'s' * (count != 1)}, {height}×{width}")
   reporter.print(f"format  {options.format}; converting takes about a minute a model")
   options.out.mkdir(parents=True, exist_ok=True)
   if options.format == ONNX:

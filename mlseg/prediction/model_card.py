@@ -1,11 +1,14 @@
 """A model card in Markdown, made from the files of a run."""
 
+import math
 import pathlib
+import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlseg import __version__
+from mlseg.metrics import bootstrap_interval
 from mlseg.prediction.trained import Trained
 from mlseg.workdir import results_file, run_files
 from mlseg.workdir.run_files import RunFiles
@@ -57,8 +60,9 @@ def _what(run: Trained, metadata: Mapping[str, Any]) -> str:
   head = "any of several findings" if run.model.has_findings else "a diagnosis"
   what += [f"{head} ({', '.join(run.label_names)})"] if run.label_names else []
   models = "one model" if count == 1 else f"the mean of {count} models"
-  views = {"one": "", "horizontal": ", each on the image and its mirror image",
-           "flips": ", each on the image and its three mirror images"}[run.views]  # fmt: skip
+  on = ", each on" if count > 1 else ", on"
+  views = {"one": "", "horizontal": f"{on} the image and its mirror image",
+           "flips": f"{on} the image and its three mirror images"}[run.views]  # fmt: skip
   return (
     f"A network that predicts {' and '.join(what)} of images of {size[1]}×{size[2]}; {models}"
     f"{views}."
@@ -117,7 +121,8 @@ def _scores(files: RunFiles) -> Iterator[str]:
     metric = files.metrics.get(name)
     if metric is not None and metric.mean is not None:
       spread = "" if metric.std is None else f" ± {factor * metric.std:.1f}"
-      yield f"- {words}: {factor * metric.mean:.1f}{spread}{unit}"
+      ends = _interval(files) if name == "dice" else ""
+      yield f"- {words}: {factor * metric.mean:.1f}{spread}{unit}{ends}"
   if files.ensemble is not None:
     yield ""
     yield "Their mean, with 95 % bootstrap intervals over the test images:"
@@ -128,6 +133,27 @@ def _scores(files: RunFiles) -> Iterator[str]:
         low, high = own.low, own.high
         ends = "" if low is None or high is None else f" [{factor * low:.1f}, {factor * high:.1f}]"
         yield f"- {words}: {factor * own.value:.1f}{ends}{unit}"
+
+
+def _interval(files: RunFiles) -> str:
+  """Returns the 95 % bootstrap interval of the Dice over the test images; '' where it is not known.
+
+  An image's value is the mean over the models that were tested on it. Images that a split keeps
+  together are drawn together.
+  """
+  by_case: dict[str, list[float]] = {}
+  for (_, case), score in (files.cases or {}).items():
+    if not math.isnan(score.dice):
+      by_case.setdefault(case, []).append(score.dice)
+  if len(by_case) < 2:
+    return ""
+  data, known = files.data, dict[str, int]()
+  if data is not None and data.groups is not None:
+    known = dict(zip(data.ids, data.groups, strict=True))
+  groups = [known.get(case, -n) for n, case in enumerate(by_case, start=1)]
+  values = [statistics.fmean(own) for own in by_case.values()]
+  found = bootstrap_interval(values, groups=groups, resample_within=False)
+  return f", 95 % bootstrap interval over images {100 * found.low:.1f} to {100 * found.high:.1f} %"
 
 
 def _limits(run: Trained, files: RunFiles | None) -> str:
@@ -144,5 +170,10 @@ def _limits(run: Trained, files: RunFiles | None) -> str:
   if files is not None and files.data is not None and run.network.segments:
     regions = list(files.data.pixels.values())[1:]
     empty = sum(not any(pixels) for pixels in zip(*regions, strict=True))
-    lines.append(f"{empty} of the {len(files.data.ids)} images of the data show no region at all.")
+    lines.append(
+      f"{empty} of the {len(files.data.ids)} images of the data show no region at all."
+      if empty
+      else "Every image of the data shows a region: images without one were neither trained nor"
+      " tested on."
+    )
   return "\n".join(f"- {line}" for line in lines)

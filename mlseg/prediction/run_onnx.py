@@ -12,6 +12,7 @@ not removed: model.json says below which size mlseg does so.
 import argparse
 import json
 import pathlib
+import sys
 
 import numpy as np
 import onnxruntime
@@ -43,7 +44,7 @@ def mask_of(probabilities, size, about):
 
 
 def main():
-  """Predicts the images of the command line."""
+  """Predicts the images of the command line; returns 1 where one of them cannot be read."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("images", nargs="+", type=pathlib.Path)
   parser.add_argument("--out", required=True, type=pathlib.Path, help="folder of the masks")
@@ -52,8 +53,15 @@ def main():
   about = json.loads((here / "model.json").read_text())
   session = onnxruntime.InferenceSession(here / about["file"])
   options.out.mkdir(parents=True, exist_ok=True)
+  failed = 0
   for path in options.images:
-    image = Image.open(path)
+    try:
+      image = Image.open(path)
+      image.load()
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+      print(f"{path}: cannot be read ({error})", file=sys.stderr)
+      failed = 1
+      continue
     values = session.run(None, {about["input"]["name"]: prepared(image, about["input"])})
     found = dict(zip(about["outputs"], values, strict=True))
     text = str(path)
@@ -68,7 +76,8 @@ def main():
       pairs = zip(about["findings"], found["findings"][0], strict=True)
       text += ": " + ", ".join(f"{name} {value:.0%}" for name, value in pairs)
     print(text)
+  return failed
 
 
 if __name__ == "__main__":
-  main()
+  sys.exit(main())

@@ -73,10 +73,12 @@ def test_the_script_predicts_without_mlseg_and_jax(run, exported, images, tmp_pa
   Image.fromarray(image).save(tmp_path / "a.png")
   code = (
     "import sys; sys.modules['jax'] = sys.modules['mlseg'] = None; import runpy;"
-    f" sys.argv = ['run.py', {str(tmp_path / 'a.png')!r}, '--out={tmp_path}/masks'];"
+    f" sys.argv = ['run.py', 'nowhere.png', {str(tmp_path / 'a.png')!r}, '--out={tmp_path}/masks'];"
     f" runpy.run_path({str(exported / 'run.py')!r}, run_name='__main__')"
   )
-  done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+  done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+  assert done.returncode == 1, done.stderr
+  assert done.stderr.startswith("nowhere.png: cannot be read (")
   assert done.stdout.startswith(f"{tmp_path / 'a.png'}: ")
   mask = np.asarray(Image.open(tmp_path / "masks" / "a.png"))
   found = mlseg.load(run, views="horizontal").predict(image)

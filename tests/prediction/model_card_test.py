@@ -2,8 +2,9 @@
 
 import pytest
 
+from mlseg.files import to_csv
 from mlseg.prediction import export, model_card, trained
-from mlseg.workdir import results_file, split_file
+from mlseg.workdir import case_table, results_file, split_file
 from mlseg.workdir.split_file import SavedSplit
 from tests.prediction.made import SEEDS, write_run
 
@@ -43,3 +44,25 @@ def test_scores_of_the_mean_have_their_interval(run):
   card = _card(run, {"num_models": 2, "metrics": {"dice": estimate}})
   assert "- Dice: 80.0 [75.0, 84.0] %" in card
   assert "was not tested" not in card
+
+
+def test_the_dice_of_single_models_has_an_interval_over_images(run):
+  rows = [
+    {"seed": seed, "id": case, "label": "", "class": name, "dice": value,
+     "tp": 1, "fp": 0, "fn": 1, "tn": 1}
+    for seed in SEEDS
+    for case, value in (("a", 0.5), ("b", 0.7), ("c", 0.9))
+    for name in ("background", "lesion")
+  ]  # fmt: skip
+  (run / case_table.NAME).write_text(to_csv(rows))
+  (run / "data.csv").write_text(
+    "id,label,group,pixels_background,pixels_lesion\n"
+    + "".join(f"{case},x,{n},9,1\n" for n, case in enumerate("abc"))
+  )
+  split_file.write(
+    run,
+    SavedSplit({key: {"train": (), "validation": (), "test": tuple("abc")} for key in SEEDS}, ()),
+  )
+  card = _card(run)
+  assert "- Dice: 79.3 ± 3.0 %, 95 % bootstrap interval over images 50.0 to 90.0 %" in card
+  assert "Every image of the data shows a region" in card
