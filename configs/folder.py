@@ -85,6 +85,9 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   files.table_id = "{name}"  # pattern of an image's name in the table
   files.id_column = ""  # column of the table with the names
   files.label_column = ""  # column with the diagnosis; '': no diagnosis from the table
+  # Columns of 0 and 1, one for each finding, such as ('effusion', 'edema'), of which a case may
+  # have several or none; instead of label_column. `findings.py` is a recipe for them.
+  files.label_columns = ()
   files.patient_column = ""  # column with the patient; '': no patients from the table
   # Two images are near-duplicates, which a split keeps together, if at most this many of the 255
   # bits of their hashes differ. 24 finds images that were saved again, scaled or written on. Images

@@ -22,6 +22,7 @@ OF_CASES = (  # metrics of the diagnosis that are shown
   "classification_accuracy", "balanced_accuracy", "classification_f1", "roc_auc",
   "average_precision", "sensitivity_at_specificity", "expected_calibration_error", "brier",
 )  # fmt: skip
+OF_FINDINGS = ("roc_auc", "average_precision", "classification_recall", "classification_f1")
 # Those of one diagnosis, the positive one, where there are two diagnoses.
 OF_POSITIVE = ("classification_f1", "average_precision", "sensitivity_at_specificity")
 
@@ -115,12 +116,9 @@ class Reporter:
       start = self._overall.share(done / total), time.monotonic()
       self._overall = self._overall._replace(start=start)
     columns = [
-      TextColumn("{task.description}"),
-      BarColumn(bar_width=20),
-      MofNCompleteColumn(),
-      TimeRemainingColumn(compact=True),
-      TextColumn("{task.fields[facts]}"),
-    ]
+      TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(),
+      TimeRemainingColumn(compact=True), TextColumn("{task.fields[facts]}"),
+    ]  # fmt: skip
     progress = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
     with progress:
       self._progress = progress
@@ -178,24 +176,26 @@ class Reporter:
       title: title of the tables.
       results: the content of `results.json`.
       foreground: name for all classes but the background.
-      positive: the diagnosis that F1, average precision and sensitivity are of; '' where they are
-        means over all diagnoses.
+      positive: the diagnosis that metrics of `OF_POSITIVE` are of; '': they are means over all.
     """
     metrics = results["metrics"]
     if "dice" in metrics:
       self._results_of_pixels(title, metrics, foreground)
       if len(results.get("classes", {})) > 2:
-        self._results_of_classes(title, results["classes"])
+        self._results_of_each(title, "class", "images", results["classes"], OF_CLASSES)
     if "image_specificity" in metrics:
       self.print(_of_presence(metrics, foreground))
     if "box_ap" in metrics:
       values = ", ".join(f"{name} {shown(metrics[name])}" for name in BOXES)
       self.print(f"boxes, average precision in percent: {values}")
     if "classification_accuracy" in metrics:
-      self._results_of_cases(title, metrics, positive)
+      what = "mean of findings" if "findings" in results else "diagnosis"
+      self._results_of_cases(f"{what}: {title}", metrics, positive)
+    if "findings" in results:
+      self._results_of_each(title, "finding", "cases", results["findings"], OF_FINDINGS)
 
   def _results_of_cases(self, title: str, metrics: dict[str, Any], positive: str) -> None:
-    table = Table(title=f"diagnosis: {title}", title_justify="left", title_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("metric")
     table.add_column("all cases", justify="right")
     for name in OF_CASES:
@@ -203,14 +203,14 @@ class Reporter:
       table.add_row(f"{name.replace('_', ' ')}{of}", shown(metrics.get(name)))
     self.console.print(table)
 
-  def _results_of_classes(self, title: str, classes: dict[str, Any]) -> None:
-    table = Table(title=f"classes: {title}", title_justify="left", title_style="bold")
-    table.add_column("class")
-    for name in ("images with it", "images predicted", *OF_CLASSES):
+  def _results_of_each(self, title: str, kind: str, counted: str, rows: Any, names: Any) -> None:
+    table = Table(title=f"each {kind}: {title}", title_justify="left", title_style="bold")
+    table.add_column(kind)
+    for name in (f"{counted} with it", f"{counted} predicted", *names):
       table.add_column(name.replace("_", " "), justify="right")
-    for class_name, metrics in classes.items():
+    for row_name, metrics in rows.items():
       numbers = (f"{metrics[name]['mean']:g}" for name in ("num_true", "num_predicted"))
-      table.add_row(class_name, *numbers, *(shown(metrics[name]) for name in OF_CLASSES))
+      table.add_row(row_name, *numbers, *(shown(metrics[name]) for name in names))
     self.console.print(table)
 
   def _results_of_pixels(self, title: str, metrics: dict[str, Any], foreground: str) -> None:

@@ -17,6 +17,8 @@ of the results gets
     predictions.csv    per picture and class: area, parts, mean probability, spreads
     saliency/NAME.png  the picture under the saliency map of its diagnosis, if the run diagnoses
     diagnoses.csv      per picture: its diagnosis and the probabilities, if the run diagnoses
+    findings.csv       instead, for a run whose cases may have several findings: those above 0.5,
+                       and the probability of each; saliency is then that of the most probable one
     probabilities/NAME.png, entropy/NAME.png, disagreement/NAME.png, with --maps=png: 0 to 255
                        stands for 0 to 1; NAME.nii.gz with --maps=nifti, one slice each with the
                        spacing of the picture, which needs nibabel: pip install 'mlseg-jax[ct]';

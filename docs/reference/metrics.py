@@ -106,8 +106,8 @@ HELPERS = {
   "mean_class_balanced_dice", "mean_over_classes", "per_case", "per_case_objects",
   "per_case_surface", "pooled_class_balanced_dice", "pooled_distances", "pooled_foreground_dice",
   "pooled_objects", "predicts_foreground", "split_objects", "summarize", "summarize_classes",
-  "summarize_classification", "summarize_objects", "summarize_objects_of_classes",
-  "summarize_presence", "summarize_surface", "surface_distances",
+  "summarize_classification", "summarize_findings", "average_findings", "summarize_objects",
+  "summarize_objects_of_classes", "summarize_presence", "summarize_surface", "surface_distances",
 }  # fmt: skip
 STATISTICS = (
   "mean_and_deviation", "format_mean_and_deviation", "bootstrap_interval", "delong_interval",

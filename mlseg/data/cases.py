@@ -45,6 +45,18 @@ class Cases(NamedTuple):
   notes: tuple[str, ...] = ()  # what a user should know of the data, a line each
   skipped: tuple[Fault, ...] = ()  # cases that were left out, as `skip_bad` allows
   patient_names: tuple[str, ...] = ()  # N, '' where it is not known; (): none is
+  findings: np.ndarray | None = None  # [N, L] int32, 0 or 1; a label is their combination then
+  finding_names: tuple[str, ...] = ()  # L names
+
+  @property
+  def diagnoses(self) -> np.ndarray:
+    """What a head of classes learns: labels [N] int32, or findings [N, L] where there are such."""
+    return self.labels if self.findings is None else self.findings
+
+  @property
+  def diagnosis_names(self) -> tuple[str, ...]:
+    """The names of what a head of classes gives probabilities of: labels, or findings."""
+    return self.label_names if self.findings is None else self.finding_names
 
   @property
   def has_unlabelled(self) -> bool:
@@ -128,7 +140,17 @@ def load(
     notes=notes,
     skipped=skipped,
     patient_names=patient_names,
+    finding_names=source.finding_names,
   )
+
+
+def notes(data: Cases) -> list[str]:
+  """Returns what a user should know of the data before training, a line each."""
+  lines = list(data.notes)
+  if data.skipped:
+    first = ": ".join(data.skipped[0])
+    lines.append(f"left out, as config.data.skip_bad says: {len(data.skipped)}, such as {first}")
+  return lines
 
 
 def evenly_spaced(count: int, most: int) -> np.ndarray:

@@ -143,6 +143,8 @@ def _known(examples: Sequence[Example]) -> Iterator[tuple[str, np.ndarray]]:
     yield "objects", padding.stack_objects(objects)
   if examples[0].covariates:
     yield "covariates", np.array([example.covariates for example in examples], np.float32)
+  if examples[0].findings:
+    yield "findings", np.array([example.findings for example in examples], np.int32)
 
 
 def present(labels: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:

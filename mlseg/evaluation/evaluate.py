@@ -110,7 +110,7 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> dict[str, Any]:
     entry = mean and ensemble.summarize(
       mean, recipe.metrics.absent, groups[next(iter(parts.values())).test], len(models)
     )
-    summary = scoring.summarize_seeds(recipe, tested, cases.class_names, entry)
+    summary = scoring.summarize_seeds(recipe, tested, cases.class_names, entry, cases.finding_names)
     outputs.write_data(options.out, cases, groups, pairs, parts)
     if has_diagnoses:
       _copy_validation(options)
@@ -118,7 +118,7 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> dict[str, Any]:
   names = cases.class_names[1:]
   title = f"{run.name}, tested on {recipe.data.name}, per image unless pooled; percent, distances"
   foreground = names[0] if len(names) == 1 else "foreground"
-  positive = case_counts.positive(cases.label_names)
+  positive = case_counts.positive(cases)
   reporter.results(f"{title} in pixels", summary, foreground, positive)
   if entry:
     reporter.print(ensemble.line(entry))
@@ -178,10 +178,25 @@ def _content(old: Mapping[str, Any], options: EvaluateOptions, run: Trained) -> 
   content = data_flags.other_data(old, options.data) if options.data else dict(old)
   if (content["data"]["name"] == COHORT) != run.data.has_volumes:
     raise UserError("--data.name must be 'cohort' for a run on volumes, and for no other")
+  _check_findings(content["data"], run)
   prediction = dict(content["prediction"], views=run.views)
   if not options.postprocess:
     prediction |= {"threshold": ARGMAX, "components": ALL_COMPONENTS}
   return content | {"prediction": prediction, "mesh": {"seed": 1, "data": 1, "model": 1}}
+
+
+def _check_findings(data: Mapping[str, Any], run: Trained) -> None:
+  """Raises a UserError where a run gives findings and other data have none, or the reverse."""
+  own = data.get(data["name"], {}).get("label_columns", ())
+  if run.label_names and run.data.finding_names and not own:
+    raise UserError(
+      "--data.folder.label_columns must name the columns of the findings that the run gives:"
+      f" {', '.join(run.data.finding_names)}"
+    )
+  if run.label_names and own and not run.data.finding_names:
+    raise UserError(
+      "--data.folder.label_columns must be () for a run whose cases have one diagnosis each"
+    )
 
 
 def _check_out(out: pathlib.Path, description: Mapping[str, Any]) -> None:

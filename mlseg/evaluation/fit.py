@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mlseg.data import multilabel
 from mlseg.data.cases import Cases
 from mlseg.data.splits import grouped
 from mlseg.errors import UserError
@@ -29,7 +30,7 @@ class Fitted(NamedTuple):
 def fit(cases: Cases, run: Trained) -> Fitted:
   """Returns a data set as a run sees it.
 
-  Classes are taken in their order, and diagnoses by their names, without case.
+  Classes are taken in their order, and diagnoses or findings by their names, without case.
 
   Args:
     cases: the data set.
@@ -37,7 +38,7 @@ def fit(cases: Cases, run: Trained) -> Fitted:
 
   Raises:
     UserError: it has another number of classes; or the run gives diagnoses alone, and the data set
-      has others.
+      has others; or the run gives findings, and the data set lacks one.
   """
   warnings: list[str] = []
   if run.network.segments:
@@ -56,6 +57,8 @@ def fit(cases: Cases, run: Trained) -> Fitted:
   cases = cases._replace(images=images, class_names=run.class_names)
   if not run.label_names:
     return Fitted(cases, False, tuple(warnings))
+  if run.model.has_findings:
+    return Fitted(_with_findings(cases, run.label_names), True, tuple(warnings))
   index = {name.lower(): n for n, name in enumerate(run.label_names)}
   unknown = [name for name in cases.label_names if name.lower() not in index]
   if unknown and not run.network.segments:
@@ -73,6 +76,25 @@ def fit(cases: Cases, run: Trained) -> Fitted:
   order = np.array([index[name.lower()] for name in cases.label_names], cases.labels.dtype)
   fitted = cases._replace(labels=order[cases.labels], label_names=run.label_names)
   return Fitted(fitted, True, tuple(warnings))
+
+
+def _with_findings(cases: Cases, names: Sequence[str]) -> Cases:
+  """Returns a data set with the findings of a run in its order; others are left out."""
+  index = {name.lower(): n for n, name in enumerate(cases.finding_names)}
+  if missing := [name for name in names if name.lower() not in index]:
+    raise UserError(
+      f"--data has no column of the finding {missing[0]!r}, which the run gives;"
+      f" --data.folder.label_columns names {', '.join(cases.finding_names)}"
+    )
+  findings = cases.diagnoses[:, [index[name.lower()] for name in names]]
+  combinations = [multilabel.combination(names, own) for own in findings]
+  label_names, labels = np.unique(combinations, return_inverse=True)
+  return cases._replace(
+    findings=findings,
+    finding_names=tuple(names),
+    labels=labels.astype(np.int32),
+    label_names=tuple(map(str, label_names)),
+  )
 
 
 def _classes(own: Sequence[str], known: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from mlseg.metrics.classification import (
   classification_precision,
   classification_recall,
 )
+from mlseg.metrics.classification_findings import average_findings, summarize_findings
 from mlseg.metrics.classification_probabilities import (
   brier,
   expected_calibration_error,
@@ -90,6 +91,7 @@ __all__ = [
   "Reliability",
   "accuracy",
   "auc_permutation_test",
+  "average_findings",
   "average_precision",
   "average_symmetric_surface_distance",
   "balanced_accuracy",
@@ -157,6 +159,7 @@ __all__ = [
   "summarize",
   "summarize_classes",
   "summarize_classification",
+  "summarize_findings",
   "summarize_objects",
   "summarize_objects_of_classes",
   "summarize_presence",

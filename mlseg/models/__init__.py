@@ -3,7 +3,7 @@
 `from_linen` turns a Linen module into a `Model`, which is all that the rest of mlseg sees.
 """
 
-from mlseg.models.base import Model, Outputs, from_linen
+from mlseg.models.base import Model, Outputs, class_probabilities, from_linen
 from mlseg.models.encoders import make_encoder
 from mlseg.models.histology_fcn import HistologyFCN, class_labels, class_scores
 from mlseg.models.mask_rcnn import MaskRCNN, objects_of, predictions_of
@@ -21,6 +21,7 @@ __all__ = [
   "SliceAttention",
   "UNet",
   "class_labels",
+  "class_probabilities",
   "class_scores",
   "from_linen",
   "make_encoder",

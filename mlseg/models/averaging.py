@@ -17,7 +17,7 @@ ONE, HORIZONTAL, ALL_FLIPS = "one", "horizontal", "flips"
 VIEWS = {ONE: FLIPS[:1], HORIZONTAL: FLIPS[:2], ALL_FLIPS: FLIPS}
 
 
-def over_views(predict: Predict, views: str) -> Predict:
+def over_views(predict: Predict, views: str, has_findings: bool = False) -> Predict:
   """Returns a function that averages the probabilities of an image and of its mirror images.
 
     p(x) = 1/V sum_v m_v(softmax f(m_v(x)))
@@ -29,6 +29,7 @@ def over_views(predict: Predict, views: str) -> Predict:
   Args:
     predict: `predict(variables, images [B, H, W, I]) -> Outputs`.
     views: one of `VIEWS`. 'one': `predict` itself is returned.
+    has_findings: of the `Model`; then `class_logits` are those whose sigmoid is p.
 
   Returns:
     A function as `predict`, whose outputs have `logits`, `class_logits` and `attention`, as far as
@@ -55,21 +56,24 @@ def over_views(predict: Predict, views: str) -> Predict:
 
   def predict_views(variables: Any, images: jax.Array) -> Outputs:
     def of_view(view: jax.Array) -> Outputs:
-      found = _probabilities(predict(variables, mirrored(images, view)))
+      found = _probabilities(predict(variables, mirrored(images, view)), has_findings)
       return found if found.logits is None else found._replace(logits=mirrored(found.logits, view))
 
-    return _mean(of_view, turned)
+    return _mean(of_view, turned, has_findings)
 
   return predict_views
 
 
-def over_models(predict: Predict) -> Callable[[Sequence[Any], jax.Array], Outputs]:
+def over_models(
+  predict: Predict, has_findings: bool = False
+) -> Callable[[Sequence[Any], jax.Array], Outputs]:
   """Returns a function that averages the probabilities of several models.
 
   The models run one after the other, so that their outputs take the memory of one model's.
 
   Args:
     predict: `predict(variables, images [B, H, W, I]) -> Outputs`, of one model.
+    has_findings: as in `over_views`.
 
   Returns:
     `predict(variables of each model, images) -> Outputs`, with the outputs of `over_views`: the
@@ -84,25 +88,34 @@ def over_models(predict: Predict) -> Callable[[Sequence[Any], jax.Array], Output
 
   def predict_models(variables: Sequence[Any], images: jax.Array) -> Outputs:
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *variables)
-    return _mean(lambda one: _probabilities(predict(one, images)), stacked)
+    return _mean(
+      lambda one: _probabilities(predict(one, images), has_findings), stacked, has_findings
+    )
 
   return predict_models
 
 
-def _probabilities(outputs: Outputs) -> Outputs:
-  """Returns probabilities in the place of logits; what has no mean is left out."""
+def _probabilities(outputs: Outputs, has_findings: bool) -> Outputs:
+  """Returns probabilities in the place of logits; what has no mean is left out.
+
+  Of findings these are [B, L, 2], that each is absent and that it is there, since the first cannot
+  be had from a second that float32 rounds to 1.
+  """
 
   def softmax(logits: jax.Array | None) -> jax.Array | None:
     return None if logits is None else jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
 
+  class_logits = outputs.class_logits
+  if has_findings and class_logits is not None:
+    class_logits = jnp.stack([jnp.zeros_like(class_logits), class_logits], axis=-1)
   return Outputs(
     logits=softmax(outputs.logits),
-    class_logits=softmax(outputs.class_logits),
+    class_logits=softmax(class_logits),
     attention=outputs.attention,
   )
 
 
-def _mean(function: Callable[[Any], Outputs], stacked: Any) -> Outputs:
+def _mean(function: Callable[[Any], Outputs], stacked: Any, has_findings: bool) -> Outputs:
   """Returns the logarithms of the mean probabilities over the leading axis of an argument."""
   count = len(jax.tree.leaves(stacked)[0])
   shapes = jax.eval_shape(function, jax.tree.map(lambda leaf: leaf[0], stacked))
@@ -114,4 +127,6 @@ def _mean(function: Callable[[Any], Outputs], stacked: Any) -> Outputs:
   totals, _ = jax.lax.scan(add, zeros, stacked)
   mean: Outputs = jax.tree.map(lambda total: total / count, totals)
   logits, class_logits = jax.tree.map(jnp.log, (mean.logits, mean.class_logits))
+  if has_findings and class_logits is not None:
+    class_logits = class_logits[..., 1] - class_logits[..., 0]
   return mean._replace(logits=logits, class_logits=class_logits)

@@ -50,11 +50,33 @@ class Model(NamedTuple):
       `key` for those that draw random numbers in training, as dropout does.
     classify: `classify(variables, features) -> [B, N]`, the classification head alone, applied to
       `Outputs.features`; None for a network without one.
+    has_findings: whether `class_logits` are of findings, of which a case may have several, so that
+      the sigmoid of each is its probability; False: of diagnoses, of which it has one, under a
+      softmax.
   """
 
   init: Callable[[jax.Array, jax.Array], Variables]
   apply: Callable[..., tuple[Outputs, Variables]]
   classify: Callable[[Variables, jax.Array], jax.Array] | None = None
+  has_findings: bool = False
+
+
+def class_probabilities(class_logits: jax.Array, has_findings: bool) -> jax.Array:
+  """Returns the probabilities of diagnoses, which sum to 1, or those of findings, each by itself.
+
+  Args:
+    class_logits: [..., N].
+    has_findings: as in `Model`.
+
+  Returns:
+    [..., N].
+
+  Example:
+    >>> logits = jax.numpy.zeros(4)
+    >>> [class_probabilities(logits, several)[0].item() for several in (False, True)]
+    [0.25, 0.5]
+  """
+  return jax.nn.sigmoid(class_logits) if has_findings else jax.nn.softmax(class_logits, axis=-1)
 
 
 def from_linen(module: nn.Module, classify: Callable[..., jax.Array] | None = None) -> Model:

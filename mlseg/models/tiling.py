@@ -70,7 +70,7 @@ def tiled(model: Model, size: int, overlap: float = 0.5) -> Model:
     )
     return cut, {name: value for name, value in variables.items() if name != "params"}
 
-  return Model(init, apply, model.classify)
+  return Model(init, apply, model.classify, model.has_findings)
 
 
 def _over_tiles(

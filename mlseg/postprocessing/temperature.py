@@ -17,6 +17,7 @@ from scipy import optimize
 
 LEAST, MOST = 0.05, 20.0  # temperatures that are tried
 _SMALLEST = float(np.finfo(np.float32).tiny)
+NEAREST_TO_ONE = 2.0**-25  # from 1, of probabilities of findings: half of what float32 can tell
 
 
 class Temperatures(NamedTuple):
@@ -83,3 +84,17 @@ def scaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:
   logs = np.log(np.maximum(np.asarray(probabilities, np.float32), _SMALLEST)) / temperature
   powers = np.exp(logs - logs.max(-1, keepdims=True))
   return (powers / powers.sum(-1, keepdims=True)).astype(np.float32)
+
+
+def scaled_findings(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+  """Returns probabilities [...] of findings, each by itself, at a temperature, float32.
+
+  It is sigmoid(z / T) of the logit z.
+
+  Example:
+    >>> scaled_findings(np.array([0.8, 0.5]), 0.5).round(4).tolist()
+    [0.9412000179290771, 0.5]
+  """
+  own = np.asarray(probabilities, np.float32)
+  both = np.stack([np.maximum(1 - own, NEAREST_TO_ONE), own], -1)
+  return own if temperature == 1.0 else scaled(both, temperature)[..., 1]

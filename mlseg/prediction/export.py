@@ -88,6 +88,7 @@ def metadata_of(run: Trained, outputs: dict[str, tuple[int, ...]], file: str) ->
   meanings = {
     "probabilities": f"of the classes {', '.join(run.class_names)} in each pixel",
     "diagnoses": f"of {', '.join(run.label_names)}",
+    "findings": f"of {', '.join(run.label_names)}, each by itself; one is predicted above 0.5",
   }
   return {
     "name": run.name,
@@ -95,7 +96,8 @@ def metadata_of(run: Trained, outputs: dict[str, tuple[int, ...]], file: str) ->
     "mlseg": __version__,
     "model": run.digest,
     "classes": list(run.class_names),
-    "diagnoses": list(run.label_names),
+    "diagnoses": [] if run.model.has_findings else list(run.label_names),
+    "findings": list(run.label_names) if run.model.has_findings else [],
     "seeds": list(run.seeds),
     "views": run.views,
     "temperatures": temperatures._asdict(),

@@ -10,8 +10,10 @@ from jax.extend import core
 
 from mlseg.data import pipeline
 from mlseg.errors import UserError
+from mlseg.models import class_probabilities
 from mlseg.models.averaging import VIEWS
 from mlseg.models.layers import depthwise
+from mlseg.postprocessing.temperature import NEAREST_TO_ONE
 from mlseg.prediction.trained import Trained
 from mlseg.recipe.networks import DETECTION
 
@@ -32,8 +34,8 @@ def make_graph(run: Trained) -> Graph:
 
   Returns:
     A function of images [B, H, W, channels] uint8, prepared as for the network. Its outputs are
-    'probabilities' [B, H, W, C] of the classes of each pixel and 'diagnoses' [B, L], as far as the
-    network gives them, float32.
+    'probabilities' [B, H, W, C] of the classes of each pixel and 'diagnoses' [B, L], or 'findings'
+    [B, L], as far as the network gives them, float32.
 
   Raises:
     UserError: the run is a detector.
@@ -56,10 +58,13 @@ def make_graph(run: Trained) -> Graph:
           found = jax.nn.softmax(outputs.logits, axis=-1)
           pixels.append(jnp.flip(found, axes) if axes else found)
         if outputs.class_logits is not None:
-          diagnoses.append(jax.nn.softmax(outputs.class_logits, axis=-1))
-    named = {"probabilities": (pixels, temperatures.pixels),
-             "diagnoses": (diagnoses, temperatures.diagnoses)}  # fmt: skip
-    return {name: _mean(own, value) for name, (own, value) in named.items() if own}
+          diagnoses.append(class_probabilities(outputs.class_logits, run.model.has_findings))
+    named = {"probabilities": _mean(pixels, temperatures.pixels)} if pixels else {}
+    if diagnoses and run.model.has_findings:
+      named["findings"] = _mean_of_findings(diagnoses, temperatures.diagnoses)
+    elif diagnoses:
+      named["diagnoses"] = _mean(diagnoses, temperatures.diagnoses)
+    return named
 
   return graph
 
@@ -71,6 +76,14 @@ def _mean(probabilities: Sequence[jax.Array], temperature: float) -> jax.Array:
     return mean
   smallest = float(jnp.finfo(jnp.float32).tiny)
   return jax.nn.softmax(jnp.log(jnp.maximum(mean, smallest)) / temperature, axis=-1)
+
+
+def _mean_of_findings(probabilities: Sequence[jax.Array], temperature: float) -> jax.Array:
+  """Returns the mean of probabilities [B, L], each of a finding by itself, at a temperature."""
+  mean = _mean(probabilities, 1.0)
+  if temperature == 1.0:
+    return mean
+  return _mean([jnp.stack([jnp.maximum(1 - mean, NEAREST_TO_ONE), mean], -1)], temperature)[..., 1]
 
 
 @contextmanager

@@ -11,9 +11,9 @@ import numpy as np
 
 from mlseg.data import pipeline, preprocessing
 from mlseg.io.pictures.picture import to_colour, to_grey
-from mlseg.models import Model, gradcam
+from mlseg.models import Model, class_probabilities, gradcam
 from mlseg.models.averaging import FLIPS, ONE, VIEWS
-from mlseg.postprocessing.temperature import Temperatures, scaled
+from mlseg.postprocessing.temperature import Temperatures, scaled, scaled_findings
 
 PyTree = Any
 SIZE_STEP = 64  # sizes of pictures that are predicted in tiles are rounded up to multiples of this
@@ -27,9 +27,9 @@ class Prediction(NamedTuple):
       seeds and over the views that are asked for.
     flip_spread: [B, C], `spread` over the flips of a picture.
     seed_spread: [B, C], `spread` over the seeds.
-    diagnoses: [B, L] float32, probabilities of the diagnoses, averaged likewise.
-    saliency: [B, S, S] float32 in [0, 1], the saliency map of the diagnosis with the largest
-      averaged probability; the map is averaged over seeds.
+    diagnoses: [B, L] float32, probabilities of the diagnoses, or of findings, averaged likewise.
+    saliency: [B, S, S] float32 in [0, 1], the saliency map of the diagnosis or finding with the
+      largest averaged probability; the map is averaged over seeds.
     attention: [B, slices], weights of the slices of a volume, averaged likewise.
     disagreement: [B, S, S] float32 in [0, 1], how far seeds and views disagree about each pixel:
       the entropy of their mean minus their mean entropy, divided by log C.
@@ -134,7 +134,7 @@ def make_predict(
       if outputs.logits is not None:
         pixels.append(jnp.flip(jax.nn.softmax(outputs.logits, axis=-1), axes))
       if n < counted and outputs.class_logits is not None:
-        diagnoses.append(jax.nn.softmax(outputs.class_logits, axis=-1))
+        diagnoses.append(class_probabilities(outputs.class_logits, model.has_findings))
       if n < counted and outputs.attention is not None:
         attention.append(outputs.attention)
     entropies = [entropy_of(one) for one in pixels[:counted]] if disagreement else []
@@ -229,11 +229,12 @@ def spread(masks: jax.Array, num_classes: int) -> jax.Array:
   return 1 - jnp.stack(scores).mean(0)
 
 
-def calibrated(prediction: Any, temperatures: Temperatures) -> Any:
-  """Returns a `Prediction` on the host, with diagnoses at their temperature."""
+def calibrated(prediction: Any, temperatures: Temperatures, has_findings: bool = False) -> Any:
+  """Returns a `Prediction` on the host, with diagnoses, or findings, at their temperature."""
   if prediction.diagnoses is None:
     return prediction
-  diagnoses = scaled(np.asarray(prediction.diagnoses), temperatures.diagnoses)
+  scale = scaled_findings if has_findings else scaled
+  diagnoses = scale(np.asarray(prediction.diagnoses), temperatures.diagnoses)
   return prediction._replace(diagnoses=diagnoses)
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, overload
 import jax
 import numpy as np
 
+from mlseg.data import multilabel
 from mlseg.devices import compiler
 from mlseg.errors import UserError, require, unknown
 from mlseg.io.pictures import files as picture_files
@@ -34,8 +35,9 @@ class ImagePrediction(NamedTuple):
     regions: for each class but the background, what `predictions.csv` of `mlseg.predict` has:
       'class', 'area_pixels', 'area_fraction', 'area_mm2', 'components', 'mean_probability',
       'flip_spread' and 'seed_spread'. The last two are None where they were not computed.
-    diagnosis: the most probable diagnosis.
-    diagnoses: the probability of each.
+    diagnosis: the most probable diagnosis; None where the run gives findings.
+    diagnoses: the probability of each diagnosis, or of each finding.
+    findings: the findings whose probability is above 0.5, of a run whose cases may have several.
   """
 
   mask: np.ndarray | None
@@ -45,6 +47,7 @@ class ImagePrediction(NamedTuple):
   regions: list[dict[str, Any]]
   diagnosis: str | None
   diagnoses: dict[str, float] | None
+  findings: tuple[str, ...] | None = None
 
 
 class TrainedRun:
@@ -52,7 +55,8 @@ class TrainedRun:
 
   Attributes:
     class_names: of the masks, the background first.
-    label_names: diagnoses; empty where the run gives none.
+    label_names: diagnoses, or findings; empty where the run gives none.
+    has_findings: whether a case may have several of them, each with a probability of its own.
     seeds: of its models.
     input_size: side of the square that its networks see, in pixels. Images of any size are resized
       to it, or cut into tiles of this size where the run was trained on patches.
@@ -62,6 +66,7 @@ class TrainedRun:
     if run.data.has_volumes:
       raise UserError(f"{run.name} was trained on volumes: python -m mlseg.predict predicts them")
     self.class_names, self.label_names = run.class_names, run.label_names
+    self.has_findings = bool(run.label_names) and run.model.has_findings
     self.seeds, self.input_size = run.seeds, run.data.input_size
     self._run, self._device = run, device
     self._variables = jax.device_put(run.variables, device)
@@ -150,8 +155,11 @@ class TrainedRun:
       for picture in pictures
     ]
     batch = inference.stack(prepared, batch_size, inference.SIZE_STEP if data.patch_size else 1)
-    temperatures = self._run.manner.temperatures
-    found = inference.calibrated(jax.device_get(self._network(flips)(batch)), temperatures)
+    found = inference.calibrated(
+      jax.device_get(self._network(flips)(batch)),
+      self._run.manner.temperatures,
+      self._run.model.has_findings,
+    )
     return [
       self._of_image(picture, jax.tree.map(lambda array, n=n: array[n], found))
       for n, picture in enumerate(pictures)
@@ -179,9 +187,13 @@ class TrainedRun:
     if found.diagnoses is not None:
       values = map(float, np.asarray(found.diagnoses))
       diagnoses = dict(zip(self.label_names, values, strict=True))
-    diagnosis = max(diagnoses, key=diagnoses.__getitem__) if diagnoses else None
+    diagnosis, findings = None, None
+    if diagnoses and self.has_findings:
+      findings = tuple(name for name, value in diagnoses.items() if value > multilabel.THRESHOLD)
+    elif diagnoses:
+      diagnosis = max(diagnoses, key=diagnoses.__getitem__)
     return ImagePrediction(
-      mask, probabilities, entropy, disagreement, regions, diagnosis, diagnoses
+      mask, probabilities, entropy, disagreement, regions, diagnosis, diagnoses, findings
     )
 
 

@@ -57,7 +57,8 @@ def text(run: Trained, workdir: pathlib.Path, metadata: Mapping[str, Any]) -> st
 def _what(run: Trained, metadata: Mapping[str, Any]) -> str:
   size, count = metadata["input"]["shape"], len(run.seeds)
   what = [f"the class of each pixel ({', '.join(run.class_names)})"] if run.network.segments else []
-  what += [f"a diagnosis ({', '.join(run.label_names)})"] if run.label_names else []
+  head = "any of several findings" if run.model.has_findings else "a diagnosis"
+  what += [f"{head} ({', '.join(run.label_names)})"] if run.label_names else []
   models = "one model" if count == 1 else f"the mean of {count} models"
   on = ", each on" if count > 1 else ", on"
   views = {"one": "", "horizontal": f"{on} the image and its mirror image",
@@ -113,7 +114,8 @@ def _counts(files: RunFiles) -> str:
 def _scores(files: RunFiles) -> Iterator[str]:
   count = len(files.seeds)
   models = "one model" if count == 1 else f"{count} models, each by itself"
-  yield f"Of {models}, on test images that it has not been trained on:"
+  means = "; scores of findings are means over them" if files.findings else ""
+  yield f"Of {models}, on test images that it has not been trained on{means}:"
   yield ""
   for name, (words, factor, unit) in _SCORES.items():
     metric = files.metrics.get(name)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mlseg.data import multilabel
 from mlseg.errors import UserError, printable
 from mlseg.files import write_file
 from mlseg.io.pictures import overlays
@@ -20,7 +21,7 @@ from mlseg.postprocessing.temperature import Temperatures, scaled
 from mlseg.prediction import enlarge, inference, region_table, trained
 from mlseg.workdir.diagnosis_table import PROBABILITY
 
-REGIONS, DIAGNOSES = "predictions.csv", "diagnoses.csv"
+REGIONS, DIAGNOSES, FINDINGS = "predictions.csv", "diagnoses.csv", "findings.csv"
 NONE = "none"  # no method of saliency, or no maps
 MAPS = (NONE, "png", "nifti", "npz")  # how probabilities and uncertainties are written
 # Errors that a disk has with one name, such as one that is too long.
@@ -52,7 +53,7 @@ def names(run: trained.Trained, saliency: str, maps: str = NONE) -> list[str]:
     found += {NONE: [], "png": single, "nifti": single, "npz": ["maps"]}[maps]
   if run.label_names:
     found += ["saliency"] if has_saliency(run, saliency) else []
-    found += [DIAGNOSES]
+    found += [FINDINGS if run.model.has_findings else DIAGNOSES]
   return found
 
 
@@ -96,7 +97,8 @@ def columns(table: str, run: trained.Trained) -> tuple[str, ...]:
   """Returns the columns of a table."""
   if table == REGIONS:
     return region_table.COLUMNS
-  return ("file", "diagnosis", *(f"{PROBABILITY}{label}" for label in run.label_names))
+  answered = "findings" if table == FINDINGS else "diagnosis"
+  return ("file", answered, *(f"{PROBABILITY}{label}" for label in run.label_names))
 
 
 def write(
@@ -109,20 +111,25 @@ def write(
   if prediction.probabilities is not None:
     yield REGIONS, _write_regions(destination, run, picture, prediction)
   if prediction.diagnoses is not None:
-    yield DIAGNOSES, [answer(run, destination.file, prediction.diagnoses)]
+    table = FINDINGS if run.model.has_findings else DIAGNOSES
+    yield table, [answer(run, destination.file, prediction.diagnoses)]
 
 
 def answer(run: trained.Trained, name: str, diagnoses: Any) -> dict[str, Any]:
-  """Returns the row of a picture or a patient in the table of diagnoses.
+  """Returns the row of a picture or a patient in the table of diagnoses or findings.
 
   Args:
     run: that predicted it.
     name: in the column 'file'.
     diagnoses: [L], their probabilities.
   """
-  values = np.asarray(diagnoses)
-  row = {"file": name, "diagnosis": run.label_names[int(values.argmax())]}
-  return row | dict(zip(columns(DIAGNOSES, run)[2:], map(float, values), strict=True))
+  values, names = np.asarray(diagnoses), run.label_names
+  if run.model.has_findings:
+    answered = multilabel.combination(names, values > multilabel.THRESHOLD)
+  else:
+    answered = names[int(values.argmax())]
+  table = FINDINGS if run.model.has_findings else DIAGNOSES
+  return dict(zip(columns(table, run), (name, answered, *map(float, values)), strict=True))
 
 
 def _write_regions(

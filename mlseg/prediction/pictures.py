@@ -136,7 +136,8 @@ def _print_header(
   reporter.print(f"model     {options.workdir}, {_count(seeds, 'seed')}, {size}×{size}{tiles}")
   reporter.print(f"classes   {', '.join(run.class_names)}")
   if run.label_names:
-    reporter.print(f"diagnoses {', '.join(run.label_names)}")
+    head = "findings " if run.model.has_findings else "diagnoses"
+    reporter.print(f"{head} {', '.join(run.label_names)}")
   for line in prediction_outputs.manner_lines(run):
     reporter.print(line)
   reporter.print(f"pictures  {_count(num_pictures, 'file')} in {options.images}{others}")
@@ -177,7 +178,7 @@ def _predict_all(
         _print_notes(reporter, job)
       if jobs:
         found = jax.device_get(network(_stack(run, jobs, batch_size, pool)))
-        prediction = inference.calibrated(found, run.manner.temperatures)
+        prediction = inference.calibrated(found, run.manner.temperatures, run.model.has_findings)
         if not done and (coarse := diagnosis.warning(prediction.saliency)):
           reporter.print(f"saliency  {coarse}")
         for result in _write_all(options, run, jobs, prediction, pool):

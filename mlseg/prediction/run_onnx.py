@@ -3,10 +3,10 @@
     python run.py IMAGE... --out=DIR
 
 `mlseg.export` puts this file beside model.onnx and model.json. For each image, DIR gets NAME.png,
-the mask: 0 and 255 for two classes, the index of the class for more; and the diagnosis is printed,
-if the model gives one. An image is resized as in training; the bilateral filter of some recipes
-needs `pip install opencv-python-headless`. Small components and holes are not removed: model.json
-says below which size mlseg does so.
+the mask: 0 and 255 for two classes, the index of the class for more; and the diagnosis, or the
+findings, are printed, if the model gives such. An image is resized as in training; the bilateral
+filter of some recipes needs `pip install opencv-python-headless`. Small components and holes are
+not removed: model.json says below which size mlseg does so.
 """
 
 import argparse
@@ -72,6 +72,9 @@ def main():
     if "diagnoses" in found:
       best = int(found["diagnoses"][0].argmax())
       text += f": {about['diagnoses'][best]}, {found['diagnoses'][0][best]:.0%}"
+    if "findings" in found:
+      pairs = zip(about["findings"], found["findings"][0], strict=True)
+      text += ": " + ", ".join(f"{name} {value:.0%}" for name, value in pairs)
     print(text)
   return failed
 

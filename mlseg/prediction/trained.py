@@ -44,7 +44,7 @@ class Trained(NamedTuple):
   variables: PyTree  # arrays with a leading axis of seeds
   seeds: tuple[int, ...]
   class_names: tuple[str, ...]  # the background first
-  label_names: tuple[str, ...]  # diagnoses; empty where the network gives none
+  label_names: tuple[str, ...]  # diagnoses or findings; empty where the network gives none
   channels: int  # of the network's pictures: 1 or 3
   digest: str  # SHA-256 of model.npz
   views: str  # of a picture, whose probabilities are averaged
@@ -69,13 +69,14 @@ def load(workdir: pathlib.Path, views: str | None = None, postprocess: bool = Tr
     raise UserError(f"workdir {workdir} does not exist")
   content = _read_config(workdir / "config.json")
   class_names = _class_names(workdir)
-  label_names = diagnosis_table.read_label_names(workdir)
   best = model_file.read(workdir)
   path = workdir / model_file.NAME
   shapes = {seed: _shapes(tree) for seed, tree in best.items()}
   if not shapes or any(one != next(iter(shapes.values())) for one in shapes.values()):
     raise UserError(f"{path} is damaged (its seeds differ in their arrays)")
   data, network, prediction = experiment.read_network(content, workdir / "config.json")
+  findings = data.finding_names if "classification" in network.heads else ()
+  label_names = findings or diagnosis_table.read_label_names(workdir)
   if views is not None:
     recipe_prediction.check_views(views, data, network, "--views")
   model = network.make(len(class_names), len(label_names))

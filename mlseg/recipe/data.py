@@ -1,6 +1,5 @@
 """The section `config.data`: the data set of a recipe, and its parts."""
 
-import math
 import pathlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -9,8 +8,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mlseg.console import Reporter
-from mlseg.data import cases, mask_values, sampling, targets
-from mlseg.data.datasets import cohort
+from mlseg.data import cases, mask_values, multilabel, sampling, targets
+from mlseg.data.datasets import cohort, folder
 from mlseg.data.datasets.sources import Reading
 from mlseg.data.splits import cross_validation, grouped, split_table
 from mlseg.errors import UserError, require, unknown, user_errors
@@ -54,6 +53,11 @@ class DataRecipe(NamedTuple):
   def has_volumes(self) -> bool:
     """Whether an image is a volume, whose slices lie one below the other."""
     return self.name == cohort.NAME
+
+  @property
+  def finding_names(self) -> tuple[str, ...]:
+    """The findings of the cases, of which one may have several; (): cases have diagnoses."""
+    return tuple(getattr(self.options, "label_columns", ()))
 
   @property
   def num_slices(self) -> int:
@@ -113,6 +117,8 @@ def check(recipe: DataRecipe) -> None:
   """Raises a UserError where a value is out of its range."""
   if recipe.name not in cases.NAMES:
     raise unknown("dataset", recipe.name, cases.NAMES)
+  if recipe.name == cases.FOLDER:
+    folder.check_label_columns(recipe.options)
   if recipe.has_volumes and recipe.diameter:
     raise UserError("config.data.diameter must be 0 for volumes: they are not filtered")
   if recipe.placement not in PLACEMENTS:
@@ -131,8 +137,6 @@ def check(recipe: DataRecipe) -> None:
       "config.data.sampling must be 'shuffle' or 'labels' for volumes, whose slices are cut around"
       " the lesion"
     )
-  rule = "config.data.skip_bad must be True or False"
-  require(isinstance(recipe.skip_bad, bool), rule, recipe.skip_bad)
   if not recipe.patch_size:  # otherwise pictures keep their size
     rule = "config.data.image_size must be at least 8"
     require(recipe.image_size >= 8, rule, recipe.image_size)
@@ -149,13 +153,10 @@ def check(recipe: DataRecipe) -> None:
     rule = f"config.data.num_folds must be 0 with split={recipe.split!r}"
     require(not recipe.num_folds, rule, recipe.num_folds)
   elif recipe.num_folds:
-    require(
-      recipe.num_folds >= 2, "config.data.num_folds must be 0 or at least 2", recipe.num_folds
-    )
+    rule = "config.data.num_folds must be 0 or at least 2"
+    require(recipe.num_folds >= 2, rule, recipe.num_folds)
     rule = f"config.data.fold must be -1 to {recipe.num_folds - 1}"
     require(-1 <= recipe.fold < recipe.num_folds, rule, recipe.fold)
-  sound = len(recipe.fractions) == 3 and all(math.isfinite(part) for part in recipe.fractions)
-  require(sound, "config.data.fractions must be three numbers", tuple(recipe.fractions))
 
 
 def load_cases(
@@ -183,7 +184,7 @@ def load_cases(
     **recipe.filtering,
   )
   if reporter:
-    for line in notes(loaded):
+    for line in cases.notes(loaded):
       reporter.print(f"data    {line}")
   if count := max((one.max_objects for one in wanted), default=0):
     if loaded.has_unlabelled:
@@ -201,15 +202,6 @@ def load_cases(
     maps = targets.signed_distances(loaded.masks, len(loaded.class_names))
     loaded = loaded._replace(distances=maps)
   return loaded
-
-
-def notes(data: cases.Cases) -> list[str]:
-  """Returns what a user should know of the data before training, a line each."""
-  lines = list(data.notes)
-  if data.skipped:
-    first = ": ".join(data.skipped[0])
-    lines.append(f"left out, as config.data.skip_bad says: {len(data.skipped)}, such as {first}")
-  return lines
 
 
 def find_near_duplicates(data: cases.Cases) -> list[tuple[int, int, int]]:
@@ -232,6 +224,9 @@ def make_split(
   Raises:
     UserError: the training part is smaller than a batch.
   """
+  if data.findings is not None:
+    least = multilabel.least_cases(recipe.fractions, recipe.num_folds)
+    data = data._replace(labels=multilabel.strata(data.findings, least))
   split_seed = recipe.split_seed + (seed if recipe.resplit else 0)
   if recipe.split == PUBLISHED:
     split = _published(recipe, data, split_seed)

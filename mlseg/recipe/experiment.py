@@ -196,7 +196,8 @@ def read_network(
 def check_data(experiment: Experiment, num_classes: int, num_labels: int) -> None:
   """Raises a UserError where data with so many classes and labels do not fit a recipe."""
   recipe_prediction.check_classes(experiment.prediction, num_classes)
-  if experiment.selection == "auc" and num_labels != 2:
+  single = num_labels != 2 and not experiment.data.finding_names
+  if experiment.selection == "auc" and single:
     raise UserError(f"config.selection 'auc' needs cases of two labels, not {num_labels}")
 
 

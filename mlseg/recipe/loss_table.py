@@ -17,6 +17,7 @@ HEAD_OF = {
   "pixels_and_distances": "segmentation",  # also the prepared distances to the boundary
   "labels": "segmentation",  # logits of labels, of which a pixel may have several
   "diagnosis": "classification",  # logits of the diagnoses, one-hot diagnoses
+  "findings": "classification",  # logits of the findings, of which a case may have several
   "detections": "detection",  # a detector's outputs, objects and instances
   "embeddings": "embedding",  # embeddings, diagnoses
   "texture": "texture",  # logits of the texture's classes, the statistic of the texture
@@ -102,6 +103,8 @@ LOSSES: dict[str, Loss] = {
   "classification_weighted_cross_entropy": Loss(
     losses.weighted_cross_entropy, "diagnosis", balanced=True
   ),
+  # of findings, of which a case may have several: a logit for each
+  "classification_binary_cross_entropy": Loss(losses.binary_cross_entropy, "findings"),
   # of a detector
   "rpn_objectness": Loss(detection.rpn_objectness, "detections"),
   "rpn_box": Loss(detection.rpn_box, "detections"),

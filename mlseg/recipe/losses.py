@@ -19,6 +19,7 @@ from mlseg.recipe import regions
 from mlseg.recipe.loss_table import LOSSES, LossFunction
 
 TEXTURE = "texture_cross_entropy"
+FINDINGS = "classification_binary_cross_entropy"
 NONE = "none"  # instead of the name of an auxiliary loss
 
 
@@ -34,6 +35,7 @@ class LossRecipe(NamedTuple):
   num_textures: int  # classes of the texture; 0: there are none
   targets: recipe_data.Targets  # what the losses read beside images, masks and diagnoses
   containment: regions.Pairs | None = None  # of the network's regions; None: it has no such key
+  has_findings: bool = False  # whether a case may have several findings, instead of a diagnosis
 
 
 def read(config: ConfigDict) -> LossRecipe:
@@ -41,6 +43,7 @@ def read(config: ConfigDict) -> LossRecipe:
   names = loss_names(config)
   network = recipe_model.read(config)
   options = {name: dict(own) for name, own in config.loss_options.items()}
+  data = recipe_data.read(config)
   wanted = recipe_data.Targets(
     distances=_uses_distances(config, names),
     max_objects=network.max_objects,
@@ -52,10 +55,11 @@ def read(config: ConfigDict) -> LossRecipe:
     options=options,
     network=network.name,
     heads=network.heads,
-    has_volumes=recipe_data.read(config).has_volumes,
+    has_volumes=data.has_volumes,
     num_textures=config.model.get("num_textures", 0),
     targets=wanted,
     containment=config.model.get("containment"),
+    has_findings=bool(data.finding_names),
   )
 
 
@@ -135,7 +139,7 @@ def make_losses(
   Args:
     recipe: the losses.
     num_classes: C.
-    num_labels: of the cases; a loss of the diagnosis takes [B, 1, 1, labels].
+    num_labels: diagnoses or findings of the cases; a loss of them takes [B, 1, 1, labels].
     class_weights: from `open_class_weights`; they differ by model, so they may be traced.
     names: of the losses, where other recipes of the same program have more than this one.
     edges: from `texture_edges`; they differ by model, so they may be traced.
@@ -177,6 +181,16 @@ def _check_name(recipe: LossRecipe, name: str) -> None:
     raise UserError(
       f"config.losses: {name!r} needs the head of {loss.head}, which config.model"
       f" ({recipe.network}) has not"
+    )
+  if loss.reads == "findings" and not recipe.has_findings:
+    raise UserError(
+      f"config.losses: {name!r} needs cases that may have several findings, the columns of"
+      " config.data.folder.label_columns"
+    )
+  if loss.reads in ("diagnosis", "embeddings") and recipe.has_findings:
+    raise UserError(
+      f"config.losses: {name!r} is of one diagnosis of several, and a case may have several of"
+      f" config.data.folder.label_columns: use {FINDINGS!r}"
     )
   if loss.neighbours and recipe.has_volumes:
     raise UserError(f"config.losses: {name!r} is not for the slices of a volume")

@@ -92,7 +92,7 @@ def make_model(config: ConfigDict, num_classes: int, num_labels: int = 1) -> mod
   Args:
     config: the recipe.
     num_classes: of the pixels, background included.
-    num_labels: of the cases.
+    num_labels: diagnoses of the cases, or findings.
 
   Raises:
     UserError: the config is not right.
@@ -108,6 +108,7 @@ def make_model(config: ConfigDict, num_classes: int, num_labels: int = 1) -> mod
       f" and only for them, not {options.name!r} for config.data.name {data.name!r}"
     )
   model = NETWORKS[options.name](options, data, num_classes, num_labels)
+  model = model._replace(has_findings=bool(data.finding_names))
   if not data.patch_size:
     return model
   rule = "config.data.patch_overlap must be in [0, 1)"

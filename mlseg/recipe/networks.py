@@ -130,7 +130,7 @@ def _multitask_options(
   options: ConfigDict, data: DataRecipe, num_classes: int, num_labels: int
 ) -> dict[str, Any]:
   """Returns what `models.MultiTaskUNet` is made of."""
-  num_classes, num_labels = _of_heads(options, num_classes, num_labels)
+  num_classes, num_labels = _of_heads(options, data, num_classes, num_labels)
   filters = tuple(options.decoder_filters)
   rule = f"config.model.decoder_filters must be {multitask.HALVINGS} positive numbers"
   require(len(filters) == multitask.HALVINGS and min(filters) >= 1, rule, filters)
@@ -178,7 +178,7 @@ def _mask_rcnn(
 def _histology_fcn(
   options: ConfigDict, data: DataRecipe, num_classes: int, num_labels: int
 ) -> models.Model:
-  num_classes, num_labels = _of_heads(options, num_classes, num_labels)
+  num_classes, num_labels = _of_heads(options, data, num_classes, num_labels)
   for name in ("depth", "filters"):
     require(options[name] >= 1, f"config.model.{name} must be at least 1", options[name])
   containment = tuple(map(tuple, options.containment)) if num_classes else ()
@@ -198,7 +198,9 @@ def _histology_fcn(
   return models.from_linen(module, models.HistologyFCN.classify if num_labels else None)
 
 
-def _of_heads(options: ConfigDict, num_classes: int, num_labels: int) -> tuple[int, int]:
+def _of_heads(
+  options: ConfigDict, data: DataRecipe, num_classes: int, num_labels: int
+) -> tuple[int, int]:
   """Returns the numbers of classes and labels, 0 where the network is to have no such head."""
   for head in options.get("heads", ()):
     if head not in HEADS:
@@ -208,7 +210,7 @@ def _of_heads(options: ConfigDict, num_classes: int, num_labels: int) -> tuple[i
   require(segments or classifies, rule, tuple(options.get("heads", ())))
   units = tuple(options.units)
   require(min(units, default=1) >= 1, "config.model.units must be positive", units)
-  if classifies and num_labels < 2:
+  if classifies and num_labels < 2 and not data.finding_names:
     raise UserError(
       "config.model: a head of classes needs cases of at least two labels; the data have one, so"
       " that there is nothing to learn: train masks alone, with a variant without diagnosis"

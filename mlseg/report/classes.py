@@ -28,18 +28,18 @@ def tables(runs: Sequence[RunFiles]) -> list[Table]:
 def _table(run: RunFiles) -> Table:
   rows = []
   for name, metrics in run.classes.items():
-    counts = (_text(metrics.get(count), 1.0, 1) for count in ("num_true", "num_predicted"))
-    scores = (_text(metrics.get(column)) for column, _ in _COLUMNS)
+    counts = (in_words(metrics.get(count), 1.0, 1) for count in ("num_true", "num_predicted"))
+    scores = (in_words(metrics.get(column)) for column, _ in _COLUMNS)
     rows.append(tuple(map(TableCell, (name, *counts, *scores))))
   header = ("class", "images, true", "images, predicted", *(title for _, title in _COLUMNS))
   return Table(f"Classes, {run.name}", header, tuple(rows), _NOTE)
 
 
-def _text(metric: Metric | None, factor: float = 100.0, digits: int = 2) -> str:
+def in_words(metric: Metric | None, factor: float = 100.0, digits: int = 2) -> str:
   """Returns a metric as mean ± standard deviation; a dash where the class is in no image.
 
   Example:
-    >>> _text(Metric(0.5, 0.01, (0.51, 0.49))), _text(Metric(4.0, None, (4.0,)), 1.0, 1)
+    >>> in_words(Metric(0.5, 0.01, (0.51, 0.49))), in_words(Metric(4.0, None, (4.0,)), 1.0, 1)
     ('50.00 ± 1.00', '4')
   """
   if metric is None or metric.mean is None:

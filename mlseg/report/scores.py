@@ -61,17 +61,19 @@ def table(runs: Sequence[RunFiles]) -> Table:
       cells.append(TableCell(_text(run, column), ahead is not None, why))
     rows.append(tuple(cells))
   positive = _positive(runs)
-  headings = [c.heading + of_positive(c.name, positive) for c in columns]
+  over = "findings" if any(run.findings for run in runs) else "diagnoses"
+  headings = [c.heading + of_positive(c.name, positive, over) for c in columns]
   header = ("run", "seeds", *(["test cases"] if several else []), *headings)
   return Table("Scores", header, tuple(rows), _note(runs, columns, best, several))
 
 
-def of_positive(name: str, positive: str) -> str:
+def of_positive(name: str, positive: str, several: str = "diagnoses") -> str:
   """Returns what a heading says of the diagnosis that a metric is of.
 
   Args:
     name: of the metric.
     positive: the diagnosis; '' where a metric is a mean over several.
+    several: what it is a mean over.
 
   Example:
     >>> of_positive("classification_f1", "malignant"), of_positive("dice", "malignant")
@@ -81,7 +83,7 @@ def of_positive(name: str, positive: str) -> str:
   """
   if name not in OF_POSITIVE:
     return ""
-  return f" of {positive}" if positive else ", mean over diagnoses"
+  return f" of {positive}" if positive else f", mean over {several}"
 
 
 def _positive(runs: Sequence[RunFiles]) -> str:

@@ -9,6 +9,7 @@ from mlseg.report import (
   confidence,
   diagnosis,
   ensembles,
+  findings,
   leader,
   paired,
   patients,
@@ -166,19 +167,22 @@ def _training(runs: Sequence[RunFiles]) -> list[Section]:
 
 
 def _diagnoses(runs: Sequence[RunFiles]) -> list[Section]:
-  """Returns the section about diagnoses, where any run has them."""
-  tables = tuple(filter(None, map(diagnosis.confusion, runs)))
-  if not tables:
+  """Returns the section about diagnoses or findings, where any run has them."""
+  confusion, each = list(filter(None, map(diagnosis.confusion, runs))), findings.tables(runs)
+  if not (tables := (*confusion, *each)):
     return []
-  text, figures = "Predicted against true diagnoses.", tuple(diagnosis.saliency(runs))
+  words = [*(["Predicted against true diagnoses."] if confusion else []),
+           *([findings.READING] if each else [])]  # fmt: skip
+  text, figures = " ".join(words), tuple(diagnosis.saliency(runs))
   if figures:
     text += (
-      " The saliency maps show which regions raise the score of the diagnosis that the first seed"
-      " predicts. They are made by Grad-CAM and Grad-CAM++ from the network's last features, and"
-      " are no finer than those."
+      " The saliency maps show which regions raise the score of the diagnosis, or finding, that is"
+      " the most probable under the first seed. They are made by Grad-CAM and Grad-CAM++ from the"
+      " network's last features, and are no finer than those."
     )
   gaps = diagnosis.coarse(runs)
-  return [Section("diagnoses", "Diagnoses", text, gaps, tables=tables, figures=figures)]
+  title = "Diagnoses" if confusion else "Findings"
+  return [Section("diagnoses", title, text, gaps, tables=tables, figures=figures)]
 
 
 def _confidence(runs: Sequence[RunFiles]) -> list[Section]:

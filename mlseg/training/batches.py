@@ -21,7 +21,7 @@ class Batch(NamedTuple):
 
   images: Any  # [B, H, W, I] float32 in [0, 1]
   masks: Any  # [B, H, W] uint8, classes
-  labels: Any = None  # [B] int32, diagnoses
+  labels: Any = None  # [B] int32, diagnoses; or [B, L] int32, 0 or 1, findings
   distances: Any = None  # [B, H, W, C] float32, to the boundaries, where a loss reads them
   instances: Any = None  # [B, H, W] integers, the number of an object, where a loss reads them
   textures: Any = None  # [B] float32, statistic of a lesion's texture, where a loss reads it
@@ -50,7 +50,8 @@ class Chunk(NamedTuple):
 
 def cases_of(cases: Cases) -> Batch:
   """Returns the arrays of a data set."""
-  return Batch(**{name: getattr(cases, name) for name in Batch._fields if hasattr(cases, name)})
+  found = {name: getattr(cases, name) for name in Batch._fields if hasattr(cases, name)}
+  return Batch(**(found | {"labels": cases.diagnoses}))
 
 
 def order_key(key: jax.Array) -> jax.Array:

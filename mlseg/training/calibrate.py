@@ -52,6 +52,24 @@ def of_pixels(log_probabilities: np.ndarray, masks: np.ndarray, num_classes: int
   return Sample(log_probabilities[known], labels[known], len(masks))
 
 
+def of_cases(scores: np.ndarray, labels: np.ndarray) -> Sample:
+  """Returns the answers about whole cases.
+
+  Args:
+    scores: [N, L], the logits of diagnoses or of findings.
+    labels: [N], the diagnoses; or [N, L], the findings: each is an answer, absent or there.
+
+  Example:
+    >>> sample = of_cases(np.zeros((3, 2), np.float32), np.array([[0, 1], [1, 1], [0, 0]]))
+    >>> sample.log_probabilities.shape, sample.labels.tolist(), sample.num_cases
+    ((6, 2), [0, 1, 1, 1, 0, 0], 3)
+  """
+  count = len(labels)
+  if labels.ndim == 2:
+    scores, labels = np.stack([np.zeros_like(scores), scores], -1).reshape(-1, 2), labels.ravel()
+  return Sample(scores - special.logsumexp(scores, -1, keepdims=True), labels, count)
+
+
 def scaling(validation: Sample, test: Sample, given: float | None = None) -> Scaling:
   """Returns the temperature that fits the validation answers, and what it changes in testing.
 
@@ -80,7 +98,7 @@ def calibration(
   Args:
     result: of the test cases, which come first, and of the validation cases.
     masks: [N, H, W], of the same cases.
-    labels: [N], likewise.
+    labels: [N], likewise; or findings [N, L], each of which is an answer of its own.
     num_test: number of test cases.
     given: temperatures that were fitted in another run; None: they are fitted on the validation
       cases.
@@ -94,9 +112,7 @@ def calibration(
     pixels = scaling(known, tested, given and given.pixels)
   if result.class_logits is not None:
     scores = np.asarray(result.class_logits, np.float32)
-    logs = scores - special.logsumexp(scores, -1, keepdims=True)
-    known, tested = (Sample(logs[part], labels[part], len(labels[part]))
-                     for part in (validation, test))  # fmt: skip
+    known, tested = (of_cases(scores[part], labels[part]) for part in (validation, test))
     diagnoses = scaling(known, tested, given and given.diagnoses)
   return Calibration(pixels, diagnoses)
 

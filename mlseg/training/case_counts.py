@@ -7,7 +7,7 @@ from mlseg.data.splits.grouped import Split
 
 
 def lines(cases: Cases, split: Split) -> list[str]:
-  """Returns a line about patients, and one about diagnoses, where the data tell them.
+  """Returns a line about patients, and one about diagnoses or findings, where the data tell them.
 
   Numbers are of all cases, then of training, validation and test.
 
@@ -19,7 +19,12 @@ def lines(cases: Cases, split: Split) -> list[str]:
   if cases.patients is not None:
     counts = [len(np.unique(part)) for part in _parts(cases.patients, split)]
     found.append(f"        {_counted('patients', counts)}")
-  if len(cases.label_names) > 1:
+  if cases.findings is not None:
+    columns = zip(cases.finding_names, cases.findings.T, strict=True)
+    words = [_counted(name, [int(part.sum()) for part in _parts(own, split)])
+             for name, own in columns]  # fmt: skip
+    found.append(f"        {'; '.join(words)}")
+  elif len(cases.label_names) > 1:
     words = [
       _counted(name, [int((part == number).sum()) for part in _parts(cases.labels, split)])
       for number, name in enumerate(cases.label_names)
@@ -28,12 +33,14 @@ def lines(cases: Cases, split: Split) -> list[str]:
   return found
 
 
-def positive(label_names: tuple[str, ...]) -> str:
+def positive(cases: Cases) -> str:
   """Returns the diagnosis that F1, average precision and sensitivity are of.
 
-  It is the second of two; '' where there are more, since such metrics are means over all then.
+  It is the second of two; '' where there are more, or findings, since such metrics are means over
+  all then.
   """
-  return label_names[1] if len(label_names) == 2 else ""
+  two = len(cases.label_names) == 2 and cases.findings is None
+  return cases.label_names[1] if two else ""
 
 
 def _parts(values: np.ndarray, split: Split) -> list[np.ndarray]:

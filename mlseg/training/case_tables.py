@@ -5,13 +5,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mlseg.data import multilabel
 from mlseg.data.cases import Cases
 from mlseg.files import Row
 from mlseg.metrics import per_case
 from mlseg.metrics.detection import ImageBoxes
 from mlseg.training import case_objects
 from mlseg.training.scoring import SeedScores
-from mlseg.workdir import attention_table, box_table, case_table, diagnosis_table
+from mlseg.workdir import (
+  attention_table,
+  box_table,
+  case_table,
+  diagnosis_table,
+  finding_table,
+)
 from mlseg.workdir.data_table import DataTable
 
 
@@ -48,6 +55,36 @@ def diagnosis_rows(
   """
   ids, labels = _ids(cases, indices), _labels(cases, indices)
   return diagnosis_table.make_rows(seed, ids, labels, cases.label_names, probabilities)
+
+
+def finding_rows(
+  cases: Cases, indices: np.ndarray, probabilities: np.ndarray, seed: int | None
+) -> list[Row]:
+  """Returns the rows of `findings.csv` or `validation_findings.csv` of one model.
+
+  Args:
+    cases: the data set, whose cases may have several findings.
+    indices: [N], of the test or the validation cases.
+    probabilities: [N, L], of the findings.
+    seed: of the model; None: of the mean of all models.
+  """
+  predicted = predicted_names(cases, probabilities)
+  ids, labels, names = _ids(cases, indices), _labels(cases, indices), cases.finding_names
+  true = cases.diagnoses[indices]
+  return finding_table.make_rows(seed, ids, labels, predicted, names, true, probabilities)
+
+
+def predicted_names(cases: Cases, probabilities: np.ndarray) -> list[str]:
+  """Returns what is predicted of each case: the most probable diagnosis, or all its findings.
+
+  Args:
+    cases: the data set.
+    probabilities: [N, L].
+  """
+  names = cases.diagnosis_names
+  if cases.findings is None:
+    return [names[int(own.argmax())] for own in probabilities]
+  return [multilabel.combination(names, own > multilabel.THRESHOLD) for own in probabilities]
 
 
 def attention_rows(cases: Cases, test: np.ndarray, attention: np.ndarray, seed: int) -> list[Row]:

@@ -98,7 +98,11 @@ def _of_cases(scores: SeedScores, absent: Absent) -> dict[str, tuple[Any, _Stati
     if scores.surfaces is not None:
       for name, values in scores.surfaces.metrics.items():
         found[name] = mean_over_classes(values[:, 1:], own), np.mean
-  if scores.probabilities is not None:
+  if scores.probabilities is not None and scores.labels.ndim == 2:
+    right = (scores.probabilities > 0.5) == (scores.labels == 1)
+    found["classification_accuracy"] = right.mean(1), np.mean
+    found["exact_match"] = right.all(1).astype(np.float64), np.mean
+  elif scores.probabilities is not None:
     right = scores.probabilities.argmax(-1) == scores.labels
     found["classification_accuracy"] = right.astype(np.float64), np.mean
     if scores.probabilities.shape[1] == 2:

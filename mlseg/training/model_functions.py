@@ -69,12 +69,13 @@ def make_functions(experiments: Sequence[Experiment], num_train: int, cases: Cas
     UserError: a recipe does not fit the data.
   """
   first = experiments[0]
-  recipe_experiment.check_data(first, len(cases.class_names), len(cases.label_names))
+  recipe_experiment.check_data(first, len(cases.class_names), len(cases.diagnosis_names))
   steps_per_epoch = num_train // first.batch_size
   parts = make_parts(experiments, num_train, cases)
   # Over several tiles there are no features to look at.
   classify = None if first.data.patch_size else parts.model.classify
-  predict = averaging.over_views(parts.predict, first.prediction.views)
+  has_findings = parts.model.has_findings
+  predict = averaging.over_views(parts.predict, first.prediction.views, has_findings)
   evaluate = functools.partial(
     make_evaluate,
     num_classes=parts.num_classes,
@@ -89,7 +90,7 @@ def make_functions(experiments: Sequence[Experiment], num_train: int, cases: Cas
     run=functools.partial(_run, parts),
     validate=functools.partial(validate, parts),
     test=evaluate(predict, found=_found if parts.max_objects else None),
-    test_ensemble=evaluate(averaging.over_models(predict)),
+    test_ensemble=evaluate(averaging.over_models(predict, has_findings)),
     explain=None if classify is None else functools.partial(_explain, parts, classify, predict),
     steps_per_epoch=steps_per_epoch,
     num_steps=steps_per_epoch * first.num_epochs,

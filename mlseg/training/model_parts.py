@@ -92,7 +92,7 @@ class Parts(NamedTuple):
     recipe, names = self.experiment.losses, self.joint.loss_names
     classes = {
       "segmentation": (cases.masks[train], self.num_classes),
-      "classification": (cases.labels[train], self.num_labels),
+      "classification": (cases.diagnoses[train], self.num_labels),
     }
     textures = None if cases.textures is None else cases.textures[train]
     return ModelInputs(
@@ -118,7 +118,7 @@ def make_parts(experiments: Sequence[Experiment], num_train: int, cases: Cases) 
   """
   first = experiments[0]
   steps_per_epoch = num_train // first.batch_size
-  num_classes, num_labels = len(cases.class_names), len(cases.label_names)
+  num_classes, num_labels = len(cases.class_names), len(cases.diagnosis_names)
   return Parts(
     experiment=first,
     model=first.network.make(num_classes, num_labels),

@@ -75,11 +75,15 @@ def _inputs(
     scores = outputs.class_logits[:, None, None]
     return (scores, jax.nn.one_hot(batch.labels, scores.shape[-1])[:, None, None]), {}
 
+  def of_findings() -> _Arguments:
+    return (outputs.class_logits[:, None, None], batch.labels[:, None, None]), {}
+
   return {
     "pixels": lambda: ((logits, targets), valid),
     "pixels_and_distances": lambda: ((logits, targets), valid | distances),
     "labels": of_labels,
     "diagnosis": of_diagnosis,
+    "findings": of_findings,
     "detections": lambda: ((outputs.detections, *objects, batch.instances), {}),
     "embeddings": lambda: ((outputs.embeddings, batch.labels), {}),
     "texture": lambda: ((outputs.texture_logits, batch.textures), {}),

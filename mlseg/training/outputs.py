@@ -1,6 +1,7 @@
 """Writes the files of a trained run: tables of cases, arrays of some of them, figures, results."""
 
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from mlseg.data import padding
 from mlseg.data.cases import Cases, evenly_spaced
 from mlseg.data.splits.grouped import Split
+from mlseg.files import Row
 from mlseg.metrics import dice, foreground_dice_per_case, is_present
 from mlseg.models import gradcam
 from mlseg.report import plots
@@ -21,6 +23,7 @@ from mlseg.workdir import (
   data_table,
   diagnosis_table,
   examples_file,
+  finding_table,
   patients_file,
   postprocessing_file,
   results_file,
@@ -80,14 +83,14 @@ def write(
     summary: from `summarize_seeds`.
     ensemble: from `score_ensemble`; None: the mean of the models is not tested.
   """
+  table, rows_of = _head_table(cases)
   rows, diagnoses, boxes, attention, validation = [], [], [], [], []
   for seed, result in tested.items():
     test = parts[seed].test
     rows += case_tables.case_rows(cases, test, result, seed)
     if result.probabilities is not None and result.validation is not None:
-      diagnoses += case_tables.diagnosis_rows(cases, test, result.probabilities, seed)
-      own = parts[seed].validation
-      validation += case_tables.diagnosis_rows(cases, own, result.validation, seed)
+      diagnoses += rows_of(cases, test, result.probabilities, seed)
+      validation += rows_of(cases, parts[seed].validation, result.validation, seed)
     if result.attention is not None:
       attention += case_tables.attention_rows(cases, test, result.attention, seed)
     boxes += case_tables.box_rows(cases, test, result.boxes, seed)
@@ -96,9 +99,9 @@ def write(
     case_table.write(workdir, rows)
     examples_file.write(workdir, _examples(cases, parts[seed].test, first))
   if diagnoses:
-    diagnosis_table.write(workdir, diagnoses)
+    table.write(workdir, diagnoses)
     if validation:
-      diagnosis_table.write(workdir, validation, diagnosis_table.VALIDATION_NAME)
+      table.write(workdir, validation, table.VALIDATION_NAME)
     if attention:
       attention_table.write(workdir, attention)
       answers = {seed: _answers(parts[seed].test, result) for seed, result in tested.items()}
@@ -128,8 +131,15 @@ def _write_ensemble(
   if rows := case_tables.case_rows(cases, test, scores, None):
     case_table.write(workdir, rows, case_table.ENSEMBLE_NAME)
   if scores.probabilities is not None:
-    diagnoses = case_tables.diagnosis_rows(cases, test, scores.probabilities, None)
-    diagnosis_table.write(workdir, diagnoses, diagnosis_table.ENSEMBLE_NAME)
+    table, rows_of = _head_table(cases)
+    table.write(workdir, rows_of(cases, test, scores.probabilities, None), table.ENSEMBLE_NAME)
+
+
+def _head_table(cases: Cases) -> tuple[Any, Callable[..., list[Row]]]:
+  """Returns the module of the table of a head of classes, and what makes its rows."""
+  if cases.findings is None:
+    return diagnosis_table, case_tables.diagnosis_rows
+  return finding_table, case_tables.finding_rows
 
 
 def _answers(test: np.ndarray, result: SeedScores) -> patient_arrays.Answers:
@@ -201,13 +211,13 @@ def _saliency(cases: Cases, test: np.ndarray, result: SeedScores) -> saliency_fi
   """Returns the maps of some test cases, by `gradcam.METHODS`."""
   shown = evenly_spaced(len(test), MAX_MAPS)
   chosen = test[shown]
-  predicted = np.asarray(result.probabilities)[shown].argmax(-1)
+  predicted = case_tables.predicted_names(cases, np.asarray(result.probabilities)[shown])
   names = np.array(cases.label_names)
   return saliency_file.Saliency(
     images=cases.images[chosen],
     masks=np.where(padding.counted(cases.masks[chosen]), cases.masks[chosen], 0),
     ids=np.array([cases.ids[i] for i in chosen]),
     labels=names[cases.labels[chosen]],
-    predicted=names[predicted],
+    predicted=np.array(predicted),
     maps=dict(zip(gradcam.METHODS, np.asarray(result.maps), strict=True)),
   )

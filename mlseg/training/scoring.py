@@ -13,19 +13,21 @@ from mlseg.data.cases import Cases, evenly_spaced
 from mlseg.data.splits.grouped import Split
 from mlseg.devices import sharding
 from mlseg.metrics import (
+  average_findings,
   has_foreground,
   mean_and_deviation,
   per_case_surface,
   summarize,
   summarize_classes,
   summarize_classification,
+  summarize_findings,
   summarize_presence,
   summarize_surface,
 )
 from mlseg.metrics.class_means import Absent
 from mlseg.metrics.detection import ImageBoxes, summarize_boxes
 from mlseg.metrics.surface_cases import SurfaceTable
-from mlseg.models import objects_of
+from mlseg.models import class_probabilities, objects_of
 from mlseg.models.mask_rcnn import Predictions
 from mlseg.postprocessing.decision import Choice, Manner
 from mlseg.recipe.experiment import Experiment
@@ -44,8 +46,8 @@ class SeedScores(NamedTuple):
   counts: np.ndarray | None  # [N, C, 4]: true and false positives, false and true negatives
   predictions: np.ndarray | None  # [N, H, W] uint8, classes
   surfaces: SurfaceTable | None  # None: the recipe asks for none
-  labels: np.ndarray  # [N] int32, the true diagnoses
-  probabilities: np.ndarray | None  # [N, L] float32, of the diagnoses
+  labels: np.ndarray  # [N] int32, the true diagnoses; or [N, L] int32, the true findings
+  probabilities: np.ndarray | None  # [N, L] float32, of the diagnoses or findings
   maps: np.ndarray | None = None  # [methods, n, H, W] uint8, of the cases at `evenly_spaced`
   boxes: tuple[ImageBoxes, ...] = ()  # N of a detector
   objects: case_objects.Matches | None = None  # None: the recipe asks for none
@@ -124,14 +126,15 @@ def _test(
   chosen = split.validation if needed else test[:0]
   both = np.concatenate([test, chosen])
   whole = result = run(cases.images[both], cases.masks[both])
-  scores = SeedScores(None, None, None, cases.labels[test], None)
+  scores = SeedScores(None, None, None, cases.diagnoses[test], None)
   if result.class_logits is not None:
-    probabilities = np.asarray(jax.nn.softmax(result.class_logits, axis=-1))
+    has_findings = cases.findings is not None
+    probabilities = np.asarray(class_probabilities(result.class_logits, has_findings))
     scores = scores._replace(
       probabilities=probabilities[: len(test)], validation=probabilities[len(test) :]
     )
   if asks.calibrates:
-    truth = cases.masks[both], cases.labels[both]
+    truth = cases.masks[both], cases.diagnoses[both]
     found = calibrate.calibration(whole, *truth, len(test), manner and manner.temperatures)
     scores = scores._replace(calibration=found)
   result = jax.tree.map(lambda array: array[: len(test)], result)
@@ -215,6 +218,7 @@ def summarize_seeds(
   tested: dict[int, SeedScores],
   class_names: Sequence[str],
   ensemble: Mapping[str, Any] | None = None,
+  finding_names: Sequence[str] = (),
 ) -> dict[str, Any]:
   """Returns the content of `results.json`.
 
@@ -223,6 +227,7 @@ def summarize_seeds(
     tested: per seed the scores from `score_seed`.
     class_names: the background first.
     ensemble: from `ensemble.summarize`; None: the mean of the models is not tested.
+    finding_names: of the findings of the cases; (): they have diagnoses.
   """
   absent, counts = experiment.metrics.absent, [result.counts for result in tested.values()]
   per_seed = [summarize_model(result, absent) for result in tested.values()]
@@ -233,6 +238,7 @@ def summarize_seeds(
     "split": "test",
     "metrics": {name: _over_seeds([one[name] for one in per_seed]) for name in per_seed[0]},
     "classes": _classes(counts, class_names),
+    **_findings(list(tested.values()), finding_names),
     **({} if ensemble is None else {"ensemble": dict(ensemble)}),
     "seeds": list(tested),
     "config": experiment.content,
@@ -251,6 +257,17 @@ def _classes(
   }
 
 
+def _findings(results: Sequence[SeedScores], names: Sequence[str]) -> dict[str, Any]:
+  """Returns, under 'findings', the metrics of each over the seeds; {} where there are none."""
+  if not names or any(one.probabilities is None for one in results):
+    return {}
+  tables = [summarize_findings(one.labels, one.probabilities) for one in results]
+  return {"findings": {
+    name: {metric: _over_seeds([one[metric][n] for one in tables]) for metric in tables[0]}
+    for n, name in enumerate(names)
+  }}  # fmt: skip
+
+
 def _over_seeds(values: list[float]) -> dict[str, Any]:
   """Returns mean, sample standard deviation (None for one seed) and the values themselves."""
   mean, deviation = mean_and_deviation(values)
@@ -267,7 +284,9 @@ def summarize_model(result: SeedScores, absent: Absent) -> dict[str, float]:
     metrics |= summarize_surface(result.surfaces)
   if result.objects is not None:
     metrics |= case_objects.summarize(result.objects)
-  if result.probabilities is not None:
+  if result.probabilities is not None and result.labels.ndim == 2:
+    metrics |= average_findings(result.labels, result.probabilities)
+  elif result.probabilities is not None:
     probabilities = result.probabilities
     if probabilities.shape[1] == 2:  # then a metric is that of the second diagnosis
       probabilities = probabilities[:, 1]

@@ -210,7 +210,9 @@ def _finish(
     mean = scoring.score_ensemble(testing, run.experiment, cases, split, models, reporter)
     absent = run.experiment.metrics.absent
     entry = ensemble.summarize(mean, absent, groups[split.test], len(models))
-  summary = scoring.summarize_seeds(run.experiment, tested, cases.class_names, entry)
+  summary = scoring.summarize_seeds(
+    run.experiment, tested, cases.class_names, entry, cases.finding_names
+  )
   if sharding.is_main():
     if broken := model_file.write(workdir, best):
       reporter.print(
@@ -225,7 +227,7 @@ def _finish(
     return summary
   title = f"{run.name}, test set, per image unless pooled; percent, distances in pixels"
   names = cases.class_names[1:]
-  positive = case_counts.positive(cases.label_names)
+  positive = case_counts.positive(cases)
   reporter.results(title, summary, names[0] if len(names) == 1 else "foreground", positive)
   for name, scores in [*((f"seed {seed}", own) for seed, own in tested.items()), ("mean", mean)]:
     if scores and scores.choice:

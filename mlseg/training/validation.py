@@ -23,7 +23,8 @@ class Validation(NamedTuple):
   Attributes:
     scores: by name [], as far as the network has the head: 'dice' of the foreground, mean over
       images; the score of `metrics.SEGMENTATION_SCORES` that chooses the epoch; 'accuracy' of the
-      diagnoses; 'auc', the area under the ROC curve of two diagnoses.
+      diagnoses; 'auc', the area under the ROC curve of two diagnoses. Of findings, 'accuracy' is
+      the mean of their balanced accuracies, and 'auc' that of their areas.
     losses: by name [].
     predictions: [n, H, W] uint8, classes, of `NUM_SHOWN` images, evenly spaced; None where no
       tracker shows them.
@@ -70,8 +71,11 @@ def validate(parts: Parts, mapped: Mapped, shared: Shared) -> tuple[TrainState, 
       if name in SEGMENTATION_SCORES:
         scores[name] = SEGMENTATION_SCORES[name](result.counts)
   if result.class_logits is not None:
-    scores["accuracy"] = (result.class_logits.argmax(-1) == cases.labels).mean()
-    if parts.num_labels == 2:
+    if parts.model.has_findings:
+      scores |= _of_findings(result.class_logits, cases.labels)
+    else:
+      scores["accuracy"] = (result.class_logits.argmax(-1) == cases.labels).mean()
+    if parts.num_labels == 2 and not parts.model.has_findings:
       difference = result.class_logits[:, 1] - result.class_logits[:, 0]
       scores["auc"] = area_under_curve(difference, cases.labels)
   means = {name: value.mean() for name, value in result.losses.items()}
@@ -85,6 +89,26 @@ def validate(parts: Parts, mapped: Mapped, shared: Shared) -> tuple[TrainState, 
 def _read(cases: batches.Batch) -> batches.Batch:
   """Returns the arrays that a validation reads: the losses compute their own distances."""
   return cases._replace(distances=None)
+
+
+def _of_findings(class_logits: jax.Array, findings: jax.Array) -> dict[str, jax.Array]:
+  """Returns the mean balanced accuracy of findings, each predicted above 0.5, and their mean area.
+
+  The balanced accuracy is the mean of sensitivity and specificity, so that predicting a rare
+  finding nowhere is not rewarded; of a finding that all cases have, or none, it is the one of the
+  two that is defined, and the area is 0.5.
+
+  Args:
+    class_logits: [N, L].
+    findings: [N, L], 0 or 1.
+  """
+  true = jnp.stack([findings == 0, findings == 1])  # [2, N, L]
+  right = (class_logits > 0) == (findings == 1)
+  count = true.sum(1)
+  rates = (true & right).sum(1) / jnp.maximum(count, 1)  # [2, L], specificity and sensitivity
+  # One after the other, since an area takes the memory of all pairs of cases.
+  areas = jax.lax.map(lambda one: area_under_curve(*one), (class_logits.T, findings.T))
+  return {"accuracy": (rates.sum(0) / (count > 0).sum(0)).mean(), "auc": areas.mean()}
 
 
 def area_under_curve(scores: jax.Array, labels: jax.Array) -> jax.Array:

@@ -4,6 +4,7 @@
       "split": "test",
       "metrics": {"dice": {"mean": 0.78, "std": 0.02, "per_seed": [0.77, 0.79]}, ...},
       "classes": {"lesion": {"dice": {...}, "dice_pooled": {...}, "num_true": {...}, ...}, ...},
+      "findings": {"edema": {"roc_auc": {...}, "classification_f1": {...}, ...}, ...},
       "ensemble": {
         "num_models": 2,
         "metrics": {"dice": {"value": 0.81, "low": 0.79, "high": 0.83}, ...}
@@ -15,8 +16,9 @@
 `std` is the sample standard deviation over the seeds, null for one seed. A number that is not
 finite is null. The metrics of a class are means over the cases in which it is true or predicted;
 `num_true` and `num_predicted` count these cases. Runs from before it was written have no `classes`.
-`ensemble` is there where the mean of all models was tested; `low` and `high` are the ends of the
-95 % bootstrap interval over cases, null for a metric that is no mean over cases.
+`findings` is there where a case may have several of them; metrics of the diagnosis are then means
+over the findings. `ensemble` is there where the mean of all models was tested; `low` and `high` are
+the ends of the 95 % bootstrap interval over cases, null for a metric that is no mean over cases.
 """
 
 import math
@@ -61,6 +63,7 @@ class Results(NamedTuple):
   config: dict[str, Any]
   classes: dict[str, dict[str, Metric]]  # by class and name; {} in older runs
   ensemble: Ensemble | None = None  # None where it was not tested
+  findings: Mapping[str, dict[str, Metric]] = {}  # by finding and name; {}: cases have diagnoses
 
 
 def write(workdir: pathlib.Path, results: Mapping[str, Any]) -> None:
@@ -82,6 +85,7 @@ def read(workdir: pathlib.Path) -> Results:
       seeds=tuple(content["seeds"]),
       config=run_folder.checked_config(content.get("config") or {}),
       classes={str(name): _metrics(own) for name, own in (content.get("classes") or {}).items()},
+      findings={str(name): _metrics(own) for name, own in (content.get("findings") or {}).items()},
       ensemble=_ensemble(content["ensemble"]) if content.get("ensemble") else None,
     )
 

@@ -1,7 +1,7 @@
 """All files of a run's folder, read at once: None stands for a file that is not there."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from mlseg.files import Row
@@ -59,6 +59,7 @@ class RunFiles(NamedTuple):
   ensemble: Ensemble | None = None  # of results.json; None where the mean was not tested
   choices: Choices | None = None  # of postprocessing.json
   calibrations: Calibrations | None = None  # of calibration.json
+  findings: Mapping[str, dict[str, Metric]] = {}  # by finding and name, of results.json
 
 
 def read(name: str, folder: pathlib.Path) -> RunFiles:
@@ -101,4 +102,5 @@ def read(name: str, folder: pathlib.Path) -> RunFiles:
     ensemble=results.ensemble,
     choices=known(postprocessing_file.NAME, postprocessing_file.read),
     calibrations=known(calibration_file.NAME, calibration_file.read),
+    findings=results.findings,
   )

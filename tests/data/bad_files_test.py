@@ -5,10 +5,9 @@ import pytest
 from PIL import Image
 
 from mlseg.console import Reporter
-from mlseg.data import findings
+from mlseg.data import cases, findings
 from mlseg.data.findings import Fault, Findings
 from mlseg.errors import UserError
-from mlseg.recipe import data as recipe_data
 from mlseg.workdir import skipped_table
 from tests.data.layouts import load, picture, plain, save
 
@@ -71,7 +70,7 @@ def test_bad_files_are_left_out_where_it_is_asked_for(tmp_path):
   assert (again.skipped, again.fingerprint) == (data.skipped, data.fingerprint)
   skipped_table.write(tmp_path, data.skipped)
   assert skipped_table.read(tmp_path) == [tuple(fault) for fault in data.skipped]
-  (line,) = recipe_data.notes(data)
+  (line,) = cases.notes(data)
   assert line.startswith("left out, as config.data.skip_bad says: 5, such as ")
 
 

@@ -60,6 +60,28 @@ BUS_BRA = {
 }  # fmt: skip
 
 
+def with_findings(root, count=24):
+  """Writes pictures with two findings, any of which they may have, and their table."""
+  rng = np.random.default_rng(3)
+  rows = []
+  for number in range(count):
+    image, mask = picture(rng)
+    effusion, edema = number % 2, number // 2 % 2
+    image[-6:] = 255 * effusion  # a bar below, and one on the left
+    image[:, :6] = 200 * edema
+    save(root / "images" / f"{number:04d}.png", image)
+    save(root / "masks" / f"{number:04d}.png", 255 * mask)
+    rows.append([f"{number:04d}", effusion, edema, number // 2])
+  write_table(root / "findings.csv", ["name", "effusion", "edema", "case"], rows)
+  return root
+
+
+FINDINGS = {
+  "table": "findings.csv", "id_column": "name", "label_columns": ("effusion", "edema"),
+  "duplicate_bits": -1,
+}  # fmt: skip
+
+
 def kvasir(root, count=6):
   """Writes Kvasir-SEG's folders: colour pictures, and masks as JPEG, which makes them noisy."""
   rng = np.random.default_rng(1)

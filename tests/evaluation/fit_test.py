@@ -10,10 +10,16 @@ from mlseg.evaluation.fit import copies, fit
 from tests.training import made
 
 
-def _run(classes=("background", "lesion"), labels=(), channels=1, segments=True):
+def _run(
+  classes=("background", "lesion"), labels=(), channels=1, segments=True, has_findings=False
+):
   network = types.SimpleNamespace(segments=segments)
   return types.SimpleNamespace(
-    network=network, class_names=classes, label_names=labels, channels=channels
+    network=network,
+    class_names=classes,
+    label_names=labels,
+    channels=channels,
+    model=types.SimpleNamespace(has_findings=has_findings),
   )
 
 
@@ -31,6 +37,21 @@ def test_diagnoses_are_found_by_name_without_case():
   assert fitted.has_diagnoses
   assert fitted.cases.label_names == ("benign", "malignant", "normal")
   np.testing.assert_array_equal(fitted.cases.labels, 1 - cases.labels)
+
+
+def test_findings_are_found_by_name_and_brought_into_the_order_of_the_run():
+  findings = np.arange(72, dtype=np.int32).reshape(24, 3) % 2
+  names = ("Edema", "nodule", "effusion")
+  cases = made.make_cases()._replace(findings=findings, finding_names=names)
+  run = _run(labels=("effusion", "edema"), has_findings=True)
+  fitted = fit(cases, run)
+  assert fitted.has_diagnoses
+  assert fitted.cases.finding_names == ("effusion", "edema")
+  np.testing.assert_array_equal(fitted.cases.findings, findings[:, [2, 0]])
+  own = [fitted.cases.label_names[label] for label in fitted.cases.labels[:2]]
+  assert own == ["none", "effusion+edema"]
+  with pytest.raises(UserError, match="--data has no column of the finding 'mass'"):
+    fit(cases, _run(labels=("effusion", "mass"), has_findings=True))
 
 
 def test_unknown_diagnoses_are_not_tested_where_there_are_masks():

@@ -95,3 +95,24 @@ def test_a_probability_of_nothing_stays_nothing():
   logits = sure([1.0, 1.0], None).logits
   np.testing.assert_array_equal(jax.nn.softmax(logits), [[1, 0]])
   assert logits.argmax(-1).tolist() == [0]
+
+
+def test_probabilities_of_findings_are_averaged_each_by_itself():
+  first, second = _network(1), _network(2)
+  several = averaging.over_views(_predict, "horizontal", has_findings=True)
+  logits = averaging.over_models(several, has_findings=True)([first, second], IMAGES).class_logits
+  each = [
+    1 / (1 + np.exp(-np.asarray(_predict(own, np.flip(IMAGES, axes)).class_logits)))
+    for own in (first, second)
+    for axes in NUMPY_AXES["horizontal"]
+  ]
+  np.testing.assert_allclose(jax.nn.sigmoid(logits), np.mean(each, 0), rtol=1e-5)
+
+
+def test_a_finding_of_which_all_models_are_sure_keeps_a_finite_logit():
+  models = [jnp.array(30.0), jnp.array(40.0)]
+  predict = averaging.over_models(
+    lambda own, _: Outputs(class_logits=jnp.array([[own, -own]])), has_findings=True
+  )
+  logits = predict(models, None).class_logits[0]
+  np.testing.assert_allclose(logits, [30.69, -30.69], atol=0.01)

@@ -42,8 +42,9 @@ def run(monkeypatch):
     options=cohort.CohortOptions(slices=2), image_size=4, patch_size=0, num_slices=2
   )
   return types.SimpleNamespace(
-    name="run", seeds=(0,), label_names=("no", "yes"), data=data, model=None, channels=1,
-    variables=np.zeros(1), views="one", manner=Manner(),
+    name="run", seeds=(0,), label_names=("no", "yes"), data=data, channels=1,
+    model=types.SimpleNamespace(has_findings=False), variables=np.zeros(1), views="one",
+    manner=Manner(),
   )  # fmt: skip
 
 

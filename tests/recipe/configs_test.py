@@ -196,10 +196,8 @@ def test_the_options_of_losses_in_the_recipe_are_the_defaults_of_the_losses():
     weights = {name: jnp.ones(2)}
     if loss.head == "detection":
       continue  # of a network that this recipe has not
-    assert (
-      recipe_losses.make_losses(recipe_losses.read(config), 2, 2, weights)[name].func
-      is loss.function
-    )
+    recipe = recipe_losses.read(config)._replace(has_findings=loss.reads == "findings")
+    assert recipe_losses.make_losses(recipe, 2, 2, weights)[name].func is loss.function
 
 
 def test_class_weights_that_a_recipe_leaves_open_come_from_the_training_set():

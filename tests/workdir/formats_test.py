@@ -15,6 +15,7 @@ from mlseg.workdir import (
   data_table,
   diagnosis_table,
   examples_file,
+  finding_table,
   metrics_log,
   model_file,
   patients_file,
@@ -55,6 +56,15 @@ DIAGNOSES = [
     seed, IDS, "xyx", "xy", np.array([[0.75, 0.25], [0.5, 0.5], [0, 1]])
   )
 ]
+FINDINGS = finding_table.make_rows(
+  0,
+  IDS,
+  ["a", "none", "a+b"],
+  ["a", "a", "none"],
+  "ab",
+  np.array([[1, 0], [0, 0], [1, 1]]),
+  np.array([[0.75, 0.25], [0.5, 0.25], [0.0, 0.5]]),
+)
 ATTENTION = attention_table.make_rows(3, IDS[:2], np.array([[0.25, 0.75, 0], [0, 0, 1]]))
 BOXES = box_table.make_rows(0, IDS[0], ["lesion"], np.array([0.5]), np.array([[0, 1.5, 2, 3]]))
 SPLIT = split_file.SavedSplit(
@@ -111,6 +121,7 @@ FORMATS = {
   "data.csv": (data_table.write, data_table.read, DATA, DATA),
   "cases.csv": (case_table.write, case_table.read, _case_rows(0) + _case_rows(1), None),
   "diagnoses.csv": (diagnosis_table.write, diagnosis_table.read, DIAGNOSES, None),
+  "findings.csv": (finding_table.write, finding_table.read, FINDINGS, None),
   "attention.csv": (attention_table.write, attention_table.read, ATTENTION, None),
   "boxes.csv": (box_table.write, box_table.read, BOXES, None),
   "split.json": (split_file.write, split_file.read, SPLIT, None),
@@ -278,6 +289,9 @@ def test_a_foreground_without_defined_dice_is_nan():
     ("cases.csv", "seed,id,class,dice\n0,a,b,1,2\n", "row 1 has not as many cells as the header"),
     ("diagnoses.csv", "seed,id,label,predicted\n", "it has no rows"),
     ("diagnoses.csv", "seed,id,label,predicted,probability_a\n0,a,a,a,2\n", r"in \[0, 1\], not 2"),
+    ("findings.csv", "seed,id,label,predicted\n", "it has no rows"),
+    ("findings.csv", "seed,id,label,predicted,true_a\n0,a,a,a,2\n", "true_a must be 0 or 1, not 2"),
+    ("findings.csv", "seed,id,label,predicted,probability_a\n0,a,a,a,2\n", r"in \[0, 1\], not 2"),
     ("data.csv", "id,covariate_age\na,inf\n", "covariate_age must be finite, not inf"),
     ("results.json", '{"metrics": {}}', "KeyError: 'seeds'"),
   ],

@@ -62,6 +62,7 @@ def read(
   id_column: str,
   columns: Sequence[str],
   *,
+  binary: Sequence[str] = (),
   may_be_empty: bool = False,
   with_others: bool = False,
   found: Findings | None = None,
@@ -75,6 +76,7 @@ def read(
     path: the file, in UTF-8.
     id_column: header of the column with the ids.
     columns: headers of the other columns that are needed.
+    binary: those of `columns` whose values must be 0 or 1.
     may_be_empty: whether a row may have no value in one of `columns`.
     with_others: whether all other columns are returned too. They may be empty.
     found: gets the rows that cannot be used, which are left out; None: they are refused.
@@ -84,7 +86,7 @@ def read(
 
   Raises:
     UserError: the file cannot be read or lacks a column; or an id occurs twice, or a value is
-      missing, without `found`.
+      missing or not 0 or 1, without `found`.
   """
   header, rows = _rows(path)
   for column in (id_column, *columns):
@@ -101,6 +103,7 @@ def read(
   for number, row in rows:
     values = dict(zip(header, map(cell, row), strict=False))
     fault = _fault(values, row, needed, header if with_others else None)
+    fault = fault or _not_binary(values, binary)
     own = values.get(id_column, "")
     if not fault and own in table:
       fault = f"has the id {own!r} a second time"
@@ -132,6 +135,19 @@ def _fault(
       written = dict(zip(values, row, strict=False)).get(name, "").strip()
       meaning = f" ({printable(written)!r} stands for a missing one)" if written else ""
       return f"has no value in column {name!r}{meaning}"
+  return ""
+
+
+def _not_binary(values: dict[str, str], names: Sequence[str]) -> str:
+  """Returns which value is neither 0 nor 1, in whatever form of a number; '' if none is.
+
+  Example:
+    >>> _not_binary({"edema": "1.0", "effusion": "2"}, ("edema", "effusion"))
+    "column 'effusion' must be 0 or 1, not '2'"
+  """
+  for name in names:
+    if _plain(values[name]) not in ("0", "1"):
+      return f"column {name!r} must be 0 or 1, not {printable(values[name])!r}"
   return ""
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mlseg.data import findings, mask_values
+from mlseg.data import findings, mask_values, multilabel
 from mlseg.data.datasets import (
   classes,
   csv_table,
@@ -40,6 +40,7 @@ class FolderOptions(NamedTuple):
   duplicate_bits: int
   ignored: Sequence[str] = ()
   ignore_label: classes.Value = ()
+  label_columns: Sequence[str] = ()
 
 
 class FolderCase(NamedTuple):
@@ -50,6 +51,7 @@ class FolderCase(NamedTuple):
   masks: folder_files.Masks
   label: str  # '' where it is not known
   patient: str  # '' where it is not known
+  findings: tuple[int, ...] = ()  # 0 or 1, one for each of `FolderOptions.label_columns`
 
 
 def open_source(root: pathlib.Path, options: FolderOptions, reading: Reading = PLAIN) -> Source:
@@ -63,7 +65,8 @@ def open_source(root: pathlib.Path, options: FolderOptions, reading: Reading = P
   sources.check_duplicate_bits("folder", options.duplicate_bits)
   paths = [path for case in cases for path in (case.image, *(mask for _, mask in case.masks))]
   labels = sorted({case.label or UNKNOWN for case in cases})
-  csv_table.check_labels(labels, f"data folder {root}")
+  if not options.label_columns:
+    csv_table.check_labels(labels, f"data folder {root}")
   return Source(
     files=(*paths, *([root / options.table] if options.table else ())),
     class_names=tuple(str(name) for name, _ in options.classes),
@@ -73,6 +76,7 @@ def open_source(root: pathlib.Path, options: FolderOptions, reading: Reading = P
     parts=tuple(functools.partial(_read, case, options, reading) for case in cases),
     faults=tuple(found.faults),
     notes=found.notes("no pattern of config.data.folder"),
+    finding_names=tuple(options.label_columns),
   )
 
 
@@ -91,6 +95,7 @@ def find_cases(
     UserError: a pattern or a column is wrong, or as `found` says.
   """
   own = Findings() if found is None else found
+  check_label_columns(options)
   names = _patterns(options)
   named = folder_files.find(root, names, [options.table], own)
   cases = [
@@ -103,6 +108,28 @@ def find_cases(
   if found is None:
     findings.refuse(own.faults)
   return cases
+
+
+def check_label_columns(options: FolderOptions) -> None:
+  """Raises a UserError where columns of findings do not go with the other options."""
+  names = options.label_columns
+  if not names:
+    return
+  if not options.table:
+    raise UserError(
+      "config.data.folder.label_columns needs config.data.folder.table, the table that has them"
+    )
+  rule = "config.data.folder.label_columns must be different columns, without names and patients"
+  others = {options.id_column, options.patient_column}
+  require(len({*names} - others) == len(names), rule, tuple(names))
+  rule = (
+    "config.data.folder.label_column must be '' with label_columns: a case has one diagnosis, or"
+    " any of several findings"
+  )
+  require(not options.label_column, rule, options.label_column)
+  for name in ("images", "masks"):
+    rule = f"config.data.folder.{name} must not have the field {{label}} with label_columns"
+    require("{label}" not in getattr(options, name), rule, getattr(options, name))
 
 
 def _patterns(options: FolderOptions) -> folder_files.NamePatterns:
@@ -153,6 +180,7 @@ def _read(case: FolderCase, options: FolderOptions, reading: Reading) -> Iterato
     case.patient,
     changes=tuple(changes),
     values=tuple(values),
+    findings=case.findings,
   )
 
 
@@ -188,13 +216,14 @@ def _with_table(
 ) -> list[FolderCase]:
   """Returns the cases with the labels and patients of the table."""
   pattern = patterns.parse(options.table_id, "table_id")
-  columns = [name for name in (options.label_column, options.patient_column) if name]
+  several = tuple(options.label_columns)
+  columns = [name for name in (options.label_column, options.patient_column, *several) if name]
   path = root / options.table
   rule = "config.data.folder.table_id must have the field {name} and no other"
   require(pattern.fields == ("name",), rule, options.table_id)
   require(bool(options.id_column), "config.data.folder.id_column must name a column",
           options.id_column)  # fmt: skip
-  table = csv_table.read(path, options.id_column, columns, found=found)
+  table = csv_table.read(path, options.id_column, columns, binary=several, found=found)
   own: dict[str, FolderCase] = {}
   for case in cases:
     name = patterns.fill(pattern, {"name": case.id}).strip()
@@ -208,11 +237,15 @@ def _with_table(
   for name in table:
     if name not in own:
       found.add(f"table {path}", f"no picture has the id {name!r} of a row")
-  return [
-    case._replace(
-      label=table[name].get(options.label_column) or case.label,
-      patient=table[name].get(options.patient_column) or case.patient,
-    )
-    for name, case in own.items()
-    if name in table
-  ]
+  return [_with_row(case, table[name], options) for name, case in own.items() if name in table]
+
+
+def _with_row(case: FolderCase, row: dict[str, str], options: FolderOptions) -> FolderCase:
+  """Returns a case with what its row of the table says."""
+  present = tuple(int(float(row[name])) for name in options.label_columns)
+  label = multilabel.combination(options.label_columns, present) if present else ""
+  return case._replace(
+    label=label or row.get(options.label_column) or case.label,
+    patient=row.get(options.patient_column) or case.patient,
+    findings=present,
+  )

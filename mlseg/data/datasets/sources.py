@@ -29,6 +29,7 @@ class Example(NamedTuple):
   covariates: tuple[float, ...] = ()  # one for each of the source's names; NaN: not known
   changes: tuple[str, ...] = ()  # what a reader changed or ignored, as `picture.Picture.changes`
   values: tuple[str, ...] = ()  # that mean the lesion in its masks, where they decide it
+  findings: tuple[int, ...] = ()  # 0 or 1, one for each of the source's names; see `multilabel`
 
 
 class Reading(NamedTuple):
@@ -61,6 +62,7 @@ class Source(NamedTuple):
   has_outcomes: bool = False  # whether labels that are all the same are a fault
   faults: tuple[findings.Fault, ...] = ()  # cases that were found, but cannot be read
   notes: tuple[str, ...] = ()  # what a user should know of the folder
+  finding_names: tuple[str, ...] = ()
 
   def read(self, *size: int) -> Iterator[Example]:
     """Yields the examples one by one.

@@ -2,7 +2,7 @@
 
 from mlseg.data import cases, padding, sampling
 from mlseg.data.splits import grouped
-from mlseg.recipe.schema.compound import either, optional, pair, sequence
+from mlseg.recipe.schema.compound import distinct, either, optional, pair, sequence
 from mlseg.recipe.schema.key import Key
 from mlseg.recipe.schema.kinds import boolean, choice, integer, number, text
 
@@ -82,6 +82,9 @@ DATA: tuple[Key, ...] = (
   Key("data.folder.id_column", text(), "Column of the table with the names.", "", ("folder",)),
   Key("data.folder.label_column", text(),
       "Column with the diagnosis; '': no diagnosis from the table.", "", ("folder",)),
+  Key("data.folder.label_columns", distinct(sequence(text(least=1)), "two are the same"),
+      "Columns of 0 and 1, one for each finding, of which a case may have several or none; ():"
+      " none. For losses that read findings, instead of label_column.", (), ("folder",)),
   Key("data.folder.patient_column", text(),
       "Column with the patient; '': no patients from the table.", "", ("folder",)),
   Key("data.folder.duplicate_bits", _BITS, _DUPLICATES, 24, ("folder",)),

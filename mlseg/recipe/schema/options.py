@@ -35,7 +35,8 @@ _KINDS: dict[str, Kind] = {
   "sdmgrad.learning_rate": number(0, 1e6),
   **{
     f"{loss}.label_smoothing": number(0, 1, open_high=True)
-    for loss in ("cross_entropy", "classification_cross_entropy", "binary_cross_entropy")
+    for kind in ("cross_entropy", "binary_cross_entropy")
+    for loss in (kind, f"classification_{kind}")
   },
   **{f"{loss}.{table}": _PAIRS for loss in regions.LOSSES for table in regions.OPTIONS},
   "cl_dice.iterations": integer(1, 100, "the program repeats them"),

@@ -7,7 +7,8 @@ from mlseg.recipe.schema.key import Key
 from mlseg.recipe.schema.kinds import boolean, choice, integer, text
 from mlseg.trackers import NAMES
 
-# Scores of the validation set by which an epoch is the best, and the head that each needs.
+# Scores of the validation set by which an epoch is the best, and the head that each needs. Of
+# findings, 'accuracy' is the mean of their balanced accuracies, and 'auc' that of their areas.
 SELECTIONS = {
   **dict.fromkeys(SEGMENTATION_SCORES, "segmentation"),
   "accuracy": "classification",
@@ -28,7 +29,9 @@ RUN: tuple[Key, ...] = (
       "Images, or patients of a cohort, in a step."),
   Key("num_microbatches", integer(1, 65_536, "it divides the batch size"),
       "Parts in which a batch goes through the network, to save memory.", 1),
-  Key("selection", choice(SELECTIONS), "Validation score that chooses the best epoch."),
+  Key("selection", choice(SELECTIONS),
+      "Validation score that chooses the best epoch; of findings (data.folder.label_columns),"
+      " 'accuracy' is the mean of their balanced accuracies, and 'auc' of their areas."),
   Key("patience", integer(0),
       "Epochs without a better validation score before a run ends; 0: never.", 0),
   Key("log_every", integer(1), "Steps between two log lines; the host reads the device as often.",
