@@ -24,6 +24,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -157,7 +158,7 @@ def compare(flags: argparse.Namespace, rest: Sequence[str]) -> Iterator[dict[str
       for side in range(2)
     ]
     yield {
-      "command": " ".join(rest),
+      "command": " ".join(_without_folders(word) for word in rest),
       "peer": f"smp.Unet({flags.peer_encoder!r})" + (", from scratch" if flags.scratch else ""),
       "image_size": experiment.data.image_size,
       "num_epochs": experiment.num_epochs,
@@ -166,6 +167,11 @@ def compare(flags: argparse.Namespace, rest: Sequence[str]) -> Iterator[dict[str
       "seeds": list(rows),
       "all": summary(*both),
     }
+
+
+def _without_folders(word: str) -> str:
+  """Returns a word of the command line, an absolute path in it without its folders."""
+  return re.sub(r"=/.*/", "=", word)
 
 
 def page(entries: dict[str, Any]) -> str:

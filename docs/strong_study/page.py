@@ -243,16 +243,18 @@ def _peers(study: Study) -> str:
   for name, entry in study.peers.items():
     found = entry["all"]["dice"]
     gap = f"{_points(found['difference'])} [{_points(found['low'])}, {_points(found['high'])}]"
-    cells = (name, entry["peer"], f"{100 * found['mlseg']:.1f}", f"{100 * found['peer']:.1f}", gap)
+    cells = (name, entry["peer"], str(len(entry["seeds"])), f"{100 * found['mlseg']:.1f}",
+             f"{100 * found['peer']:.1f}", gap)  # fmt: skip
     rows.append(tuple(TableCell(cell) for cell in cells))
-  table = to_markdown(
-    Table("", ("setting", "peer", "Dice, mlseg", "Dice, peer", "difference"), tuple(rows))
-  )
+  header = ("setting", "peer", "seeds", "Dice, mlseg", "Dice, peer", "difference")
+  table = to_markdown(Table("", header, tuple(rows)))
   words = """\
     The same training, validation and test images, weights of the encoder, image size, batch size
-    and number of epochs. The interval is a bootstrap over the test images.
-    [All metrics and both times](../benchmarks/results/quality.md)
-    are with the benchmarks."""
+    and number of epochs, and one view of an image. The peer is trained as is usual, by Adam under
+    Dice and cross-entropy, with mirroring, rotation, shear, scale, brightness and contrast; the
+    other changes of images, the average of the variables and the removal of small components are
+    the recipe's own. The interval is a bootstrap over the test images. The benchmarks have
+    [all metrics](../benchmarks/results/quality.md)."""
   return f"## Beside segmentation-models-pytorch\n\n{table}\n{wrapped(words)}\n"
 
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from sklearn import metrics as peer
 
 from mlseg import metrics
+
+peer = pytest.importorskip("sklearn.metrics")
 
 
 def _data(seed=0, count=60):
