@@ -190,7 +190,7 @@ def page(entries: dict[str, Any]) -> str:
       f"## {name}",
       "",
       f"`{entry['command']}`; {len(seeds)} seeds, {entry['num_epochs']} epochs at"
-      f" {entry['image_size']} pixels, {entry['threads']} threads. Peer: {entry['peer']}.",
+      f" {entry['image_size']} pixels. Peer: {entry['peer']}, threads: {entry['threads']}.",
       "",
       "| | mlseg | peer | difference (95 % interval) |",
       "|---|---|---|---|",

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from mlseg.data import multilabel
 from mlseg.metrics import (
   bootstrap_interval,
   has_foreground,
@@ -99,7 +100,7 @@ def _of_cases(scores: SeedScores, absent: Absent) -> dict[str, tuple[Any, _Stati
       for name, values in scores.surfaces.metrics.items():
         found[name] = mean_over_classes(values[:, 1:], own), np.mean
   if scores.probabilities is not None and scores.labels.ndim == 2:
-    right = (scores.probabilities > 0.5) == (scores.labels == 1)
+    right = (scores.probabilities > multilabel.THRESHOLD) == (scores.labels == 1)
     found["classification_accuracy"] = right.mean(1), np.mean
     found["exact_match"] = right.all(1).astype(np.float64), np.mean
   elif scores.probabilities is not None:

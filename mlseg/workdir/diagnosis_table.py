@@ -8,7 +8,7 @@ The label is the true diagnosis; the predicted one has the greatest probability.
 """
 
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,15 +66,34 @@ def read(workdir: pathlib.Path, name: str = NAME) -> list[Row]:
   Raises:
     UserError: the file is missing or damaged.
   """
-  path = workdir / name
-  keys = KEYS[name == ENSEMBLE_NAME :]
+  return read_rows(workdir / name, KEYS[name == ENSEMBLE_NAME :], {PROBABILITY: probability})
+
+
+def read_rows(
+  path: pathlib.Path, keys: Sequence[str], numbers: Mapping[str, Callable[[str], float]]
+) -> list[Row]:
+  """Returns the rows of a table with a row per case, as this one and `finding_table` are.
+
+  Args:
+    path: the file.
+    keys: columns that must be there, of which 'seed' is a whole number.
+    numbers: what reads the columns of numbers, by the first letters of their names.
+
+  Raises:
+    UserError: the file is missing or damaged.
+  """
   rows = read_csv(path, columns=keys)
   with reading(path):
     if not rows:
       raise ValueError("it has no rows")
     return [
       {key: int(row[key]) if key == "seed" else row[key] for key in keys}
-      | {key: _probability(row[key]) for key in row if key.startswith(PROBABILITY)}
+      | {
+        key: number(row[key])
+        for key in row
+        for start, number in numbers.items()
+        if key.startswith(start)
+      }
       for row in rows
     ]
 
@@ -105,7 +124,8 @@ def read_label_names(workdir: pathlib.Path) -> tuple[str, ...]:
   return label_names([dict.fromkeys(read_header(path))]) if path.exists() else ()
 
 
-def _probability(text: str) -> float:
+def probability(text: str) -> float:
+  """Returns a number of 0 to 1, or raises a ValueError."""
   if not 0 <= (value := float(text)) <= 1:
     raise ValueError(f"a probability must be in [0, 1], not {text}")
   return value

@@ -14,12 +14,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mlseg.files import Row, read_csv, reading, to_csv, write_file
+from mlseg.files import Row
+from mlseg.workdir import diagnosis_table
+from mlseg.workdir.diagnosis_table import KEYS, PROBABILITY
 
 NAME, VALIDATION_NAME = "findings.csv", "validation_findings.csv"
 ENSEMBLE_NAME = "ensemble_findings.csv"
-KEYS = ("seed", "id", "label", "predicted")
-TRUE, PROBABILITY = "true_", "probability_"  # before the name of a finding
+TRUE = "true_"  # before the name of a finding
 
 
 def make_rows(
@@ -59,7 +60,7 @@ def write(workdir: pathlib.Path, rows: Sequence[Row], name: str = NAME) -> None:
     rows: from `make_rows`.
     name: of the file: `NAME`, `VALIDATION_NAME` or `ENSEMBLE_NAME`.
   """
-  write_file(workdir / name, to_csv(rows))
+  diagnosis_table.write(workdir, rows, name)
 
 
 def read(workdir: pathlib.Path, name: str = NAME) -> list[Row]:
@@ -72,23 +73,11 @@ def read(workdir: pathlib.Path, name: str = NAME) -> list[Row]:
   Raises:
     UserError: the file is missing or damaged.
   """
-  path = workdir / name
-  rows = read_csv(path, columns=KEYS[name == ENSEMBLE_NAME :])
-  with reading(path):
-    if not rows:
-      raise ValueError("it has no rows")
-    return [{key: _value(key, text) for key, text in row.items()} for row in rows]
+  numbers = {TRUE: _true, PROBABILITY: diagnosis_table.probability}
+  return diagnosis_table.read_rows(workdir / name, KEYS[name == ENSEMBLE_NAME :], numbers)
 
 
-def _value(key: str, text: str) -> int | float | str:
-  if key == "seed":
-    return int(text)
-  if key.startswith(TRUE):
-    if text not in ("0", "1"):
-      raise ValueError(f"{key} must be 0 or 1, not {text}")
-    return int(text)
-  if key.startswith(PROBABILITY):
-    if not 0 <= (value := float(text)) <= 1:
-      raise ValueError(f"a probability must be in [0, 1], not {text}")
-    return value
-  return text
+def _true(text: str) -> int:
+  if text not in ("0", "1"):
+    raise ValueError(f"a finding must be 0 or 1, not {text}")
+  return int(text)

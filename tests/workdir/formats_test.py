@@ -290,7 +290,11 @@ def test_a_foreground_without_defined_dice_is_nan():
     ("diagnoses.csv", "seed,id,label,predicted\n", "it has no rows"),
     ("diagnoses.csv", "seed,id,label,predicted,probability_a\n0,a,a,a,2\n", r"in \[0, 1\], not 2"),
     ("findings.csv", "seed,id,label,predicted\n", "it has no rows"),
-    ("findings.csv", "seed,id,label,predicted,true_a\n0,a,a,a,2\n", "true_a must be 0 or 1, not 2"),
+    (
+      "findings.csv",
+      "seed,id,label,predicted,true_a\n0,a,a,a,2\n",
+      "a finding must be 0 or 1, not 2",
+    ),
     ("findings.csv", "seed,id,label,predicted,probability_a\n0,a,a,a,2\n", r"in \[0, 1\], not 2"),
     ("data.csv", "id,covariate_age\na,inf\n", "covariate_age must be finite, not inf"),
     ("results.json", '{"metrics": {}}', "KeyError: 'seeds'"),
