@@ -74,8 +74,8 @@ def pareto_front(points: Any) -> np.ndarray:
 def hypervolume(points: Any, reference: Any) -> float:
   """Returns the volume that points dominate, up to a reference point; less of each is better.
 
-  It is the volume of the union of the boxes between each point and the reference. Points that are
-  not smaller than the reference in all objectives add nothing. A larger volume is a better front.
+  It is the volume of the union of the boxes between each point and the reference. A point that
+  reaches the reference in any objective adds nothing. A larger volume is a better front.
 
   Source: Zitzler, Thiele, Multiobjective evolutionary algorithms, IEEE Trans. Evolutionary
     Computation 3 (1999). The volume is added up in slabs along the last objective, which takes
