@@ -25,7 +25,9 @@ class LossWeighting(NamedTuple):
   returns a weight that is not finite, and ignores keywords that it does not know. Its keywords:
   `weights`, the weights decided by the weighting before this one in a `chain` (None: uniform);
   `gram` [K, K], the inner products of the gradients of the losses, in the order of
-  `jax.tree.leaves` (for a dict: of its sorted keys); `key`, a random key.
+  `jax.tree.leaves` (for a dict: of its sorted keys); `key`, a random key; `present`, which losses
+  this step has, as bools in the structure of the losses or [K] (None: all). An absent loss gets the
+  weight 0 and leaves no trace in the state, and the others are weighted as if they were alone.
 
   `needs_gram` tells whether `update` must be given `gram`.
 
@@ -122,12 +124,15 @@ def _narrow(values: jax.Array, dtype: np.dtype) -> jax.Array:
   return bounded.astype(dtype)
 
 
-def ravel_weights(weights: Weights | None, losses: jax.Array) -> jax.Array:
+def ravel_weights(
+  weights: Weights | None, losses: jax.Array, present: jax.Array | None = None
+) -> jax.Array:
   """Returns the weights decided earlier in a chain, as a vector; uniform where there are none.
 
   Args:
     weights: a pytree like the losses, or None.
     losses: [K], the losses as a vector.
+    present: [K], bool: the losses that count, or None for all; the others get the weight 0.
 
   Returns:
     [K], in the dtype of `losses`.
@@ -137,8 +142,26 @@ def ravel_weights(weights: Weights | None, losses: jax.Array) -> jax.Array:
     [0.25, 0.25, 0.25, 0.25]
   """
   if weights is None:
-    return jnp.full_like(losses, 1 / losses.size)
-  return ravel(weights)[0].astype(losses.dtype)
+    return uniform(losses, present)
+  vector = ravel(weights)[0].astype(losses.dtype)
+  return vector if present is None else jnp.where(present, vector, 0)
+
+
+def uniform(like: jax.Array, present: jax.Array | None = None) -> jax.Array:
+  """Returns 1/K for each loss; with a mask 1/n for the n present ones, and 0 for the others.
+
+  Args:
+    like: [K], of which only shape and dtype are read.
+    present: [K], bool, or None.
+
+  Example:
+    >>> uniform(jnp.zeros(4), jnp.array([True, False, True, False])).tolist()
+    [0.5, 0.0, 0.5, 0.0]
+  """
+  if present is None:
+    return jnp.full_like(like, 1 / like.size)
+  mask = present.astype(like.dtype)
+  return mask / jnp.maximum(mask.sum(), 1)
 
 
 def all_finite(values: jax.Array) -> jax.Array:
@@ -154,11 +177,12 @@ def all_finite(values: jax.Array) -> jax.Array:
   return jnp.isfinite(values).all()
 
 
-def normalize(scores: jax.Array) -> jax.Array:
+def normalize(scores: jax.Array, present: jax.Array | None = None) -> jax.Array:
   """Returns w_k = s_k / sum_j s_j, or uniform weights where that is not defined.
 
   Args:
     scores: s, [K]. Uniform weights result if one is negative or not finite, or all are 0.
+    present: [K], bool: the losses that count, or None for all; the others get the weight 0.
 
   Returns:
     [K], sum 1.
@@ -167,8 +191,11 @@ def normalize(scores: jax.Array) -> jax.Array:
     >>> normalize(jnp.array([3e38, 3e38])).tolist(), normalize(jnp.zeros(2)).tolist()
     ([0.5, 0.5], [0.5, 0.5])
   """
+  scores = scores if present is None else jnp.where(present, scores, 0)
   shrunk, _ = shrink(scores)
   useful = all_finite(scores) & (scores >= 0).all() & (shrunk.sum() > 0)
+  if present is not None:
+    return jnp.where(useful, shrunk / jnp.where(useful, shrunk.sum(), 1), uniform(scores, present))
   parts = jnp.where(useful, shrunk, 1)
   return parts / parts.sum()
 
