@@ -16,6 +16,7 @@ from mlseg.weighting.base import (
   num_losses,
   ravel,
 )
+from mlseg.weighting.presence import as_mask, of_present
 from mlseg.weighting.stacked import check_stacked, gram_of, weighted_sum, wide_dtype
 
 
@@ -39,6 +40,9 @@ def combine_gradients(
   losses; the gradients are in the order of `jax.tree.leaves(losses)`. It passes `key=` and other
   extra arguments to the weighting. If the weighting needs a Gram matrix, it is computed from all
   leaves, unless one is given as `gram=`.
+
+  With `present=`, which losses this step has, the gradients of the absent ones do not count,
+  whatever they are.
 
   A gradient that is not finite makes the sum not finite, but not the state of the weighting. So
   wrap the transformations after this one in `optax.apply_if_finite`, not the whole chain.
@@ -130,9 +134,10 @@ def combine_gradients(
     uniform = jax.tree.map(lambda loss: jnp.full(np.shape(loss), 1 / number, dtype), losses)
     return CombineGradientsState(weighting.init(uniform), uniform)
 
-  def update(updates, state, params=None, *, losses, gram=None, key=None, **extra):
+  def update(updates, state, params=None, *, losses, gram=None, key=None, present=None, **extra):
     del params
     check_stacked(updates, number)
+    updates = of_present(updates, as_mask(losses, present))
     given = jax.tree.map(np.shape, losses)
     if given != shapes:
       raise ValueError(f"losses: must have shapes {shapes}, got {given}")
@@ -140,7 +145,7 @@ def combine_gradients(
     if weighting.needs_gram and gram is None:
       gram = gram_of(updates)
     weights, weighting_state = weighting.update(
-      losses, state.weighting_state, gram=gram, key=key, **extra
+      losses, state.weighting_state, gram=gram, key=key, present=present, **extra
     )
     combined = weighted_sum(ravel(weights)[0], updates)
     return combined, CombineGradientsState(weighting_state, weights)

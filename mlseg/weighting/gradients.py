@@ -90,6 +90,10 @@ def losses_and_gradients(
   each part is computed twice, except with a Gram matrix of the parameters: then the K gradients are
   summed over the parts instead.
 
+  Where a step lacks a loss, as that of a task without labels in this batch, `compute` takes
+  `present`. The weight of an absent loss is 0. Its value does not matter, but its derivative has to
+  be finite: a mean over n labelled pixels divides by max(n, 1).
+
   Args:
     loss_fn: `loss_fn(params, *args) -> (losses, aux)` with `losses` a pytree of scalars, or [K];
       a `SplitLoss` for 'logits'. With micro-batches the last of `args` is the batch, a pytree whose
@@ -100,8 +104,9 @@ def losses_and_gradients(
     num_microbatches: the number of parts of a batch.
 
   Returns:
-    `compute(params, weighting_state, *args, key=None, **extra) -> (LossesAndGradients,
-    weighting_state)`; `key` and `extra` are passed to the weighting.
+    `compute(params, weighting_state, *args, key=None, present=None, **extra) ->
+    (LossesAndGradients, weighting_state)`; `key`, `present` and `extra` are passed to the
+    weighting.
 
   Raises:
     ValueError: where an argument is out of its range; in `compute`, where the batch does not divide

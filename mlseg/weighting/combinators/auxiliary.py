@@ -14,8 +14,8 @@ from mlseg.weighting.base import (
   check_integer,
   check_number,
   num_losses,
-  ravel,
 )
+from mlseg.weighting.presence import as_mask, ravel_present
 
 
 class WithAuxiliaryState(NamedTuple):
@@ -104,16 +104,28 @@ def with_auxiliary(
     num_losses(losses)
     return WithAuxiliaryState(weighting.init(_without(losses, name)), jnp.zeros((), jnp.int32))
 
-  def update(losses, state, *, weights=None, gram=None, key=None, auxiliary=None, **extra):
+  def update(
+    losses, state, *, weights=None, gram=None, key=None, present=None, auxiliary=None, **extra
+  ):
+    others = [index for index, other in enumerate(sorted(losses)) if other != name]
+    mask = as_mask(losses, present)
+    if mask is not None:
+      present = mask[np.array(others)]
     if gram is not None:
-      others = [index for index, other in enumerate(sorted(losses)) if other != name]
       gram = gram[np.ix_(others, others)]
     if weights is not None:
       weights = _without(weights, name)
     inner_weights, inner = weighting.update(
-      _without(losses, name), state.inner, weights=weights, gram=gram, key=key, **extra
+      _without(losses, name),
+      state.inner,
+      weights=weights,
+      gram=gram,
+      key=key,
+      present=present,
+      **extra,
     )
-    own, unravel = ravel({name: losses[name]})
+    own_present = None if mask is None else mask[sorted(losses).index(name)][None]
+    own, unravel, _ = ravel_present({name: losses[name]}, own_present)
     # optax mixes dtypes in its arithmetic, which the caller may have forbidden.
     with jax.numpy_dtype_promotion("standard"):
       gamma = jnp.asarray(gamma_at(state.num_updates, auxiliary), own.dtype)

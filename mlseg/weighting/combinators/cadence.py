@@ -16,7 +16,9 @@ from mlseg.weighting.base import (
   ravel,
   ravel_weights,
   state_dtype,
+  uniform,
 )
+from mlseg.weighting.presence import only, ravel_present
 
 
 class EveryState(NamedTuple):
@@ -34,7 +36,7 @@ class PerEpochState(NamedTuple):
   weights: jax.Array  # [K]: 1/K before the first update
   losses: jax.Array  # [K]: mean over the counted steps of this epoch
   gram: jax.Array  # [K, K]: mean over the same steps; [0, 0] where none is needed
-  num_entered: jax.Array  # [], int32: the counted steps of this epoch
+  num_entered: jax.Array  # [K, K], int32: the counted steps of this epoch that had both losses
   num_updates: jax.Array  # [], int32
 
 
@@ -51,7 +53,8 @@ def every(weighting: LossWeighting, steps: int) -> LossWeighting:
   Formula: w(t) = inner weights of step n floor(t / n), from the losses of that step alone
 
   The inner state does not change in between. Where the inner weights are not finite, the weights
-  from before stay; at first these are 1/K.
+  from before stay; at first these are 1/K. A loss that is absent when the weights
+  are decided keeps its own from before.
 
   The inner weighting is not computed in between, except under `vmap`, which computes both branches
   of a condition. The caller of `update` computes a Gram matrix at every step all the same.
@@ -85,16 +88,16 @@ def every(weighting: LossWeighting, steps: int) -> LossWeighting:
   check_integer("steps", steps, 1)
 
   def init(losses: Losses) -> EveryState:
-    return EveryState(weighting.init(losses), _uniform(losses), jnp.zeros((), jnp.int32))
+    return EveryState(weighting.init(losses), _first_weights(losses), jnp.zeros((), jnp.int32))
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
-    _, unravel = ravel(losses)
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
+    _, unravel, present = ravel_present(losses, present)
 
     def decide():
       decided, inner = weighting.update(
-        losses, state.inner, weights=weights, gram=gram, key=key, **extra
+        losses, state.inner, weights=weights, gram=gram, key=key, present=present, **extra
       )
-      return _finite_or(decided, state.weights), inner
+      return only(_finite_or(decided, state.weights), present, state.weights), inner
 
     def hold():
       return state.weights, state.inner
@@ -156,33 +159,38 @@ def per_epoch(weighting: LossWeighting, steps_per_epoch: int) -> LossWeighting:
   check_integer("steps_per_epoch", steps_per_epoch, 1)
 
   def init(losses: Losses) -> PerEpochState:
-    uniform, zero = _uniform(losses), jnp.zeros((), jnp.int32)
-    size = uniform.size if weighting.needs_gram else 0
-    gram = jnp.zeros((size, size), uniform.dtype)
-    return PerEpochState(
-      weighting.init(losses), uniform, jnp.zeros_like(uniform), gram, zero, jnp.copy(zero)
-    )
+    first, zero = _first_weights(losses), jnp.zeros((), jnp.int32)
+    size = first.size if weighting.needs_gram else 0
+    gram = jnp.zeros((size, size), first.dtype)
+    entered = jnp.zeros((first.size, first.size), jnp.int32)
+    return PerEpochState(weighting.init(losses), first, jnp.zeros_like(first), gram, entered, zero)
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
-    vector, unravel = ravel(losses)
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
+    vector, unravel, present = ravel_present(losses, present)
+    structured = ravel(losses)[1]
     gram = gram if weighting.needs_gram else None
-    state = _average(state, vector, gram, state.num_updates % steps_per_epoch == 0)
-    known, is_first = state.num_entered > 0, state.num_updates == 0
+    state = _average(state, vector, gram, present, state.num_updates % steps_per_epoch == 0)
+    seen, is_first = jnp.diagonal(state.num_entered) > 0, state.num_updates == 0
+    known = seen.any()
     ends = (state.num_updates % steps_per_epoch == steps_per_epoch - 1) & known
+    # The losses of the epoch so far: all, unless this step says that losses can be absent.
+    of_epoch = None if present is None else jnp.where(known, seen, present)
 
     def decide():
       # NaN where no step was finite: the first weights are then the neutral ones of the method.
       mean_gram = None if gram is None else jnp.where(known, state.gram, jnp.nan)
-      means = unravel(jnp.where(known, state.losses, jnp.nan))
+      means = structured(jnp.where(known, state.losses, jnp.nan))
 
       def ask(inner):
-        return weighting.update(means, inner, weights=weights, gram=mean_gram, key=key, **extra)
+        decided, inner = weighting.update(
+          means, inner, weights=weights, gram=mean_gram, key=key, present=of_epoch, **extra
+        )
+        return only(_finite_or(decided, state.weights), of_epoch, state.weights), inner
 
       decided, inner = ask(state.inner)
       after = ask(inner)[0] if weighting.decides_first else decided
       inner = jax.tree.map(lambda new, old: jnp.where(ends, new, old), inner, state.inner)
-      now = _finite_or(decided, state.weights)
-      return now, jnp.where(ends, _finite_or(after, state.weights), now), inner
+      return decided, jnp.where(ends, after, decided), inner
 
     def hold():
       return state.weights, state.weights, state.inner
@@ -240,11 +248,11 @@ def warm_up(weighting: LossWeighting, steps: int, transition_steps: int = 0) -> 
     num_losses(losses)
     return WarmUpState(weighting.init(losses), jnp.zeros((), jnp.int32))
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
-    vector, unravel = ravel(losses)
-    before = _finite_or(ravel_weights(weights, vector), jnp.full_like(vector, 1 / vector.size))
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
+    vector, unravel, present = ravel_present(losses, present)
+    before = _finite_or(ravel_weights(weights, vector, present), uniform(vector, present))
     decided, inner = weighting.update(
-      losses, state.inner, weights=weights, gram=gram, key=key, **extra
+      losses, state.inner, weights=weights, gram=gram, key=key, present=present, **extra
     )
     after = _finite_or(decided, before)
     passed = (state.num_updates + 1 - steps).astype(vector.dtype)
@@ -255,7 +263,7 @@ def warm_up(weighting: LossWeighting, steps: int, transition_steps: int = 0) -> 
   return LossWeighting(init, update, weighting.needs_gram, weighting.decides_first)
 
 
-def _uniform(losses: Losses) -> jax.Array:
+def _first_weights(losses: Losses) -> jax.Array:
   """Returns the weights 1/K as a vector."""
   number = num_losses(losses)
   return jnp.full(number, 1 / number, state_dtype(losses))
@@ -268,19 +276,24 @@ def _finite_or(weights: Weights, otherwise: jax.Array) -> jax.Array:
 
 
 def _average(
-  state: PerEpochState, losses: jax.Array, gram: jax.Array | None, starts: jax.Array
+  state: PerEpochState,
+  losses: jax.Array,
+  gram: jax.Array | None,
+  present: jax.Array | None,
+  starts: jax.Array,
 ) -> PerEpochState:
   """Returns the state with one more step in its means, which start again with each epoch."""
-  new = (losses, state.gram if gram is None else gram.astype(state.gram.dtype))
-  old = (state.losses, state.gram)
-  enters = all_finite(new[0]) & all_finite(new[1])
   number = jnp.where(starts, 0, state.num_entered)
+  pairs = jnp.ones(number.shape, bool)
+  if present is not None:
+    pairs = present[:, None] & present[None]
+  gram = None if gram is None else jnp.where(pairs, gram, 0).astype(state.gram.dtype)
+  enters = all_finite(losses) & (True if gram is None else all_finite(gram)) & pairs
   share = 1 / (number + 1).astype(losses.dtype)
 
-  def mix(mean, value):
+  def mix(mean, value, share, enters):
     return jnp.where(enters, (1 - share) * mean + share * value, mean)  # a sum may overflow
 
-  means = jax.tree.map(mix, old, new)
-  return state._replace(
-    losses=means[0], gram=means[1], num_entered=number + enters.astype(jnp.int32)
-  )
+  means = mix(state.losses, losses, jnp.diagonal(share), jnp.diagonal(enters))
+  products = state.gram if gram is None else mix(state.gram, gram, share, enters)
+  return state._replace(losses=means, gram=products, num_entered=number + enters.astype(jnp.int32))

@@ -13,11 +13,12 @@ from mlseg.weighting.base import (
   all_finite,
   check_number,
   num_losses,
-  ravel,
   ravel_weights,
   shrink,
   state_dtype,
+  uniform,
 )
+from mlseg.weighting.presence import number_of, only, ravel_present
 
 
 class ChainState(NamedTuple):
@@ -30,7 +31,7 @@ class EmaState(NamedTuple):
   """The moving average of the weights."""
 
   average: jax.Array  # [K]
-  num_seen: jax.Array  # [], int32: steps with finite weights
+  num_seen: jax.Array  # [K], int32: steps with finite weights in which the loss was present
 
 
 def chain(*weightings: LossWeighting) -> LossWeighting:
@@ -123,15 +124,15 @@ def ema(decay: float = 0.9) -> LossWeighting:
   def init(losses: Losses) -> EmaState:
     number = num_losses(losses)
     average = jnp.full(number, 1 / number, state_dtype(losses))
-    return EmaState(average, jnp.zeros((), jnp.int32))
+    return EmaState(average, jnp.zeros(number, jnp.int32))
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del gram, key, extra
-    vector, unravel = ravel(losses)
-    current = ravel_weights(weights, vector).astype(state.average.dtype)
+    vector, unravel, present = ravel_present(losses, present)
+    current = ravel_weights(weights, vector, present).astype(state.average.dtype)
     mixed = decay * state.average + (1 - decay) * current
     average = jnp.where(state.num_seen == 0, current, mixed)
-    enters = all_finite(current)
+    enters = only(jnp.broadcast_to(all_finite(current), vector.shape), present, False)
     average = jnp.where(enters, average, state.average)
     return unravel(average), EmaState(average, state.num_seen + enters.astype(jnp.int32))
 
@@ -180,33 +181,41 @@ def bounded(lower: float = 0.0, upper: float = 1.0) -> LossWeighting:
     check_number("upper", upper, share, 1)
     return EmptyState()
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del gram, key, extra
-    vector, unravel = ravel(losses)
-    return unravel(_bound(ravel_weights(weights, vector), lower, upper)), state
+    vector, unravel, present = ravel_present(losses, present)
+    return unravel(_bound(ravel_weights(weights, vector, present), lower, upper, present)), state
 
   return LossWeighting(init, update)
 
 
-def _bound(weights: jax.Array, lower: float, upper: float) -> jax.Array:
+def _bound(weights: jax.Array, lower: float, upper: float, present: jax.Array | None) -> jax.Array:
   """Returns the weights [K] with each share of their sum in [lower, upper]."""
+  # Few present losses may have to share more than their bounds allow.
+  highest = upper if present is None else jnp.maximum(upper, 1 / number_of(weights, present))
+  equal = uniform(weights, present)
   shrunk, factor = shrink(weights)
   total = shrunk.sum()
   useful = all_finite(weights) & (total > 0)
-  shares = jnp.where(useful, shrunk / jnp.where(useful, total, 1), 1 / weights.size)
-  within = (shares >= lower).all() & (shares <= upper).all()
-  projected = _project(shares, lower, upper) * total / factor
+  shares = jnp.where(useful, shrunk / jnp.where(useful, total, 1), equal)
+  within = only((shares >= lower) & (shares <= highest), present, True).all()
+  projected = _project(shares, lower, highest, present) * total / factor
   bound = jnp.where(within, weights, projected)
-  return jnp.where(useful & all_finite(bound), bound, 1 / weights.size)
+  return jnp.where(useful & all_finite(bound), bound, equal)
 
 
-def _project(shares: jax.Array, lower: float, upper: float) -> jax.Array:
+def _project(
+  shares: jax.Array, lower: float, upper: float | jax.Array, present: jax.Array | None
+) -> jax.Array:
   """Returns clip(shares + tau, lower, upper) with the tau for which it sums to 1.
 
   The sum is a piecewise linear function of tau, with a corner wherever a share reaches a bound, so
   tau is found by linear interpolation between two corners.
   """
+
+  def moved(shift: jax.Array) -> jax.Array:
+    return only(jnp.clip(shares[None] + shift[:, None], lower, upper), present)
+
   shifts = jnp.sort(jnp.concatenate([lower - shares, upper - shares]))
-  sums = jnp.clip(shares[None] + shifts[:, None], lower, upper).sum(axis=1)
-  tau = jnp.interp(1.0, sums, shifts)
-  return jnp.clip(shares + tau, lower, upper)
+  tau = jnp.interp(1.0, moved(shifts).sum(axis=1), shifts)
+  return moved(tau[None])[0]

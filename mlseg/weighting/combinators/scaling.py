@@ -13,12 +13,14 @@ from mlseg.weighting.base import (
   Weights,
   all_finite,
   check_per_loss,
+  normalize,
   num_losses,
   per_loss,
-  ravel,
   ravel_weights,
   shrink,
+  uniform,
 )
+from mlseg.weighting.presence import number_of, ravel_present
 
 _TARGETS = ("sum_to_one", "sum_to_num_losses", "first_loss")
 
@@ -60,18 +62,18 @@ def with_prior(prior: Weights) -> LossWeighting:
     per_loss("prior", prior, losses)
     return EmptyState()
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del gram, key, extra
-    vector, unravel = ravel(losses)
+    vector, unravel, present = ravel_present(losses, present)
     ratios = per_loss("prior", prior, losses)
-    ratios = ratios / ratios.max()
-    current = ravel_weights(weights, vector)
+    ratios = jnp.asarray(ratios / ratios.max(), vector.dtype)
+    current = ravel_weights(weights, vector, present)
     shrunk, factor = shrink(current)
-    products = shrunk * jnp.asarray(ratios, vector.dtype)
+    products = shrunk * ratios
     scaled, exists = _divide(products, products.sum())
     kept = scaled * shrunk.sum() / factor
     useful = exists & (shrunk.sum() > 0) & all_finite(current) & all_finite(kept)
-    return unravel(jnp.where(useful, kept, jnp.asarray(ratios / ratios.sum(), vector.dtype))), state
+    return unravel(jnp.where(useful, kept, normalize(ratios, present))), state
 
   return LossWeighting(init, update)
 
@@ -117,19 +119,19 @@ def rescale(
     num_losses(losses)
     return EmptyState()
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del gram, key, extra
-    vector, unravel = ravel(losses)
-    current = ravel_weights(weights, vector)
+    vector, unravel, present = ravel_present(losses, present)
+    current = ravel_weights(weights, vector, present)
     shrunk, _ = shrink(current)
     divisors = {
       "sum_to_one": shrunk.sum(),
-      "sum_to_num_losses": shrunk.sum() / vector.size,
-      "first_loss": shrunk[0],
+      "sum_to_num_losses": shrunk.sum() / number_of(vector, present),
+      "first_loss": shrunk[0 if present is None else present.argmax()],
     }
     scaled, exists = _divide(shrunk, divisors[to])
     useful = exists & all_finite(current) & all_finite(scaled)
-    equal = 1 / vector.size if to == "sum_to_one" else 1.0
+    equal = uniform(vector, present) if to == "sum_to_one" else jnp.ones_like(vector)
     return unravel(jnp.where(useful, scaled, equal)), state
 
   return LossWeighting(init, update)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlseg.weighting.base import Losses, LossWeighting, State, num_losses
+from mlseg.weighting.presence import as_mask
 
 
 class SwitchState(NamedTuple):
@@ -116,14 +117,16 @@ def subset(weighting: LossWeighting, names: Sequence[str]) -> LossWeighting:
     num_losses(losses)
     return weighting.init(own(losses))
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
+    if present is not None:
+      present = own(dict(zip(sorted(losses), as_mask(losses, present), strict=True)))
     if gram is not None:
       chosen = [index for index, name in enumerate(sorted(losses)) if name in names]
       gram = gram[np.ix_(chosen, chosen)]
     if weights is not None:
       weights = own(weights)
     own_weights, state = weighting.update(
-      own(losses), state, weights=weights, gram=gram, key=key, **extra
+      own(losses), state, weights=weights, gram=gram, key=key, present=present, **extra
     )
     return {name: jnp.zeros_like(loss) for name, loss in losses.items()} | own_weights, state
 
