@@ -13,7 +13,8 @@ Patterns are paths below DIR with these fields, none of which matches a '/':
 
 Suffixes are compared without case. A file that two patterns match is a mask where its image is
 there. An image without a mask is an error, and so is a mask without an image; all are listed, and
-`--config.data.skip_bad=True` trains without them. Images of any shape are resized to a square. All
+`--config.data.skip_bad=True` trains without them. With `--config.data.folder.missing=True` an image
+may lack its mask, or its diagnosis, and trains what it has. Images of any shape are resized to a square. All
 cases of one patient, and near-duplicates, go to the same part of the split.
 
 BUS-BRA (1,875 ultrasound images of 1,064 patients, with diagnosis):
@@ -79,6 +80,9 @@ def get_config(variant: str = "variance+class_balanced_dice") -> ConfigDict:
   # Value, in the masks, of pixels whose class is not known, such as 127, or several: they count
   # neither in training nor in testing. (): there are none. Classes then need their exact values.
   files.ignore_label = ()
+  # Whether an image may lack its mask or its diagnosis: such cases are for training alone, under
+  # the losses of what they have.
+  files.missing = False
   files.tolerance = 0  # largest difference, in any channel, from the value of a class
   files.channels = 1  # 1: images are read as grey; 3: in colour
   files.table = ""  # CSV file, below config.data.root, of diagnoses and patients; '': none

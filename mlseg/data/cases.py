@@ -8,8 +8,8 @@ import numpy as np
 
 from mlseg import files as caches
 from mlseg.console import Reporter
-from mlseg.data import in_memory, padding, preprocessing
-from mlseg.data.datasets import cohort, registry
+from mlseg.data import in_memory, padding, partial, preprocessing
+from mlseg.data.datasets import cohort, folder, registry
 from mlseg.data.datasets.sources import PLAIN, Reading, Source
 from mlseg.data.findings import Fault
 from mlseg.data.splits import grouped
@@ -27,7 +27,7 @@ class Cases(NamedTuple):
 
   images: np.ndarray  # [N, H, W, I] uint8, grey (I = 1) or RGB (I = 3)
   masks: np.ndarray  # [N, H, W] uint8, the index of a class; see also `padding.counted`
-  labels: np.ndarray  # [N] int32, the index of a diagnosis
+  labels: np.ndarray  # [N] int32, the index of a diagnosis; `partial.UNKNOWN`: it has none
   hashes: np.ndarray  # [N, bits] bool, perceptual hashes of the unfiltered pictures
   ids: tuple[str, ...]  # N names
   class_names: tuple[str, ...]  # of the masks, the background first
@@ -62,6 +62,11 @@ class Cases(NamedTuple):
   def has_unlabelled(self) -> bool:
     """Whether masks have pixels whose class is not known."""
     return bool((self.masks == padding.UNLABELLED).any())
+
+  @property
+  def is_partial(self) -> bool:
+    """Whether a case lacks its mask or its diagnosis."""
+    return not partial.is_complete(self.masks, self.diagnoses).all()
 
 
 def load(
@@ -124,6 +129,10 @@ def load(
     ),
   )
   arrays["labels"], label_names = in_memory.present(arrays["labels"], source.label_names)
+  if getattr(options, "missing", False):
+    arrays["labels"], label_names = partial.without_name(
+      arrays["labels"], label_names, folder.UNKNOWN
+    )
   ids = tuple(str(case) for case in arrays.pop("ids"))
   patient_names = tuple(str(name) for name in arrays.pop("patient_names", ()))
   notes = tuple(str(note) for note in arrays.pop("notes"))

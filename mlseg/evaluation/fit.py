@@ -40,6 +40,11 @@ def fit(cases: Cases, run: Trained) -> Fitted:
     UserError: it has another number of classes; or the run gives diagnoses alone, and the data set
       has others; or the run gives findings, and the data set lacks one.
   """
+  if cases.is_partial:
+    raise UserError(
+      "--data has cases without a mask or a diagnosis, which cannot be tested: leave out"
+      " --data.folder.missing=True"
+    )
   warnings: list[str] = []
   if run.network.segments:
     warnings += _classes(cases.class_names, run.class_names)

@@ -4,14 +4,13 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from mlseg.console import Reporter
-from mlseg.data import cases, mask_values, multilabel, sampling, targets
+from mlseg.data import cases, mask_values, sampling, targets
 from mlseg.data.datasets import cohort, folder
 from mlseg.data.datasets.sources import Reading
-from mlseg.data.splits import cross_validation, grouped, split_table
+from mlseg.data.splits import grouped
 from mlseg.errors import UserError, require, unknown, user_errors
 from mlseg.io.pictures.picture import SCALINGS
 
@@ -19,6 +18,7 @@ PLACEMENTS = ("device", "host")
 PUBLISHED = "published"  # a split whose test part came with the data
 FILE = "file"  # a split that a table says
 SPLITS = (*grouped.METHODS, PUBLISHED, FILE)
+TRAIN, LEAVE_OUT = "train", "leave_out"  # what is done with cases without a mask or a diagnosis
 
 
 class DataRecipe(NamedTuple):
@@ -47,6 +47,9 @@ class DataRecipe(NamedTuple):
   skip_bad: bool = False
   sampling: str = sampling.SHUFFLE
   split_file: str = ""
+  partly_labelled: str = TRAIN
+  hide_masks: float = 0.0
+  hide_diagnoses: float = 0.0
   options: Any = None  # the data set's own section, of the class in `cases.OPTIONS`
 
   @property
@@ -58,6 +61,11 @@ class DataRecipe(NamedTuple):
   def finding_names(self) -> tuple[str, ...]:
     """The findings of the cases, of which one may have several; (): cases have diagnoses."""
     return tuple(getattr(self.options, "label_columns", ()))
+
+  @property
+  def hides(self) -> bool:
+    """Whether masks or diagnoses of the training cases are hidden."""
+    return bool(self.hide_masks or self.hide_diagnoses)
 
   @property
   def num_slices(self) -> int:
@@ -132,6 +140,13 @@ def check(recipe: DataRecipe) -> None:
   ):
     if value not in choices:
       raise unknown(f"config.data.{name}", value, choices)
+  rule = "config.data.hide_masks and config.data.hide_diagnoses must have a sum of at most 1"
+  shares = recipe.hide_masks, recipe.hide_diagnoses
+  require(min(shares) >= 0 and sum(shares) <= 1, rule, shares)
+  if recipe.hides and recipe.sampling != sampling.SHUFFLE:
+    raise UserError(
+      "config.data.sampling must be 'shuffle' with hidden masks or diagnoses, which it would read"
+    )
   if recipe.has_volumes and recipe.sampling == sampling.LESION_SIZE:
     raise UserError(
       "config.data.sampling must be 'shuffle' or 'labels' for volumes, whose slices are cut around"
@@ -207,94 +222,3 @@ def load_cases(
 def find_near_duplicates(data: cases.Cases) -> list[tuple[int, int, int]]:
   """Returns the pairs of images that a split keeps together, and in how many bits they differ."""
   return grouped.near_duplicates(data.hashes, data.duplicate_bits)
-
-
-def make_split(
-  recipe: DataRecipe, batch_size: int, data: cases.Cases, groups: np.ndarray | None, seed: int
-) -> grouped.Split:
-  """Returns the cases that a seed trains on, validates on and is tested on.
-
-  Args:
-    recipe: the data.
-    batch_size: of the training.
-    data: from `load_cases`.
-    groups: [N], the same number for cases that must stay together; None: every case is its own.
-    seed: of the model.
-
-  Raises:
-    UserError: the training part is smaller than a batch.
-  """
-  if data.findings is not None:
-    least = multilabel.least_cases(recipe.fractions, recipe.num_folds)
-    data = data._replace(labels=multilabel.strata(data.findings, least))
-  split_seed = recipe.split_seed + (seed if recipe.resplit else 0)
-  if recipe.split == PUBLISHED:
-    split = _published(recipe, data, split_seed)
-  elif recipe.split == FILE:
-    split = _of_file(recipe, data, groups, seed, split_seed)
-  elif recipe.num_folds:
-    split = _fold(recipe, data, groups, seed, split_seed)
-  else:
-    split = grouped.split(
-      data.labels,
-      groups,
-      fractions=recipe.fractions,
-      seed=split_seed,
-      method=recipe.split,
-    )
-  if len(split.train) < batch_size:
-    raise UserError(
-      f"config.batch_size {batch_size} is larger than the training set of {len(split.train)} cases"
-    )
-  return split
-
-
-def _published(recipe: DataRecipe, data: cases.Cases, split_seed: int) -> grouped.Split:
-  """Returns the parts of a data set that was published with a test part."""
-  if data.is_test is None:
-    raise UserError(
-      f"config.data.split {PUBLISHED!r}: the data set {recipe.name!r} has no published test part"
-    )
-  part = _validation_share(recipe)
-  return cross_validation.published(
-    data.labels, None, data.is_test, seed=split_seed, validation=part
-  )
-
-
-def _of_file(
-  recipe: DataRecipe, data: cases.Cases, groups: np.ndarray | None, seed: int, split_seed: int
-) -> grouped.Split:
-  """Returns the parts of a table; of folds, `config.data.fold` or the seed's is tested."""
-  division = split_table.read(pathlib.Path(recipe.split_file), data.ids, data.patient_names)
-  fold = recipe.fold
-  if division.column == "fold" and fold == -1:  # validation parts must be of one drawing
-    fold, split_seed = seed % len(division.folds), recipe.split_seed
-  return split_table.split(
-    division,
-    data.labels,
-    groups,
-    fold=fold,
-    seed=split_seed,
-    validation=_validation_share(recipe),
-  )
-
-
-def _validation_share(recipe: DataRecipe) -> float:
-  """Returns the share of the cases outside the test part that validates."""
-  train, validation, _ = recipe.fractions
-  return validation / (train + validation)
-
-
-def _fold(
-  recipe: DataRecipe, data: cases.Cases, groups: np.ndarray | None, seed: int, split_seed: int
-) -> grouped.Split:
-  """Returns the parts of one fold of a cross-validation: `config.data.fold`, or the seed's."""
-  fold = recipe.fold
-  if fold == -1:  # all folds must be of one division
-    fold, split_seed = seed % recipe.num_folds, recipe.split_seed
-  kept = groups if recipe.split == "grouped" else None
-  part = _validation_share(recipe)
-  folds = cross_validation.folds(
-    data.labels, kept, recipe.num_folds, seed=split_seed, validation=part
-  )
-  return folds[fold]

@@ -22,6 +22,7 @@ from mlseg.recipe import data as recipe_data
 from mlseg.recipe import losses as recipe_losses
 from mlseg.recipe import model as recipe_model
 from mlseg.recipe import prediction as recipe_prediction
+from mlseg.recipe import split as recipe_split
 from mlseg.recipe.data import DataRecipe
 from mlseg.recipe.losses import LossRecipe
 from mlseg.recipe.model import NetworkRecipe
@@ -241,6 +242,7 @@ def _check(experiment: Experiment) -> None:
   )
   recipe_data.check(experiment.data)
   recipe_losses.check(experiment.losses)
+  recipe_split.check_partial(experiment.data, experiment.losses.names, experiment.num_microbatches)
   experiment.optimizer.make(1)
   data = experiment.data
   image = jax.ShapeDtypeStruct((1, 16 * data.num_slices, 16, 1), jnp.uint8)

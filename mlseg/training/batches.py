@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mlseg.data import augmentation, padding, pipeline
+from mlseg.data import augmentation, padding, partial, pipeline
 from mlseg.data.cases import Cases
 from mlseg.devices import sharding
 from mlseg.recipe.experiment import Experiment
@@ -39,6 +39,7 @@ class Data(NamedTuple):
   cases: Batch  # N cases
   train: Any = None  # [n] int32
   groups: Any = None  # [n] int32, of `sampling.groups`, where these are equally frequent
+  hidden: Any = None  # of `partial.Hidden`, what the model is not shown; None: it sees all
 
 
 class Chunk(NamedTuple):
@@ -52,6 +53,12 @@ def cases_of(cases: Cases) -> Batch:
   """Returns the arrays of a data set."""
   found = {name: getattr(cases, name) for name in Batch._fields if hasattr(cases, name)}
   return Batch(**(found | {"labels": cases.diagnoses}))
+
+
+def hidden_from(batch: Batch, hidden: partial.Hidden) -> Batch:
+  """Returns a batch without the masks and diagnoses that are hidden of its cases."""
+  masks, labels = partial.without(batch.masks, batch.labels, hidden.masks, hidden.labels)
+  return batch._replace(masks=masks, labels=labels)
 
 
 def order_key(key: jax.Array) -> jax.Array:
@@ -85,6 +92,9 @@ def make_batch_at(
       index = pipeline.batch_indices(data.train, order_key(key), step, size, data.groups)
       source = data.cases
     chosen: Batch = jax.tree.map(lambda array: array[index], source)
+    if isinstance(data, Data) and data.hidden is not None:
+      own = jax.tree.map(lambda array: array[index], data.hidden)
+      chosen = hidden_from(chosen, own)
     key = jax.random.fold_in(jax.random.split(key)[1], step)
     images, masks, instances, distances = (
       chosen.images, chosen.masks, chosen.instances, chosen.distances

@@ -2,18 +2,22 @@
 
 import numpy as np
 
+from mlseg.data import partial
 from mlseg.data.cases import Cases
 from mlseg.data.splits.grouped import Split
 
 
-def lines(cases: Cases, split: Split) -> list[str]:
+def lines(cases: Cases, split: Split, hidden: partial.Hidden | None = None) -> list[str]:
   """Returns a line about patients, and one about diagnoses or findings, where the data tell them.
+
+  A further line says how many training cases lack a mask or a diagnosis, where some do.
 
   Numbers are of all cases, then of training, validation and test.
 
   Args:
     cases: the data set.
     split: of the first seed.
+    hidden: what its model is not shown; None: nothing.
   """
   found = []
   if cases.patients is not None:
@@ -30,7 +34,21 @@ def lines(cases: Cases, split: Split) -> list[str]:
       for number, name in enumerate(cases.label_names)
     ]
     found.append(f"        {'; '.join(words)}")
+  lacking = _lacking(cases, split.train, hidden)
+  if any(lacking):
+    found.append(
+      "        training cases without a mask: {}; without a diagnosis: {}".format(*lacking)
+    )
   return found
+
+
+def _lacking(cases: Cases, train: np.ndarray, hidden: partial.Hidden | None) -> tuple[int, int]:
+  """Returns how many training cases have no mask, and how many no diagnosis."""
+  train = np.unique(train)
+  known = partial.has_mask(cases.masks[train]), partial.has_label(cases.diagnoses[train])
+  if hidden is not None:
+    known = known[0] & ~hidden.masks[train], known[1] & ~hidden.labels[train]
+  return int((~known[0]).sum()), int((~known[1]).sum())
 
 
 def positive(cases: Cases) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mlseg.data import multilabel
+from mlseg.data import multilabel, partial
 from mlseg.data.cases import Cases
 from mlseg.files import Row
 from mlseg.metrics import per_case
@@ -156,4 +156,5 @@ def _ids(cases: Cases, indices: np.ndarray) -> list[str]:
 
 
 def _labels(cases: Cases, indices: Sequence[int] | np.ndarray) -> list[str]:
-  return [cases.label_names[cases.labels[n]] for n in indices]
+  names = {partial.UNKNOWN: ""} | dict(enumerate(cases.label_names))
+  return [names[int(cases.labels[n])] for n in indices]

@@ -12,7 +12,8 @@ from mlseg.data.cases import Cases
 from mlseg.data.splits.grouped import Split
 from mlseg.devices import sharding
 from mlseg.recipe.experiment import Experiment
-from mlseg.training.batches import Batch, Chunk, Data, cases_of, order_key
+from mlseg.recipe.split import hidden_of
+from mlseg.training.batches import Batch, Chunk, Data, cases_of, hidden_from, order_key
 
 _BATCHES = PartitionSpec("seed", None, ("data", "model"))
 
@@ -32,8 +33,7 @@ def make_feed(
   if experiment.data.placement == "device":
     return Resident(cases, mesh)
   chosen = [splits[min(n, len(splits) - 1)] for n in range(keys.shape[0])]
-  size, method = experiment.batch_size, experiment.data.sampling
-  return Stream(cases, chosen, keys, mesh, size, experiment.log_every, method)
+  return Stream(cases, chosen, keys, mesh, experiment)
 
 
 def shapes(
@@ -102,9 +102,8 @@ class Stream:
     splits: of each model, those included that only fill up the mesh.
     keys: [M] typed keys, of the models' states.
     mesh: of the devices.
-    batch_size: B.
-    chunk: S, batches in a chunk.
-    method: of `sampling.groups`.
+    experiment: the recipe, for the size of a batch, that of a chunk (`log_every` batches), how
+      cases are drawn, and what is hidden of them.
   """
 
   def __init__(
@@ -113,20 +112,19 @@ class Stream:
     splits: Sequence[Split],
     keys: jax.Array,
     mesh: Mesh,
-    batch_size: int,
-    chunk: int,
-    method: str = sampling.SHUFFLE,
+    experiment: Experiment,
   ):
     self._arrays, self._part, self._mesh = cases_of(cases), _validation_part(cases), mesh
-    self._batch_size, self._chunk = batch_size, chunk
-    self._train = np.stack([split.train for split in splits]).astype(np.int32)
-    groups = [sampling.groups(method, cases, split.train) for split in splits]
-    known = [own for own in groups if own is not None]  # of all models or of none
-    self._groups = np.stack(known) if known else None
+    self._batch_size, self._chunk = experiment.batch_size, experiment.log_every
+    recipe, parts = experiment.data, [split.train for split in splits]
+    self._train = np.stack(parts).astype(np.int32)
+    self._groups = _stacked([sampling.groups(recipe.sampling, cases, own) for own in parts])
+    self._hidden = _stacked([hidden_of(recipe, cases, own) for own in parts])
     self._validation = np.stack([split.validation for split in splits])
     self._keys = np.asarray(jax.random.key_data(keys))
     self._order = jax.jit(jax.vmap(_order_of_epoch, (0, 0, 0, None)))
     self._orders: tuple[int, np.ndarray] = -1, np.zeros(0)
+    self._hide = jax.jit(hidden_from)
     self._ready: tuple[int, Chunk | None] = -1, None
 
   def batches(self, step: int) -> Chunk:
@@ -151,6 +149,10 @@ class Stream:
     starts = np.full(len(index), step, np.int32)
     where = NamedSharding(self._mesh, _BATCHES)
     batches = jax.tree.map(lambda array: self._gather(array, index, where), self._arrays)
+    if self._hidden is not None:
+      models = np.arange(len(index))[:, None, None]
+      hidden = jax.tree.map(lambda array: array[models, index], self._hidden)
+      batches = self._hide(batches, sharding.place(hidden, where))
     chunk = Chunk(batches, sharding.place(starts, sharding.by_model(self._mesh)))
     self._ready = step, chunk
 
@@ -170,6 +172,12 @@ class Stream:
       return source[index[part[:ndim]]]
 
     return jax.make_array_from_callback(shape, where, read)
+
+
+def _stacked(of_models: Sequence[Any]) -> Any:
+  """Returns what each model has of its own as arrays [M, ...]; None where none has any."""
+  known = [own for own in of_models if own is not None]  # of all models or of none
+  return jax.tree.map(lambda *leaves: np.stack(leaves), *known) if known else None
 
 
 def _order_of_epoch(

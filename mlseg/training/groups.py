@@ -11,6 +11,7 @@ from mlseg.console import Reporter
 from mlseg.data.cases import Cases
 from mlseg.data.splits.grouped import Split
 from mlseg.devices.sharding import Layout
+from mlseg.recipe import split as recipe_split
 from mlseg.recipe.experiment import Experiment
 from mlseg.report import recipes
 from mlseg.training import case_counts
@@ -161,7 +162,7 @@ def print_header(reporter: Reporter, runs: Sequence[Run], cases: Cases, split: S
     f"data    {data.name}, {len(cases.ids)} images of {most}{height}×{width},"
     f" {sizes} for training / validation / test ({data.split} split)"
   )
-  for line in case_counts.lines(cases, split):
+  for line in case_counts.lines(cases, split, recipe_split.hidden_of(data, cases, split.train)):
     reporter.print(line)
   if len(runs) == 1:
     reporter.print(f"losses  {', '.join(runs[0].experiment.losses.names)}")

@@ -115,7 +115,12 @@ def _run(
 ) -> tuple[TrainState, StepLog]:
   (state, inputs, own), (data, count), experiment = mapped, shared, parts.experiment
   loss_fn = objective.make_loss_fn(
-    parts.model, parts.losses(inputs), parts.num_classes, parts.max_objects, parts.label_table
+    parts.model,
+    parts.losses(inputs),
+    parts.num_classes,
+    parts.max_objects,
+    parts.label_table,
+    parts.is_partial,
   )
   with user_errors("config.weighting"):
     step = train_step.make_step(
@@ -126,11 +131,14 @@ def _run(
       experiment.num_microbatches,
       experiment.max_nonfinite,
       experiment.optimizer.ema,
+      functools.partial(objective.present, parts.joint.loss_names) if parts.is_partial else None,
     )
   steps = train_step.make_run(
     step, batches.make_batch_at(experiment, parts.has_unlabelled), skip_stopped
   )
-  source = data._replace(train=inputs.train, groups=inputs.groups) if own is None else own
+  source = own
+  if own is None:
+    source = data._replace(train=inputs.train, groups=inputs.groups, hidden=inputs.hidden)
   return steps(state, source, count, **inputs.extra)
 
 

@@ -13,6 +13,7 @@ from mlseg.devices import sharding
 from mlseg.models import Model, Outputs
 from mlseg.recipe import joint as recipe_joint
 from mlseg.recipe import losses as recipe_losses
+from mlseg.recipe import split as recipe_split
 from mlseg.recipe.experiment import Experiment
 from mlseg.recipe.loss_table import LossFunction
 from mlseg.training.step import TrainState
@@ -29,6 +30,7 @@ class ModelInputs(NamedTuple):
   class_weights: dict[str, Any]  # by loss [C] float32 from its training set, where one asks
   texture_edges: Any  # [T - 1] float32 from its training set, where a loss asks
   groups: Any = None  # [n] int32, of its training cases, where all groups are equally frequent
+  hidden: Any = None  # `partial.Hidden`, the masks and diagnoses that it is not shown; None: none
 
 
 # A model's state, its inputs, and its data (`Data` or `Chunk`) where each model has its own.
@@ -48,6 +50,7 @@ class Parts(NamedTuple):
   num_labels: int
   label_table: np.ndarray | None
   has_unlabelled: bool = False  # whether masks have pixels whose class is not known
+  is_partial: bool = False  # whether training cases lack masks or diagnoses
 
   @property
   def max_objects(self) -> int:
@@ -90,9 +93,13 @@ class Parts(NamedTuple):
     """
     train, validation = split.train.astype(np.int32), split.validation.astype(np.int32)
     recipe, names = self.experiment.losses, self.joint.loss_names
+    hidden = recipe_split.hidden_of(self.experiment.data, cases, train)
+    masks, labels = cases.masks[train], cases.diagnoses[train]
+    if hidden is not None:
+      masks, labels = masks[~hidden.masks[train]], labels[~hidden.labels[train]]
     classes = {
-      "segmentation": (cases.masks[train], self.num_classes),
-      "classification": (cases.diagnoses[train], self.num_labels),
+      "segmentation": (masks, self.num_classes),
+      "classification": (labels[labels >= 0], self.num_labels),
     }
     textures = None if cases.textures is None else cases.textures[train]
     return ModelInputs(
@@ -102,6 +109,7 @@ class Parts(NamedTuple):
       class_weights=recipe_losses.open_class_weights(recipe, classes, names),
       texture_edges=recipe_losses.texture_edges(recipe, textures),
       groups=sampling.groups(self.experiment.data.sampling, cases, train),
+      hidden=hidden,
     )
 
 
@@ -126,5 +134,6 @@ def make_parts(experiments: Sequence[Experiment], num_train: int, cases: Cases) 
     num_classes=num_classes,
     num_labels=num_labels,
     label_table=first.network.label_table(num_classes),
-    has_unlabelled=cases.has_unlabelled,
+    has_unlabelled=cases.has_unlabelled or first.data.hide_masks > 0,
+    is_partial=first.data.hides or cases.is_partial,
   )

@@ -1,6 +1,6 @@
 """The losses of a batch: from a network's outputs to one value per loss."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlseg import losses, models
+from mlseg.data import partial
 from mlseg.devices import sharding
 from mlseg.losses import reduction
 from mlseg.recipe.loss_table import LOSSES, LossFunction
@@ -76,7 +77,8 @@ def _inputs(
     return (scores, jax.nn.one_hot(batch.labels, scores.shape[-1])[:, None, None]), {}
 
   def of_findings() -> _Arguments:
-    return (outputs.class_logits[:, None, None], batch.labels[:, None, None]), {}
+    known = jnp.maximum(batch.labels, 0)  # those that are not known do not count
+    return (outputs.class_logits[:, None, None], known[:, None, None]), {}
 
   return {
     "pixels": lambda: ((logits, targets), valid),
@@ -96,11 +98,13 @@ def make_loss_fn(
   num_classes: int,
   max_objects: int = 0,
   labels: np.ndarray | None = None,
+  is_partial: bool = False,
 ) -> SplitLoss:
   """Returns the losses of (params, model_state, batch) for `make_step`, split at the logits.
 
   Where pixels have several labels it is split at the scores of these, from which those of the
-  classes follow. The arguments are those of `per_example`.
+  classes follow. The arguments are those of `per_example`, and whether cases may lack a mask or a
+  diagnosis: a loss is then the mean over those that have what it reads.
   """
 
   def forward(params: PyTree, model_state: PyTree, batch: Batch) -> tuple[PyTree, PyTree]:
@@ -116,16 +120,39 @@ def make_loss_fn(
   def values(outputs: PyTree, model_state: PyTree, batch: Batch) -> Scalars:
     del model_state
     found = per_example(functions, outputs, batch, num_classes, max_objects, labels)
-    return {name: reduction.reduce(value, _counted(name, batch)) for name, value in found.items()}
+    return {
+      name: reduction.reduce(value, _counted(name, batch, is_partial))
+      for name, value in found.items()
+    }
 
   return SplitLoss(forward, values)
 
 
-def _counted(name: str, batch: Batch) -> jax.Array | None:
-  """Returns which examples [B] count in a loss: of embeddings, those that have a partner."""
-  if LOSSES[name].reads != "embeddings":
+def present(names: Sequence[str], batch: Batch) -> dict[str, jax.Array]:
+  """Returns which losses a batch has, bool scalars by name: those that a case of it counts in.
+
+  Args:
+    names: of the losses.
+    batch: whose cases may lack a mask or a diagnosis.
+  """
+  counted = {name: _counted(name, batch, True) for name in names}
+  return {name: jnp.bool(True) if own is None else own.any() for name, own in counted.items()}
+
+
+def _counted(name: str, batch: Batch, is_partial: bool) -> jax.Array | None:
+  """Returns which examples [B] count in a loss; None: all.
+
+  Of embeddings these are those that have a partner, and where cases may lack a mask or a diagnosis
+  those that have what the loss reads.
+  """
+  reads = LOSSES[name].reads
+  if reads == "embeddings":
+    return losses.has_partner(jnp.asarray(batch.labels))
+  if not is_partial:
     return None
-  return losses.has_partner(jnp.asarray(batch.labels))
+  if reads in ("diagnosis", "findings"):
+    return partial.has_label(jnp.asarray(batch.labels))
+  return partial.has_mask(jnp.asarray(batch.masks))
 
 
 def _objects(batch: Batch, max_objects: int) -> tuple[Any, ...]:

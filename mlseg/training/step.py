@@ -53,7 +53,7 @@ class TrainState(NamedTuple):
 class StepLog(NamedTuple):
   """The losses and weights of a step."""
 
-  losses: Scalars  # per loss []
+  losses: Scalars  # per loss [], NaN where the batch does not have it
   weights: Scalars  # per loss []
 
 
@@ -100,6 +100,7 @@ def make_step(
   num_microbatches: int = 1,
   max_nonfinite: int = 10,
   ema: float = 0.0,
+  present: Callable[[PyTree], Scalars] | None = None,
 ) -> Callable[..., tuple[TrainState, StepLog]]:
   """Returns `step(state, batch, **extra) -> (state, StepLog)`.
 
@@ -119,6 +120,7 @@ def make_step(
     num_microbatches: parts in which a batch goes through the network.
     max_nonfinite: steps in a row that are not finite before a model stops.
     ema: decay of the average over the variables, where the state has one; see `average.update`.
+    present: which losses a batch has, bool scalars in the structure of the losses; None: all.
 
   Returns:
     The step; `extra` goes to the weighting and to the optimiser, as far as they take any. The
@@ -133,8 +135,9 @@ def make_step(
     params = state.variables["params"]
     model_state = {name: v for name, v in state.variables.items() if name != "params"}
     key = jax.random.fold_in(jax.random.split(state.key)[1], state.step)
+    known = None if present is None else present(batch)
     result, weighting_state = compute(
-      params, state.weighting_state, model_state, batch, key=key, **extra
+      params, state.weighting_state, model_state, batch, key=key, present=known, **extra
     )
     updates, opt_state = optimizer.update(
       result.gradients, state.opt_state, params, step=state.step, **extra
@@ -176,7 +179,10 @@ def make_step(
       stopped=state.stopped | (nonfinite.in_row >= max_nonfinite),
       average=averaged,
     )
-    return state, StepLog(result.losses, result.weights)
+    losses = result.losses
+    if known is not None:
+      losses = {name: jnp.where(known[name], loss, jnp.nan) for name, loss in losses.items()}
+    return state, StepLog(losses, result.weights)
 
   return step
 
@@ -198,8 +204,8 @@ def make_run(
       different numbers of steps, and every step a selection over the whole state: False there.
 
   Returns:
-    A function whose log holds the mean of the losses over the steps (of the finite ones, where
-    some were not) and the weights of the last step.
+    A function whose log holds the mean of each loss over the steps that had it (of the finite
+    ones, where some were not) and the weights of the last step.
   """
 
   def run(

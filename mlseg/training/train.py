@@ -15,6 +15,7 @@ from mlseg.devices import model_axis, sharding
 from mlseg.errors import UserError
 from mlseg.postprocessing.choice import describe
 from mlseg.recipe import data as recipe_data
+from mlseg.recipe import split as recipe_split
 from mlseg.recipe.experiment import Experiment
 from mlseg.training import calibrate, case_counts, ensemble, provenance, scoring, tracking
 from mlseg.training import outputs as run_outputs
@@ -109,7 +110,7 @@ def train_together(
   pairs = recipe_data.find_near_duplicates(cases)
   duplicates = grouped.groups(len(cases.ids), pairs, cases.patients)
   parts = {
-    seed: recipe_data.make_split(first.data, first.batch_size, cases, duplicates, seed)
+    seed: recipe_split.make_split(first.data, first.batch_size, cases, duplicates, seed)
     for seed in seeds
   }
   if first.prediction.ensemble and any(

@@ -10,6 +10,7 @@ from mlseg.data.splits import grouped
 from mlseg.errors import UserError
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe import experiment, parse
+from mlseg.recipe import split as recipe_split
 from tests.data import layouts
 from tests.data.layouts import load, options_of, write_table
 
@@ -121,7 +122,7 @@ def test_a_split_of_patients_shares_out_the_findings_even_where_a_combination_is
   data = recipe_data.load_cases(recipe)
   assert "effusion+edema+mass" in data.label_names
   groups = grouped.groups(len(data.ids), [], data.patients)
-  split = recipe_data.make_split(recipe, 8, data, groups, 0)
+  split = recipe_split.make_split(recipe, 8, data, groups, 0)
   assert sorted(np.concatenate(split).tolist()) == list(range(48))
   for part in split:
     assert 0.3 < data.findings[part][:, :2].mean() < 0.7

@@ -12,6 +12,7 @@ from mlseg.data.splits import grouped
 from mlseg.errors import UserError
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe import experiment, parse
+from mlseg.recipe import split as recipe_split
 from mlseg.report import write
 from mlseg.workdir import data_table, skipped_table
 from tests.data import layouts
@@ -156,9 +157,9 @@ def test_the_recipe_says_what_is_a_near_duplicate(tmp_path, bits, pairs):
   groups = grouped.groups(len(cases.ids), found, cases.patients)
   if bits == 255:  # one group cannot be split
     with pytest.raises(UserError, match="a group of 32 cases that belong together"):
-      recipe_data.make_split(recipe, 8, cases, groups, 0)
+      recipe_split.make_split(recipe, 8, cases, groups, 0)
   else:
-    assert sum(map(len, recipe_data.make_split(recipe, 8, cases, groups, 0))) == 32
+    assert sum(map(len, recipe_split.make_split(recipe, 8, cases, groups, 0))) == 32
 
 
 def test_a_wrong_number_of_bits_gives_one_line(tmp_path, capsys):

@@ -19,6 +19,7 @@ from mlseg.devices import processes, sharding
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe import experiment, parse
 from mlseg.recipe import losses as recipe_losses
+from mlseg.recipe import split as recipe_split
 from mlseg.training import batches, objective
 from mlseg.training.checkpoint import flatten
 from mlseg.training.feed import make_feed
@@ -57,7 +58,7 @@ def steps(layout: sharding.Layout, placement: str) -> dict[str, np.ndarray]:
   content = parse.content(["", f"--config={CONFIG}", *flags])
   recipe = experiment.read(content | {name: content[name] | MORE[name] for name in MORE})
   cases = _noise(recipe_data.load_cases(recipe.data, [recipe.losses.targets]))
-  split = recipe_data.make_split(recipe.data, recipe.batch_size, cases, None, 0)
+  split = recipe_split.make_split(recipe.data, recipe.batch_size, cases, None, 0)
   mesh = sharding.make_mesh(layout)
   count = layout.seed
   built = Programs([recipe], cases, split, strategy="map", num_models=count, mesh=mesh)

@@ -10,6 +10,7 @@ from mlseg.data import targets
 from mlseg.errors import UserError
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe import experiment, parse
+from mlseg.recipe import split as recipe_split
 from mlseg.recipe.data import Targets
 from tests.training import made
 
@@ -24,7 +25,7 @@ def _recipe(*settings, recipe="smoke"):
 
 def _split(recipe, seed=0, cases=None, batch_size=4):
   cases = cases or made.make_cases()
-  return recipe_data.make_split(recipe, batch_size, cases, GROUPS, seed)
+  return recipe_split.make_split(recipe, batch_size, cases, GROUPS, seed)
 
 
 def _parts(split):

@@ -9,7 +9,7 @@ import pytest
 
 from mlseg.console import Reporter
 from mlseg.errors import UserError
-from mlseg.recipe import data as recipe_data
+from mlseg.recipe import split as recipe_split
 from mlseg.training import train
 from tests.training import made
 
@@ -24,7 +24,7 @@ def _train(experiment, workdir):
 def test_a_class_that_a_later_seed_never_sees_is_named_before_anything_is_written(
   tmp_path, monkeypatch, made_cases
 ):
-  make_split = recipe_data.make_split
+  make_split = recipe_split.make_split
   blank = np.arange(8)
   made_cases.masks[blank] = 0
 
@@ -32,7 +32,7 @@ def test_a_class_that_a_later_seed_never_sees_is_named_before_anything_is_writte
     found = make_split(recipe, batch_size, cases, duplicates, seed)
     return found._replace(train=np.resize(blank, len(found.train))) if seed == 1 else found
 
-  monkeypatch.setattr(recipe_data, "make_split", split)
+  monkeypatch.setattr(recipe_split, "make_split", split)
   experiment = made.make_experiment("num_seeds=2", "losses=('weighted_cross_entropy',)")
   with pytest.raises(UserError, match="weighted_cross_entropy: counts"):
     _train(experiment, tmp_path / "run")

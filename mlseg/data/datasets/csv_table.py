@@ -139,14 +139,14 @@ def _fault(
 
 
 def _not_binary(values: dict[str, str], names: Sequence[str]) -> str:
-  """Returns which value is neither 0 nor 1, in whatever form of a number; '' if none is.
+  """Returns which value is neither 0 nor 1, in whatever form of a number, nor missing; '' if none.
 
   Example:
     >>> _not_binary({"edema": "1.0", "effusion": "2"}, ("edema", "effusion"))
     "column 'effusion' must be 0 or 1, not '2'"
   """
   for name in names:
-    if _plain(values[name]) not in ("0", "1"):
+    if values[name] and _plain(values[name]) not in ("0", "1"):
       return f"column {name!r} must be 0 or 1, not {printable(values[name])!r}"
   return ""
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mlseg.data import findings, mask_values, multilabel
+from mlseg.data import findings, mask_values, multilabel, padding, partial
 from mlseg.data.datasets import (
   classes,
   csv_table,
@@ -41,6 +41,7 @@ class FolderOptions(NamedTuple):
   ignored: Sequence[str] = ()
   ignore_label: classes.Value = ()
   label_columns: Sequence[str] = ()
+  missing: bool = False
 
 
 class FolderCase(NamedTuple):
@@ -51,7 +52,8 @@ class FolderCase(NamedTuple):
   masks: folder_files.Masks
   label: str  # '' where it is not known
   patient: str  # '' where it is not known
-  findings: tuple[int, ...] = ()  # 0 or 1, one for each of `FolderOptions.label_columns`
+  # 0 or 1, one for each of `FolderOptions.label_columns`; -1 where they are not known
+  findings: tuple[int, ...] = ()
 
 
 def open_source(root: pathlib.Path, options: FolderOptions, reading: Reading = PLAIN) -> Source:
@@ -97,7 +99,7 @@ def find_cases(
   own = Findings() if found is None else found
   check_label_columns(options)
   names = _patterns(options)
-  named = folder_files.find(root, names, [options.table], own)
+  named = folder_files.find(root, names, [options.table], own, options.missing)
   cases = [
     FolderCase(
       one.id, one.image, one.masks, one.fields.get("label") or "", one.fields.get("patient") or ""
@@ -165,7 +167,8 @@ def _read(case: FolderCase, options: FolderOptions, reading: Reading) -> Iterato
   meaning = classes.parse(options.classes, options.tolerance, options.ignore_label)
   picture = files.read(case.image, reading.sixteen_bit)
   shape, name = picture.pixels.shape, case.image.name
-  mask, values = np.zeros(shape[:2], np.uint8), []
+  nothing = 0 if case.masks else padding.UNLABELLED
+  mask, values = np.full(shape[:2], nothing, np.uint8), []
   changes = list(lesion_pairs.picture_changes(picture))
   for class_name, path in case.masks:
     own, value, more = _read_mask(path, class_name, meaning)
@@ -223,7 +226,18 @@ def _with_table(
   require(pattern.fields == ("name",), rule, options.table_id)
   require(bool(options.id_column), "config.data.folder.id_column must name a column",
           options.id_column)  # fmt: skip
-  table = csv_table.read(path, options.id_column, columns, binary=several, found=found)
+  table = csv_table.read(
+    path,
+    options.id_column,
+    columns,
+    binary=several,
+    may_be_empty=options.missing,
+    found=found,
+  )
+  if options.missing and options.patient_column:
+    table = _with_patient(table, options, path, found)
+  # Without its row nobody knows of which patient an image is, and whether that one is tested.
+  may_lack_rows = options.missing and not options.patient_column
   own: dict[str, FolderCase] = {}
   for case in cases:
     name = patterns.fill(pattern, {"name": case.id}).strip()
@@ -232,18 +246,37 @@ def _with_table(
     else:
       own[name] = case
   for name, case in own.items():
-    if name not in table and name not in found.ids:
+    if name not in table and name not in found.ids and not may_lack_rows:
       found.add(f"table {path}", f"has no row with the id {name!r} of {printable(str(case.image))}")
   for name in table:
     if name not in own:
       found.add(f"table {path}", f"no picture has the id {name!r} of a row")
-  return [_with_row(case, table[name], options) for name, case in own.items() if name in table]
+  nothing = dict.fromkeys(columns, "") if may_lack_rows else None
+  rows = ((case, table.get(name, nothing)) for name, case in own.items())
+  return [_with_row(case, row, options) for case, row in rows if row is not None]
+
+
+def _with_patient(
+  table: dict[str, dict[str, str]], options: FolderOptions, path: pathlib.Path, found: Findings
+) -> dict[str, dict[str, str]]:
+  """Returns the rows that say their patient; the others are faults."""
+  for name, row in table.items():
+    if not row[options.patient_column]:
+      column = options.patient_column
+      found.add(f"table {path}", f"the row of {name!r} has no value in column {column!r}")
+      found.ids.add(name)
+  return {name: row for name, row in table.items() if row[options.patient_column]}
 
 
 def _with_row(case: FolderCase, row: dict[str, str], options: FolderOptions) -> FolderCase:
   """Returns a case with what its row of the table says."""
-  present = tuple(int(float(row[name])) for name in options.label_columns)
-  label = multilabel.combination(options.label_columns, present) if present else ""
+  values = [row[name] for name in options.label_columns]
+  present = tuple(int(float(value)) for value in values if value)
+  label = ""
+  if len(present) < len(values):  # some are not known
+    present = (partial.UNKNOWN,) * len(values)
+  elif present:
+    label = multilabel.combination(options.label_columns, present)
   return case._replace(
     label=label or row.get(options.label_column) or case.label,
     patient=row.get(options.patient_column) or case.patient,

@@ -37,7 +37,11 @@ class NamedCase(NamedTuple):
 
 
 def find(
-  root: pathlib.Path, names: NamePatterns, others: Sequence[str], found: Findings
+  root: pathlib.Path,
+  names: NamePatterns,
+  others: Sequence[str],
+  found: Findings,
+  may_lack_masks: bool = False,
 ) -> list[NamedCase]:
   """Returns the cases of a folder, in the order of the numbers in their names.
 
@@ -46,6 +50,7 @@ def find(
     names: its patterns.
     others: relative paths of files that are read otherwise, such as a table.
     found: gets pictures without a mask, masks without a picture, and files that match nothing.
+    may_lack_masks: whether pictures without a mask are cases too.
 
   Raises:
     UserError: nothing matches one of the patterns.
@@ -65,7 +70,7 @@ def find(
       raise UserError(
         f"data folder {root}: no file matches config.data.folder.{option} {pattern.text!r}{example}"
       )
-  return list(_pair(root, images, masks, names, found))
+  return list(_pair(root, images, masks, names, found, may_lack_masks))
 
 
 def _sorted_out(paths: Sequence[str], names: NamePatterns) -> Iterator[tuple[str, bool, Fields]]:
@@ -106,8 +111,9 @@ def _pair(
   masks: dict[str, Fields],
   names: NamePatterns,
   found: Findings,
+  may_lack_masks: bool,
 ) -> Iterator[NamedCase]:
-  """Yields the pictures that have a mask."""
+  """Yields the pictures that have a mask, or may lack it."""
   masks_of: dict[Key, list[tuple[str | None, pathlib.Path]]] = {}
   for path, fields in masks.items():
     masks_of.setdefault(_key(fields, names), []).append((fields.get("class"), root / path))
@@ -120,13 +126,13 @@ def _pair(
       found.add(root / path, f"has the same name as {printable(str(root / taken[key]))}")
       continue
     taken[key] = path
-    if key not in masks_of:
+    if key not in masks_of and not may_lack_masks:
       expected = printable(patterns.fill(names.masks, fields))
       found.add(root / path, f"has no mask, expected {expected} in {root}")
       continue
     yield NamedCase(
       root / path,
-      tuple(masks_of[key]),
+      tuple(masks_of.get(key, ())),
       fields,
       fields["name"] if are_unique else "/".join(fields.values()),
     )

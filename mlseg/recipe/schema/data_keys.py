@@ -44,6 +44,13 @@ DATA: tuple[Key, ...] = (
       "How often cases are drawn: 'shuffle', each once in an epoch; 'labels', all diagnoses equally"
       " often; 'lesion_size', small, medium and large lesions (thirds of the training cases by"
       " their share of the image) and empty masks equally often.", "shuffle"),
+  Key("data.partly_labelled", choice(("train", "leave_out")),
+      "What is done with cases without a mask or a diagnosis: 'train', for training alone, under"
+      " the losses of what they have; or they are left out.", "train"),
+  Key("data.hide_masks", _SHARE,
+      "Share of the training cases whose mask is hidden, to measure what missing masks cost.", 0.0),
+  Key("data.hide_diagnoses", _SHARE, "Share of the training cases whose diagnosis is hidden; no"
+      " case loses both.", 0.0),
   Key("data.split", choice((*grouped.METHODS, "published", "file"), "split"),
       "How the cases are parted; 'grouped' keeps near-duplicates and patients together, 'published'"
       " has the test part that came with the data, 'file' the table of data.split_file.",
@@ -72,6 +79,9 @@ DATA: tuple[Key, ...] = (
       " training nor in testing. (): there are none.", (), ("folder",)),
   Key("data.folder.ignored", sequence(_PATTERN), "Patterns of files that are passed over.", (),
       ("folder",)),
+  Key("data.folder.missing", boolean(),
+      "Whether an image may lack its mask or its diagnosis, or its row in a table without patients;"
+      " see data.partly_labelled.", False, ("folder",)),
   Key("data.folder.tolerance", integer(0, 255),
       "Largest difference, in any channel, from the value of a class.", 0, ("folder",)),
   Key("data.folder.channels", choice((1, 3)), _CHANNELS, 1, ("folder",)),

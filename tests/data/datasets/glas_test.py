@@ -12,6 +12,7 @@ from mlseg.data.datasets import glas
 from mlseg.data.splits import grouped
 from mlseg.errors import UserError
 from mlseg.recipe import data as recipe_data
+from mlseg.recipe import split as recipe_split
 from tests.data.layouts import save
 
 PARTIAL = glas.GlasOptions(complete=False)
@@ -118,7 +119,7 @@ def test_the_published_test_part_is_the_test_part_of_every_seed(folder):
   data = _load(folder)
   group = grouped.groups(len(data.ids), [], data.patients)
   recipe = recipe_data.DataRecipe("glas", str(folder), 64, 0, 2.0, 25.0, split="published")
-  made = [recipe_data.make_split(recipe, 2, data, group, seed) for seed in range(4)]
+  made = [recipe_split.make_split(recipe, 2, data, group, seed) for seed in range(4)]
   for split in made:
     assert split.test.tolist() == [0, 1]
     assert sorted([*split.train, *split.validation]) == list(range(2, 12))
@@ -127,7 +128,7 @@ def test_the_published_test_part_is_the_test_part_of_every_seed(folder):
   with pytest.raises(UserError, match="num_folds must be 0 with split='published'"):
     recipe_data.check(recipe._replace(num_folds=3))
   with pytest.raises(UserError, match="'glas' has no published test part"):
-    recipe_data.make_split(recipe, 2, data._replace(is_test=None), group, 0)
+    recipe_split.make_split(recipe, 2, data._replace(is_test=None), group, 0)
   with pytest.raises(
     UserError, match="unknown split 'public': choose from file, grouped, published"
   ):

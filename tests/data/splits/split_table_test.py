@@ -7,6 +7,7 @@ from mlseg.data.splits import split_table
 from mlseg.errors import UserError
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe import experiment, parse
+from mlseg.recipe import split as recipe_split
 from tests.training import made
 
 IDS = tuple(f"case {n}" for n in range(12))
@@ -92,10 +93,10 @@ def test_a_recipe_takes_the_table(tmp_path):
   path = _table(tmp_path, f"id,fold\n{rows}")
   recipe = _recipe(split="file", split_file=str(path))
   for seed in range(4):  # the fourth tests the first fold again
-    split = recipe_data.make_split(recipe, 4, cases, None, seed)
+    split = recipe_split.make_split(recipe, 4, cases, None, seed)
     assert split.test.tolist() == [n for n in range(12) if n % 3 == seed % 3]
   fixed = recipe._replace(fold=2)
-  assert recipe_data.make_split(fixed, 4, cases, None, 0).test.tolist() == [2, 5, 8, 11]
+  assert recipe_split.make_split(fixed, 4, cases, None, 0).test.tolist() == [2, 5, 8, 11]
 
 
 @pytest.mark.parametrize(
