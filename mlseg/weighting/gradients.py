@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from mlseg.weighting.base import LossWeighting, check_integer, ravel
+from mlseg.weighting.microbatches import mean_over_parts
+from mlseg.weighting.shared_parameters import Shared, is_shared, parted
 from mlseg.weighting.stacked import gram_of, weighted_sum
 
 PyTree = Any
@@ -62,6 +64,8 @@ def losses_and_gradients(
   *,
   gram_at: Literal["logits", "params"] = "params",
   num_microbatches: int = 1,
+  shared: Shared | None = None,
+  specific: Literal["weighted", "unweighted"] = "weighted",
 ) -> Callable[..., tuple[LossesAndGradients, PyTree]]:
   """Returns a function that weights several losses and differentiates their weighted sum.
 
@@ -83,6 +87,12 @@ def losses_and_gradients(
   Re⟨g_i, g_j⟩. In both cases it is summed in float32 (float64 where a gradient is), whatever dtype
   the network computes in.
 
+  The papers compare gradients with respect to the parameters that all losses share, such as those
+  of an encoder: heads of single losses would only add to the diagonal of G. `shared` names these.
+  With `specific='unweighted'` the gradient of the other parameters is the plain sum Σ_k ∂L_k/∂θ, so
+  that each head is trained by its own loss at its full strength; without a Gram matrix of the
+  parameters that costs a second backward pass.
+
   With micro-batches the batch goes through the network in `num_microbatches` parts, one after
   another, which takes the memory of one part. The losses are the means over the parts, and one set
   of weights is decided from them. So the result is that of the whole batch wherever a loss is a
@@ -102,6 +112,9 @@ def losses_and_gradients(
     weighting: decides the weights.
     gram_at: 'logits' or 'params'; has no effect where the weighting needs no Gram matrix.
     num_microbatches: the number of parts of a batch.
+    shared: the parameters that the losses share: the beginning of their paths, such as 'encoder' or
+      'encoder/stage1', or several, or a function from a path to a bool. None: all.
+    specific: how the gradients of the other parameters are added: 'weighted' or 'unweighted'.
 
   Returns:
     `compute(params, weighting_state, *args, key=None, present=None, **extra) ->
@@ -110,7 +123,7 @@ def losses_and_gradients(
 
   Raises:
     ValueError: where an argument is out of its range; in `compute`, where the batch does not divide
-      into the parts.
+      into the parts, or no parameter is shared.
 
   Example:
     >>> from mlseg.weighting import fixed
@@ -123,11 +136,12 @@ def losses_and_gradients(
     >>> float(result.gradients)  # 1 · 2x + 2 · 3
     16.0
   """
-  _check(loss_fn, weighting, gram_at, num_microbatches)
+  _check(loss_fn, weighting, gram_at, num_microbatches, specific)
   forward: Callable[..., _Pass] = _forward
   if weighting.needs_gram and gram_at == "logits":
     forward = _forward_at_logits
   stacks = weighting.needs_gram and gram_at == "params"
+  plain = shared is not None and specific == "unweighted"
 
   def compute(params, weighting_state, *args, key=None, **extra):
     def decide(losses, gram):
@@ -136,16 +150,26 @@ def losses_and_gradients(
       return jax.tree.map(lambda w, loss: w.astype(loss.dtype), weights, losses), state
 
     def mean(function):
-      return _mean_over_parts(function, args, num_microbatches)
+      return mean_over_parts(function, args, num_microbatches)
 
+    def pulled(pull_back, weights):
+      gradients = pull_back(weights)
+      return parted(gradients, pull_back(_ones(weights)), own) if plain else gradients
+
+    own = is_shared(params, shared)
     if stacks:
       losses, stacked, aux = mean(lambda *part: _stacked_gradients(loss_fn, params, *part))
-      weights, state = decide(losses, gram_of(stacked))
-      gradients = weighted_sum(ravel(weights)[0], stacked)
+      compared = [leaf for leaf, is_own in zip(*map(jax.tree.leaves, (stacked, own)), strict=True)
+                  if is_own]  # fmt: skip
+      weights, state = decide(losses, gram_of(compared))
+      vector = ravel(weights)[0]
+      gradients = weighted_sum(vector, stacked)
+      if plain:
+        gradients = parted(gradients, weighted_sum(jnp.ones_like(vector), stacked), own)
     elif num_microbatches == 1:
       losses, gram, pull_back, aux = forward(loss_fn, params, *args)
       weights, state = decide(losses, gram)
-      gradients = pull_back(weights)
+      gradients = pulled(pull_back, weights)
     else:
       losses, gram = mean(lambda *part: forward(loss_fn, params, *part)[:2])
       # Logits of different parts are different coordinates, and L has 1/n of each part's loss.
@@ -154,7 +178,7 @@ def losses_and_gradients(
 
       def backward(*part):
         part = _forward(loss_fn, params, *part)
-        return part.pull_back(weights), part.aux
+        return pulled(part.pull_back, weights), part.aux
 
       gradients, aux = mean(backward)
     return LossesAndGradients(losses, weights, gradients, aux), state
@@ -162,7 +186,9 @@ def losses_and_gradients(
   return compute
 
 
-def _check(loss_fn, weighting, gram_at, num_microbatches) -> None:
+def _check(loss_fn, weighting, gram_at, num_microbatches, specific) -> None:
+  if specific not in ("weighted", "unweighted"):
+    raise ValueError(f"specific: choose from weighted, unweighted; got {specific!r}")
   if gram_at not in ("logits", "params"):
     raise ValueError(f"gram_at: choose from logits, params; got {gram_at!r}")
   if weighting.needs_gram and gram_at == "logits" and not isinstance(loss_fn, SplitLoss):
@@ -234,50 +260,11 @@ def share_inputs(losses_of: Callable[[PyTree], PyTree], outputs: PyTree) -> bool
   return len(each) == 1 or sum(map(len, each)) > len(set().union(*each))
 
 
+def _ones(weights: PyTree) -> PyTree:
+  return jax.tree.map(jnp.ones_like, weights)
+
+
 def _select(losses: PyTree, k: int) -> jax.Array:
   """Returns the k-th of the losses."""
   leaves = jax.tree.leaves(losses)
   return leaves[0][k] if jnp.ndim(leaves[0]) else leaves[k]
-
-
-def _mean_over_parts(function, args: tuple, num_parts: int) -> PyTree:
-  """Returns the mean of function(*args) over parts of the last argument, in the memory of one.
-
-  Results that are not floats are those of the last part.
-  """
-  if num_parts == 1:
-    return function(*args)
-  *others, batch = args
-  parts = jax.tree.map(lambda leaf: _split(leaf, num_parts), batch)
-  shapes = jax.eval_shape(function, *others, jax.tree.map(lambda leaf: leaf[0], parts))
-
-  def add(total, part):
-    def combine(old, new):
-      averages = jnp.issubdtype(new.dtype, jnp.inexact)
-      return old + new.astype(old.dtype) / num_parts if averages else new
-
-    return jax.tree.map(combine, total, function(*others, part)), None
-
-  total, _ = jax.lax.scan(add, jax.tree.map(_zeros, shapes), parts)
-  return jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), total, shapes)
-
-
-def _split(leaf: jax.Array, num_parts: int) -> jax.Array:
-  """Returns [B, ...] as [num_parts, B / num_parts, ...].
-
-  A part takes examples from all over the batch: where the batch is split over devices, each device
-  has its share of every part.
-  """
-  if jnp.ndim(leaf) == 0 or leaf.shape[0] % num_parts:
-    raise ValueError(
-      f"num_microbatches: must divide the batch, got {num_parts} for shape {jnp.shape(leaf)}"
-    )
-  return jnp.reshape(leaf, (-1, num_parts, *leaf.shape[1:])).swapaxes(0, 1)
-
-
-def _zeros(like: jax.ShapeDtypeStruct) -> jax.Array:
-  """Returns zeros to sum into: in float32 at least where they are floats."""
-  inexact = jnp.issubdtype(like.dtype, jnp.inexact)
-  return jnp.zeros(
-    like.shape, jnp.promote_types(like.dtype, jnp.float32) if inexact else like.dtype
-  )
