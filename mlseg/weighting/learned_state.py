@@ -97,8 +97,9 @@ def step(
     present: [K], bool: the losses whose entries may change, or None for all.
 
   Example:
-    >>> optimizer, present = optax.sgd(0.5), jnp.array([True, False])
-    >>> step(jnp.zeros(2), jnp.ones(2), optimizer.init(jnp.zeros(2)), optimizer, present)[0].tolist()
+    >>> optimizer, parameters = optax.sgd(0.5), jnp.zeros(2)
+    >>> begin, present = optimizer.init(parameters), jnp.array([True, False])
+    >>> step(parameters, jnp.ones(2), begin, optimizer, present)[0].tolist()
     [-0.5, 0.0]
   """
   before = parameters, optimizer_state

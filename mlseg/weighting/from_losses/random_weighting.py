@@ -136,7 +136,7 @@ def _constrained_bernoulli(key, size, dtype, present):
 
 
 def _number(size, present):
-  """Returns the index of each loss among the present ones, -1 if absent, and their number n >= 1."""
+  """Returns the index of each loss among the present ones, -1 if absent, and their number."""
   if present is None:
     return jnp.arange(size), size
   number = present.astype(int)  # the dtype of the draws
