@@ -36,8 +36,8 @@ def coefficient_of_variation(
 
   Formula: w_k = c_k / Σ_j c_j, c_k = std(l_k) / mean(l_k), l_k(t) = L_k(t) / mean(L_k(0..t-1))
 
-  The weights of a step come from the steps before it alone; until every
-  loss was in two steps they are 1/K.
+  The weights of a step come from the steps before it alone; until every loss was in two of them
+  they are 1/K.
   The standard deviation is sqrt(variance + 1e-8), so that a constant loss keeps a little weight.
 
   A step with a loss that is not finite changes nothing. The ratio to a mean of 0 counts as 1, and

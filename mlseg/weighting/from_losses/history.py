@@ -74,11 +74,7 @@ def push(buffer: RingBuffer, losses: jax.Array, present: jax.Array | None = None
   """
   number, capacity = buffer.values.shape
   chex.assert_shape(losses, (number,))
-  new = (
-    jnp.broadcast_to(enters(losses, present), number)
-    if present is None
-    else (enters(losses, present) & present)
-  )
+  new = only(jnp.broadcast_to(enters(losses, present), number), present, False)
   is_next = jnp.arange(capacity)[None] == (buffer.count % capacity)[:, None]
   column = losses.astype(buffer.values.dtype)[:, None]
   values = jnp.where(is_next & new[:, None], column, buffer.values)

@@ -260,7 +260,9 @@ def preferences(
     [0.5, 0.0, 0.5]
   """
   values = jnp.asarray(per_loss("preference", preference, losses), state_dtype(losses))
-  return uniform(values, present) if preference is None else only(values, present)
+  if preference is None and present is not None:
+    return uniform(values, present)
+  return only(values, present)
 
 
 def _unit(vector: jax.Array) -> tuple[jax.Array, jax.Array]:
