@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from mlseg.weighting.base import State, all_finite
+from mlseg.weighting.presence import keep_absent, only
 
 ADAM = optax.adam(0.025)  # within 40 steps a logarithm can follow losses that change by a factor e
 MAX_LOG = 20.0  # of a weight, so that the optimum can be reached for losses from 2e-9 to 5e8
@@ -41,11 +42,12 @@ def descend(
   optimizer: optax.GradientTransformation,
   lower: float | jax.Array,
   upper: float | jax.Array,
+  present: jax.Array | None = None,
 ) -> LearnedState:
   """Returns the state after one step of the optimiser, the parameters clipped to their range.
 
   The gradient is clipped to [-100, 100] first. Where a loss is not finite, or the step leads to a
-  state that is not finite, nothing changes.
+  state that is not finite, or no loss is present, nothing changes.
 
   Args:
     state: of the parameters [..., K].
@@ -54,6 +56,7 @@ def descend(
     optimizer: of the parameters.
     lower: the smallest values, a number or an array that broadcasts to [..., K].
     upper: the largest values.
+    present: [K], bool: the losses whose parameters may move, or None for all.
 
   Example:
     >>> optimizer = optax.sgd(0.5)
@@ -62,16 +65,53 @@ def descend(
     >>> descend(state, gradient, losses, optimizer, -3.0, 3.0).parameters.tolist()
     [-0.5, 3.0]
   """
+  gradient = jnp.clip(gradient, -_MAX_GRADIENT, _MAX_GRADIENT)
+  moved, optimizer_state = step(
+    state.parameters, gradient, state.optimizer_state, optimizer, present
+  )
+  clipped = only(jnp.clip(moved, lower, upper), present, state.parameters)
+  moved_state = LearnedState(clipped, optimizer_state)
+  # Checked before clipping, which would hide an infinite update.
+  enters = all_finite(only(losses, present)) & all_finite(moved) & _is_finite(moved_state)
+  if present is not None:
+    enters &= present.any()
+  return jax.tree.map(lambda new, old: jnp.where(enters, new, old), moved_state, state)
+
+
+def step(
+  parameters: jax.Array,
+  gradient: jax.Array,
+  optimizer_state: State,
+  optimizer: optax.GradientTransformation,
+  present: jax.Array | None = None,
+) -> tuple[jax.Array, State]:
+  """Returns the parameters and the state of their optimiser after one step of it.
+
+  An optimiser that mixes its entries, as by a norm, finds zeros in place of those of absent losses.
+
+  Args:
+    parameters: [..., K].
+    gradient: [..., K].
+    optimizer_state: the entries [..., K] in it are per loss.
+    optimizer: of the parameters.
+    present: [K], bool: the losses whose entries may change, or None for all.
+
+  Example:
+    >>> optimizer, parameters = optax.sgd(0.5), jnp.zeros(2)
+    >>> begin, present = optimizer.init(parameters), jnp.array([True, False])
+    >>> step(parameters, jnp.ones(2), begin, optimizer, present)[0].tolist()
+    [-0.5, 0.0]
+  """
+  before = parameters, optimizer_state
+  if present is not None:
+    gradient = only(gradient, present)
+    zeros = jax.tree.map(jnp.zeros_like, before)
+    parameters, optimizer_state = keep_absent(before, zeros, present)
   # optax mixes dtypes in its arithmetic, which the caller may have forbidden.
   with jax.numpy_dtype_promotion("standard"):
-    updates, optimizer_state = optimizer.update(
-      jnp.clip(gradient, -_MAX_GRADIENT, _MAX_GRADIENT), state.optimizer_state, state.parameters
-    )
-    moved = optax.apply_updates(state.parameters, updates)
-  moved_state = LearnedState(jnp.clip(moved, lower, upper), optimizer_state)
-  # Checked before clipping, which would hide an infinite update.
-  enters = all_finite(losses) & all_finite(moved) & _is_finite(moved_state)
-  return jax.tree.map(lambda new, old: jnp.where(enters, new, old), moved_state, state)
+    updates, optimizer_state = optimizer.update(gradient, optimizer_state, parameters)
+    moved = optax.apply_updates(parameters, updates)
+  return keep_absent((moved, optimizer_state), before, present)
 
 
 def _is_finite(state: LearnedState) -> jax.Array:

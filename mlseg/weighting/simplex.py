@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from mlseg.weighting.presence import only
+
 
 def project_to_simplex(point: jax.Array) -> jax.Array:
   """Returns the nearest w with w_k >= 0 and Σ_k w_k = 1: w_k = max(p_k - τ, 0).
@@ -26,3 +28,25 @@ def project_to_simplex(point: jax.Array) -> jax.Array:
   sums = jnp.cumsum(jnp.sort(point, descending=True))
   excess = (sums - 1) / jnp.arange(1, point.size + 1, dtype=point.dtype)
   return jnp.maximum(point - excess.max(), 0)
+
+
+def share(shares: jax.Array, held: jax.Array, present: jax.Array | None = None) -> jax.Array:
+  """Returns held weights after the present losses have shared the sum of theirs anew.
+
+  The absent losses keep what they have, so the sum over all stays, but for rounding.
+
+  Args:
+    shares: [K], of the present losses, with the sum 1.
+    held: [K], not negative.
+    present: [K], bool, or None for all, and then the shares themselves are returned.
+
+  Example:
+    >>> held, present = jnp.array([0.25, 0.25, 0.5]), jnp.array([True, False, True])
+    >>> share(jnp.array([1.0, 0.0, 0.0]), held, present).tolist()
+    [0.75, 0.25, 0.0]
+  """
+  if present is None:
+    return shares
+  # From a sum of 0 no loss would ever rise again.
+  total = jnp.maximum(only(held, present).sum(), jnp.finfo(held.dtype).eps)
+  return jnp.where(present, shares * total, held)

@@ -69,7 +69,7 @@ def test_a_step_that_is_not_finite_changes_neither_model_nor_optimiser(where):
   for name in ("variables", "opt_state"):
     jax.tree.map(np.testing.assert_array_equal, getattr(after, name), getattr(before, name))
   # Losses that are finite are remembered, also where their gradient is not.
-  assert int(after.weighting_state.history.count) == (0 if where == "loss" else 2)
+  assert int(after.weighting_state.history.count[0]) == (0 if where == "loss" else 2)
   assert int(after.step) == 2
   assert (int(after.nonfinite.total), int(after.nonfinite.in_row)) == (2, 2)
   blamed = {name: int(count) for name, count in after.nonfinite.losses.items()}

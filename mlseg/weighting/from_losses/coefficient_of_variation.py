@@ -8,13 +8,13 @@ import jax.numpy as jnp
 from mlseg.weighting.base import (
   Losses,
   LossWeighting,
-  all_finite,
   check_number,
   normalize,
   num_losses,
-  ravel,
   state_dtype,
 )
+from mlseg.weighting.from_losses import history
+from mlseg.weighting.presence import only, ravel_present
 
 _MEANS = ("full", "decay")
 _MAX_RATIO = 1e12  # so that float32 can hold the sum of up to 10^14 squares
@@ -26,7 +26,7 @@ class CoefficientOfVariationState(NamedTuple):
   mean_loss: jax.Array  # [K]
   mean_ratio: jax.Array  # [K]
   sum_of_squares: jax.Array  # [K]: of the ratios' deviations from their mean
-  num_seen: jax.Array  # [], int32: steps with finite losses
+  num_seen: jax.Array  # [K], int32: steps with this loss whose losses are finite
 
 
 def coefficient_of_variation(
@@ -36,7 +36,8 @@ def coefficient_of_variation(
 
   Formula: w_k = c_k / Σ_j c_j, c_k = std(l_k) / mean(l_k), l_k(t) = L_k(t) / mean(L_k(0..t-1))
 
-  The weights of a step come from the steps before it alone; in the first two steps they are 1/K.
+  The weights of a step come from the steps before it alone; until every loss was in two of them
+  they are 1/K.
   The standard deviation is sqrt(variance + 1e-8), so that a constant loss keeps a little weight.
 
   A step with a loss that is not finite changes nothing. The ratio to a mean of 0 counts as 1, and
@@ -78,24 +79,27 @@ def coefficient_of_variation(
   def init(losses: Losses) -> CoefficientOfVariationState:
     zeros = jnp.zeros(num_losses(losses), state_dtype(losses))
     copies = jnp.copy(zeros), jnp.copy(zeros)  # separate arrays, so that a step may overwrite each
-    return CoefficientOfVariationState(zeros, *copies, jnp.zeros((), jnp.int32))
+    return CoefficientOfVariationState(zeros, *copies, jnp.zeros(zeros.size, jnp.int32))
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del weights, gram, key, extra
-    vector, unravel = ravel(losses)
+    vector, unravel, present = ravel_present(losses, present)
     entered = _enter(state, vector, decay if mean == "decay" else None)
-    enters = all_finite(vector)
-    next_state = jax.tree.map(lambda new, old: jnp.where(enters, new, old), entered, state)
-    return unravel(_decide(state)), next_state
+    enters = history.enters(vector, present)
+    next_state = jax.tree.map(
+      lambda new, old: jnp.where(enters, only(new, present, old), old), entered, state
+    )
+    return unravel(_decide(state, present)), next_state
 
   return LossWeighting(init, update, decides_first=True)
 
 
-def _decide(state: CoefficientOfVariationState) -> jax.Array:
+def _decide(state: CoefficientOfVariationState, present: jax.Array | None) -> jax.Array:
   """Returns the weights [K] that the statistics give."""
   number = jnp.maximum(state.num_seen, 1).astype(state.mean_ratio.dtype)
   deviation = jnp.sqrt(state.sum_of_squares / number + 1e-8)
-  return normalize(jnp.where(state.num_seen < 2, 1, deviation / state.mean_ratio))
+  is_new = only(state.num_seen < 2, present, False).any()
+  return normalize(jnp.where(is_new, 1, deviation / state.mean_ratio), present)
 
 
 def _enter(

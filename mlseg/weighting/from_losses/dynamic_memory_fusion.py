@@ -19,10 +19,11 @@ from mlseg.weighting.base import (
   normalize,
   num_losses,
   per_loss,
-  ravel,
   state_dtype,
+  uniform,
 )
 from mlseg.weighting.from_losses import history
+from mlseg.weighting.presence import ravel_present
 
 _STATISTICS = ("variance", "mad", "bayesian")
 _MEDIANS = {"true": history.median, "reference": history.swapped_median}
@@ -31,7 +32,7 @@ _MEDIANS = {"true": history.median, "reference": history.swapped_median}
 class DynamicMemoryFusionState(NamedTuple):
   """The histories of the losses, and the prior of the Bayesian statistic for the next step."""
 
-  history: history.RingBuffer  # values [K, capacity], count []
+  history: history.RingBuffer  # values [K, capacity], count [K]
   log_prior: jax.Array  # [K]: logarithms, since a prior that runs to one loss underflows
 
 
@@ -120,19 +121,22 @@ def dynamic_memory_fusion(
     log_prior = jnp.asarray(_log_prior(prior, losses), dtype)
     return DynamicMemoryFusionState(history.empty(number, capacity, dtype), log_prior)
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del weights, gram, key, extra
-    vector, unravel = ravel(losses)
-    memory = history.push(state.history, vector)
-    scores = jax.vmap(score, in_axes=(0, None))(memory.values, history.filled(memory))
-    fused = jnp.where(memory.count >= min_history, normalize(scores), 1 / vector.size)
+    vector, unravel, present = ravel_present(losses, present)
+    memory = history.push(state.history, vector, present)
+    scores = jax.vmap(score)(memory.values, history.filled(memory))
+    has_evidence = history.have(memory, min_history, present)
+    fused = jnp.where(has_evidence, normalize(scores, present), uniform(vector, present))
     log_prior = state.log_prior
     if statistic == "bayesian":
-      log_posterior = _log_posterior(log_prior, fused)
+      log_posterior = _log_posterior(log_prior, fused, present)
       fused = jnp.exp(log_posterior)
+      first = _among(jnp.asarray(_log_prior(prior, losses), log_prior.dtype), present)
+      # The present losses share the prior that they had, so the absent ones keep theirs.
+      posterior = _forget(log_posterior, first, forgetting) + _log_share(log_prior, present)
       entered = memory.count > state.history.count  # the same evidence does not count twice
-      first = jnp.asarray(_log_prior(prior, losses), log_prior.dtype)
-      log_prior = jnp.where(entered, _forget(log_posterior, first, forgetting), log_prior)
+      log_prior = jnp.where(entered, posterior, log_prior)
     return unravel(fused), DynamicMemoryFusionState(memory, log_prior)
 
   return LossWeighting(init, update)
@@ -167,11 +171,23 @@ def _score(values: jax.Array, mask: jax.Array, statistic: str, median: Callable)
   return 1 / history.median_absolute_deviation(scaled, mask, median)
 
 
-def _log_posterior(log_prior: jax.Array, likelihood: jax.Array) -> jax.Array:
-  """Returns log(prior likelihood / sum_j prior_j likelihood_j)."""
+def _log_posterior(
+  log_prior: jax.Array, likelihood: jax.Array, present: jax.Array | None
+) -> jax.Array:
+  """Returns log(prior likelihood / sum_j prior_j likelihood_j), the sum over the present j."""
   # A likelihood that underflowed to 0 would keep the weight of its loss at 0 for ever.
   floored = jnp.maximum(likelihood, jnp.finfo(likelihood.dtype).tiny)
-  return jax.nn.log_softmax(log_prior + jnp.log(floored))
+  return jax.nn.log_softmax(log_prior + jnp.log(floored), where=present)
+
+
+def _among(log_prior: jax.Array, present: jax.Array | None) -> jax.Array:
+  """Returns the logarithms of a prior whose sum over the present losses is 1."""
+  return log_prior if present is None else jax.nn.log_softmax(log_prior, where=present)
+
+
+def _log_share(log_prior: jax.Array, present: jax.Array | None) -> jax.Array | float:
+  """Returns the logarithm of the sum of the prior over the present losses."""
+  return 0.0 if present is None else jax.nn.logsumexp(log_prior, where=present)
 
 
 def _forget(log_prior: jax.Array, first: jax.Array, forgetting: float) -> jax.Array:

@@ -12,17 +12,17 @@ from mlseg.weighting.base import (
   check_integer,
   check_number,
   num_losses,
-  ravel,
   shrink,
   state_dtype,
 )
 from mlseg.weighting.from_losses import history
+from mlseg.weighting.presence import number_of, only, ravel_present
 
 
 class DynamicWeightAverageState(NamedTuple):
   """The last losses."""
 
-  history: history.RingBuffer  # values [K, 2 window], count []
+  history: history.RingBuffer  # values [K, 2 window], count [K]
 
 
 def dynamic_weight_average(
@@ -78,39 +78,44 @@ def dynamic_weight_average(
     memory = history.empty(num_losses(losses), 2 * window, state_dtype(losses))
     return DynamicWeightAverageState(memory)
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del weights, gram, key, extra
-    vector, unravel = ravel(losses)
-    memory = history.push(state.history, vector)
+    vector, unravel, present = ravel_present(losses, present)
+    memory = history.push(state.history, vector, present)
     seen = memory if include_current else state.history
-    shrunk, _ = shrink(seen.values)
-    means = jax.vmap(history.mean, in_axes=(0, None))
+    shrunk, _ = shrink(only(seen.values.T, present).T)
+    means = jax.vmap(history.mean)
     recent = history.ages(seen) < window
-    decided = balance(means(shrunk, recent), means(shrunk, ~recent), temperature)
-    decided = jnp.where(seen.count >= 2 * window, decided, 1)
+    decided = balance(means(shrunk, recent), means(shrunk, ~recent), temperature, present)
+    decided = jnp.where(history.have(seen, 2 * window, present), decided, 1)
     return unravel(decided), DynamicWeightAverageState(memory)
 
   return LossWeighting(init, update, decides_first=not include_current)
 
 
-def balance(current: jax.Array, earlier: jax.Array, temperature: float) -> jax.Array:
+def balance(
+  current: jax.Array, earlier: jax.Array, temperature: float, present: jax.Array | None = None
+) -> jax.Array:
   """Returns K softmax_k(L_k(t) / (T L_k(t'))), ones where a ratio is not finite.
 
   Args:
     current: L(t) [K].
     earlier: L(t') [K].
     temperature: T.
+    present: [K], bool: the losses that count, or None for all. Then K is their number.
 
   Returns:
-    [K], sum K.
+    [K], sum K; any numbers for the absent losses.
 
   Example:
     >>> balance(jnp.array([1.0, 2.0]), jnp.array([0.0, 2.0]), 1.0).tolist()
     [1.0, 1.0]
   """
+  current, earlier = only(current, present, 1), only(earlier, present, 1)
   has_ratio = (earlier != 0).all()
   ratios = current / jnp.where(has_ratio, earlier, 1) / temperature
   known = has_ratio & all_finite(ratios)
-  weights = current.size * jax.nn.softmax(jnp.where(known, ratios, 0))
+  shares = jax.nn.softmax(jnp.where(known, ratios, 0), where=present)
+  weights = number_of(current, present) * shares
   # Fused multiply-adds can take huge ratios above their maximum, so the weights are checked too.
   return jnp.where(known & all_finite(weights), weights, 1)

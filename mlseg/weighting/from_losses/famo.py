@@ -20,6 +20,9 @@ from mlseg.weighting.base import (
   ravel,
   state_dtype,
 )
+from mlseg.weighting.from_losses import history
+from mlseg.weighting.learned_state import step
+from mlseg.weighting.presence import only, ravel_present
 
 _ADAM = optax.adam(0.025)
 _EPSILON = 1e-8
@@ -29,9 +32,10 @@ class FamoState(NamedTuple):
   """The learned logits, and the losses from which they are learned."""
 
   logits: jax.Array  # [K]
-  log_losses: jax.Array  # [K]: log(L - b + 1e-8) of the last step
+  log_losses: jax.Array  # [K]: log(L - b + 1e-8) of the last step with this loss
   optimizer_state: State
-  num_updates: jax.Array  # [], int32: steps that counted
+  is_recent: jax.Array  # [K], bool: whether the last step that counted had this loss
+  num_updates: jax.Array  # [K], int32: steps with this loss that counted
 
 
 def famo(
@@ -45,7 +49,8 @@ def famo(
   The step of the logits ξ compares the losses of two steps, which are of different batches.
   `update` also takes `losses_after=`, the losses of the previous batch under the current
   parameters, in the structure of the losses. Where given, d(t) is computed from them, as in the
-  paper; that costs one more forward pass. Logits begin at 0.
+  paper; that costs one more forward pass. Logits begin at 0, and those of a loss that the previous
+  batch did not have do not follow its `losses_after`.
 
   A step with a loss that is not finite, or not above b_k, changes nothing, and its weights are z.
   So a loss that is exactly at its bound, as that of a task without labels in a batch, does not take
@@ -93,40 +98,52 @@ def famo(
   def init(losses: Losses) -> FamoState:
     per_loss("min_losses", min_losses, losses)
     zeros = jnp.zeros(num_losses(losses), state_dtype(losses))
-    return FamoState(zeros, jnp.copy(zeros), optimizer.init(zeros), jnp.zeros((), jnp.int32))
+    unseen = jnp.zeros(zeros.size, bool), jnp.zeros(zeros.size, jnp.int32)
+    return FamoState(zeros, jnp.copy(zeros), optimizer.init(zeros), *unseen)
 
-  def learn(state: FamoState, after: jax.Array) -> tuple[jax.Array, State]:
-    decrease, shares = state.log_losses - after, jax.nn.softmax(state.logits)
+  def learn(
+    state: FamoState, after: jax.Array, present: jax.Array | None
+  ) -> tuple[jax.Array, State]:
+    decrease = only(state.log_losses - after, present)
+    shares = jax.nn.softmax(state.logits, where=present)
     gradient = shares * (decrease - (shares * decrease).sum()) + gamma * state.logits
-    # optax mixes dtypes in its arithmetic, which the caller may have forbidden.
-    with jax.numpy_dtype_promotion("standard"):
-      updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.logits)
-    return optax.apply_updates(state.logits, updates), optimizer_state
+    return step(state.logits, gradient, state.optimizer_state, optimizer, present)
 
-  def update(losses, state, *, weights=None, gram=None, key=None, losses_after=None, **extra):
+  def update(
+    losses, state, *, weights=None, gram=None, key=None, present=None, losses_after=None, **extra
+  ):
     del weights, gram, key, extra
-    vector, unravel = ravel(losses)
+    vector, unravel, present = ravel_present(losses, present)
     lowest = jnp.asarray(per_loss("min_losses", min_losses, losses), vector.dtype)
-    log_losses, enters = _logarithms(vector, lowest)
-    after, known = log_losses, enters
+    log_losses, enters = _logarithms(vector, lowest, present)
+    after, known, compared = log_losses, enters, present
     if losses_after is not None:
-      after, known = _logarithms(ravel(losses_after)[0], lowest)
-    learned = learn(state, after)
-    learns = enters & (state.num_updates > 0) & known & all_finite(learned[0])
+      compared = None if present is None else present & state.is_recent
+      after, known = _logarithms(ravel(losses_after)[0], lowest, compared)
+    learned = learn(state, after, compared)
+    is_seen = only(state.num_updates > 0, compared, True).all()
+    learns = enters & is_seen & known & all_finite(learned[0])
     logits, optimizer_state = jax.tree.map(
       lambda new, old: jnp.where(learns, new, old), learned, (state.logits, state.optimizer_state)
     )
-    kept = jnp.where(enters, log_losses, state.log_losses)
+    entered = only(jnp.broadcast_to(enters, vector.shape), present, False)
     next_state = FamoState(
-      logits, kept, optimizer_state, state.num_updates + enters.astype(jnp.int32)
+      logits,
+      jnp.where(entered, log_losses, state.log_losses),
+      optimizer_state,
+      jnp.where(enters, entered, state.is_recent),
+      state.num_updates + entered.astype(jnp.int32),
     )
-    return unravel(jax.nn.softmax(jnp.where(enters, logits - log_losses, logits))), next_state
+    scores = jnp.where(enters, logits - log_losses, logits)
+    return unravel(jax.nn.softmax(scores, where=present)), next_state
 
   return LossWeighting(init, update)
 
 
-def _logarithms(losses: jax.Array, lowest: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _logarithms(
+  losses: jax.Array, lowest: jax.Array, present: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
   """Returns log(L - b + 1e-8) [K], and whether all losses are finite and above their bounds."""
-  above = losses - lowest
-  enters = all_finite(losses) & all_finite(above) & (above > 0).all()
+  above = only(losses - lowest, present, 1)
+  enters = history.enters(losses, present) & all_finite(above) & (above > 0).all()
   return jnp.log(jnp.where(enters, above, 1) + _EPSILON), enters

@@ -11,8 +11,8 @@ from mlseg.weighting.base import (
   Weights,
   check_per_loss,
   per_loss,
-  ravel,
 )
+from mlseg.weighting.presence import ravel_present
 
 
 def fixed(weights: Weights = 1.0) -> LossWeighting:
@@ -52,9 +52,9 @@ def fixed(weights: Weights = 1.0) -> LossWeighting:
     constants(losses)
     return EmptyState()
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del weights, gram, key, extra
-    vector, unravel = ravel(losses)
+    vector, unravel, present = ravel_present(losses, present)
     return unravel(jnp.asarray(constants(losses), vector.dtype)), state
 
   return LossWeighting(init, update)

@@ -11,17 +11,18 @@ import jax
 import jax.numpy as jnp
 
 from mlseg.weighting.base import all_finite, shrink
+from mlseg.weighting.presence import only
 
 
 class RingBuffer(NamedTuple):
   """The last `capacity` losses, one row per loss.
 
-  Each column is one step, so the histories stay aligned: a step with a loss that is not finite is
-  left out of all of them.
+  A step with a loss that is not finite is left out of all histories, and a step without a loss is
+  left out of the history of that loss.
   """
 
-  values: jax.Array  # [K, capacity]; step n is in column n % capacity; zeros until filled
-  # [], int32: the steps so far, those included that are overwritten by now
+  values: jax.Array  # [K, capacity]; the n-th of a loss is in column n % capacity; zeros until then
+  # [K], int32: the losses so far, those included that are overwritten by now
   count: jax.Array  # type: ignore[assignment]  # hides a method of tuples that is not used here
 
 
@@ -37,63 +38,95 @@ def empty(num_losses: int, capacity: int, dtype: jax.typing.DTypeLike = jnp.floa
     >>> empty(2, 5).values.shape
     (2, 5)
   """
-  return RingBuffer(jnp.zeros((num_losses, capacity), dtype), jnp.zeros((), jnp.int32))
+  return RingBuffer(jnp.zeros((num_losses, capacity), dtype), jnp.zeros(num_losses, jnp.int32))
 
 
-def push(buffer: RingBuffer, losses: jax.Array) -> RingBuffer:
-  """Returns the buffer with one more step; if it was full, without the oldest one.
+def enters(losses: jax.Array, present: jax.Array | None = None) -> jax.Array:
+  """Returns whether a step counts: it has a loss, and none that is NaN or infinite, as a scalar.
 
-  A step with a loss that is NaN or infinite changes nothing.
+  Args:
+    losses: [K].
+    present: [K], bool: which of them the step has, or None for all.
+
+  Example:
+    >>> bool(enters(jnp.array([1.0, jnp.nan]), jnp.array([True, False])))
+    True
+  """
+  is_finite = all_finite(only(losses, present))
+  return is_finite if present is None else is_finite & present.any()
+
+
+def push(buffer: RingBuffer, losses: jax.Array, present: jax.Array | None = None) -> RingBuffer:
+  """Returns the buffer with one more step; if a row was full, without the oldest value in it.
+
+  A step with a loss that is NaN or infinite changes nothing, and an absent loss changes nothing.
 
   Args:
     buffer: of K losses.
     losses: [K].
+    present: [K], bool: which of them the step has, or None for all.
 
   Example:
     >>> buffer = push(empty(1, 2), jnp.array([7.0]))
     >>> buffer = push(buffer, jnp.array([jnp.nan]))
-    >>> buffer.values.tolist(), int(buffer.count)
-    ([[7.0, 0.0]], 1)
+    >>> buffer.values.tolist(), buffer.count.tolist()
+    ([[7.0, 0.0]], [1])
   """
-  chex.assert_shape(losses, (buffer.values.shape[0],))
-  enters = all_finite(losses)
-  index = buffer.count % buffer.values.shape[1]
-  column = jnp.where(enters, losses.astype(buffer.values.dtype), buffer.values[:, index])
-  values = jnp.asarray(buffer.values).at[:, index].set(column)  # a restored state may be numpy's
-  return RingBuffer(values, buffer.count + enters.astype(jnp.int32))
+  number, capacity = buffer.values.shape
+  chex.assert_shape(losses, (number,))
+  new = only(jnp.broadcast_to(enters(losses, present), number), present, False)
+  is_next = jnp.arange(capacity)[None] == (buffer.count % capacity)[:, None]
+  column = losses.astype(buffer.values.dtype)[:, None]
+  values = jnp.where(is_next & new[:, None], column, buffer.values)
+  return RingBuffer(values, buffer.count + new.astype(jnp.int32))
+
+
+def have(buffer: RingBuffer, number: int, present: jax.Array | None = None) -> jax.Array:
+  """Returns whether each present loss had that many values so far, as a scalar.
+
+  Args:
+    buffer: of K losses.
+    number: of values.
+    present: [K], bool, or None for all.
+
+  Example:
+    >>> bool(have(push(empty(1, 3), jnp.array([7.0])), 2))
+    False
+  """
+  return only(buffer.count >= number, present, True).all()
 
 
 def filled(buffer: RingBuffer) -> jax.Array:
-  """Returns which columns of the buffer hold a value.
+  """Returns which entries of the buffer hold a value.
 
   Args:
     buffer: of K losses.
 
   Returns:
-    [capacity], bool, the same for all K.
+    [K, capacity], bool.
 
   Example:
     >>> filled(push(empty(1, 3), jnp.array([7.0]))).tolist()
-    [True, False, False]
+    [[True, False, False]]
   """
-  return jnp.arange(buffer.values.shape[1]) < buffer.count
+  return jnp.arange(buffer.values.shape[1])[None] < buffer.count[:, None]
 
 
 def ages(buffer: RingBuffer) -> jax.Array:
-  """Returns how many steps ago each column of a full buffer was written: 0 for the newest.
+  """Returns how many values of its row are newer than each entry of a full buffer.
 
   Args:
     buffer: of K losses.
 
   Returns:
-    [capacity], int32.
+    [K, capacity], int32: 0 for the newest.
 
   Example:
-    >>> ages(RingBuffer(jnp.zeros((1, 3)), jnp.int32(4))).tolist()
-    [0, 2, 1]
+    >>> ages(RingBuffer(jnp.zeros((1, 3)), jnp.array([4], jnp.int32))).tolist()
+    [[0, 2, 1]]
   """
-  capacity = buffer.values.shape[1]
-  return (buffer.count - 1 - jnp.arange(capacity, dtype=buffer.count.dtype)) % capacity
+  columns = jnp.arange(buffer.values.shape[1], dtype=buffer.count.dtype)
+  return (buffer.count[:, None] - 1 - columns[None]) % columns.size
 
 
 def mean(history: jax.Array, mask: jax.Array) -> jax.Array:

@@ -6,13 +6,14 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mlseg.weighting.base import Losses, LossWeighting, check_integer, normalize, num_losses, ravel
+from mlseg.weighting.base import Losses, LossWeighting, check_integer, normalize, num_losses
+from mlseg.weighting.presence import only, ravel_present
 
 
 class RandomWeightingState(NamedTuple):
   """The number of steps, from which the keys of the draws follow."""
 
-  num_updates: jax.Array  # [], int32
+  num_updates: jax.Array  # [], int32: those with a loss
 
 
 def random_weighting(
@@ -79,11 +80,12 @@ def random_weighting(
     num_losses(losses)
     return RandomWeightingState(jnp.zeros((), jnp.int32))
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del weights, gram, extra
-    vector, unravel = ravel(losses)
-    drawn = draw(step_key(key, seed, state.num_updates), vector.size, vector.dtype)
-    return unravel(drawn), RandomWeightingState(state.num_updates + 1)
+    vector, unravel, present = ravel_present(losses, present)
+    drawn = draw(step_key(key, seed, state.num_updates), vector.size, vector.dtype, present)
+    counted = 1 if present is None else present.any().astype(jnp.int32)
+    return unravel(drawn), RandomWeightingState(state.num_updates + counted)
 
   return LossWeighting(init, update)
 
@@ -104,31 +106,41 @@ def step_key(key: jax.Array | None, seed: int, step: jax.Array) -> jax.Array:
   return jax.random.fold_in(jax.random.key(seed), step) if key is None else key
 
 
-def _normal(key, size, dtype):
-  return jax.nn.softmax(jax.random.normal(key, (size,), dtype))
+def _normal(key, size, dtype, present):
+  return jax.nn.softmax(jax.random.normal(key, (size,), dtype), where=present)
 
 
-def _uniform(key, size, dtype):
-  return jax.nn.softmax(jax.random.uniform(key, (size,), dtype))
+def _uniform(key, size, dtype, present):
+  return jax.nn.softmax(jax.random.uniform(key, (size,), dtype), where=present)
 
 
-def _dirichlet(key, size, dtype):
+def _dirichlet(key, size, dtype, present):
   # Exponential variables over their sum are uniform over the simplex.
-  return normalize(jax.random.exponential(key, (size,), dtype))
+  return normalize(jax.random.exponential(key, (size,), dtype), present)
 
 
-def _bernoulli(key, size, dtype):
+def _bernoulli(key, size, dtype, present):
   # The lowest index of the subset is drawn first, so that no draw has to be repeated.
   first_key, rest_key = jax.random.split(key)
-  indices = jnp.arange(size)
-  first = jax.random.categorical(first_key, -jnp.log(2.0) * indices.astype(jnp.float32))
+  indices, _ = _number(size, present)
+  logits = -jnp.log(2.0) * indices.astype(jnp.float32)
+  first = indices[jax.random.categorical(first_key, only(logits, present, -jnp.inf))]
   rest = jax.random.bernoulli(rest_key, shape=(size,))
   is_in_subset = (indices == first) | ((indices > first) & rest)
-  return normalize(is_in_subset.astype(dtype))
+  return normalize(is_in_subset.astype(dtype), present)
 
 
-def _constrained_bernoulli(key, size, dtype):
-  return jax.nn.one_hot(jax.random.randint(key, (), 0, size), size, dtype=dtype)
+def _constrained_bernoulli(key, size, dtype, present):
+  indices, number = _number(size, present)
+  return (indices == jax.random.randint(key, (), 0, number)).astype(dtype)
+
+
+def _number(size, present):
+  """Returns the index of each loss among the present ones, -1 if absent, and their number."""
+  if present is None:
+    return jnp.arange(size), size
+  number = present.astype(int)  # the dtype of the draws
+  return jnp.where(present, jnp.cumsum(number) - 1, -1), jnp.maximum(number.sum(), 1)
 
 
 _DRAWS: dict[str, Callable] = {

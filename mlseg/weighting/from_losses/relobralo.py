@@ -8,23 +8,26 @@ import jax.numpy as jnp
 from mlseg.weighting.base import (
   Losses,
   LossWeighting,
-  all_finite,
   check_integer,
   check_number,
+  normalize,
   num_losses,
-  ravel,
   state_dtype,
 )
+from mlseg.weighting.from_losses import history
 from mlseg.weighting.from_losses.dynamic_weight_average import balance
 from mlseg.weighting.from_losses.random_weighting import step_key
+from mlseg.weighting.presence import number_of, only, ravel_present
+from mlseg.weighting.simplex import share
 
 
 class RelobraloState(NamedTuple):
   """The weights, and the losses with which later ones are compared."""
 
-  weights: jax.Array  # [K]
-  first: jax.Array  # [K]: the losses of the first step
-  previous: jax.Array  # [K]: the losses of the step before
+  weights: jax.Array  # [K], sum K
+  first: jax.Array  # [K]: the first values of the losses
+  previous: jax.Array  # [K]: the values before
+  num_seen: jax.Array  # [K], int32: steps with this loss whose losses are finite
   num_updates: jax.Array  # [], int32: steps with finite losses
 
 
@@ -40,7 +43,8 @@ def relobralo(
   Formula: w(t) = α (ρ w(t-1) + (1 - ρ) b(t, 0)) + (1 - α) b(t, t-1),
   b_k(t, s) = K softmax_k(L_k(t) / (T L_k(s))), ρ ~ Bernoulli(E[ρ])
 
-  The weights of the first step are 1. A step with a loss that is not finite keeps the weights and
+  The weights of the first step are 1, and later a step with a loss that was never there before
+  keeps the weights. A step with a loss that is not finite keeps the weights and
   changes nothing. Where a ratio is not finite, as to a loss of 0, that b is 1 for all losses.
   Negative losses are used as they are.
 
@@ -84,25 +88,32 @@ def relobralo(
 
   def init(losses: Losses) -> RelobraloState:
     ones = jnp.ones(num_losses(losses), state_dtype(losses))
-    return RelobraloState(ones, jnp.copy(ones), jnp.copy(ones), jnp.zeros((), jnp.int32))
+    seen = jnp.zeros(ones.size, jnp.int32)
+    return RelobraloState(ones, jnp.copy(ones), jnp.copy(ones), seen, jnp.zeros((), jnp.int32))
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del weights, gram, extra
-    vector, unravel = ravel(losses)
+    vector, unravel, present = ravel_present(losses, present)
     saudade = jnp.asarray(expected_saudade, vector.dtype)
     if random:
       drawn = jax.random.bernoulli(step_key(key, seed, state.num_updates), expected_saudade)
       saudade = drawn.astype(vector.dtype)
-    looked_back = balance(vector, state.first, temperature)
-    past = saudade * state.weights + (1 - saudade) * looked_back
-    mixed = decay * past + (1 - decay) * balance(vector, state.previous, temperature)
-    enters, is_first = all_finite(vector), state.num_updates == 0
+    number, held = number_of(vector, present), state.weights
+    if present is not None:
+      held = number * normalize(held, present)
+    looked_back = balance(vector, state.first, temperature, present)
+    past = saudade * held + (1 - saudade) * looked_back
+    mixed = decay * past + (1 - decay) * balance(vector, state.previous, temperature, present)
+    enters, is_first = history.enters(vector, present), state.num_seen == 0
+    moves = enters & ~only(is_first, present, False).any()
+    kept = mixed if present is None else share(mixed / number, state.weights, present)
     next_state = RelobraloState(
-      jnp.where(enters & ~is_first, mixed, state.weights),
-      jnp.where(enters & is_first, vector, state.first),
-      jnp.where(enters, vector, state.previous),
+      jnp.where(moves, kept, state.weights),
+      only(jnp.where(enters & is_first, vector, state.first), present, state.first),
+      only(jnp.where(enters, vector, state.previous), present, state.previous),
+      state.num_seen + only(jnp.broadcast_to(enters, vector.shape), present).astype(jnp.int32),
       state.num_updates + enters.astype(jnp.int32),
     )
-    return unravel(next_state.weights), next_state
+    return unravel(jnp.where(moves, mixed, held)), next_state
 
   return LossWeighting(init, update)

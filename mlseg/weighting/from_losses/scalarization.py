@@ -18,9 +18,11 @@ from mlseg.weighting.base import (
   check_number,
   check_per_loss,
   per_loss,
-  ravel,
   shrink,
+  state_dtype,
+  uniform,
 )
+from mlseg.weighting.presence import number_of, only, ravel_present
 
 
 def geometric() -> LossWeighting:
@@ -52,11 +54,11 @@ def geometric() -> LossWeighting:
     [1.0, 0.25]
   """
 
-  def gradient(losses, uniform):
+  def gradient(losses, equal, present):
     positive = (losses > 0).all()
-    logs = jnp.log(jnp.where(positive, losses, 1))
-    weights = jnp.exp(logs.mean() - logs) / losses.size
-    return jnp.where(positive, weights, uniform), uniform
+    logs, number = jnp.log(jnp.where(positive, losses, 1)), number_of(losses, present)
+    weights = jnp.exp(only(logs, present).sum() / number - logs) / number
+    return jnp.where(positive, weights, equal), equal
 
   return of_gradient(gradient)
 
@@ -97,12 +99,14 @@ def soft_optimal_uncertainty(temperature: float | None = 1.0) -> LossWeighting:
   if temperature is not None:
     check_number("temperature", temperature, 1e-6)
 
-  def gradient(losses, uniform):
+  def gradient(losses, equal, present):
     inverses = 1 / jnp.where((losses > 0).all(), losses, 1)
     scores = inverses if temperature is None else inverses / temperature
     known = (losses > 0).all() & all_finite(scores)
-    weights = scores if temperature is None else jax.nn.softmax(jnp.where(known, scores, 0))
-    return jnp.where(known, weights, uniform), uniform
+    weights = scores
+    if temperature is not None:
+      weights = jax.nn.softmax(jnp.where(known, scores, 0), where=present)
+    return jnp.where(known, weights, equal), equal
 
   return of_gradient(gradient)
 
@@ -143,8 +147,8 @@ def cosmos(preference: Weights | None = None, penalty: float = 1.0) -> LossWeigh
   """
   check_number("penalty", penalty, 0)
 
-  def gradient(losses, preferred):
-    (direction, _), (unit, length) = _unit(preferred), _unit(losses)
+  def gradient(losses, preferred, present):
+    (direction, _), (unit, length) = _unit(preferred), _unit(only(losses, present))
     cosine = (direction * unit).sum()
     slope = (direction - cosine * unit) / jnp.where(length > 0, length, 1)
     return jnp.where(length > 0, preferred - penalty * slope, preferred), preferred
@@ -188,8 +192,8 @@ def penalty_boundary_intersection(
   """
   check_number("theta", theta, 0)
 
-  def gradient(losses, preferred):
-    (direction, _), (unit, _) = _unit(preferred), _unit(losses)
+  def gradient(losses, preferred, present):
+    (direction, _), (unit, _) = _unit(preferred), _unit(only(losses, present))
     aside, distance = _unit(unit - (direction * unit).sum() * direction)
     on_ray = distance <= 8 * float(jnp.finfo(losses.dtype).eps)
     return direction + theta * jnp.where(on_ray, 0, aside), direction
@@ -198,14 +202,15 @@ def penalty_boundary_intersection(
 
 
 def of_gradient(
-  gradient: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]],
+  gradient: Callable[[jax.Array, jax.Array, jax.Array | None], tuple[jax.Array, jax.Array]],
   preference: Weights | None = None,
 ) -> LossWeighting:
   """Returns a weighting without state, from the function that gives its weights.
 
   Args:
-    gradient: a function of the losses [K] and the preference [K] that returns the weights [K], and
-      the weights [K] to use where a loss or a weight is not finite.
+    gradient: a function of the losses [K], 1 where absent, of the preference [K], 0 where absent,
+      and of the mask of the present losses or None. It returns the weights [K], and the weights [K]
+      to use where a loss or a weight is not finite; those of absent losses may be any numbers.
     preference: one number for all losses, or K, or a pytree like the losses; None for 1/K.
 
   Raises:
@@ -213,7 +218,7 @@ def of_gradient(
       not match the losses.
 
   Example:
-    >>> weighting = of_gradient(lambda losses, preferred: (2 * losses, preferred))
+    >>> weighting = of_gradient(lambda losses, preferred, present: (2 * losses, preferred))
     >>> losses = jnp.array([1.0, 3.0])
     >>> weighting.update(losses, weighting.init(losses))[0].tolist()
     [2.0, 6.0]
@@ -226,15 +231,38 @@ def of_gradient(
     per_loss("preference", preference, losses)
     return EmptyState()
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del weights, gram, key, extra
-    vector, unravel = ravel(losses)
-    preferred = jnp.asarray(per_loss("preference", preference, losses), vector.dtype)
-    decided, neutral = gradient(vector, preferred)
-    useful = all_finite(vector) & all_finite(decided)
+    vector, unravel, present = ravel_present(losses, present)
+    decided, neutral = gradient(vector, preferences(preference, losses, present), present)
+    useful = all_finite(vector) & all_finite(only(decided, present))
     return unravel(jnp.where(useful, decided, neutral)), state
 
   return LossWeighting(init, update)
+
+
+def preferences(
+  preference: Weights | None, losses: Losses, present: jax.Array | None = None
+) -> jax.Array:
+  """Returns the preference of each loss, 0 for an absent one.
+
+  Args:
+    preference: one number for all losses, or K, or a pytree like the losses; None for 1/K, where K
+      is the number of the present losses.
+    losses: a pytree of K scalars, or one array [K].
+    present: [K], bool, or None for all.
+
+  Returns:
+    [K], in the dtype of `state_dtype`.
+
+  Example:
+    >>> preferences(None, jnp.zeros(3), jnp.array([True, False, True])).tolist()
+    [0.5, 0.0, 0.5]
+  """
+  values = jnp.asarray(per_loss("preference", preference, losses), state_dtype(losses))
+  if preference is None and present is not None:
+    return uniform(values, present)
+  return only(values, present)
 
 
 def _unit(vector: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -13,18 +13,19 @@ from mlseg.weighting.base import (
   check_integer,
   check_number,
   num_losses,
-  per_loss,
-  ravel,
   state_dtype,
+  uniform,
 )
-from mlseg.weighting.from_losses.scalarization import of_gradient
+from mlseg.weighting.from_losses import history
+from mlseg.weighting.from_losses.scalarization import of_gradient, preferences
+from mlseg.weighting.presence import number_of, only, ravel_present
 
 
 class SmoothTchebycheffState(NamedTuple):
   """The mean losses n to which the logarithms are relative."""
 
   nadir: jax.Array  # [K]
-  num_updates: jax.Array  # [], int32: steps with positive, finite losses
+  num_updates: jax.Array  # [K], int32: steps with this loss whose losses are positive and finite
 
 
 def smooth_tchebycheff(
@@ -84,11 +85,12 @@ def smooth_tchebycheff(
   if warm_up and not log:
     raise ValueError(f"warm_up: must be 0 unless log, got {warm_up}")
 
-  def gradient(losses, preferred):
+  def gradient(losses, preferred, present):
     scores = preferred * losses
     # Without the largest score, dividing by a small mu cannot overflow above.
-    weights = preferred * jax.nn.softmax((scores - scores.max()) / mu)
-    return weights, preferred / losses.size
+    below = only(scores - only(scores, present, -jnp.inf).max(), present) / mu
+    weights = preferred * jax.nn.softmax(below, where=present)
+    return weights, preferred / number_of(losses, present)
 
   plain = of_gradient(gradient, preference)
   if not log:
@@ -97,26 +99,28 @@ def smooth_tchebycheff(
   def init(losses: Losses) -> SmoothTchebycheffState:
     plain.init(losses)
     ones = jnp.ones(num_losses(losses), state_dtype(losses))
-    return SmoothTchebycheffState(ones, jnp.zeros((), jnp.int32))
+    return SmoothTchebycheffState(ones, jnp.zeros(ones.size, jnp.int32))
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del weights, gram, key, extra
-    vector, unravel = ravel(losses)
-    enters = all_finite(vector) & (vector >= float(jnp.finfo(vector.dtype).tiny)).all()
+    vector, unravel, present = ravel_present(losses, present)
+    is_positive = (vector >= float(jnp.finfo(vector.dtype).tiny)).all()
+    enters, number = history.enters(vector, present) & is_positive, number_of(vector, present)
     vector = jnp.where(enters, vector, 1)
     measured = state.num_updates - warm_up
     share = 1 / (jnp.maximum(measured, 0) + 1).astype(vector.dtype)
     mean = (1 - share) * state.nadir + share * vector
-    measuring = enters & (measured >= 0) & (measured < nadir_updates)
-    preferred = jnp.asarray(per_loss("preference", preference, losses), vector.dtype)
-    scaled = vector.size * preferred
+    entered = only(jnp.broadcast_to(enters, vector.shape), present, False)
+    measuring = entered & (measured >= 0) & (measured < nadir_updates)
+    scaled = number * preferences(preference, losses, present)
     scores = scaled * (jnp.log(vector) - jnp.log(state.nadir)) / mu
-    slopes = jnp.where(measured < nadir_updates, 1, vector.size * scaled * jax.nn.softmax(scores))
+    unknown = only(measured < nadir_updates, present, False).any()
+    slopes = jnp.where(unknown, 1, number * scaled * jax.nn.softmax(scores, where=present))
     decided = slopes / vector
-    useful = enters & all_finite(decided)
+    useful = enters & all_finite(only(decided, present))
     next_state = SmoothTchebycheffState(
-      jnp.where(measuring, mean, state.nadir), state.num_updates + enters.astype(jnp.int32)
+      jnp.where(measuring, mean, state.nadir), state.num_updates + entered.astype(jnp.int32)
     )
-    return unravel(jnp.where(useful, decided, 1 / vector.size)), next_state
+    return unravel(jnp.where(useful, decided, uniform(vector, present))), next_state
 
   return LossWeighting(init, update)

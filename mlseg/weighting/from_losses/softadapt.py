@@ -14,11 +14,12 @@ from mlseg.weighting.base import (
   check_number,
   normalize,
   num_losses,
-  ravel,
   shrink,
   state_dtype,
 )
 from mlseg.weighting.from_losses import history
+from mlseg.weighting.presence import only, ravel_present
+from mlseg.weighting.simplex import share
 
 _VARIANTS = ("original", "normalized", "loss_weighted")
 _DIFFERENCES = ("backward", "forward")
@@ -27,8 +28,9 @@ _DIFFERENCES = ("backward", "forward")
 class SoftAdaptState(NamedTuple):
   """The last losses, and the weights that hold until the next change."""
 
-  history: history.RingBuffer  # values [K, window], count []
-  weights: jax.Array  # [K]
+  history: history.RingBuffer  # values [K, window], count [K]
+  weights: jax.Array  # [K], sum 1
+  num_updates: jax.Array  # [], int32: steps with finite losses
 
 
 def softadapt(
@@ -97,16 +99,20 @@ def softadapt(
 
   def init(losses: Losses) -> SoftAdaptState:
     number, dtype = num_losses(losses), state_dtype(losses)
-    uniform = jnp.full(number, 1 / number, dtype)
-    return SoftAdaptState(history.empty(number, window, dtype), uniform)
+    uniform, memory = jnp.full(number, 1 / number, dtype), history.empty(number, window, dtype)
+    return SoftAdaptState(memory, uniform, jnp.zeros((), jnp.int32))
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del weights, gram, key, extra
-    vector, unravel = ravel(losses)
-    memory = history.push(state.history, vector)
-    due = (memory.count >= window) & (memory.count % update_every == 0)
-    decided = jnp.where(due, _decide(memory, by_age, variant, beta), state.weights)
-    return unravel(decided), SoftAdaptState(memory, decided)
+    vector, unravel, present = ravel_present(losses, present)
+    memory = history.push(state.history, vector, present)
+    enters = history.enters(vector, present)
+    num_updates = state.num_updates + enters.astype(jnp.int32)
+    due = enters & history.have(memory, window, present) & (num_updates % update_every == 0)
+    decided = share(_decide(memory, by_age, variant, beta, present), state.weights, present)
+    held = jnp.where(due, decided, state.weights)
+    weights = held if present is None else normalize(held, present)
+    return unravel(weights), SoftAdaptState(memory, held, num_updates)
 
   return LossWeighting(init, update)
 
@@ -144,17 +150,23 @@ def finite_difference(accuracy_order: int) -> np.ndarray:
   return np.array([-math.fsum(1 / j for j in steps), *others])
 
 
-def _decide(memory: history.RingBuffer, by_age: np.ndarray, variant: str, beta: float) -> jax.Array:
-  """Returns the weights [K] for a full buffer."""
-  shrunk, factor = shrink(memory.values)
+def _decide(
+  memory: history.RingBuffer,
+  by_age: np.ndarray,
+  variant: str,
+  beta: float,
+  present: jax.Array | None,
+) -> jax.Array:
+  """Returns the weights [K] for a buffer that is full for the present losses."""
+  shrunk, factor = shrink(only(memory.values.T, present).T)
   coefficients = jnp.asarray(by_age, shrunk.dtype)[history.ages(memory)]
-  rates = (shrunk * coefficients[None]).sum(axis=1)
+  rates = (shrunk * coefficients).sum(axis=1)
   if variant == "normalized":
-    scores = beta * jnp.sign(rates) * normalize(jnp.abs(rates))
+    scores = beta * jnp.sign(rates) * normalize(jnp.abs(rates), present)
   else:
     scores = beta * rates / factor
   limit = float(jnp.finfo(scores.dtype).max) / 4
-  shares = jax.nn.softmax(jnp.clip(scores, -limit, limit))
+  shares = jax.nn.softmax(jnp.clip(scores, -limit, limit), where=present)
   if variant == "loss_weighted":
-    return normalize(shrunk.mean(axis=1) * shares)
+    return normalize(shrunk.mean(axis=1) * shares, present)
   return shares

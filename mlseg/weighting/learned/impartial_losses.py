@@ -8,10 +8,10 @@ from mlseg.weighting.base import (
   LossWeighting,
   check_number,
   num_losses,
-  ravel,
   state_dtype,
 )
 from mlseg.weighting.learned_state import ADAM, MAX_LOG, LearnedState, descend, start
+from mlseg.weighting.presence import ravel_present
 
 
 def impartial_losses(
@@ -55,11 +55,12 @@ def impartial_losses(
   def init(losses: Losses) -> LearnedState:
     return start(jnp.full(num_losses(losses), initial, state_dtype(losses)), optimizer)
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del weights, gram, key, extra
-    vector, unravel = ravel(losses)
+    vector, unravel, present = ravel_present(losses, present)
     decided = jnp.exp(state.parameters)
     gradient = decided * vector - 1
-    return unravel(decided), descend(state, gradient, vector, optimizer, -MAX_LOG, MAX_LOG)
+    limits = -MAX_LOG, MAX_LOG
+    return unravel(decided), descend(state, gradient, vector, optimizer, *limits, present)
 
   return LossWeighting(init, update, decides_first=True)

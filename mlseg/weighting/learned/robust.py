@@ -15,10 +15,10 @@ from mlseg.weighting.base import (
   all_finite,
   check_number,
   num_losses,
-  ravel,
   state_dtype,
 )
 from mlseg.weighting.learned_state import ADAM, MAX_LOG, LearnedState, descend, start
+from mlseg.weighting.presence import ravel_present
 
 _SHAPES = (0.001, 1.999)  # the range of a learned shape; at its ends the density has no derivative
 _MAX_LOGIT = math.log(_SHAPES[1] / _SHAPES[0])
@@ -96,9 +96,9 @@ def robust(
     column = jnp.asarray(begin, dtype)[:, None]
     return start(jnp.broadcast_to(column, (2, num_losses(losses))), optimizer)
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del weights, gram, key, extra
-    vector, unravel = ravel(losses)
+    vector, unravel, present = ravel_present(losses, present)
     logits, log_squares = state.parameters
     shapes = 2 * jax.nn.sigmoid(logits) if learn_shape else jnp.full_like(logits, shape)
     squares = jnp.where(all_finite(vector), jnp.maximum(vector, 0), 0)
@@ -109,7 +109,7 @@ def robust(
       by_logit = _shape_slope(ratios, shapes) * shapes * (1 - shapes / 2) + _partition_slope(logits)
     gradient = jnp.stack([by_logit, 0.5 - ratios * slopes])
     low, high = (jnp.asarray(ends, vector.dtype)[:, None] for ends in (lowest, highest))
-    next_state = descend(state, gradient, vector, optimizer, low, high)
+    next_state = descend(state, gradient, vector, optimizer, low, high, present)
     return unravel(jnp.exp(-log_squares) * slopes), next_state
 
   return LossWeighting(init, update, decides_first=True)

@@ -12,10 +12,10 @@ from mlseg.weighting.base import (
   check_number,
   num_losses,
   per_loss,
-  ravel,
   state_dtype,
 )
 from mlseg.weighting.learned_state import ADAM, MAX_LOG, LearnedState, descend, start
+from mlseg.weighting.presence import ravel_present
 
 # The factors of e^-s L and of s in the total.
 _FACTORS = {"regression": (0.5, 0.5), "classification": (1.0, 0.5), "doubled": (1.0, 1.0)}
@@ -85,14 +85,15 @@ def uncertainty(
     per_loss("kind", kind, losses)
     return start(jnp.full(num_losses(losses), initial, state_dtype(losses)), optimizer)
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del weights, gram, key, extra
-    vector, unravel = ravel(losses)
+    vector, unravel, present = ravel_present(losses, present)
     factors = np.array([_FACTORS[one] for one in per_loss("kind", kind, losses)])
     factor, penalty = jnp.asarray(factors.T, vector.dtype)
     decided = factor * jnp.exp(-state.parameters)
     gradient = penalty - decided * vector
-    return unravel(decided), descend(state, gradient, vector, optimizer, -MAX_LOG, MAX_LOG)
+    limits = -MAX_LOG, MAX_LOG
+    return unravel(decided), descend(state, gradient, vector, optimizer, *limits, present)
 
   return LossWeighting(init, update, decides_first=True)
 
@@ -144,14 +145,14 @@ def revised_uncertainty(
     scales = jnp.full(num_losses(losses), initial, state_dtype(losses))
     return start(2 * jnp.log(scales), optimizer)._replace(parameters=scales)
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del weights, gram, key, extra
-    vector, unravel = ravel(losses)
+    vector, unravel, present = ravel_present(losses, present)
     scales = jnp.asarray(state.parameters)
     log_squares, decided = 2 * jnp.log(scales), 1 / (2 * scales**2)
     gradient = jax.nn.sigmoid(log_squares) - decided * vector
     before = state._replace(parameters=log_squares)
-    moved = descend(before, gradient, vector, optimizer, -MAX_LOG, MAX_LOG)
+    moved = descend(before, gradient, vector, optimizer, -MAX_LOG, MAX_LOG, present)
     # A logarithm and its exponential do not give back every scale to the last bit.
     kept = moved.parameters == log_squares
     scales = jnp.where(kept, scales, jnp.exp(moved.parameters / 2))

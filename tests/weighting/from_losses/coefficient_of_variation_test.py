@@ -42,7 +42,7 @@ def test_equals_the_reference_in_weights_and_statistics(golden):
     # In float32, differences of numbers near 1 are known to about 1e-7.
     squares = states.sum_of_squares
     np.testing.assert_allclose(squares, expected["S"], rtol=2e-5, atol=1e-8)
-    deviations = np.sqrt(squares / states.num_seen[:, None] + 1e-8)
+    deviations = np.sqrt(squares / states.num_seen + 1e-8)
     np.testing.assert_allclose(deviations, expected["std"], rtol=2e-5)
 
 

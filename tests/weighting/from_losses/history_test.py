@@ -22,10 +22,10 @@ def test_buffer_holds_the_last_values(num_steps):
   rows = np.random.default_rng(0).normal(size=[num_steps, 3]).astype(np.float32)
   buffer = _push_all(rows)
   mask = np.asarray(history.filled(buffer))
-  assert mask.sum() == min(num_steps, CAPACITY)
-  assert int(buffer.count) == num_steps
+  np.testing.assert_array_equal(mask.sum(axis=1), min(num_steps, CAPACITY))
+  np.testing.assert_array_equal(buffer.count, num_steps)
   for k in range(3):
-    kept = np.asarray(buffer.values)[k][mask]
+    kept = np.asarray(buffer.values)[k][mask[k]]
     np.testing.assert_array_equal(np.sort(kept), np.sort(rows[-CAPACITY:, k]))
 
 
@@ -36,6 +36,34 @@ def test_steps_with_a_loss_that_is_not_finite_do_not_enter():
   expected = _push_all(np.delete(rows, [2, 5, 10], axis=0))
   for one, other in zip(_push_all(broken), expected, strict=True):
     np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("num_steps", [5, 16, 27])
+def test_a_history_does_not_know_of_the_steps_without_its_loss(num_steps):
+  rows = np.random.default_rng(2).normal(size=[num_steps, 3]).astype(np.float32)
+  masks = np.ones([num_steps, 3], bool)
+  masks[1::2, 1] = False
+  masks[3:6, 2] = False
+  buffer = history.empty(3, CAPACITY)
+  for row, mask in zip(np.where(masks, rows, np.nan), masks, strict=True):
+    buffer = history.push(buffer, jnp.array(row), jnp.array(mask))
+  for k in range(3):
+    alone = _push_all(rows[masks[:, k]][:, [k]])
+    for found, expected in [
+      (buffer.values, alone.values),
+      (buffer.count, alone.count),
+      (history.filled(buffer), history.filled(alone)),
+      (history.ages(buffer), history.ages(alone)),
+    ]:
+      np.testing.assert_array_equal(found[k], expected[0])
+
+
+def test_a_loss_that_is_not_finite_keeps_all_out_but_not_where_it_is_absent():
+  present = jnp.array([True, False])
+  begin = history.empty(2, CAPACITY)
+  for row, count in [([jnp.nan, 1.0], [0, 0]), ([1.0, jnp.nan], [1, 0])]:
+    np.testing.assert_array_equal(history.push(begin, jnp.array(row), present).count, count)
+  assert not history.enters(jnp.ones(2), jnp.zeros(2, bool))
 
 
 def _reference_median(values):
