@@ -16,7 +16,14 @@ from mlseg.weighting.base import (
   num_losses,
   ravel,
 )
-from mlseg.weighting.stacked import check_stacked, gram_of, weighted_sum, wide_dtype
+from mlseg.weighting.stacked import (
+  check_stacked,
+  gram_of,
+  mask_of,
+  only_present,
+  weighted_sum,
+  wide_dtype,
+)
 
 
 class CombineGradientsState(NamedTuple):
@@ -37,7 +44,8 @@ def combine_gradients(
   axis of every leaf, as `jax.jacrev` of a function that returns losses [K] gives them. The updates
   that it returns have the shapes and dtypes of the parameters. `update` needs `losses=`, the K
   losses; the gradients are in the order of `jax.tree.leaves(losses)`. It passes `key=` and other
-  extra arguments to the weighting. If the weighting needs a Gram matrix, it is computed from all
+  extra arguments to the weighting. With `present=`, which losses the step has, as bools in the
+  structure of the losses or [K], the gradients of absent losses count as 0, whatever they are. If the weighting needs a Gram matrix, it is computed from all
   leaves, unless one is given as `gram=`.
 
   A gradient that is not finite makes the sum not finite, but not the state of the weighting. So
@@ -130,17 +138,18 @@ def combine_gradients(
     uniform = jax.tree.map(lambda loss: jnp.full(np.shape(loss), 1 / number, dtype), losses)
     return CombineGradientsState(weighting.init(uniform), uniform)
 
-  def update(updates, state, params=None, *, losses, gram=None, key=None, **extra):
+  def update(updates, state, params=None, *, losses, gram=None, key=None, present=None, **extra):
     del params
     check_stacked(updates, number)
     given = jax.tree.map(np.shape, losses)
     if given != shapes:
       raise ValueError(f"losses: must have shapes {shapes}, got {given}")
     losses = jax.tree.map(lambda loss: jnp.asarray(loss, wide_dtype(updates)), losses)
+    updates = only_present(updates, mask_of(number, losses, present))
     if weighting.needs_gram and gram is None:
       gram = gram_of(updates)
     weights, weighting_state = weighting.update(
-      losses, state.weighting_state, gram=gram, key=key, **extra
+      losses, state.weighting_state, gram=gram, key=key, present=present, **extra
     )
     combined = weighted_sum(ravel(weights)[0], updates)
     return combined, CombineGradientsState(weighting_state, weights)
