@@ -45,8 +45,8 @@ def combine_gradients(
   that it returns have the shapes and dtypes of the parameters. `update` needs `losses=`, the K
   losses; the gradients are in the order of `jax.tree.leaves(losses)`. It passes `key=` and other
   extra arguments to the weighting. With `present=`, which losses the step has, as bools in the
-  structure of the losses or [K], the gradients of absent losses count as 0, whatever they are. If the weighting needs a Gram matrix, it is computed from all
-  leaves, unless one is given as `gram=`.
+  structure of the losses or [K], the gradients of absent losses count as 0, whatever they are. If
+  the weighting needs a Gram matrix, it is computed from all leaves, unless one is given as `gram=`.
 
   A gradient that is not finite makes the sum not finite, but not the state of the weighting. So
   wrap the transformations after this one in `optax.apply_if_finite`, not the whole chain.

@@ -30,8 +30,8 @@ def learning_rate_annealing(
   and mean over all coordinates
 
   Weights start at 1. A weight stays as it is where its ratio is not finite, as for a loss whose
-  gradient is 0, and all stay in a step without the reference loss. A step that would make the state not finite is left out, and gives the mean of the
-  gradients.
+  gradient is 0, and all stay in a step without the reference loss. A step that would make the state
+  not finite is left out, and gives the mean of the gradients.
 
   Needs: per-loss gradients
 
