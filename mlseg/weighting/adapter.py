@@ -16,8 +16,14 @@ from mlseg.weighting.base import (
   num_losses,
   ravel,
 )
-from mlseg.weighting.presence import as_mask, of_present
-from mlseg.weighting.stacked import check_stacked, gram_of, weighted_sum, wide_dtype
+from mlseg.weighting.stacked import (
+  check_stacked,
+  gram_of,
+  mask_of,
+  only_present,
+  weighted_sum,
+  wide_dtype,
+)
 
 
 class CombineGradientsState(NamedTuple):
@@ -38,11 +44,9 @@ def combine_gradients(
   axis of every leaf, as `jax.jacrev` of a function that returns losses [K] gives them. The updates
   that it returns have the shapes and dtypes of the parameters. `update` needs `losses=`, the K
   losses; the gradients are in the order of `jax.tree.leaves(losses)`. It passes `key=` and other
-  extra arguments to the weighting. If the weighting needs a Gram matrix, it is computed from all
-  leaves, unless one is given as `gram=`.
-
-  With `present=`, which losses this step has, the gradients of the absent ones do not count,
-  whatever they are.
+  extra arguments to the weighting. With `present=`, which losses the step has, as bools in the
+  structure of the losses or [K], the gradients of absent losses count as 0, whatever they are. If
+  the weighting needs a Gram matrix, it is computed from all leaves, unless one is given as `gram=`.
 
   A gradient that is not finite makes the sum not finite, but not the state of the weighting. So
   wrap the transformations after this one in `optax.apply_if_finite`, not the whole chain.
@@ -137,11 +141,11 @@ def combine_gradients(
   def update(updates, state, params=None, *, losses, gram=None, key=None, present=None, **extra):
     del params
     check_stacked(updates, number)
-    updates = of_present(updates, as_mask(losses, present))
     given = jax.tree.map(np.shape, losses)
     if given != shapes:
       raise ValueError(f"losses: must have shapes {shapes}, got {given}")
     losses = jax.tree.map(lambda loss: jnp.asarray(loss, wide_dtype(updates)), losses)
+    updates = only_present(updates, mask_of(number, losses, present))
     if weighting.needs_gram and gram is None:
       gram = gram_of(updates)
     weights, weighting_state = weighting.update(

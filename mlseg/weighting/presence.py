@@ -129,24 +129,3 @@ def keep_absent(new: State, old: State, present: jax.Array | None) -> State:
     return only(jnp.asarray(one), present, other) if per_loss else one
 
   return jax.tree.map(choose, new, old)
-
-
-def of_present(gradients: Any, present: jax.Array | None) -> Any:
-  """Returns the gradients of K losses, with zeros for those of the absent ones.
-
-  Args:
-    gradients: a pytree of arrays [K, ...].
-    present: [K], bool, or None.
-
-  Example:
-    >>> of_present(jnp.array([[1.0, 2.0], [jnp.nan, 4.0]]), jnp.array([True, False])).tolist()
-    [[1.0, 2.0], [0.0, 0.0]]
-  """
-  if present is None:
-    return gradients
-
-  def choose(leaf: jax.Array) -> jax.Array:
-    mask = present.reshape(-1, *[1] * (leaf.ndim - 1))
-    return jnp.where(jnp.broadcast_to(mask, leaf.shape), leaf, 0)
-
-  return jax.tree.map(choose, gradients)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from mlseg.weighting.base import normalize
 from mlseg.weighting.presence import only
 
 
@@ -28,6 +29,23 @@ def project_to_simplex(point: jax.Array) -> jax.Array:
   sums = jnp.cumsum(jnp.sort(point, descending=True))
   excess = (sums - 1) / jnp.arange(1, point.size + 1, dtype=point.dtype)
   return jnp.maximum(point - excess.max(), 0)
+
+
+def shares_of(weights: jax.Array, present: jax.Array | None) -> jax.Array:
+  """Returns the weights of the present losses as if these were alone; undone by `share`.
+
+  Args:
+    weights: [K], on the simplex.
+    present: [K], bool, or None for all.
+
+  Returns:
+    [K], on the simplex of the present losses, 0 for the others; the weights where all are present.
+
+  Example:
+    >>> shares_of(jnp.array([0.25, 0.25, 0.5]), jnp.array([True, True, False])).tolist()
+    [0.5, 0.5, 0.0]
+  """
+  return weights if present is None else normalize(weights, present)
 
 
 def share(shares: jax.Array, held: jax.Array, present: jax.Array | None = None) -> jax.Array:

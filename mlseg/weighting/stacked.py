@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mlseg.weighting.base import all_finite, check_integer
+from mlseg.weighting.base import Losses, Weights, all_finite, check_integer, uniform
+from mlseg.weighting.presence import as_mask
 
 PyTree = Any
 
@@ -171,10 +172,53 @@ def check_stacked(gradients: PyTree, num_losses: int) -> None:
     )
 
 
+def mask_of(num_losses: int, losses: Losses | None, present: Weights | None) -> jax.Array | None:
+  """Returns which losses are present as a vector [K] of bools, or None where all are.
+
+  Args:
+    num_losses: K.
+    losses: a pytree of K scalars, or one array [K]; None where the method takes none.
+    present: bools in the structure of the losses, or [K].
+
+  Raises:
+    ValueError: where `present` does not match the losses.
+
+  Example:
+    >>> mask_of(2, None, [True, False]).tolist(), mask_of(2, None, None)
+    ([True, False], None)
+  """
+  return as_mask(np.zeros(num_losses) if losses is None else losses, present)
+
+
+def only_present(tree: PyTree, present: jax.Array | None, otherwise: PyTree = None) -> PyTree:
+  """Returns arrays with an entry per loss, in which those of absent losses are 0, or others.
+
+  Args:
+    tree: a pytree of arrays; those [K, ...] have an entry per loss, others stay as they are.
+    present: [K], bool, or None for all.
+    otherwise: a pytree like `tree` whose entries replace those of absent losses; None for 0.
+
+  Example:
+    >>> only_present({"a": jnp.array([[1.0], [jnp.nan]])}, jnp.array([True, False]))["a"].tolist()
+    [[1.0], [0.0]]
+  """
+  if present is None:
+    return tree
+
+  def choose(leaf: jax.Array, other: jax.Array) -> jax.Array:
+    if jnp.shape(leaf)[:1] != present.shape:
+      return leaf
+    mask = present.reshape(-1, *[1] * (leaf.ndim - 1))
+    return jnp.where(jnp.broadcast_to(mask, leaf.shape), leaf, other)
+
+  others = jax.tree.map(jnp.zeros_like, tree) if otherwise is None else otherwise
+  return jax.tree.map(choose, tree, others)
+
+
 def transformation(
   num_losses: int,
   init: Callable[[PyTree], PyTree],
-  step: Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]],
+  step: Callable[[PyTree, PyTree, Losses | None, jax.Array | None], tuple[PyTree, PyTree]],
 ) -> optax.GradientTransformationExtraArgs:
   """Returns the optax transformation of a method.
 
@@ -182,29 +226,40 @@ def transformation(
   gradients. That is not finite where a gradient is not, so that a later transformation such as
   `optax.apply_if_finite` can detect it.
 
+  `update` takes `present=`, which losses the step has, as that of a `LossWeighting` does. The
+  gradients of absent losses count as 0, and their entries in arrays [K, ...] of the state stay. A
+  step without losses gives zeros, and leaves the state as it is.
+
   The method sees real arrays alone: complex parameters and gradients as their two parts, in a last
   axis of 2.
 
   Args:
     num_losses: K.
     init: `init(params) -> state`.
-    step: `step(gradients, state, losses) -> (combined gradient, state)`; losses may be None.
+    step: `step(gradients, state, losses, present) -> (combined gradient, state)`. The losses may be
+      None; `present` is a mask [K] with at least one loss, or None.
   """
   check_integer("num_losses", num_losses, 1)
 
   def init_real(params):
     return init(as_real(params))
 
-  def update(updates, state, params=None, *, losses=None, **extra):
+  def update(updates, state, params=None, *, losses=None, present=None, **extra):
     del params, extra
     check_stacked(updates, num_losses)
-    like, updates = updates, as_real(updates)
-    combined, next_state = step(updates, state, losses)
-    mean = weighted_sum(jnp.full(num_losses, 1 / num_losses, wide_dtype(updates)), updates)
+    mask = mask_of(num_losses, losses, present)
+    like, updates = updates, only_present(as_real(updates), mask)
+    some = None if mask is None else mask | ~mask.any()
+    combined, next_state = step(updates, state, losses, some)
+    next_state = only_present(next_state, mask, state)
+    weights = uniform(jnp.zeros(num_losses, wide_dtype(updates)), mask)
+    mean = weighted_sum(weights, updates)
     combined = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), combined, mean)
     new, old = (combined, next_state), (mean, state)
-    finite = jnp.stack([all_finite(leaf) for leaf in jax.tree.leaves(new)]).all()
-    combined, state = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+    enters = jnp.stack([all_finite(leaf) for leaf in jax.tree.leaves(new)]).all()
+    if mask is not None:
+      enters &= mask.any()  # else the mean is 0
+    combined, state = jax.tree.map(lambda n, o: jnp.where(enters, n, o), new, old)
     return as_complex(combined, like), state
 
   return optax.GradientTransformationExtraArgs(init_real, update)

@@ -121,7 +121,7 @@ def test_a_step_without_losses_has_no_weights_and_changes_no_later_ones(name):
   rows, masks = random_losses(14), np.ones((9, table.K), bool)
   masks[[2, 5]] = False
   weights, _ = RUNS[name](rows, masks, _grams(rows))
-  assert (weights[[2, 5]] == 0).all()
+  assert (weights[~masks] == 0).all()
   if name not in COUNTING | RANDOM:
     others = rows[masks[:, 0]]
     expected, _ = table.scan(name)(others)

@@ -9,18 +9,20 @@ import jax
 import jax.numpy as jnp
 
 from mlseg.weighting.base import Losses, num_losses, ravel
+from mlseg.weighting.presence import only
 from mlseg.weighting.stacked import total, wide_dtype
 
 PyTree = Any
 EPSILON = 1e-8  # added to norms and losses that are divided by, as in the reference code
 
 
-def loss_vector(losses: Losses, like: jax.Array) -> jax.Array:
+def loss_vector(losses: Losses, like: jax.Array, present: jax.Array | None = None) -> jax.Array:
   """Returns the losses as a vector [K].
 
   Args:
     losses: a pytree of K scalars, or one array [K].
     like: [K], an array whose dtype the vector gets.
+    present: [K], bool, or None for all; the others become 1.
 
   Raises:
     ValueError: where losses is None or has another number of losses.
@@ -31,7 +33,7 @@ def loss_vector(losses: Losses, like: jax.Array) -> jax.Array:
   """
   if losses is None or num_losses(losses) != like.size:
     raise ValueError(f"losses: must be given, K = {like.size} of them, got {losses!r}")
-  return ravel(losses)[0].astype(like.dtype)
+  return only(ravel(losses)[0].astype(like.dtype), present, 1)
 
 
 def step_number(num_updates: jax.Array, like: jax.Array) -> jax.Array:

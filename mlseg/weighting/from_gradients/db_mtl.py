@@ -15,7 +15,14 @@ from mlseg.weighting.from_gradients.averages import (
   scale_each,
   step_number,
 )
-from mlseg.weighting.stacked import stacked_zeros, transformation, weighted_sum, wide_dtype
+from mlseg.weighting.presence import only
+from mlseg.weighting.stacked import (
+  only_present,
+  stacked_zeros,
+  transformation,
+  weighted_sum,
+  wide_dtype,
+)
 
 PyTree = Any
 
@@ -79,15 +86,16 @@ def db_mtl(
     weights = jnp.ones(num_losses, wide_dtype(params))
     return DbMtlState(stacked_zeros(params, num_losses), weights, jnp.zeros((), jnp.int32))
 
-  def step(gradients, state, losses):
-    vector = loss_vector(losses, state.weights)
+  def step(gradients, state, losses, present):
+    vector = loss_vector(losses, state.weights, present)
     logarithmic = jnp.where(vector < 0, jnp.nan, 1 / (vector + EPSILON))  # NaN: left out
     time = step_number(state.num_updates, state.weights)
     rate = 1 - beta * time**-beta_sigma
     averages = move_towards(state.averages, scale_each(logarithmic, gradients), rate)
+    averages = only_present(averages, present)
     norms = norms_of(averages, state.weights)
     weights = norms.max() / (norms + EPSILON)
     next_state = DbMtlState(averages, weights, optax.safe_increment(state.num_updates))
-    return weighted_sum(weights, averages), next_state
+    return weighted_sum(only(weights, present), averages), next_state
 
   return transformation(num_losses, init, step)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from mlseg.weighting.base import check_integer, check_number
+from mlseg.weighting.presence import only
 from mlseg.weighting.stacked import stacked_zeros, total, transformation, weighted_sum, wide_dtype
 
 PyTree = Any
@@ -23,7 +24,7 @@ class ExcessMtlState(NamedTuple):
   squares: PyTree  # [K, ...] per leaf of the parameters: sums of squared gradients
   baseline: jax.Array  # [K]
   log_weights: jax.Array  # [K]: logarithms, since weights near 0 would underflow
-  num_updates: jax.Array  # [], int32
+  num_updates: jax.Array  # [K], int32: the steps that had the loss
 
   @property
   def weights(self) -> jax.Array:
@@ -40,7 +41,8 @@ def excess_mtl(
   over all coordinates, H_k = 1e-7 + the sum of g_k² over all steps, E_k0 the mean E_k of the
   warm-up
 
-  Weights are 1/K in the warm-up. A loss whose gradient was 0 in the warm-up has E_k / E_k0 = 1. A
+  Weights are 1/K in the warm-up. A loss whose gradient was 0 in the warm-up has E_k / E_k0 = 1, and
+  so has one whose warm-up is later than that of others, because it was absent from steps. A
   step that would make the state not finite is left out, and gives the mean of the gradients.
 
   Needs: per-loss gradients
@@ -87,9 +89,9 @@ def excess_mtl(
     zeros = jnp.zeros(num_losses, wide_dtype(params))
     log_weights = jax.nn.log_softmax(zeros)
     squares = stacked_zeros(params, num_losses)
-    return ExcessMtlState(squares, zeros, log_weights, jnp.zeros((), jnp.int32))
+    return ExcessMtlState(squares, zeros, log_weights, jnp.zeros(num_losses, jnp.int32))
 
-  def step(gradients, state, losses):
+  def step(gradients, state, losses, present):
     del losses
     squares = jax.tree.map(lambda s, g: s + g.astype(s.dtype) ** 2, state.squares, gradients)
     risks = jax.tree.map(
@@ -100,9 +102,14 @@ def excess_mtl(
     baseline = state.baseline + jnp.where(warm, risk / num_warmup, 0)
     has_one = baseline > 0
     relative = jnp.where(has_one, risk / jnp.where(has_one, baseline, 1), 1)
-    log_weights = jax.nn.log_softmax(state.log_weights + jnp.where(warm, 0, step_size * relative))
+    growth = step_size * jnp.where(warm, 1, relative)
+    growth = jnp.where(only(warm, present, True).all(), 0, growth)
+    log_mass = (
+      0 if present is None else jax.nn.logsumexp(only(state.log_weights, present, -jnp.inf))
+    )
+    log_weights = jax.nn.log_softmax(only(state.log_weights + growth, present, -jnp.inf))
     num_updates = optax.safe_increment(state.num_updates)
-    next_state = ExcessMtlState(squares, baseline, log_weights, num_updates)
-    return weighted_sum(next_state.weights, gradients), next_state
+    next_state = ExcessMtlState(squares, baseline, log_weights + log_mass, num_updates)
+    return weighted_sum(jnp.exp(log_weights), gradients), next_state
 
   return transformation(num_losses, init, step)

@@ -12,7 +12,14 @@ import numpy as np
 import optax
 
 from mlseg.weighting.base import check_integer, check_number
-from mlseg.weighting.stacked import as_complex, as_real, check_stacked, wide_dtype
+from mlseg.weighting.stacked import (
+  as_complex,
+  as_real,
+  check_stacked,
+  mask_of,
+  only_present,
+  wide_dtype,
+)
 
 PyTree = Any
 
@@ -76,10 +83,11 @@ def graddrop(
     del params
     return GradDropState(jnp.zeros((), jnp.int32))
 
-  def update(updates, state, params=None, *, key=None, **extra):
+  def update(updates, state, params=None, *, losses=None, key=None, present=None, **extra):
     del params, extra
     check_stacked(updates, num_losses)
-    leaves, structure = jax.tree.flatten(as_real(updates))
+    mask = mask_of(num_losses, losses, present)
+    leaves, structure = jax.tree.flatten(only_present(as_real(updates), mask))
     if key is None:
       key = jax.random.fold_in(jax.random.key(seed), state.num_updates)
     combined = []
@@ -87,7 +95,10 @@ def graddrop(
       leaf_key = jax.random.fold_in(key, index)
       draws = jax.random.uniform(leaf_key, leaf.shape[1:], wide_dtype(leaf))
       combined.append(_drop(leaf, draws, leaks).astype(leaf.dtype))
-    next_state = GradDropState(optax.safe_increment(state.num_updates))
+    number = optax.safe_increment(state.num_updates)
+    if mask is not None:
+      number = jnp.where(mask.any(), number, state.num_updates)
+    next_state = GradDropState(number)
     return as_complex(jax.tree.unflatten(structure, combined), updates), next_state
 
   return optax.GradientTransformationExtraArgs(init, update)

@@ -30,8 +30,8 @@ def learning_rate_annealing(
   and mean over all coordinates
 
   Weights start at 1. A weight stays as it is where its ratio is not finite, as for a loss whose
-  gradient is 0. A step that would make the state not finite is left out, and gives the mean of the
-  gradients.
+  gradient is 0, and all stay in a step without the reference loss. A step that would make the state
+  not finite is left out, and gives the mean of the gradients.
 
   Needs: per-loss gradients
 
@@ -72,7 +72,7 @@ def learning_rate_annealing(
   def init(params):
     return LearningRateAnnealingState(jnp.ones(num_losses, wide_dtype(params)))
 
-  def step(gradients, state, losses):
+  def step(gradients, state, losses, present):
     del losses
     sizes = jax.tree.map(lambda g: jnp.abs(g.astype(wide_dtype(g))), gradients)
     leaves = jax.tree.leaves(sizes)
@@ -81,7 +81,10 @@ def learning_rate_annealing(
     largest = functools.reduce(jnp.maximum, maxima, jnp.zeros_like(state.weights[0]))
     mean = total(jax.tree.map(lambda leaf: leaf / number, sizes), state.weights)
     ratio = (largest / jnp.where(mean == 0, 1, mean)).at[reference].set(1)
-    ratio = jnp.where(jnp.isfinite(ratio) & (mean != 0), ratio, state.weights)
+    moves = jnp.isfinite(ratio) & (mean != 0)
+    if present is not None:
+      moves &= jnp.broadcast_to(present[reference], moves.shape)
+    ratio = jnp.where(moves, ratio, state.weights)
     weights = decay * state.weights + (1 - decay) * ratio
     return weighted_sum(weights, gradients), LearningRateAnnealingState(weights)
 

@@ -15,9 +15,11 @@ from mlseg.weighting.from_gradients.averages import (
   scale_each,
   step_number,
 )
-from mlseg.weighting.simplex import project_to_simplex
+from mlseg.weighting.presence import only
+from mlseg.weighting.simplex import project_to_simplex, share, shares_of
 from mlseg.weighting.stacked import (
   gram_of,
+  only_present,
   stacked_zeros,
   total,
   transformation,
@@ -102,20 +104,23 @@ def moco(
     weights = jnp.full(num_losses, 1 / num_losses, wide_dtype(params))
     return MocoState(stacked_zeros(params, num_losses), weights, jnp.zeros((), jnp.int32))
 
-  def step(gradients, state, losses):
-    weights = state.weights
-    present = (total(jax.tree.map(jnp.abs, gradients), weights) > 0).all()
+  def step(gradients, state, losses, present):
+    weights = shares_of(state.weights, present)
+    has_length = total(jax.tree.map(jnp.abs, gradients), weights) > 0
+    moves = only(has_length, present, True).all()
     time = step_number(state.num_updates, weights)
     if variant == "reference":
-      scales = loss_vector(losses, weights) / (norms_of(gradients, weights) + EPSILON)
+      scales = loss_vector(losses, weights, present) / (norms_of(gradients, weights) + EPSILON)
       gradients = scale_each(scales, gradients)
     averages = move_towards(state.averages, gradients, beta * time**-beta_sigma)
+    averages = only_present(averages, present)
     gram = gram_of(averages)
     slope = jnp.matmul(gram, weights, precision=jax.lax.Precision.HIGHEST) + rho * weights
-    moved = weights - gamma * time**-gamma_sigma * slope
+    moved = only(weights - gamma * time**-gamma_sigma * slope, present, -jnp.inf)
     moved = project_to_simplex(moved) if variant == "paper" else jax.nn.softmax(moved)
-    weights = jnp.where(present, moved, weights)
-    next_state = MocoState(averages, weights, optax.safe_increment(state.num_updates))
+    weights = jnp.where(moves, moved, weights)
+    kept = share(weights, state.weights, present)
+    next_state = MocoState(averages, kept, optax.safe_increment(state.num_updates))
     return weighted_sum(weights, averages), next_state
 
   return transformation(num_losses, init, step)

@@ -64,6 +64,8 @@ def aligned_mtl(
   def solve(given: Given) -> jax.Array:
     return dot(_balance(given.gram, scale), given.neutral)
 
+  if preference is None:
+    return from_gram(solve)
   return from_gram(solve, lambda losses: per_loss("preference", preference, losses))
 
 

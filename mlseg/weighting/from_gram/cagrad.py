@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from mlseg.weighting.base import LossWeighting, check_number
 from mlseg.weighting.from_gram.gram import Given, from_gram, unit
 from mlseg.weighting.from_gram.quadratic import definite, dot, minimize_quadratic, repeat
+from mlseg.weighting.presence import number_of, only
 
 # A combination that is shorter than this, relative to the shortest gradient, counts as 0.
 _SHORTEST = 1e-4
@@ -65,14 +66,17 @@ def cagrad(c: float = 0.5, rescale: Literal[0, 1, 2] = 1) -> LossWeighting:
   scale = (1.0, 1 + c**2, 1 + c)[rescale]
 
   def solve(given: Given) -> jax.Array:
-    radius = c * jnp.sqrt(jnp.maximum(given.gram.mean(), 0))
-    inner, length = _towards_the_worst(given.gram, radius)
-    return (1 / inner.size + radius / length * inner) / scale
+    number = number_of(given.losses, given.present)
+    radius = c * jnp.sqrt(jnp.maximum(given.gram.sum() / number**2, 0))
+    inner, length = _towards_the_worst(given.gram, radius, given.present)
+    return (1 / number + radius / length * inner) / scale
 
   return from_gram(solve)
 
 
-def _towards_the_worst(gram: jax.Array, radius: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _towards_the_worst(
+  gram: jax.Array, radius: jax.Array, present: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
   """Returns the v on the simplex that minimises ⟨g_v, g_0⟩ + r ‖g_v‖, and the ‖g_v‖ to divide by.
 
   Since ‖g_v‖ = min over t of (‖g_v‖²/t + t)/2, the problem for a given t is a quadratic program.
@@ -86,20 +90,20 @@ def _towards_the_worst(gram: jax.Array, radius: jax.Array) -> tuple[jax.Array, j
   shortest = jnp.where(norms > 0, norms, jnp.inf).min()
   safe = jnp.where(norms > 0, norms, shortest)
   safe = jnp.where(jnp.isfinite(safe), safe, 1)  # all gradients are 0
-  normal = safe.min() / safe
+  normal = only(safe.min() / safe, present)
   matrix = definite(cosines)
-  linear = dot(cosines, norms) / norms.size / jnp.where(radius > 0, radius, 1)
+  linear = dot(cosines, norms) / number_of(norms, present) / jnp.where(radius > 0, radius, 1)
 
   def at(log_length: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns the solution y for a length t, and log ‖g_y‖ - log t."""
     length = jnp.exp(log_length)
-    y = minimize_quadratic(matrix, length * linear, normal)
+    y = minimize_quadratic(matrix, length * linear, normal, present)
     squared = jnp.maximum((y * dot(matrix, y)).sum(), jnp.finfo(y.dtype).tiny)
     return y, jnp.log(squared) / 2 - log_length
 
   # In units of the shortest gradient, no convex combination is longer than the longest gradient.
   low = jnp.log(jnp.asarray(_SHORTEST, gram.dtype))
-  high = jnp.log(1 / normal.min())
+  high = jnp.log(1 / only(normal, present, 1).min())
   log_length = _root(lambda log_length: at(log_length)[1], low, high, norms.size)
   y, _ = at(log_length)
   weights = y / safe

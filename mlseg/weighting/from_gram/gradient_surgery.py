@@ -14,10 +14,10 @@ from mlseg.weighting.base import (
   all_finite,
   check_number,
   num_losses,
-  ravel,
   state_dtype,
 )
 from mlseg.weighting.from_gram.gram import Given, from_gram, is_finite, normalize, require, unit
+from mlseg.weighting.presence import ravel_present
 
 _REDUCTIONS = ("sum", "mean")
 _MAX_TARGET = 0.9999  # so that a turn adds at most 71 times the length of a gradient
@@ -72,7 +72,7 @@ def pcgrad(reduction: Literal["sum", "mean"] = "sum") -> LossWeighting:
   def solve(given: Given) -> jax.Array:
     return _project(given.gram, _orders(given.key, len(given.gram))) * given.neutral
 
-  return from_gram(solve, lambda losses: 1.0 if reduction == "sum" else 1 / num_losses(losses))
+  return from_gram(solve, lambda losses: 1.0 if reduction == "sum" else None)
 
 
 def gradvac(beta: float = 0.01) -> LossWeighting:
@@ -121,10 +121,10 @@ def gradvac(beta: float = 0.01) -> LossWeighting:
     number = num_losses(losses)
     return GradVacState(jnp.zeros((number, number), state_dtype(losses)))
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del weights, extra
-    vector, unravel = ravel(losses)
-    gram = require(gram, vector)
+    vector, unravel, mask = ravel_present(losses, present)
+    gram = require(gram, vector, mask)  # zeros: pairs with an absent loss are left out
     enters = is_finite(gram) & all_finite(vector)
     normalized, _ = normalize(jnp.where(enters, gram, 0))
     solution, targets = _turn(normalized, _orders(key, vector.size), state.targets, beta)

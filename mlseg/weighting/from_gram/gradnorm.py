@@ -12,11 +12,11 @@ from mlseg.weighting.base import (
   all_finite,
   check_number,
   num_losses,
-  ravel,
   state_dtype,
 )
-from mlseg.weighting.from_gram.gram import is_finite, require
+from mlseg.weighting.from_gram.gram import is_finite, mean, require, some
 from mlseg.weighting.learned_state import ADAM, LearnedState, descend, start
+from mlseg.weighting.presence import keep_absent, number_of, only, ravel_present
 
 # The smallest, largest and first value of what is learned: weights, or logits of their shares.
 _PARAMETRIZATIONS = {"direct": (1e-3, 1e3, 1.0), "softmax": (-10.0, 10.0, 0.0)}
@@ -47,7 +47,8 @@ def gradnorm(
   scaling is needed.
 
   L(0) are the losses of the first step in which all are positive. Nothing changes before that step,
-  and in a step where a loss is negative, or a loss or an inner product is not finite.
+  and in a step where a loss is negative, or a loss or an inner product is not finite. The weights
+  of n present losses sum to n; what they learn leaves their sum beside that of the absent ones.
 
   Needs: losses, Gram matrix
 
@@ -97,37 +98,64 @@ def gradnorm(
     zeros = jnp.zeros(num_losses(losses), state_dtype(losses))
     return GradNormState(zeros, start(zeros + first, optimizer))
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del weights, key, extra
-    vector, unravel = ravel(losses)
-    gram = require(gram, vector)
+    vector, unravel, mask = ravel_present(losses, present)
+    gram = require(gram, vector, mask)
     initial = jnp.where(state.initial_losses > 0, state.initial_losses, vector)
     enters = is_finite(gram) & all_finite(vector) & (vector >= 0).all()
-    enters &= (initial >= jnp.finfo(initial.dtype).tiny).all()
-    parameters = state.learned.parameters
-    decided = parameters.size * jax.nn.softmax(parameters) if is_softmax else parameters
-    gradient = _gradient(decided, jnp.diagonal(gram), vector, initial, alpha)
+    enters &= (only(initial, mask, 1) >= jnp.finfo(initial.dtype).tiny).all()
+    if mask is not None:
+      enters &= mask.any()
+    solved = some(mask)
+    parameters, centre = _centred(state.learned.parameters, solved, is_softmax)
+    decided = parameters
     if is_softmax:
-      gradient = decided * (gradient - (decided * gradient).mean())
-    learned = descend(state.learned, gradient, vector, optimizer, lowest, highest)
+      shares = jax.nn.softmax(only(parameters, solved, -jnp.inf))
+      decided = number_of(vector, solved) * shares
+    gradient = _gradient(decided, jnp.diagonal(gram), vector, initial, alpha, solved)
+    if is_softmax:
+      gradient = decided * (gradient - mean(decided * gradient, solved))
+    before = state.learned._replace(parameters=parameters)
+    learned = descend(before, gradient, vector, optimizer, lowest, highest)
     moved = learned.parameters
-    moved = moved - moved.mean() if is_softmax else moved / moved.mean()
+    average = mean(moved, solved)
+    moved = moved - average if is_softmax else moved / average
+    if mask is not None:
+      moved = moved + centre if is_softmax else moved * centre
     moved_state = GradNormState(initial, learned._replace(parameters=moved))
+    moved_state = keep_absent(moved_state, state, mask)
     next_state = jax.tree.map(lambda new, old: jnp.where(enters, new, old), moved_state, state)
     return unravel(decided), next_state
 
   return LossWeighting(init, update, needs_gram=True, decides_first=True)
 
 
+def _centred(
+  parameters: jax.Array, present: jax.Array | None, is_softmax: bool
+) -> tuple[jax.Array, jax.Array | float]:
+  """Returns the parameters [K] as they are where the present losses are alone, and their mean."""
+  if present is None:
+    return parameters, 0.0
+  centre = mean(parameters, present)
+  return parameters - centre if is_softmax else parameters / centre, centre
+
+
 def _gradient(
-  weights: jax.Array, squares: jax.Array, losses: jax.Array, initial: jax.Array, alpha: float
+  weights: jax.Array,
+  squares: jax.Array,
+  losses: jax.Array,
+  initial: jax.Array,
+  alpha: float,
+  present: jax.Array | None,
 ) -> jax.Array:
   """Returns the derivatives [K] of the sum of distances from the targets."""
   norms = jnp.sqrt(jnp.maximum(squares, 0))
   # Quotients of losses may be too large for the dtype; differences of their logarithms are not.
   floored = jnp.maximum(losses, jnp.finfo(losses.dtype).tiny)
-  rates = losses.size * jax.nn.softmax(jnp.log(floored) - jnp.log(initial))
+  fallen = only(jnp.log(floored) - jnp.log(initial), present, -jnp.inf)
+  rates = number_of(losses, present) * jax.nn.softmax(fallen)
   lengths = weights * norms
-  targets = lengths.mean() * rates**alpha
+  targets = mean(lengths, present) * rates**alpha
   # Not `sign`: for the difference of infinities it is NaN.
   return jnp.where(lengths > targets, norms, jnp.where(lengths < targets, -norms, 0))

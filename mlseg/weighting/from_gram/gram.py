@@ -13,8 +13,9 @@ from mlseg.weighting.base import (
   LossWeighting,
   all_finite,
   num_losses,
-  ravel,
+  uniform,
 )
+from mlseg.weighting.presence import number_of, only, ravel_present
 
 
 class Given(NamedTuple):
@@ -25,14 +26,18 @@ class Given(NamedTuple):
   losses: jax.Array  # [K]
   neutral: jax.Array  # [K]: the weights where the method cannot decide
   key: jax.Array | None  # a random key
+  present: jax.Array | None  # [K], at least one: the rows and columns of the others are 0
 
 
-def require(gram: jax.Array | None, losses: jax.Array) -> jax.Array:
+def require(
+  gram: jax.Array | None, losses: jax.Array, present: jax.Array | None = None
+) -> jax.Array:
   """Returns the Gram matrix, symmetric and in the dtype of the losses.
 
   Args:
     gram: [K, K], as given to `update`; where it is complex (Hermitian), its real part counts.
     losses: [K], the losses as a vector.
+    present: [K], bool, or None for all; the rows and columns of the others become 0.
 
   Raises:
     ValueError: where it is None, or has another shape.
@@ -48,10 +53,52 @@ def require(gram: jax.Array | None, losses: jax.Array) -> jax.Array:
   shape = (losses.size, losses.size)
   if jnp.shape(gram) != shape:
     raise ValueError(f"gram: must have the shape [K, K] = {shape}, got {jnp.shape(gram)}")
-  half = (
-    jnp.real(jnp.asarray(gram)).astype(losses.dtype) * 0.5
-  )  # before the sum, which may overflow
+  real = of_present(jnp.real(jnp.asarray(gram)).astype(losses.dtype), present)
+  half = real * 0.5  # before the sum, which may overflow
   return half + half.T
+
+
+def of_present(gram: jax.Array, present: jax.Array | None) -> jax.Array:
+  """Returns the Gram matrix with 0 in the rows and columns of absent losses.
+
+  Args:
+    gram: [K, K]; the rows and columns of absent losses may hold anything.
+    present: [K], bool, or None for all.
+
+  Example:
+    >>> of_present(jnp.array([[4.0, jnp.nan], [jnp.inf, 1.0]]), jnp.array([True, False])).tolist()
+    [[4.0, 0.0], [0.0, 0.0]]
+  """
+  if present is None:
+    return gram
+  return jnp.where(present[:, None] & present[None], gram, 0)
+
+
+def some(present: jax.Array | None) -> jax.Array | None:
+  """Returns the mask, or that of all losses where none is present, so that a solver has some.
+
+  Args:
+    present: [K], bool, or None.
+
+  Example:
+    >>> some(jnp.array([True, False])).tolist(), some(jnp.array([False, False])).tolist()
+    ([True, False], [True, True])
+  """
+  return None if present is None else present | ~present.any()
+
+
+def mean(values: jax.Array, present: jax.Array | None) -> jax.Array:
+  """Returns the mean over the present losses, a scalar.
+
+  Args:
+    values: [K].
+    present: [K], bool, or None for all.
+
+  Example:
+    >>> float(mean(jnp.array([1.0, 2.0, 6.0]), jnp.array([False, True, True])))
+    4.0
+  """
+  return only(values, present).sum() / number_of(values, present)
 
 
 def is_finite(gram: jax.Array) -> jax.Array:
@@ -151,15 +198,15 @@ def from_unit(parts: jax.Array, norms: jax.Array) -> jax.Array:
 
 def from_gram(
   solve: Callable[[Given], jax.Array],
-  neutral: Callable[[Losses], ArrayLike] = lambda losses: 1 / num_losses(losses),
+  neutral: Callable[[Losses], ArrayLike | None] = lambda losses: None,
 ) -> LossWeighting:
   """Returns a weighting without state from a function of the Gram matrix.
 
   Args:
     solve: a function of `Given` that returns the weights [K], also for a Gram matrix of zeros.
     neutral: a function of the losses that returns the weights, [K] or one number for all, to use
-      where a loss, an inner product or the result of `solve` is not finite. `init` calls it, too,
-      and raises what it raises.
+      where a loss, an inner product or the result of `solve` is not finite; None for 1 / the number
+      of present losses. `init` calls it, too, and raises what it raises.
 
   Example:
     >>> weighting = from_gram(lambda given: jnp.diagonal(given.gram))
@@ -175,16 +222,21 @@ def from_gram(
     neutral(losses)
     return EmptyState()
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del weights, extra
-    vector, unravel = ravel(losses)
-    gram = require(gram, vector)
-    otherwise = jnp.broadcast_to(jnp.asarray(neutral(losses), vector.dtype), vector.shape)
+    vector, unravel, mask = ravel_present(losses, present)
+    gram, mask = require(gram, vector, mask), some(mask)
+    given = neutral(losses)
+    otherwise = uniform(vector, mask)
+    if given is not None:
+      otherwise = jnp.broadcast_to(jnp.asarray(given, vector.dtype), vector.shape)
     enters = is_finite(gram) & all_finite(vector)
     # Iterations on NaN would be slow, and their result is not used.
-    normalized, factor = normalize(jnp.where(enters, gram, jnp.eye(vector.size, dtype=gram.dtype)))
-    solution = solve(Given(normalized, factor, jnp.where(enters, vector, 1), otherwise, key))
-    useful = enters & all_finite(solution)
+    unused = only(jnp.eye(vector.size, dtype=gram.dtype), mask)
+    normalized, factor = normalize(jnp.where(enters, gram, unused))
+    known = jnp.where(enters, vector, 1)
+    solution = solve(Given(normalized, factor, known, otherwise, key, mask))
+    useful = enters & all_finite(only(solution, mask))
     return unravel(jnp.where(useful, solution, otherwise)), state
 
   return LossWeighting(init, update, needs_gram=True)

@@ -57,7 +57,7 @@ def impartial_gradients() -> LossWeighting:
     parts = equiangular(cosines) * norms.max() / jnp.where(norms > 0, norms, jnp.inf)
     total = parts.sum()
     useful = total > _LEAST_SHARE * jnp.abs(parts).sum()
-    return jnp.where(useful, parts / jnp.where(useful, total, 1), 1 / parts.size)
+    return jnp.where(useful, parts / jnp.where(useful, total, 1), given.neutral)
 
   return from_gram(solve)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from mlseg.weighting.base import LossWeighting
 from mlseg.weighting.from_gram.gram import Given, from_gram, normalize, unit
 from mlseg.weighting.from_gram.quadratic import definite, minimize_quadratic
+from mlseg.weighting.presence import only
 
 _NORMALIZATIONS = ("none", "l2", "loss", "loss+")
 
@@ -69,21 +70,23 @@ def mgda(normalization: Literal["none", "l2", "loss", "loss+"] = "none") -> Loss
     if normalization != "none":
       divisors = {"l2": lengths, "loss": losses, "loss+": losses * lengths}[normalization]
       divisors = jnp.where(divisors > 0, divisors, 1)
-      shrunk = divisors / divisors.max()  # a common scale of the divisors changes nothing here
+      # A common scale of the divisors changes nothing here.
+      shrunk = only(divisors / only(divisors, given.present).max(), given.present, 1)
       gram = normalize(gram / shrunk[:, None] / shrunk[None])[0]
-    return min_norm_weights(gram) / divisors
+    return min_norm_weights(gram, given.present) / divisors
 
   return from_gram(solve)
 
 
-def min_norm_weights(gram: jax.Array) -> jax.Array:
+def min_norm_weights(gram: jax.Array, present: jax.Array | None = None) -> jax.Array:
   """Returns the weights of the shortest convex combination of the gradients that are not 0.
 
   Args:
     gram: [K, K], as `normalize` returns it.
+    present: [K], bool, at least one, or None for all; the rows and columns of the others are 0.
 
   Returns:
-    [K], sum 1: 0 for a gradient that is 0, but 1/K if all are.
+    [K], sum 1: 0 for a gradient that is 0, but 1/K if all are; 0 for an absent one.
 
   Example:
     >>> print(min_norm_weights(jnp.array([[1.0, 1.0], [1.0, 2.0]])).round(4))
@@ -95,7 +98,7 @@ def min_norm_weights(gram: jax.Array) -> jax.Array:
   shortest = jnp.where(is_zero, jnp.inf, norms).min()
   # A gradient of 0 stands here as one at a right angle to all others, so it takes the same share of
   # the weight of each.
-  normal = jnp.where(is_zero, 1, shortest / safe)
-  weights = minimize_quadratic(definite(cosines), jnp.zeros_like(norms), normal) / safe
+  normal = only(jnp.where(is_zero, 1, shortest / safe), present)
+  weights = minimize_quadratic(definite(cosines), jnp.zeros_like(norms), normal, present) / safe
   weights = jnp.where(is_zero & ~is_zero.all(), 0, weights)
   return weights / weights.sum()

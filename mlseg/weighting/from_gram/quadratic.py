@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mlseg.weighting.from_gram.gram import mean
+from mlseg.weighting.presence import only
+
 NUM_STEPS = 20  # at most
 _MAX_UNROLLED = 8  # the largest K for which unrolled arithmetic is faster than a call of LAPACK
 _MAX_ONE_BY_ONE = 32  # the largest K for which n programs are solved by themselves
@@ -58,7 +61,10 @@ def definite(cosines: jax.Array) -> jax.Array:
 
 
 def minimize_quadratic(
-  matrix: jax.Array, linear: jax.Array, normal: jax.Array | None = None
+  matrix: jax.Array,
+  linear: jax.Array,
+  normal: jax.Array | None = None,
+  present: jax.Array | None = None,
 ) -> jax.Array:
   """Returns the v that minimises v.Qv / 2 + c.v with v_k >= 0 and, if `normal` is given, a.v = 1.
 
@@ -69,6 +75,9 @@ def minimize_quadratic(
     matrix: [K, K], Q, symmetric positive definite, entries of the order of 1.
     linear: [K], c, of the order of 1 at most.
     normal: [K], a, in (0, 1], its largest entry 1; None: without that constraint.
+    present: [K], bool, at least one; the program has only these unknowns, and the others are 0. In
+      their rows and columns Q is diagonal; their entries of `normal` are 0, those of `linear` do
+      not count. None for all.
 
   Returns:
     [K]. For arguments that are not finite or not definite, the result may be anything.
@@ -88,18 +97,20 @@ def minimize_quadratic(
   eps = float(jnp.finfo(start.dtype).eps)
 
   def step(_: Any, carry: tuple[_Point, jax.Array]) -> tuple[_Point, jax.Array]:
-    moved = _advance(carry[0], matrix, linear, normal)
+    moved = _advance(carry[0], matrix, linear, normal, present)
     return moved, (moved.v != carry[0].v).any()  # a point that stays will stay for ever
 
   def goes_on(carry: tuple[_Point, jax.Array]) -> jax.Array:
-    return carry[1] & ((carry[0].v * carry[0].slack).mean() > eps**2)
+    return carry[1] & (mean(carry[0].v * carry[0].slack, present) > eps**2)
 
   point, _ = repeat(NUM_STEPS, step, goes_on, (point, jnp.bool(True)), start.size)
   # At the solution one of the two is 0 up to rounding.
-  return jnp.where(point.v > eps * point.slack, point.v, 0)
+  return only(jnp.where(point.v > eps * point.slack, point.v, 0), present)
 
 
-def minimize_quadratics(matrix: jax.Array, linear: jax.Array) -> jax.Array:
+def minimize_quadratics(
+  matrix: jax.Array, linear: jax.Array, present: jax.Array | None = None
+) -> jax.Array:
   """Returns the v that minimise v.Qv / 2 + c.v with v_k >= 0, for many c.
 
   Up to K = 32 each is solved by itself, exactly up to rounding. Beyond that it uses the alternating
@@ -110,6 +121,7 @@ def minimize_quadratics(matrix: jax.Array, linear: jax.Array) -> jax.Array:
   Args:
     matrix: [K, K], Q, symmetric positive definite, with a diagonal near 1.
     linear: [n, K], c, of the order of 1 at most.
+    present: [K], bool, or None, as for `minimize_quadratic`.
 
   Returns:
     [n, K].
@@ -122,7 +134,7 @@ def minimize_quadratics(matrix: jax.Array, linear: jax.Array) -> jax.Array:
      [0. 2.]]
   """
   if len(matrix) <= _MAX_ONE_BY_ONE:
-    return jax.vmap(lambda one: minimize_quadratic(matrix, one))(linear)
+    return jax.vmap(lambda one: minimize_quadratic(matrix, one, present=present))(linear)
   values, vectors = jnp.linalg.eigh(matrix)
   # The best rate of convergence, but for directions in which the program is nearly flat.
   rho = jnp.sqrt(jnp.maximum(values[0], 1e-3) * values[-1])
@@ -137,15 +149,22 @@ def minimize_quadratics(matrix: jax.Array, linear: jax.Array) -> jax.Array:
     return moved, dual + relaxed - moved
 
   start = (jnp.zeros_like(linear), jnp.zeros_like(linear))
-  return jax.lax.fori_loop(0, _NUM_ALTERNATIONS, alternate, start)[0]
+  return only(jax.lax.fori_loop(0, _NUM_ALTERNATIONS, alternate, start)[0], present)
 
 
 def _advance(
-  point: _Point, matrix: jax.Array, linear: jax.Array, normal: jax.Array | None
+  point: _Point,
+  matrix: jax.Array,
+  linear: jax.Array,
+  normal: jax.Array | None,
+  present: jax.Array | None,
 ) -> _Point:
-  """Returns the next iterate, or the same one where the step is not finite or leaves the range."""
+  """Returns the next iterate, or the same one where the step is not finite or leaves the range.
+
+  Absent unknowns, which are coupled to no other, stay where they are.
+  """
   v, slack, level = point
-  mu = (v * slack).mean()
+  mu = mean(v * slack, present)
   gradient = dot(matrix, v) + linear
   residual = gradient - slack if normal is None else gradient - slack - level * normal
   solve = solver(matrix + jnp.diag(slack / v))
@@ -153,15 +172,15 @@ def _advance(
 
   def newton(product: jax.Array) -> _Point:
     """Returns the step for which v_k s_k changes by `product`, to first order."""
-    step, level_step = solve(product / v - residual), jnp.zeros_like(level)
+    step, level_step = solve(only(product / v - residual, present)), jnp.zeros_like(level)
     if normal is not None and along is not None:
       level_step = (1 - (normal * (v + step)).sum()) / (normal * along).sum()
       step = step + level_step * along
-    return _Point(step, (product - slack * step) / v, level_step)
+    return _Point(step, only((product - slack * step) / v, present), level_step)
 
   predicted = newton(-v * slack)
   length = _step_length(point, predicted)
-  reached = ((v + length * predicted.v) * (slack + length * predicted.slack)).mean()
+  reached = mean((v + length * predicted.v) * (slack + length * predicted.slack), present)
   centre = mu * (reached / mu) ** 3
   step = newton(centre - v * slack - predicted.v * predicted.slack)
   length = jnp.minimum(1, jnp.maximum(0.99, 1 - mu) * _step_length(point, step))

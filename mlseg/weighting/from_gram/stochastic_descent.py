@@ -21,12 +21,13 @@ from mlseg.weighting.base import (
   check_per_loss,
   num_losses,
   per_loss,
-  ravel,
   state_dtype,
+  uniform,
 )
-from mlseg.weighting.from_gram.gram import even_power, is_finite, require
+from mlseg.weighting.from_gram.gram import even_power, is_finite, mean, of_present, require, some
 from mlseg.weighting.from_gram.quadratic import dot
-from mlseg.weighting.simplex import project_to_simplex
+from mlseg.weighting.presence import only, ravel_present
+from mlseg.weighting.simplex import project_to_simplex, share, shares_of
 
 # The largest entry of the scaled matrix; beyond it the next weights are at a vertex in any case.
 _MAX_ENTRY = 1e15
@@ -76,13 +77,14 @@ def modo(gamma: float = 0.1, rho: float = 0.1) -> LossWeighting:
   check_number("gamma", gamma, 0)
   check_number("rho", rho, 0)
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del weights, key, extra
-    vector, unravel = ravel(losses)
-    products, enters = _products(gram, vector)
-    moved = _descend(state.weights, dot(products, state.weights) + rho * state.weights, gamma)
-    moved = jnp.where(enters, moved, state.weights)
-    return unravel(moved), SimplexState(moved)
+    vector, unravel, mask = ravel_present(losses, present)
+    products, enters = _products(gram, vector, mask)
+    start = shares_of(state.weights, mask)
+    moved = _descend(start, dot(products, start) + rho * start, gamma, mask)
+    moved = jnp.where(enters, moved, start)
+    return unravel(moved), _next_state(state, moved, enters, mask)
 
   return LossWeighting(_init, update, needs_gram=True)
 
@@ -162,27 +164,31 @@ def sdmgrad(
     anchor(losses)
     return _init(losses)
 
-  def update(losses, state, *, weights=None, gram=None, key=None, **extra):
+  def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del weights, key, extra
-    vector, unravel = ravel(losses)
-    products, enters = _products(gram, vector)
+    vector, unravel, mask = ravel_present(losses, present)
+    products, enters = _products(gram, vector, mask)
+    start = shares_of(state.weights, mask)
     pull = jnp.asarray(anchor(losses), vector.dtype)
+    if preference is None and mask is not None:
+      pull = regularization * uniform(vector, mask)
     factor, known = even_power(products)  # first, for the square of a length may be out of range
     enters &= known
     products = jnp.where(known, products * factor, 0)
-    length = jnp.sqrt(jnp.maximum(jnp.diagonal(products), 0)).mean()
+    length = mean(jnp.sqrt(jnp.maximum(jnp.diagonal(products), 0)), mask)
     divisor = jnp.where(known, length, 1)
     scaled = jnp.clip(products / divisor**2, -_MAX_ENTRY, _MAX_ENTRY)
 
     def iterate(_, carry):
       moved, velocity = carry
       velocity = momentum * velocity + dot(scaled, moved + pull)
-      return _descend(moved, velocity, learning_rate), velocity
+      return _descend(moved, velocity, learning_rate, mask), velocity
 
-    carry = (state.weights, jnp.zeros_like(vector))
+    carry = (start, jnp.zeros_like(vector))
     moved, _ = jax.lax.fori_loop(0, num_steps, iterate, carry)
-    moved = jnp.where(enters, moved, state.weights)
-    return unravel((moved + pull) / (1 + regularization)), SimplexState(moved)
+    moved = jnp.where(enters, moved, start)
+    decided = (moved + pull) / (1 + regularization)
+    return unravel(decided), _next_state(state, moved, enters, mask)
 
   return LossWeighting(init, update, needs_gram=True)
 
@@ -192,17 +198,37 @@ def _init(losses: Losses) -> SimplexState:
   return SimplexState(jnp.full(number, 1 / number, state_dtype(losses)))
 
 
-def _products(gram: jax.Array | None, losses: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _products(
+  gram: jax.Array | None, losses: jax.Array, present: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
   """Returns the inner products [K, K], and whether the step counts; zeros where it does not."""
   require(gram, losses)  # only checked: its result is symmetric
-  products = jnp.real(jnp.asarray(gram)).astype(losses.dtype)
-  enters = is_finite(products) & all_finite(losses) & (jnp.diagonal(products) != 0).all()
+  products = of_present(jnp.real(jnp.asarray(gram)).astype(losses.dtype), present)
+  has_length = only(jnp.diagonal(products) != 0, some(present), True)
+  enters = is_finite(products) & all_finite(losses) & has_length.all()
   return jnp.where(enters, products, 0), enters
 
 
-def _descend(weights: jax.Array, gradient: jax.Array, rate: float) -> jax.Array:
+def _descend(
+  weights: jax.Array, gradient: jax.Array, rate: float, present: jax.Array | None
+) -> jax.Array:
   """Returns the weights [K] after one step of projected descent."""
+  present = some(present)
   # A number that is added to all components does not change the projection. Without the smallest
   # component, no component of the step is infinite.
-  rise = jnp.minimum(gradient - gradient.min(), jnp.finfo(gradient.dtype).max)
-  return project_to_simplex(weights - rate * rise)
+  rise = gradient - only(gradient, present, jnp.inf).min()
+  moved = weights - rate * jnp.minimum(rise, jnp.finfo(gradient.dtype).max)
+  return project_to_simplex(only(moved, present, -jnp.inf))
+
+
+def _next_state(
+  state: SimplexState,
+  moved: jax.Array,
+  enters: jax.Array,
+  present: jax.Array | None,
+) -> SimplexState:
+  """Returns the state in which the present losses share in a new way what they had together."""
+  if present is None:
+    return SimplexState(moved)
+  weights = share(moved, state.weights, present)
+  return SimplexState(jnp.where(enters, weights, state.weights))

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from mlseg.weighting.base import LossWeighting, check_number
 from mlseg.weighting.from_gram.gram import Given, from_gram, from_unit, unit
 from mlseg.weighting.from_gram.quadratic import definite, minimize_quadratic, minimize_quadratics
+from mlseg.weighting.presence import number_of, only
 
 
 def upgrad(regularization: float = 0.0) -> LossWeighting:
@@ -48,10 +49,11 @@ def upgrad(regularization: float = 0.0) -> LossWeighting:
   check_number("regularization", regularization, 0)
 
   def solve(given: Given) -> jax.Array:
-    cosines, norms = unit(_regularized(given.gram, regularization))
+    cosines, norms = unit(_regularized(given, regularization))
     # The parts of unit gradients that are added: one program per gradient.
-    added = minimize_quadratics(definite(cosines), cosines)
-    return (1 + from_unit((norms[:, None] * added).sum(axis=0), norms)) / norms.size
+    added = minimize_quadratics(definite(cosines), cosines, given.present)
+    total = from_unit((norms[:, None] * added).sum(axis=0), norms)
+    return (1 + total) / number_of(norms, given.present)
 
   return from_gram(solve)
 
@@ -92,13 +94,15 @@ def dual_projection(regularization: float = 0.0) -> LossWeighting:
   check_number("regularization", regularization, 0)
 
   def solve(given: Given) -> jax.Array:
-    cosines, norms = unit(_regularized(given.gram, regularization))
-    added = minimize_quadratic(definite(cosines), (norms[:, None] * cosines).mean(axis=0))
-    return 1 / norms.size + from_unit(added, norms)
+    cosines, norms = unit(_regularized(given, regularization))
+    number = number_of(norms, given.present)
+    linear = (norms[:, None] * cosines).sum(axis=0) / number
+    added = minimize_quadratic(definite(cosines), linear, present=given.present)
+    return 1 / number + from_unit(added, norms)
 
   return from_gram(solve)
 
 
-def _regularized(gram: jax.Array, regularization: float) -> jax.Array:
-  added = regularization * jnp.trace(gram)
-  return gram + added * jnp.eye(len(gram), dtype=gram.dtype)
+def _regularized(given: Given, regularization: float) -> jax.Array:
+  added = regularization * jnp.trace(given.gram)
+  return given.gram + added * only(jnp.eye(len(given.gram), dtype=given.gram.dtype), given.present)
