@@ -1,11 +1,14 @@
 """Training on cases that lack a mask or a diagnosis."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from mlseg.console import Reporter
 from mlseg.data import padding, partial
 from mlseg.data.splits.grouped import Split
 from mlseg.devices import sharding
@@ -13,7 +16,7 @@ from mlseg.losses import reduction
 from mlseg.models import Outputs
 from mlseg.recipe import split as recipe_split
 from mlseg.recipe.loss_table import LOSSES
-from mlseg.training import batches, case_counts, feed, objective
+from mlseg.training import batches, case_counts, feed, objective, train
 from mlseg.training import step as train_step
 from mlseg.weighting import fixed
 from tests.training import made
@@ -120,3 +123,28 @@ def test_the_console_says_how_many_lack_something():
   assert case_counts.lines(cases, split, hidden)[-1].strip() == (
     "training cases without a mask: 6; without a diagnosis: 3"
   )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["dynamic_memory_fusion", "pcgrad"])
+def test_a_run_with_hidden_labels_is_the_same_from_the_device_and_the_host(
+  tmp_path, made_cases, method
+):
+  found = []
+  for placement in ("device", "host"):
+    experiment = made.make_experiment(
+      "losses=('cross_entropy', 'soft_dice')",
+      "auxiliary.name=none",
+      f"weighting.name={method}",
+      f"data.placement={placement}",
+      "log_every=2",
+      keys={"data.hide_masks": 0.6, "data.hide_diagnoses": 0.3},
+    )
+    train.train(experiment, tmp_path / placement, Reporter(quiet=True))
+    lines = (tmp_path / placement / "metrics.jsonl").read_text().splitlines()
+    found.append([json.loads(line) for line in lines])
+  keys = [name for name in found[0][0] if "loss" in name or "weight" in name]
+  assert keys
+  for one, other in zip(*found, strict=True):
+    for key in keys:
+      assert one.get(key) == pytest.approx(other.get(key), rel=1e-5)

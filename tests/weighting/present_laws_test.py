@@ -148,7 +148,7 @@ def test_the_mask_may_have_the_structure_of_the_losses():
     losses, weighting.init(losses), present={"a": np.bool_(False), "b": np.bool_(True)}
   )
   in_order, _ = weighting.update(losses, weighting.init(losses), present=jnp.array([False, True]))
-  assert {name: float(weight) for name, weight in by_name.items()} == {"a": 0.0, "b": 0.25}
+  assert {name: float(weight) for name, weight in by_name.items()} == {"a": 0.0, "b": 1.0}
   assert jax.tree.map(float, by_name) == jax.tree.map(float, in_order)
 
 
