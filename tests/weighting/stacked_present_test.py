@@ -180,17 +180,16 @@ def test_a_mask_as_long_as_other_losses_is_refused():
 @over_all
 def test_a_mask_mixes_no_dtypes_and_no_ranks(name):
   with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
-    losses, gradients = jax.tree.map(lambda leaf: leaf[0].astype("float64"), _steps(0))
+    losses, gradients = jax.tree.map(lambda leaf: leaf[0], _steps(0))
     transformation = FACTORIES[name](EVERY)
-    params = jax.tree.map(lambda leaf: leaf.astype("float64"), PARAMS)
-    state = transformation.init(params)
+    state = transformation.init(PARAMS)
     updates, after = jax.eval_shape(
       lambda gradients, losses, mask: transformation.update(
         gradients, state, losses=losses, present=mask
       ),
       gradients, losses, jnp.ones(K, bool),
     )  # fmt: skip
-    for found, expected in ((updates, params), (after, state)):
+    for found, expected in ((updates, PARAMS), (after, state)):
       assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), found) == jax.tree.map(
         lambda leaf: (leaf.shape, leaf.dtype), expected
       )
