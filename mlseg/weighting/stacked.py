@@ -187,7 +187,10 @@ def mask_of(num_losses: int, losses: Losses | None, present: Weights | None) -> 
     >>> mask_of(2, None, [True, False]).tolist(), mask_of(2, None, None)
     ([True, False], None)
   """
-  return as_mask(np.zeros(num_losses) if losses is None else losses, present)
+  mask = as_mask(np.zeros(num_losses) if losses is None else losses, present)
+  if mask is not None and mask.size != num_losses:
+    raise ValueError(f"present: must be K = {num_losses} bools, got {present!r}")
+  return mask
 
 
 def only_present(tree: PyTree, present: jax.Array | None, otherwise: PyTree = None) -> PyTree:

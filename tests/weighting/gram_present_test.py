@@ -10,6 +10,7 @@ import pytest
 
 from mlseg import weighting as w
 from mlseg.weighting.from_gram import quadratic
+from tests.weighting import table
 
 K = 5
 KEPT = np.array([0, 2, 3])
@@ -182,3 +183,24 @@ def test_an_optimizer_that_decays_weights_leaves_that_of_an_absent_loss():
   _, moved = method.update(losses, state, gram=gram, present=jnp.array([True, False, True]))
   one = jax.tree.map(lambda leaf: leaf[1] if leaf.ndim else 0, state)
   assert jax.tree.map(lambda leaf: leaf[1] if leaf.ndim else 0, moved) == one
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_mask_mixes_no_dtypes_and_no_ranks(dtype):
+  variants = {name: make((1.0, 5.0, 2.0)) for name, make in FACTORIES.items()}
+  methods = {
+    name: case.weighting for name, case in table.BASES.items() if case.weighting.needs_gram
+  }
+  for method in (methods | variants).values():
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
+      losses, gram = jnp.ones(3, dtype), jnp.ones((3, 3), dtype)
+      state = method.init(losses)
+      weights, after = jax.eval_shape(
+        lambda losses, gram, mask, state, method=method: method.update(
+          losses, state, gram=gram, present=mask
+        ),
+        losses, gram, jnp.ones(3, bool), state,
+      )  # fmt: skip
+      assert weights.dtype == dtype
+      shapes = jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.result_type(leaf)), (state, after))
+      assert shapes[0] == shapes[1]

@@ -167,3 +167,29 @@ def test_a_mask_of_other_losses_is_refused():
       transformation.update(
         jnp.ones((2, 1)), transformation.init(jnp.zeros(1)), losses=jnp.ones(2), present=[True]
       )
+
+
+def test_a_mask_as_long_as_other_losses_is_refused():
+  transformation = graddrop(2)
+  with pytest.raises(ValueError, match="present: must be K = 2 bools"):
+    transformation.update(
+      jnp.ones((2, 1)), transformation.init(None), losses=jnp.ones(3), present=[True, False, True]
+    )
+
+
+@over_all
+def test_a_mask_mixes_no_dtypes_and_no_ranks(name):
+  with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
+    losses, gradients = jax.tree.map(lambda leaf: leaf[0], _steps(0))
+    transformation = FACTORIES[name](EVERY)
+    state = transformation.init(PARAMS)
+    updates, after = jax.eval_shape(
+      lambda gradients, losses, mask: transformation.update(
+        gradients, state, losses=losses, present=mask
+      ),
+      gradients, losses, jnp.ones(K, bool),
+    )  # fmt: skip
+    for found, expected in ((updates, PARAMS), (after, state)):
+      assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), found) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), expected
+      )

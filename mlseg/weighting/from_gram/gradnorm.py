@@ -48,7 +48,7 @@ def gradnorm(
 
   L(0) are the losses of the first step in which all are positive. Nothing changes before that step,
   and in a step where a loss is negative, or a loss or an inner product is not finite. The weights
-  of n present losses sum to n; what they learn leaves their sum beside that of the absent ones.
+  of n present losses sum to n, and an absent loss keeps what it has learned.
 
   Needs: losses, Gram matrix
 
