@@ -14,8 +14,8 @@ Patterns are paths below DIR with these fields, none of which matches a '/':
 Suffixes are compared without case. A file that two patterns match is a mask where its image is
 there. An image without a mask is an error, and so is a mask without an image; all are listed, and
 `--config.data.skip_bad=True` trains without them. With `--config.data.folder.missing=True` an image
-may lack its mask, or its diagnosis, and trains what it has. Images of any shape are resized to a square. All
-cases of one patient, and near-duplicates, go to the same part of the split.
+may lack its mask or its diagnosis, and trains what it has. Images of any shape are resized to a
+square. All cases of one patient, and near-duplicates, go to the same part of the split.
 
 BUS-BRA (1,875 ultrasound images of 1,064 patients, with diagnosis):
 
