@@ -8,7 +8,7 @@ import pytest
 from mlseg import weighting as w
 from mlseg.weighting import presence
 from tests.weighting import table
-from tests.weighting.table import ALL, as_losses, random_losses
+from tests.weighting.table import ALL, random_losses
 
 over_weightings = pytest.mark.parametrize("name", ALL)
 MASK = np.array([True, False, True])
@@ -26,27 +26,7 @@ RANDOM = {"random_weighting", "random_weighting_dirichlet"}  # fewer losses are 
 COUNTING = {"every", "every_mgda", "per_epoch", "warm_up", "with_auxiliary", "with_auxiliary_gram"}
 
 
-def _update(name, row, state, present, gram):
-  given = gram if ALL[name].needs_gram else None
-  weights, state = ALL[name].update(as_losses(name, row), state, gram=given, present=present)
-  return jnp.stack(jax.tree.leaves(weights)).reshape(table.K), state
-
-
-def _scan(name):
-  def run(rows, masks, grams):
-    def body(state, inputs):
-      weights, state = _update(name, inputs[0], state, *inputs[1:])
-      return state, weights
-
-    state, weights = jax.lax.scan(
-      body, ALL[name].init(as_losses(name, rows[0])), (rows, masks, grams)
-    )
-    return weights, state
-
-  return jax.jit(run)
-
-
-RUNS = {name: _scan(name) for name in ALL}
+RUNS = {name: table.scan(name) for name in ALL}
 
 
 def _alone(name, rows, grams):
@@ -80,7 +60,7 @@ def _always(mask, rows):
 def test_present_losses_are_weighted_as_if_they_were_alone(name):
   rows = random_losses(11)
   grams = _grams(rows)
-  weights, state = RUNS[name](rows, _always(MASK, rows), grams)
+  weights, state = RUNS[name](rows, grams, _always(MASK, rows))
   assert (weights[:, ~MASK] == 0).all()
   assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
   if name in RANDOM:
@@ -97,8 +77,8 @@ def test_an_absent_loss_may_have_any_value(name):
   masks[4, 0] = masks[4, 2] = False
   grams = _grams(rows)
   hidden = ~masks[:, :, None] | ~masks[:, None]
-  expected = RUNS[name](rows, masks, grams)
-  found = RUNS[name](jnp.where(masks, rows, jnp.nan), masks, jnp.where(hidden, jnp.inf, grams))
+  expected = RUNS[name](rows, grams, masks)
+  found = RUNS[name](jnp.where(masks, rows, jnp.nan), jnp.where(hidden, jnp.inf, grams), masks)
   jax.tree.map(np.testing.assert_array_equal, found, expected)
   weights, state = found
   assert (weights[~masks] == 0).all()
@@ -108,7 +88,7 @@ def test_an_absent_loss_may_have_any_value(name):
 @over_weightings
 def test_all_present_is_the_update_without_a_mask(name):
   rows = random_losses(13)
-  weights, state = RUNS[name](rows, _always(True, rows), _grams(rows))
+  weights, state = RUNS[name](rows, _grams(rows), _always(True, rows))
   expected_weights, expected_state = table.scan(name)(rows)
   rtol = 2e-4 if ALL[name].needs_gram else 1e-5
   np.testing.assert_allclose(weights, expected_weights, rtol=rtol, atol=1e-6)
@@ -120,7 +100,7 @@ def test_all_present_is_the_update_without_a_mask(name):
 def test_a_step_without_losses_has_no_weights_and_changes_no_later_ones(name):
   rows, masks = random_losses(14), np.ones((9, table.K), bool)
   masks[[2, 5]] = False
-  weights, _ = RUNS[name](rows, masks, _grams(rows))
+  weights, _ = RUNS[name](rows, _grams(rows), masks)
   assert (weights[~masks] == 0).all()
   if name not in COUNTING | RANDOM:
     others = rows[masks[:, 0]]
@@ -136,7 +116,7 @@ def test_a_single_present_loss_among_many_has_a_finite_weight(name, present):
   rows = random_losses(15)
   masks = np.zeros((9, table.K), bool)
   masks[:, present] = True
-  weights, state = RUNS[name](rows, masks, _grams(rows))
+  weights, state = RUNS[name](rows, _grams(rows), masks)
   assert (weights[~masks] == 0).all()
   assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((weights, state)))
 
@@ -157,3 +137,31 @@ def test_a_mask_of_other_losses_is_refused(present):
   losses = {"a": jnp.float32(2.0), "b": jnp.float32(4.0)}
   with pytest.raises(ValueError, match="present: must be 2 bools"):
     presence.as_mask(losses, present)
+
+
+# Those whose numbers are for K = 3 losses, or whose bounds leave no room for 50.
+_FOR_THREE = {"fixed_values", "with_prior", "chain_of_chains", "bounded", "chain", *table.ON_DICTS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in ALL if name not in _FOR_THREE])
+@pytest.mark.parametrize("number", [1, 50])
+def test_one_loss_and_fifty(name, number):
+  rng, weighting = np.random.default_rng(number), ALL[name]
+  rows = jnp.array(rng.gamma(2.0, 1.0, [7, number]), jnp.float32)
+  gradients = rows[..., None] * jnp.array(rng.normal(size=(number, 8)), jnp.float32)
+  grams = jnp.matmul(gradients, gradients.swapaxes(1, 2), precision="highest")
+  masks = rng.random([7, number]) < 0.7
+  masks[:2] = True
+
+  def body(state, inputs):
+    row, gram, mask = inputs
+    given = gram if weighting.needs_gram else None
+    weights, state = weighting.update(row, state, gram=given, present=mask)
+    return state, weights
+
+  run = jax.jit(lambda *inputs: jax.lax.scan(body, weighting.init(rows[0]), inputs))
+  state, weights = run(rows, grams, masks)
+  assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((state, weights)))
+  assert (np.asarray(weights)[~masks] == 0).all()
+  assert (np.abs(np.asarray(weights)[:2]).sum(axis=1) > 0).all()

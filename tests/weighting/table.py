@@ -126,29 +126,30 @@ def random_losses(seed=0, steps=9) -> jax.Array:
   return jnp.array(np.random.default_rng(seed).gamma(2.0, 1.0, [steps, K]), jnp.float32)
 
 
-def update(name, row, state, gram=None):
+def update(name, row, state, gram=None, present=None):
   """Returns the weights [K] and the next state of a weighting for losses [K]."""
   weighting = ALL[name]
   gram = gram_of_row(row) if gram is None else gram
   weights, state = weighting.update(
-    as_losses(name, row), state, gram=gram if weighting.needs_gram else None
+    as_losses(name, row), state, gram=gram if weighting.needs_gram else None, present=present
   )
   return jnp.stack(jax.tree.leaves(weights)).reshape(K), state
 
 
-def scan(name, with_gram=False):
+def scan(name):
   """Returns the compiled function from rows [steps, K] to weights [steps, K] and the last state.
 
-  With `with_gram` it takes Gram matrices [steps, K, K] too; otherwise they follow from the rows.
+  It also takes Gram matrices [steps, K, K], which otherwise follow from the rows, and masks [steps,
+  K] of the losses that are present, which otherwise are all.
   """
 
-  def run(rows, grams=None):
+  def run(rows, grams=None, masks=None):
     def body(state, inputs):
-      weights, state = update(name, inputs[0], state, inputs[1] if with_gram else None)
+      weights, state = update(name, inputs[0], state, *inputs[1:])
       return state, weights
 
-    xs = (rows, grams) if with_gram else (rows,)
-    state, weights = jax.lax.scan(body, ALL[name].init(as_losses(name, rows[0])), xs)
+    first = ALL[name].init(as_losses(name, rows[0]))
+    state, weights = jax.lax.scan(body, first, (rows, grams, masks))
     return weights, state
 
   return jax.jit(run)
