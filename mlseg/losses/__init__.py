@@ -1,11 +1,12 @@
 """Losses of segmentation, from logits and masks to one float32 value per image.
 
-Every loss is `f(logits [B, H, W, C], masks [B, H, W, C], *, ..., valid=None) -> [B]`. It is
-computed in float32 (float64 where the logits are), and it is finite with finite gradients for every
-mask and every logit but NaN. `valid` [B, H, W] marks the pixels that count; the loss of an image
-without any is 0. `reduce` averages the values of a batch, `deep_supervision` applies a loss at
-several resolutions, and `one_hot_masks` turns label maps into masks. `supervised_contrastive` and
-`triplet_hard` are losses of embeddings [B, D].
+Every loss is `f(logits [B, ..., C], masks [B, ..., C], *, ..., valid=None) -> [B]`, of signals,
+images or volumes. It is computed in float32 (float64 where the logits are), and it is finite with
+finite gradients for every mask and every logit but NaN. `valid` [B, ...] marks the pixels that
+count, or with a floating dtype has their weights; the loss of an image without any is 0. `reduce`
+averages the values of a batch, `deep_supervision` applies a loss at several resolutions, and
+`one_hot_masks` turns label maps into masks. `supervised_contrastive` and `triplet_hard` are losses
+of embeddings [B, D].
 
 A compound such as Dice + cross-entropy is not a loss here: combine the two losses by
 `mlseg.weighting.fixed`, or by any other weighting.
@@ -33,7 +34,7 @@ from mlseg.losses.imbalance import (
 from mlseg.losses.lovasz import lovasz_hinge, lovasz_softmax
 from mlseg.losses.masks import one_hot_masks
 from mlseg.losses.overlap import focal_tversky, soft_dice, soft_iou, tversky
-from mlseg.losses.reduction import pixel_count, pixel_mean, pixel_sum, reduce
+from mlseg.losses.reduction import class_sum, pixel_count, pixel_mean, pixel_sum, reduce
 from mlseg.losses.topology import geometry, label_vectors, topology
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
   "boundary",
   "cl_dice",
   "class_balanced_dice",
+  "class_sum",
   "cross_entropy",
   "deep_supervision",
   "distance_to",

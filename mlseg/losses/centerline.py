@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from mlseg.losses.overlap_counts import ratio
 from mlseg.losses.probabilities import Activation, check_shapes, foreground, probabilities
-from mlseg.losses.reduction import pixel_sum
+from mlseg.losses.reduction import class_sum
 
 
 def cl_dice(
@@ -31,13 +31,13 @@ def cl_dice(
     segmentation, CVPR 2021, eqs. 1-2 and alg. 1-2.
 
   Args:
-    logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot; with 'sigmoid' any zeros and ones.
+    logits: [B, ..., C], any floating dtype.
+    masks: [B, ..., C], one-hot; with 'sigmoid' any zeros and ones.
     iterations: steps of the skeletonisation, at least the largest radius of a structure in pixels.
     smooth: s, pixels.
     activation: 'softmax' or 'sigmoid'.
     include_background: whether class 0 is part of the mean.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    valid: [B, ...], whether a pixel counts, or its weight; None: all count.
 
   Returns:
     [B], in [0, 1].
@@ -59,8 +59,8 @@ def cl_dice(
   p = foreground(probabilities(logits, activation), include_background)
   g = foreground(masks, include_background).astype(p.dtype)
   of_p, of_g = (soft_skeleton(x, iterations, valid) for x in (p, g))
-  precision = ratio(pixel_sum(of_p * g, valid), pixel_sum(of_p, valid), smooth)
-  sensitivity = ratio(pixel_sum(of_g * p, valid), pixel_sum(of_g, valid), smooth)
+  precision = ratio(class_sum(of_p * g, valid), class_sum(of_p, valid), smooth)
+  sensitivity = ratio(class_sum(of_g * p, valid), class_sum(of_g, valid), smooth)
   return 1 - (2 * precision * sensitivity / (precision + sensitivity)).mean(axis=-1)
 
 
@@ -68,13 +68,13 @@ def soft_skeleton(regions: jax.Array, iterations: int, valid: jax.Array | None =
   """Returns the skeleton of soft regions: the pixels of each erosion that an opening removes.
 
   Args:
-    regions: [B, H, W, C], in [0, 1].
+    regions: [B, ..., C], in [0, 1].
     iterations: the number of erosions.
-    valid: [B, H, W], nonzero where a pixel counts; the others are treated like pixels beyond the
-      border. None: all count.
+    valid: [B, ...], whether a pixel counts; the others are treated like pixels beyond the border.
+      None: all count.
 
   Returns:
-    [B, H, W, C], in [0, 1].
+    [B, ..., C], in [0, 1].
 
   Example:
     >>> import jax.numpy as jnp
@@ -99,19 +99,19 @@ def _skeleton(regions: jax.Array, counts: jax.Array | None, iterations: int) -> 
 
 
 def _erode(x: jax.Array, counts: jax.Array | None) -> jax.Array:
-  """Returns the minimum over a pixel and its four neighbours; pixels beyond the border are 1."""
+  """Returns the minimum over a pixel and two neighbours per axis; beyond the border is 1."""
   x = x if counts is None else jnp.where(counts, x, 1)
   smallest = x
-  for axis in (1, 2):
+  for axis in range(1, x.ndim - 1):
     before, after = _beside(x, axis, 1.0)
     smallest = jnp.minimum(smallest, jnp.minimum(before, after))
   return smallest
 
 
 def _dilate(x: jax.Array, counts: jax.Array | None) -> jax.Array:
-  """Returns the maximum over the 3×3 neighbourhood; pixels beyond the border are 0."""
+  """Returns the maximum over 3 pixels along each axis; pixels beyond the border are 0."""
   x = x if counts is None else jnp.where(counts, x, 0)
-  for axis in (1, 2):
+  for axis in range(1, x.ndim - 1):
     before, after = _beside(x, axis, 0.0)
     x = jnp.maximum(x, jnp.maximum(before, after))
   return x

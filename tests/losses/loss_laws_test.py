@@ -171,9 +171,9 @@ LOSSES = {
 }
 NOT_OF_PIXELS = {"supervised_contrastive", "triplet_hard"}  # tested in contrastive_test
 HELPERS = {
-  "balanced_class_weights", "deep_supervision", "distance_to", "has_partner", "label_vectors",
-  "one_hot_masks", "pixel_count", "pixel_mean", "pixel_sum", "reduce", "signed_distances",
-  "soft_skeleton",
+  "balanced_class_weights", "class_sum", "deep_supervision", "distance_to", "has_partner",
+  "label_vectors", "one_hot_masks", "pixel_count", "pixel_mean", "pixel_sum", "reduce",
+  "signed_distances", "soft_skeleton",
 }  # fmt: skip
 CLASSES = 3
 over_losses = pytest.mark.parametrize("law", LOSSES.values(), ids=LOSSES)
@@ -315,7 +315,7 @@ def test_an_image_without_valid_pixels_has_loss_and_gradient_zero(law):
   ("shapes", "message"),
   [
     (([2, 6, 6, 3], [2, 6, 6, 2], None), "masks: must have the shape of logits"),
-    (([6, 6, 3], [6, 6, 3], None), "logits: must be"),
+    (([6, 3], [6, 3], None), "logits: must be"),
     (([2, 6, 6, 0], [2, 6, 6, 0], None), "logits: must be"),
     (([2, 6, 6, 3], [2, 6, 6, 3], [2, 6, 6, 1]), "valid: must be"),
   ],
