@@ -13,8 +13,14 @@ A compound such as Dice + cross-entropy is not a loss here: combine the two loss
 """
 
 from mlseg.losses.balanced_overlap import class_balanced_dice, generalized_dice
+from mlseg.losses.blob import blob, label_blobs
 from mlseg.losses.boundary import boundary, hausdorff_distance_transform
-from mlseg.losses.centerline import cl_dice, soft_skeleton
+from mlseg.losses.calibration import (
+  average_calibration_error,
+  margin_based_label_smoothing,
+  neighbor_aware_calibration,
+)
+from mlseg.losses.centerline import cl_dice, skeleton_recall, soft_skeleton
 from mlseg.losses.contrastive import has_partner, supervised_contrastive, triplet_hard
 from mlseg.losses.cross_entropy import (
   balanced_class_weights,
@@ -33,46 +39,68 @@ from mlseg.losses.imbalance import (
 )
 from mlseg.losses.lovasz import lovasz_hinge, lovasz_softmax
 from mlseg.losses.masks import one_hot_masks
+from mlseg.losses.metric_overlap import dice_semimetric, jaccard_metric, matthews
 from mlseg.losses.overlap import focal_tversky, soft_dice, soft_iou, tversky
 from mlseg.losses.reduction import class_sum, pixel_count, pixel_mean, pixel_sum, reduce
+from mlseg.losses.robust import (
+  generalized_cross_entropy,
+  poly_cross_entropy,
+  symmetric_cross_entropy,
+  top_k_cross_entropy,
+)
 from mlseg.losses.topology import geometry, label_vectors, topology
+from mlseg.losses.unified_focal import unified_focal
 
 __all__ = [
+  "average_calibration_error",
   "balanced_class_weights",
   "binary_cross_entropy",
+  "blob",
   "boundary",
   "cl_dice",
   "class_balanced_dice",
   "class_sum",
   "cross_entropy",
   "deep_supervision",
+  "dice_semimetric",
   "distance_to",
   "dynamic_weighted_cross_entropy",
   "dynamically_weighted_balanced",
   "focal",
   "focal_tversky",
+  "generalized_cross_entropy",
   "generalized_dice",
   "geometry",
   "hard_dice",
   "hard_iou",
   "has_partner",
   "hausdorff_distance_transform",
+  "jaccard_metric",
+  "label_blobs",
   "label_vectors",
   "lovasz_hinge",
   "lovasz_softmax",
+  "margin_based_label_smoothing",
+  "matthews",
+  "neighbor_aware_calibration",
   "one_hot_masks",
   "ordered_weighted_cross_entropy",
   "pixel_count",
   "pixel_mean",
   "pixel_sum",
+  "poly_cross_entropy",
   "reduce",
   "signed_distances",
+  "skeleton_recall",
   "soft_dice",
   "soft_iou",
   "soft_skeleton",
   "supervised_contrastive",
+  "symmetric_cross_entropy",
+  "top_k_cross_entropy",
   "topology",
   "triplet_hard",
   "tversky",
+  "unified_focal",
   "weighted_cross_entropy",
 ]

@@ -100,7 +100,7 @@ def generalized_dice(
     choices = "simple, square, uniform"
     raise ValueError(f"class_weights: choose from {choices}; got {class_weights!r}")
   counts = soft_counts(logits, masks, valid, activation, include_background)
-  size = divisor(counts.true)
+  size = jnp.maximum(divisor(counts.true), 1e-9)  # its square is not 0 for the least weights
   weights = {"square": 1 / size**2, "simple": 1 / size, "uniform": jnp.ones_like(size)}[
     class_weights
   ]
