@@ -98,7 +98,7 @@ def test_soft_labels_are_best_predicted_by_their_shares():
 
 def test_soft_labels_in_cross_entropy_agree_with_torch():
   torch = pytest.importorskip("torch")
-  logits, shares = batch((2, 4, 5))[0], np.asarray(jax.nn.softmax(batch((2, 4, 5), 1)[0]))
+  logits, shares = batch((2, 4, 5))[0], np.array(jax.nn.softmax(batch((2, 4, 5), 1)[0]))
   first = [torch.from_numpy(np.moveaxis(array, -1, 1)) for array in (logits, shares)]
   for smoothing in (0.0, 0.2):
     expected = torch.nn.functional.cross_entropy(
