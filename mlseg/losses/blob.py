@@ -92,7 +92,7 @@ def blob(
     def of_blob(b: jax.Array) -> tuple[jax.Array, jax.Array]:
       keep = (components == 0) | (components == b)
       value = loss(logits, masks, valid=jnp.where(keep, counts, jnp.zeros((), counts.dtype)))
-      there = ((components == b) & counts.astype(bool)).any(axis=range(1, components.ndim))
+      there = ((components == b) & counts.astype(bool)).any(axis=tuple(range(1, components.ndim)))
       return jnp.where(there, value, 0), there
 
     values, there = jax.lax.map(of_blob, jnp.arange(1, max_blobs + 1, dtype=components.dtype))

@@ -27,7 +27,7 @@ def distance_to(region: jax.Array, num_axes: int = 2) -> jax.Array:
     >>> distance_to(jnp.array([[True, False, False], [False, False, False]])).round(2).tolist()
     [[0.0, 1.0, 2.0], [1.0, 1.409999966621399, 2.240000009536743]]
   """
-  any_pixel = region.any(axis=range(-num_axes, 0), keepdims=True)
+  any_pixel = region.any(axis=tuple(range(-num_axes, 0)), keepdims=True)
   return jnp.where(any_pixel, jnp.sqrt(_squared_distances(region, num_axes)), 0)
 
 
@@ -49,7 +49,7 @@ def _lower_envelope(along: jax.Array, axis: int) -> jax.Array:
   """Returns min_k (j - k)^2 + along_k at each j of an axis."""
   size = along.shape[axis]
   places = jnp.arange(size, dtype=float).reshape((-1,) + (1,) * (along.ndim - 1 - axis))
-  places = jnp.expand_dims(places, range(axis))
+  places = jnp.expand_dims(places, tuple(range(axis)))
 
   def include(k: jax.Array, squared: jax.Array) -> jax.Array:
     here = jax.lax.dynamic_slice_in_dim(along, k, 1, axis=axis)
@@ -126,5 +126,5 @@ def regions(masks: jax.Array, valid: jax.Array | None) -> tuple[jax.Array, jax.A
 
 
 def _has_boundary(inside: jax.Array, outside: jax.Array) -> jax.Array:
-  pixels = range(2, inside.ndim)
+  pixels = tuple(range(2, inside.ndim))
   return inside.any(pixels, keepdims=True) & outside.any(pixels, keepdims=True)

@@ -100,7 +100,7 @@ def dynamically_weighted_balanced(
       raise ValueError(f"class_counts: must be > 0, got {class_counts}")
   else:
     sizes = jnp.maximum(class_sum(g, valid), 1)
-    counts = jnp.expand_dims(sizes, range(1, g.ndim - 1))
+    counts = jnp.expand_dims(sizes, tuple(range(1, g.ndim - 1)))
   weights = jnp.log(counts.max(axis=-1, keepdims=True) / counts) + 1
   terms = -(weights ** (1 - p)) * g * log_p + regularization * p * (1 - p)
   return pixel_mean(terms.sum(axis=-1), valid)

@@ -29,13 +29,13 @@ def pixel_sum(values: jax.Array, valid: jax.Array | None = None, *, num_axes: in
     [1.5]
   """
   if valid is None:
-    return values.sum(axis=range(1, 1 + num_axes))
+    return values.sum(axis=tuple(range(1, 1 + num_axes)))
   shape = valid.shape + (1,) * (values.ndim - valid.ndim)
   weights = pixel_weights(valid, values.dtype).reshape(shape)
   weighted = values * weights if jnp.issubdtype(valid.dtype, jnp.floating) else values
   # A product alone would not leave out a value that is not finite.
   counted = jnp.where(weights > 0, weighted, jnp.zeros((), values.dtype))
-  return counted.sum(axis=range(1, valid.ndim))
+  return counted.sum(axis=tuple(range(1, valid.ndim)))
 
 
 def class_sum(values: jax.Array, valid: jax.Array | None = None) -> jax.Array:
@@ -77,7 +77,7 @@ def pixel_mean(values: jax.Array, valid: jax.Array | None = None) -> jax.Array:
     [2.5]
   """
   if valid is None:
-    return values.mean(axis=range(1, values.ndim))
+    return values.mean(axis=tuple(range(1, values.ndim)))
   return pixel_sum(values, valid) / divisor(pixel_count(values, valid))
 
 
@@ -101,7 +101,7 @@ def pixel_count(
   """
   if valid is None:
     return jnp.full(values.shape[:1], math.prod(values.shape[1 : 1 + num_axes]), values.dtype)
-  axes = range(1, valid.ndim)
+  axes = tuple(range(1, valid.ndim))
   if jnp.issubdtype(valid.dtype, jnp.floating):
     return pixel_weights(valid, values.dtype).sum(axis=axes)
   return valid.astype(bool).sum(axis=axes).astype(values.dtype)

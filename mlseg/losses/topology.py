@@ -167,7 +167,7 @@ def geometry(
       same = same & ((w_p > 0) & (w_q > 0))[..., None]
       counts = w_p + w_q
     terms = jnp.where(same, here.astype(p.dtype) * jnp.abs(p - q), 0).sum(axis=-1)
-    total = total + (counts * terms).sum(axis=range(1, terms.ndim))
+    total = total + (counts * terms).sum(axis=tuple(range(1, terms.ndim)))
   return total / divisor(pixel_count(log_p, valid, num_axes=log_p.ndim - 2))
 
 

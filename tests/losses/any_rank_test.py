@@ -147,3 +147,13 @@ def test_agrees_with_torch_and_monai(name, shape):
     np.testing.assert_allclose(
       loss(logits, masks), expected, rtol=1e-5, atol=1e-6, err_msg=f"case {seed}"
     )
+
+
+@pytest.mark.slow
+@over_losses
+def test_vmap_equals_each(law):
+  logits, masks = (jnp.array(array) for array in batch((3, 2, 4, 5)))
+  valid = jnp.array(np.random.default_rng(1).random(masks.shape[:-1]) < 0.7)
+  both = jax.vmap(lambda x, g, v: law.loss(x, g, valid=v))(logits, masks, valid)
+  each = [law.loss(x, g, valid=v) for x, g, v in zip(logits, masks, valid, strict=True)]
+  np.testing.assert_allclose(both, jnp.stack(each), rtol=1e-5, atol=1e-6)
