@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from mlseg.losses.overlap_counts import dice_ratio, ratio, soft_counts
 from mlseg.losses.probabilities import Activation
+from mlseg.losses.reduction import divisor
 
 
 def class_balanced_dice(
@@ -25,11 +26,11 @@ def class_balanced_dice(
   Source: Golnari & Diba 2026, eqs. 21-25, with soft counts; r_c comes from the mask of each image.
 
   Args:
-    logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot.
+    logits: [B, ..., C], any floating dtype.
+    masks: [B, ..., C], one-hot.
     class_weights: 'paper' or 'inverse'.
     smooth: pixels added to numerator and denominator.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    valid: [B, ...], whether a pixel counts, or its weight; None: all count.
 
   Returns:
     [B], in [0, 1].
@@ -48,7 +49,7 @@ def class_balanced_dice(
     raise ValueError(f"class_weights: choose from inverse, paper; got {class_weights!r}")
   counts = soft_counts(logits, masks, valid)
   num_pixels = counts.true.sum(axis=-1, keepdims=True)
-  part = counts.true / jnp.maximum(num_pixels, 1)
+  part = counts.true / divisor(num_pixels)
   weights = 1 - part if class_weights == "paper" else 1 / (part + 1e-6)
   weights = weights / weights.sum(axis=-1, keepdims=True)
   return 1 - (weights * dice_ratio(counts, smooth)).sum(axis=-1)
@@ -74,13 +75,13 @@ def generalized_dice(
     unbalanced segmentations, DLMIA 2017, eq. of GDL_v; 'simple' and 'uniform' as in MONAI.
 
   Args:
-    logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot; with 'sigmoid' any zeros and ones.
+    logits: [B, ..., C], any floating dtype.
+    masks: [B, ..., C], one-hot; with 'sigmoid' any zeros and ones.
     class_weights: 'square', 'simple' or 'uniform'.
     smooth: added to numerator and denominator, in pixels of the class with the largest weight.
     activation: 'softmax' or 'sigmoid'.
     include_background: whether class 0 counts.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    valid: [B, ...], whether a pixel counts, or its weight; None: all count.
 
   Returns:
     [B], in [0, 1].
@@ -99,7 +100,7 @@ def generalized_dice(
     choices = "simple, square, uniform"
     raise ValueError(f"class_weights: choose from {choices}; got {class_weights!r}")
   counts = soft_counts(logits, masks, valid, activation, include_background)
-  size = jnp.maximum(counts.true, 1)
+  size = jnp.maximum(divisor(counts.true), 1e-9)  # its square is not 0 for the least weights
   weights = {"square": 1 / size**2, "simple": 1 / size, "uniform": jnp.ones_like(size)}[
     class_weights
   ]

@@ -35,13 +35,13 @@ def boundary(
     authors' distance maps (0 on the outermost pixels of a region).
 
   Args:
-    logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot; with 'sigmoid' any zeros and ones.
-    distances: [B, H, W, C], phi, any real dtype, computed before training; None: computed here from
+    logits: [B, ..., C], any floating dtype.
+    masks: [B, ..., C], one-hot; with 'sigmoid' any zeros and ones.
+    distances: [B, ..., C], phi, any real dtype, computed before training; None: computed here from
       the masks; pixels that are not valid then belong to no class.
     activation: 'softmax' or 'sigmoid'.
     include_background: whether class 0 is part of the mean.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    valid: [B, ...], whether a pixel counts, or its weight; None: all count.
 
   Returns:
     [B], in pixels (or the unit of the distances); negative where the prediction is good.
@@ -88,13 +88,13 @@ def hausdorff_distance_transform(
     its recommended alpha = 2.
 
   Args:
-    logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot; with 'sigmoid' any zeros and ones.
+    logits: [B, ..., C], any floating dtype.
+    masks: [B, ..., C], one-hot; with 'sigmoid' any zeros and ones.
     alpha: the exponent of the distances.
     activation: 'softmax' or 'sigmoid'.
     include_background: whether class 0 is part of the mean.
-    valid: [B, H, W], nonzero where a pixel counts; the boundaries are those of the valid pixels.
-      None: all count.
+    valid: [B, ...], whether a pixel counts, or its weight; the boundaries are those of the valid
+      pixels. None: all count.
 
   Returns:
     [B], in pixels to the power alpha. A class without pixels, or with all of them, has no boundary,

@@ -30,10 +30,10 @@ def cross_entropy(
     architecture for computer vision, CVPR 2016, section 7.
 
   Args:
-    logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot.
+    logits: [B, ..., C], any floating dtype.
+    masks: [B, ..., C], one-hot.
     label_smoothing: share e of a label that is spread over all of them, in [0, 1); 0: none.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    valid: [B, ...], whether a pixel counts, or its weight; None: all count.
 
   Returns:
     [B], in nats per pixel.
@@ -74,11 +74,11 @@ def focal(
   Source: Golnari & Diba 2026, eq. 19; the defaults are those of Lin et al. 2017.
 
   Args:
-    logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot.
+    logits: [B, ..., C], any floating dtype.
+    masks: [B, ..., C], one-hot.
     gamma: how much easy pixels are discounted; 0 gives alpha times the cross-entropy.
     alpha: the weight of every class, or one weight per class.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    valid: [B, ...], whether a pixel counts, or its weight; None: all count.
 
   Returns:
     [B], in nats per pixel.
@@ -123,12 +123,12 @@ def binary_cross_entropy(
   Source: BenTaieb & Hamarneh 2017, eq. 6 without its uncertainty, with label_reduction='sum'.
 
   Args:
-    logits: [B, H, W, C], any floating dtype; C >= 1.
-    masks: [B, H, W, C], zeros and ones.
+    logits: [B, ..., C], any floating dtype; C >= 1.
+    masks: [B, ..., C], zeros and ones.
     positive_weight: w, the weight of pixels that have the label, one number or one per label.
     label_reduction: 'mean' or 'sum', over the labels of a pixel.
     label_smoothing: share e of a label that is spread over all of them, in [0, 1); 0: none.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    valid: [B, ...], whether a pixel counts, or its weight; None: all count.
 
   Returns:
     [B], in nats per pixel and label, or per pixel with 'sum'.
@@ -170,11 +170,11 @@ def weighted_cross_entropy(
   The sum is divided by N, as in Keras; PyTorch divides by the sum of the weights.
 
   Args:
-    logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot.
+    logits: [B, ..., C], any floating dtype.
+    masks: [B, ..., C], one-hot.
     class_weights: w, one number per class, or one for all. The values of an array [C] are not
       checked, since it may be traced.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    valid: [B, ...], whether a pixel counts, or its weight; None: all count.
 
   Returns:
     [B], in nats per pixel.

@@ -21,13 +21,13 @@ def deep_supervision(
     in nnU-Net (which leaves out the coarsest).
 
   Args:
-    loss: f(logits [B, H, W, C], masks [B, H, W, C], *, valid) -> [B], any loss of this package.
+    loss: f(logits [B, ..., C], masks [B, ..., C], *, valid) -> [B], any loss of this package.
     weights: w, one per resolution, the finest first; (): 2^-s divided by their sum.
 
   Returns:
     f(logits, masks, *, valid=None, distances=None) -> [B], where logits is a sequence of
-    [B, H_s, W_s, C], masks are [B, H, W, C], and distances, for the losses that take them,
-    [B, H, W, C].
+    [B, ..., C], masks are [B, ..., C], and distances, for the losses that take them,
+    [B, ..., C].
 
   Raises:
     ValueError: where a weight is negative or not finite; when the result is called: where there are
@@ -52,7 +52,7 @@ def deep_supervision(
     distances: jax.Array | None = None,
   ) -> jax.Array:
     if not logits:
-      raise ValueError("logits: must be at least one array [B, H, W, C], got none")
+      raise ValueError("logits: must be at least one array [B, ..., C], got none")
     if weights and len(weights) != len(logits):
       raise ValueError(f"weights: must be one per resolution ({len(logits)}), got {tuple(weights)}")
     halves = 0.5 ** np.arange(len(logits))
@@ -63,7 +63,7 @@ def deep_supervision(
         x,
         _nearest(masks, x.shape),
         valid=None if valid is None else _nearest(valid, x.shape),
-        **(known if x.shape[1:3] == masks.shape[1:3] else {}),
+        **(known if x.shape[1:-1] == masks.shape[1:-1] else {}),
       )
       for x in logits
     ]
@@ -76,8 +76,8 @@ def deep_supervision(
 
 
 def _nearest(array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-  """Returns [B, H, W, ...] at the pixels nearest to the centres of a coarser grid."""
-  for axis in (1, 2):
+  """Returns [B, ...] at the pixels nearest to the centres of a coarser grid."""
+  for axis in range(1, len(shape) - 1):
     fine, coarse = array.shape[axis], shape[axis]
     if fine != coarse:
       indices = ((np.arange(coarse) + 0.5) * fine / coarse).astype(np.int32)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from mlseg.losses.overlap_counts import SoftCounts, dice_ratio, ratio
 from mlseg.losses.probabilities import check_shapes, foreground
-from mlseg.losses.reduction import pixel_sum
+from mlseg.losses.reduction import class_sum
 
 
 def hard_dice(
@@ -28,11 +28,11 @@ def hard_dice(
   Source: Golnari & Diba 2026, eq. 18, with counts as in the authors' demo.
 
   Args:
-    logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot.
+    logits: [B, ..., C], any floating dtype.
+    masks: [B, ..., C], one-hot.
     smooth: pixels added to numerator and denominator.
     include_background: whether class 0 is part of the mean.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    valid: [B, ...], whether a pixel counts, or its weight; None: all count.
 
   Returns:
     [B], in [0, 1].
@@ -65,11 +65,11 @@ def hard_iou(
   Source: Golnari & Diba 2026, eq. 17, with counts as in the authors' demo.
 
   Args:
-    logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot.
+    logits: [B, ..., C], any floating dtype.
+    masks: [B, ..., C], one-hot.
     smooth: pixels added to numerator and denominator.
     include_background: whether class 0 is part of the mean.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    valid: [B, ...], whether a pixel counts, or its weight; None: all count.
 
   Returns:
     [B], in [0, 1].
@@ -95,4 +95,4 @@ def _counts(
   classes = jax.nn.one_hot(logits.argmax(-1), logits.shape[-1], dtype=dtype)
   p = foreground(classes, include_background)
   g = foreground(masks, include_background).astype(p.dtype)
-  return SoftCounts(pixel_sum(p * g, valid), pixel_sum(p, valid), pixel_sum(g, valid))
+  return SoftCounts(class_sum(p * g, valid), class_sum(p, valid), class_sum(g, valid))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from mlseg.losses.cross_entropy import of_classes, per_class
 from mlseg.losses.probabilities import check_shapes, log_probabilities
-from mlseg.losses.reduction import pixel_mean, pixel_sum
+from mlseg.losses.reduction import class_sum, divisor, pixel_mean
 
 
 def dynamic_weighted_cross_entropy(
@@ -29,9 +29,9 @@ def dynamic_weighted_cross_entropy(
     available.
 
   Args:
-    logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    logits: [B, ..., C], any floating dtype.
+    masks: [B, ..., C], one-hot.
+    valid: [B, ...], whether a pixel counts, or its weight; None: all count.
 
   Returns:
     [B], in nats.
@@ -70,11 +70,11 @@ def dynamically_weighted_balanced(
     with which the loss is bounded and 0 for a perfect prediction.
 
   Args:
-    logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot.
-    class_counts: n, the size of each class in the training set; (): that in each image.
+    logits: [B, ..., C], any floating dtype.
+    masks: [B, ..., C], one-hot.
+    class_counts: n, the size of each class in the training set; (): that in each image, at least 1.
     regularization: r, the factor of the second term.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    valid: [B, ...], whether a pixel counts, or its weight; None: all count.
 
   Returns:
     [B], in nats per pixel where r = 0.
@@ -99,7 +99,8 @@ def dynamically_weighted_balanced(
     if not all(count > 0 for count in class_counts):
       raise ValueError(f"class_counts: must be > 0, got {class_counts}")
   else:
-    counts = jnp.maximum(pixel_sum(g, valid), 1)[:, None, None, :]
+    sizes = jnp.maximum(class_sum(g, valid), 1)
+    counts = jnp.expand_dims(sizes, tuple(range(1, g.ndim - 1)))
   weights = jnp.log(counts.max(axis=-1, keepdims=True) / counts) + 1
   terms = -(weights ** (1 - p)) * g * log_p + regularization * p * (1 - p)
   return pixel_mean(terms.sum(axis=-1), valid)
@@ -124,10 +125,10 @@ def ordered_weighted_cross_entropy(
     basic quantifier, and the classes are sorted for each image and step.
 
   Args:
-    logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot.
+    logits: [B, ..., C], any floating dtype.
+    masks: [B, ..., C], one-hot.
     alpha: exponent of the quantifier, in (0, 1].
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    valid: [B, ...], whether a pixel counts, or its weight; None: all count.
 
   Returns:
     [B], in nats.
@@ -158,5 +159,5 @@ def _losses_by_class(logits, masks, valid) -> tuple[jax.Array, jax.Array]:
   """Returns the mean cross-entropy over the pixels of each class, and whether there are any."""
   log_p = log_probabilities(logits)
   g = masks.astype(log_p.dtype)
-  sizes = pixel_sum(g, valid)
-  return pixel_sum(-g * log_p, valid) / jnp.maximum(sizes, 1), sizes > 0
+  sizes = class_sum(g, valid)
+  return class_sum(-g * log_p, valid) / divisor(sizes), sizes > 0

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from mlseg.losses.probabilities import check_shapes, finite_logits, probabilities
-from mlseg.losses.reduction import pixel_sum
+from mlseg.losses.reduction import class_sum, divisor, pixel_weights
 
 
 def lovasz_softmax(
@@ -25,10 +25,10 @@ def lovasz_softmax(
     image.
 
   Args:
-    logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot.
+    logits: [B, ..., C], any floating dtype.
+    masks: [B, ..., C], one-hot.
     classes: 'present': the mean is over the classes in the image; 'all': over all.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    valid: [B, ...], whether a pixel counts, or its weight; None: all count.
 
   Returns:
     [B], in [0, 1].
@@ -50,7 +50,7 @@ def lovasz_softmax(
   per_class = _lovasz(jnp.abs(g - p), g, _counts(valid, g))
   if classes == "all":
     return per_class.mean(axis=-1)
-  present = (pixel_sum(g, valid) > 0).astype(p.dtype)
+  present = (class_sum(g, valid) > 0).astype(p.dtype)
   return (per_class * present).sum(axis=-1) / jnp.maximum(present.sum(axis=-1), 1)
 
 
@@ -66,9 +66,9 @@ def lovasz_hinge(
     per image.
 
   Args:
-    logits: [B, H, W, C], any floating dtype; C >= 1.
-    masks: [B, H, W, C], zeros and ones.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    logits: [B, ..., C], any floating dtype; C >= 1.
+    masks: [B, ..., C], zeros and ones.
+    valid: [B, ...], whether a pixel counts, or its weight; None: all count.
 
   Returns:
     [B], not negative.
@@ -88,10 +88,10 @@ def lovasz_hinge(
 
 
 def _counts(valid: jax.Array | None, g: jax.Array) -> jax.Array:
-  """Returns [B, H, W, 1]: 1 where a pixel counts."""
+  """Returns [B, ..., 1]: how much a pixel counts."""
   if valid is None:
-    return jnp.ones((*g.shape[:3], 1), g.dtype)
-  return valid.astype(bool).astype(g.dtype)[..., None]
+    return jnp.ones((*g.shape[:-1], 1), g.dtype)
+  return pixel_weights(valid, g.dtype)[..., None]
 
 
 def _lovasz(errors: jax.Array, g: jax.Array, counts: jax.Array) -> jax.Array:
@@ -102,12 +102,13 @@ def _lovasz(errors: jax.Array, g: jax.Array, counts: jax.Array) -> jax.Array:
   """
   channels_last = (errors.shape[0], -1, errors.shape[-1])
   counts = jnp.broadcast_to(counts, errors.shape).reshape(channels_last)
-  errors, g = errors.reshape(channels_last) * counts, g.reshape(channels_last) * counts
+  errors = jnp.where(counts > 0, errors.reshape(channels_last), 0)
+  g = g.reshape(channels_last) * counts
   order = jnp.argsort(jnp.where(counts > 0, -errors, 1), axis=1)
   errors, g, counts = (jnp.take_along_axis(array, order, axis=1) for array in (errors, g, counts))
   size = g.sum(axis=1, keepdims=True)
   intersection = size - jnp.cumsum(g, axis=1)
   union = size + jnp.cumsum(counts - g, axis=1)
-  jaccard = 1 - intersection / jnp.maximum(union, 1)
+  jaccard = 1 - intersection / divisor(union)
   steps = jnp.diff(jaccard, axis=1, prepend=jnp.zeros_like(size))
   return (errors * jax.lax.stop_gradient(steps)).sum(axis=1)

@@ -10,12 +10,12 @@ def one_hot_masks(
   """Returns the one-hot masks of a label map, and which pixels count.
 
   Args:
-    labels: [B, H, W], integers.
+    labels: [B, ...], integers.
     num_classes: C.
     ignore_index: the label of pixels that do not count, often 255; None: all count.
 
   Returns:
-    Masks [B, H, W, C] float32, and valid [B, H, W] bool.
+    Masks [B, ..., C] float32, and valid [B, ...] bool.
 
   Raises:
     ValueError: where ignore_index is a class.

@@ -28,12 +28,12 @@ def soft_iou(
   Source: Golnari & Diba 2026, eq. 17, with soft counts.
 
   Args:
-    logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot; with 'sigmoid' any zeros and ones.
+    logits: [B, ..., C], any floating dtype.
+    masks: [B, ..., C], one-hot; with 'sigmoid' any zeros and ones.
     smooth: pixels added to numerator and denominator.
     activation: 'softmax' or 'sigmoid'.
     include_background: whether class 0 is part of the mean.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    valid: [B, ...], whether a pixel counts, or its weight; None: all count.
 
   Returns:
     [B], in [0, 1].
@@ -67,12 +67,12 @@ def soft_dice(
   Source: Golnari & Diba 2026, eq. 18, with soft counts.
 
   Args:
-    logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot; with 'sigmoid' any zeros and ones.
+    logits: [B, ..., C], any floating dtype.
+    masks: [B, ..., C], one-hot; with 'sigmoid' any zeros and ones.
     smooth: pixels added to numerator and denominator.
     activation: 'softmax' or 'sigmoid'.
     include_background: whether class 0 is part of the mean.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    valid: [B, ...], whether a pixel counts, or its weight; None: all count.
 
   Returns:
     [B], in [0, 1].
@@ -107,14 +107,14 @@ def tversky(
   Source: Golnari & Diba 2026, eq. 20; the defaults are those of the authors' demo.
 
   Args:
-    logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot; with 'sigmoid' any zeros and ones.
+    logits: [B, ..., C], any floating dtype.
+    masks: [B, ..., C], one-hot; with 'sigmoid' any zeros and ones.
     alpha: the weight of false positives; alpha = beta = 1/2 gives the Dice loss.
     beta: the weight of false negatives; alpha = beta = 1 gives the IoU loss.
     smooth: pixels added to numerator and denominator.
     activation: 'softmax' or 'sigmoid'.
     include_background: whether class 0 is part of the mean.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    valid: [B, ...], whether a pixel counts, or its weight; None: all count.
 
   Returns:
     [B], in [0, 1].
@@ -155,15 +155,15 @@ def focal_tversky(
     here.
 
   Args:
-    logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C], one-hot; with 'sigmoid' any zeros and ones.
+    logits: [B, ..., C], any floating dtype.
+    masks: [B, ..., C], one-hot; with 'sigmoid' any zeros and ones.
     alpha: the weight of false positives.
     beta: the weight of false negatives.
     gamma: the exponent is 1 / gamma; 1 gives the Tversky loss.
     smooth: pixels added to numerator and denominator.
     activation: 'softmax' or 'sigmoid'.
     include_background: whether class 0 is part of the mean.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    valid: [B, ...], whether a pixel counts, or its weight; None: all count.
 
   Returns:
     [B], in [0, 1].

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 
 from mlseg.losses.probabilities import Activation, check_shapes, foreground, probabilities
-from mlseg.losses.reduction import pixel_sum
+from mlseg.losses.reduction import class_sum
 
 
 class SoftCounts(NamedTuple):
@@ -27,9 +27,9 @@ def soft_counts(
   """Returns the counts of the classes that a loss averages over.
 
   Args:
-    logits: [B, H, W, C], any floating dtype.
-    masks: [B, H, W, C].
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    logits: [B, ..., C], any floating dtype.
+    masks: [B, ..., C].
+    valid: [B, ...], whether a pixel counts, or its weight; None: all count.
     activation: 'softmax' or 'sigmoid', from logits to probabilities.
     include_background: whether class 0 is counted.
 
@@ -48,7 +48,7 @@ def soft_counts(
   check_shapes(logits, masks, valid, activation)
   p = foreground(probabilities(logits, activation), include_background)
   g = foreground(masks, include_background).astype(p.dtype)
-  return SoftCounts(pixel_sum(p * g, valid), pixel_sum(p, valid), pixel_sum(g, valid))
+  return SoftCounts(class_sum(p * g, valid), class_sum(p, valid), class_sum(g, valid))
 
 
 def dice_ratio(counts: SoftCounts, smooth: float) -> jax.Array:

@@ -17,9 +17,9 @@ def check_shapes(
   """Raises where shapes do not fit, which could otherwise broadcast to a wrong loss.
 
   Args:
-    logits: [B, H, W, C].
-    masks: [B, H, W, C].
-    valid: [B, H, W], or None.
+    logits: [B, ..., C].
+    masks: [B, ..., C].
+    valid: [B, ...], or None.
     activation: 'softmax', for which C is at least 2, or 'sigmoid'.
 
   Raises:
@@ -30,17 +30,18 @@ def check_shapes(
     >>> check_shapes(jnp.zeros([1, 4, 4, 1]), jnp.zeros([1, 4, 4, 1]), None)
     Traceback (most recent call last):
     ...
-    ValueError: logits: must be [B, H, W, C] with C >= 2, got (1, 4, 4, 1)
+    ValueError: logits: must be [B, ..., C], with spatial axes and C >= 2, got (1, 4, 4, 1)
   """
   if activation not in ("softmax", "sigmoid"):
     raise ValueError(f"activation: choose from sigmoid, softmax; got {activation!r}")
   smallest = 2 if activation == "softmax" else 1
-  if logits.ndim != 4 or logits.shape[-1] < smallest:
-    raise ValueError(f"logits: must be [B, H, W, C] with C >= {smallest}, got {logits.shape}")
+  if logits.ndim < 3 or logits.shape[-1] < smallest:
+    rule = f"must be [B, ..., C], with spatial axes and C >= {smallest}"
+    raise ValueError(f"logits: {rule}, got {logits.shape}")
   if masks.shape != logits.shape:
     raise ValueError(f"masks: must have the shape of logits {logits.shape}, got {masks.shape}")
-  if valid is not None and valid.shape != logits.shape[:3]:
-    raise ValueError(f"valid: must be [B, H, W] = {logits.shape[:3]}, got {valid.shape}")
+  if valid is not None and valid.shape != logits.shape[:-1]:
+    raise ValueError(f"valid: must be [B, ...] = {logits.shape[:-1]}, got {valid.shape}")
 
 
 def log_probabilities(logits: jax.Array) -> jax.Array:

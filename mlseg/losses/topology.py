@@ -12,7 +12,7 @@ import numpy as np
 from jax.scipy.special import logsumexp
 
 from mlseg.losses.probabilities import check_shapes, finite_logits
-from mlseg.losses.reduction import pixel_count, pixel_mean, pixel_sum
+from mlseg.losses.reduction import divisor, pixel_count, pixel_mean, pixel_weights
 
 Pairs = Sequence[tuple[int, int]]
 MAX_LABELS = 12
@@ -80,13 +80,13 @@ def topology(
   Source: BenTaieb & Hamarneh 2017, eqs. 7-8 (there, a sum over pixels), without its uncertainty.
 
   Args:
-    logits: [B, H, W, R], f, any floating dtype.
-    masks: [B, H, W, R], zeros and ones: the labels of a pixel.
+    logits: [B, ..., R], f, any floating dtype.
+    masks: [B, ..., R], zeros and ones: the labels of a pixel.
     containment: pairs (inner, outer): a pixel with label inner has label outer too.
     exclusion: pairs of labels that no pixel has both.
     need_label: whether a pixel must have a label.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count. A pixel whose true labels are
-      not valid by the table does not count either, since its loss would be infinite.
+    valid: [B, ...], whether a pixel counts, or its weight; None: all count. A pixel whose true
+      labels are not valid by the table does not count either, since its loss would be infinite.
 
   Returns:
     [B], in nats per pixel.
@@ -106,9 +106,10 @@ def topology(
   scores = finite_logits(logits)
   log_z = logsumexp(_vector_scores(scores, vectors), axis=-1)
   g = masks.astype(scores.dtype)
-  own, each = masks[..., None, :].astype(jnp.int32), vectors.astype(np.int32)[None, None, None]
+  own = masks[..., None, :].astype(jnp.int32)
+  each = np.expand_dims(vectors.astype(np.int32), tuple(range(g.ndim - 1)))
   allowed = (own == each).all(-1).any(-1)
-  counts = allowed if valid is None else allowed & valid.astype(bool)
+  counts = allowed if valid is None else jnp.where(allowed, pixel_weights(valid, g.dtype), 0)
   return pixel_mean(log_z - (g * scores).sum(axis=-1), counts)
 
 
@@ -123,19 +124,20 @@ def geometry(
 ) -> jax.Array:
   """Returns the geometry loss: (1/N) sum_p sum_r sum_q S_p^r |log P_t(S_p^r) / P_t(S_q^r)| B_pq.
 
-  q runs over the four neighbours of p, and B_pq is 1 where p and q have the same true labels. So
-  the loss is lowest if probabilities change at true boundaries only. P_t(S_p^r) is the probability
-  that p has label r: the sum over the valid label vectors with this label, see `topology`.
+  q runs over the neighbours of p, two along each axis, and B_pq is 1 where p and q have the same
+  true labels. So the loss is lowest if probabilities change at true boundaries only. P_t(S_p^r) is
+  the probability that p has label r: the sum over the valid label vectors with this label, see
+  `topology`.
 
   Source: BenTaieb & Hamarneh 2017, eq. 9 (there, a sum over pixels), without its uncertainty.
 
   Args:
-    logits: [B, H, W, R], any floating dtype.
-    masks: [B, H, W, R], zeros and ones: which labels a pixel has.
+    logits: [B, ..., R], any floating dtype.
+    masks: [B, ..., R], zeros and ones: which labels a pixel has.
     containment: pairs (inner, outer): a pixel with label inner has label outer too.
     exclusion: pairs of labels that no pixel has both.
     need_label: whether a pixel must have a label.
-    valid: [B, H, W], nonzero where a pixel counts, both as p and as q; None: all count.
+    valid: [B, ...], whether a pixel counts, or its weight, both as p and as q; None: all count.
 
   Returns:
     [B], in nats per pixel; 0 where the probabilities are constant within regions.
@@ -156,19 +158,21 @@ def geometry(
   having = [np.flatnonzero(column) for column in vectors.T]
   log_p = jnp.stack([logsumexp(scores[..., i], axis=-1) - log_z for i in having], axis=-1)
   total = jnp.zeros(log_p.shape[:1], log_p.dtype)
-  for axis in (1, 2):
+  for axis in range(1, masks.ndim - 1):
     (p, q), (here, there) = (_neighbours(array, axis) for array in (log_p, masks))
     same = (here == there).all(axis=-1, keepdims=True)
+    counts = jnp.asarray(2, p.dtype)  # p to q and q to p are the same
     if valid is not None:
-      both = _neighbours(valid.astype(bool), axis)
-      same = same & (both[0] & both[1])[..., None]
-    terms = jnp.where(same, here.astype(p.dtype) * jnp.abs(p - q), 0)
-    total = total + 2 * pixel_sum(terms.sum(axis=-1))  # p to q and q to p are the same
-  return total / jnp.maximum(pixel_count(log_p, valid), 1)
+      w_p, w_q = _neighbours(pixel_weights(valid, p.dtype), axis)
+      same = same & ((w_p > 0) & (w_q > 0))[..., None]
+      counts = w_p + w_q
+    terms = jnp.where(same, here.astype(p.dtype) * jnp.abs(p - q), 0).sum(axis=-1)
+    total = total + (counts * terms).sum(axis=tuple(range(1, terms.ndim)))
+  return total / divisor(pixel_count(log_p, valid, num_axes=log_p.ndim - 2))
 
 
 def _vector_scores(scores: jax.Array, vectors: np.ndarray) -> jax.Array:
-  """Returns the score of each valid vector, the sum over its labels, [B, H, W, V]."""
+  """Returns the score of each valid vector, the sum over its labels, [B, ..., V]."""
   # By default, accelerators round the factors of a product to about 10 bits.
   exact = jax.lax.Precision.HIGHEST
   return jnp.matmul(scores, jnp.asarray(vectors.T, scores.dtype), precision=exact)

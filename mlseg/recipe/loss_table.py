@@ -75,6 +75,15 @@ LOSSES: dict[str, Loss] = {
   "weighted_cross_entropy": Loss(losses.weighted_cross_entropy, balanced=True),
   "binary_cross_entropy": Loss(losses.binary_cross_entropy, "labels"),
   "focal": Loss(losses.focal),
+  "top_k_cross_entropy": Loss(losses.top_k_cross_entropy),
+  "poly_cross_entropy": Loss(losses.poly_cross_entropy),
+  # for labels of which some are wrong
+  "generalized_cross_entropy": Loss(losses.generalized_cross_entropy),
+  "symmetric_cross_entropy": Loss(losses.symmetric_cross_entropy),
+  # for calibrated probabilities
+  "margin_based_label_smoothing": Loss(losses.margin_based_label_smoothing),
+  "neighbor_aware_calibration": Loss(losses.neighbor_aware_calibration, neighbours=True),
+  "average_calibration_error": Loss(losses.average_calibration_error),
   # of overlap
   "soft_dice": Loss(losses.soft_dice),
   "soft_iou": Loss(losses.soft_iou),
@@ -84,16 +93,21 @@ LOSSES: dict[str, Loss] = {
   "focal_tversky": Loss(losses.focal_tversky),
   "generalized_dice": Loss(losses.generalized_dice),
   "class_balanced_dice": Loss(losses.class_balanced_dice),
+  "jaccard_metric": Loss(losses.jaccard_metric),
+  "dice_semimetric": Loss(losses.dice_semimetric),
+  "matthews": Loss(losses.matthews),
   "lovasz_softmax": Loss(losses.lovasz_softmax),
   "lovasz_hinge": Loss(losses.lovasz_hinge),
   # for rare classes
   "dynamic_weighted_cross_entropy": Loss(losses.dynamic_weighted_cross_entropy),
   "dynamically_weighted_balanced": Loss(losses.dynamically_weighted_balanced),
   "ordered_weighted_cross_entropy": Loss(losses.ordered_weighted_cross_entropy),
+  "unified_focal": Loss(losses.unified_focal),
   # of boundaries and shape
   "boundary": Loss(losses.boundary, "pixels_and_distances", neighbours=True),
   "hausdorff_distance_transform": Loss(losses.hausdorff_distance_transform, neighbours=True),
   "cl_dice": Loss(losses.cl_dice, neighbours=True),
+  "skeleton_recall": Loss(losses.skeleton_recall, neighbours=True),
   # of label vectors
   "topology": Loss(losses.topology, "labels"),
   "geometry": Loss(losses.geometry, "labels", neighbours=True),

@@ -10,10 +10,22 @@ import numpy as np
 import pytest
 
 from mlseg import losses
-from tests.losses import formulas
+from tests.losses import formulas, formulas_any_rank
 
 EXCLUSIVE = {"exclusion": ((0, 1), (0, 2), (1, 2))}
 NESTED = {"containment": ((2, 1),)}
+NEWER = (
+  "average_calibration_error",
+  "dice_semimetric",
+  "generalized_cross_entropy",
+  "jaccard_metric",
+  "matthews",
+  "poly_cross_entropy",
+  "skeleton_recall",
+  "symmetric_cross_entropy",
+  "top_k_cross_entropy",
+  "unified_focal",
+)
 
 
 class Law(NamedTuple):
@@ -153,6 +165,18 @@ LOSSES = {
     _with(losses.hausdorff_distance_transform, alpha=1.0), _with(formulas.hausdorff, alpha=1.0)
   ),
   "cl_dice": Law(losses.cl_dice, formulas.cl_dice),
+  **{name: Law(getattr(losses, name), getattr(formulas_any_rank, name)) for name in NEWER},
+  # To be certain is punished.
+  **{
+    name: Law(
+      getattr(losses, name), getattr(formulas_any_rank, name), is_zero=False, is_ordered=False
+    )
+    for name in ("margin_based_label_smoothing", "neighbor_aware_calibration")
+  },
+  "unified_focal_symmetric": Law(
+    _with(losses.unified_focal, asymmetric=False),
+    _with(formulas_any_rank.unified_focal, asymmetric=False),
+  ),
   "topology": Law(losses.topology, formulas.topology, min_classes=1),
   "topology_exclusive": Law(
     _with(losses.topology, **EXCLUSIVE), _with(formulas.topology, **EXCLUSIVE), min_classes=1
@@ -171,9 +195,9 @@ LOSSES = {
 }
 NOT_OF_PIXELS = {"supervised_contrastive", "triplet_hard"}  # tested in contrastive_test
 HELPERS = {
-  "balanced_class_weights", "deep_supervision", "distance_to", "has_partner", "label_vectors",
-  "one_hot_masks", "pixel_count", "pixel_mean", "pixel_sum", "reduce", "signed_distances",
-  "soft_skeleton",
+  "balanced_class_weights", "blob", "class_sum", "deep_supervision", "distance_to", "has_partner",
+  "label_blobs", "label_vectors", "one_hot_masks", "pixel_count", "pixel_mean", "pixel_sum",
+  "reduce", "signed_distances", "soft_skeleton",
 }  # fmt: skip
 CLASSES = 3
 over_losses = pytest.mark.parametrize("law", LOSSES.values(), ids=LOSSES)
@@ -315,7 +339,7 @@ def test_an_image_without_valid_pixels_has_loss_and_gradient_zero(law):
   ("shapes", "message"),
   [
     (([2, 6, 6, 3], [2, 6, 6, 2], None), "masks: must have the shape of logits"),
-    (([6, 6, 3], [6, 6, 3], None), "logits: must be"),
+    (([6, 3], [6, 3], None), "logits: must be"),
     (([2, 6, 6, 0], [2, 6, 6, 0], None), "logits: must be"),
     (([2, 6, 6, 3], [2, 6, 6, 3], [2, 6, 6, 1]), "valid: must be"),
   ],

@@ -1,6 +1,6 @@
 """The same losses from other projects: one value per image, from logits and one-hot masks.
 
-Each function takes numpy arrays [B, H, W, C] in float32 and returns B numbers. What a peer does
+Each function takes numpy arrays [B, ..., C] in float32 and returns B numbers. What a peer does
 otherwise is undone here, and the comment says what that is.
 """
 
@@ -39,7 +39,7 @@ TINY = 1e-12
 
 
 def _t(array):
-  """Returns channels first, [B, C, H, W], as torch has them, in float64 for an exact answer."""
+  """Returns channels first, [B, C, ...], as torch has them, in float64 for an exact answer."""
   return torch.from_numpy(np.moveaxis(array, -1, 1).astype(np.float64))
 
 
@@ -58,7 +58,7 @@ def cross_entropy(logits, masks, weights=None, smoothing=0.0):
   value = F.cross_entropy(
     _t(logits), _labels(masks), weight=weights, reduction="none", label_smoothing=smoothing
   )
-  return value.mean((1, 2)).numpy()
+  return value.flatten(1).mean(1).numpy()
 
 
 def optax_cross_entropy(logits, masks):
@@ -103,7 +103,9 @@ def focal(logits, masks, gamma, alpha):
   # A single alpha would be 1 - alpha for class 0 in MONAI; with one per class both agree.
   alpha = np.full(logits.shape[-1], alpha)
   loss = monai.FocalLoss(gamma=gamma, alpha=alpha.tolist(), use_softmax=True, reduction="none")
-  return loss(_t(logits), _t(masks)).sum(1).mean((1, 2)).numpy()  # its mean is over classes too
+  return (
+    loss(_t(logits), _t(masks)).sum(1).flatten(1).mean(1).numpy()
+  )  # its mean is over classes too
 
 
 def _dice(logits, masks, activation="softmax", include_background=True, jaccard=False):

@@ -40,12 +40,21 @@ _KINDS: dict[str, Kind] = {
   },
   **{f"{loss}.{table}": _PAIRS for loss in regions.LOSSES for table in regions.OPTIONS},
   "cl_dice.iterations": integer(1, 100, "the program repeats them"),
+  "skeleton_recall.iterations": integer(1, 100, "the program repeats them"),
+  "skeleton_recall.radius": integer(0, 100, "the program repeats the dilation"),
+  "average_calibration_error.num_bins": integer(1, 1000, "each is a sum over the pixels"),
+  "neighbor_aware_calibration.kernel_size": integer(1, 99, "it is odd"),
   "rpn_objectness.num_sampled": integer(1, 100_000, "they are held in memory"),
   "rpn_box.num_sampled": integer(1, 100_000, "they are held in memory"),
   "roi_class.num_sampled": integer(1, 100_000, "they are held in memory"),
   "roi_box.num_sampled": integer(1, 100_000, "they are held in memory"),
 }
-_GIVEN = {"valid", "distances", "edges"}  # keywords that training gives, not the recipe
+_GIVEN = {
+  "valid",
+  "distances",
+  "edges",
+  "skeletons",
+}  # keywords that training gives, not the recipe
 
 
 _STEPS = either(integer(0), number(0, 1))
