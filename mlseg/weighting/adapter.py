@@ -7,15 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mlseg.weighting.base import (
-  Losses,
-  LossWeighting,
-  State,
-  Weights,
-  check_integer,
-  num_losses,
-  ravel,
-)
+from mlseg.weighting.base import Losses, LossWeighting, State, Weights, num_losses, ravel
+from mlseg.weighting.checks import check_integer
 from mlseg.weighting.stacked import (
   check_stacked,
   gram_of,

@@ -8,7 +8,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from mlseg.weighting.base import LossWeighting, check_integer, ravel
+from mlseg.weighting.base import LossWeighting, ravel
+from mlseg.weighting.checks import check_integer
 from mlseg.weighting.microbatches import mean_over_parts
 from mlseg.weighting.shared_parameters import Shared, is_shared, parted
 from mlseg.weighting.stacked import gram_of, weighted_sum

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mlseg.weighting.base import Losses, Weights, all_finite, check_integer, uniform
+from mlseg.weighting.base import Losses, Weights, all_finite, uniform
+from mlseg.weighting.checks import check_integer
 from mlseg.weighting.presence import as_mask
 
 PyTree = Any

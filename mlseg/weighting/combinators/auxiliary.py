@@ -7,14 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mlseg.weighting.base import (
-  Losses,
-  LossWeighting,
-  State,
-  check_integer,
-  check_number,
-  num_losses,
-)
+from mlseg.weighting.base import Losses, LossWeighting, State, num_losses
+from mlseg.weighting.checks import check_integer, check_number
 from mlseg.weighting.presence import as_mask, ravel_present
 
 

@@ -11,13 +11,13 @@ from mlseg.weighting.base import (
   State,
   Weights,
   all_finite,
-  check_integer,
   num_losses,
   ravel,
   ravel_weights,
   state_dtype,
   uniform,
 )
+from mlseg.weighting.checks import check_integer
 from mlseg.weighting.presence import only, ravel_present
 
 

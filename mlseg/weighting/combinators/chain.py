@@ -11,13 +11,13 @@ from mlseg.weighting.base import (
   LossWeighting,
   State,
   all_finite,
-  check_number,
   num_losses,
   ravel_weights,
   shrink,
   state_dtype,
   uniform,
 )
+from mlseg.weighting.checks import check_number
 from mlseg.weighting.presence import number_of, only, ravel_present
 
 

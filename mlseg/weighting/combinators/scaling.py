@@ -12,14 +12,13 @@ from mlseg.weighting.base import (
   LossWeighting,
   Weights,
   all_finite,
-  check_per_loss,
   normalize,
   num_losses,
-  per_loss,
   ravel_weights,
   shrink,
   uniform,
 )
+from mlseg.weighting.checks import check_per_loss, per_loss
 from mlseg.weighting.presence import number_of, ravel_present
 
 _TARGETS = ("sum_to_one", "sum_to_num_losses", "first_loss")

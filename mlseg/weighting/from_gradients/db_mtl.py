@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mlseg.weighting.base import check_integer, check_number
+from mlseg.weighting.checks import check_integer, check_number
 from mlseg.weighting.from_gradients.averages import (
   EPSILON,
   loss_vector,

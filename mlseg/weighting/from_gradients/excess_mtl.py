@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mlseg.weighting.base import check_integer, check_number
+from mlseg.weighting.checks import check_integer, check_number
 from mlseg.weighting.presence import only
 from mlseg.weighting.stacked import stacked_zeros, total, transformation, weighted_sum, wide_dtype
 

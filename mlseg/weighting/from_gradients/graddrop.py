@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mlseg.weighting.base import check_integer, check_number
+from mlseg.weighting.checks import check_integer, check_number
 from mlseg.weighting.stacked import (
   as_complex,
   as_real,

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mlseg.weighting.base import check_integer, check_number
+from mlseg.weighting.checks import check_integer, check_number
 from mlseg.weighting.stacked import total, transformation, weighted_sum, wide_dtype
 
 

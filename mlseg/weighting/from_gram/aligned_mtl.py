@@ -5,7 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from mlseg.weighting.base import LossWeighting, Weights, check_per_loss, per_loss
+from mlseg.weighting.base import LossWeighting, Weights
+from mlseg.weighting.checks import check_per_loss, per_loss
 from mlseg.weighting.from_gram.gram import Given, from_gram, unit
 from mlseg.weighting.from_gram.quadratic import dot
 

@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mlseg.weighting.base import LossWeighting, check_number
+from mlseg.weighting.base import LossWeighting
+from mlseg.weighting.checks import check_number
 from mlseg.weighting.from_gram.gram import Given, from_gram, unit
 from mlseg.weighting.from_gram.quadratic import definite, dot, minimize_quadratic, repeat
 from mlseg.weighting.presence import number_of, only

@@ -8,14 +8,8 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mlseg.weighting.base import (
-  Losses,
-  LossWeighting,
-  all_finite,
-  check_number,
-  num_losses,
-  state_dtype,
-)
+from mlseg.weighting.base import Losses, LossWeighting, all_finite, num_losses, state_dtype
+from mlseg.weighting.checks import check_number
 from mlseg.weighting.from_gram.gram import Given, from_gram, is_finite, normalize, require, unit
 from mlseg.weighting.presence import ravel_present
 

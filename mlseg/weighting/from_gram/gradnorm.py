@@ -6,14 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mlseg.weighting.base import (
-  Losses,
-  LossWeighting,
-  all_finite,
-  check_number,
-  num_losses,
-  state_dtype,
-)
+from mlseg.weighting.base import Losses, LossWeighting, all_finite, num_losses, state_dtype
+from mlseg.weighting.checks import check_number
 from mlseg.weighting.from_gram.gram import is_finite, mean, require, some
 from mlseg.weighting.learned_state import ADAM, LearnedState, descend, start
 from mlseg.weighting.presence import keep_absent, number_of, only, ravel_present

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from mlseg.weighting.base import LossWeighting, check_number
+from mlseg.weighting.base import LossWeighting
+from mlseg.weighting.checks import check_number
 from mlseg.weighting.from_gram.gram import Given, from_gram, from_unit, unit
 from mlseg.weighting.from_gram.quadratic import definite, dot, solver
 

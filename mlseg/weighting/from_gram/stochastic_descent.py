@@ -16,14 +16,11 @@ from mlseg.weighting.base import (
   LossWeighting,
   Weights,
   all_finite,
-  check_integer,
-  check_number,
-  check_per_loss,
   num_losses,
-  per_loss,
   state_dtype,
   uniform,
 )
+from mlseg.weighting.checks import check_integer, check_number, check_per_loss, per_loss
 from mlseg.weighting.from_gram.gram import even_power, is_finite, mean, of_present, require, some
 from mlseg.weighting.from_gram.quadratic import dot
 from mlseg.weighting.presence import only, ravel_present

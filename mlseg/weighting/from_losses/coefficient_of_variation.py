@@ -5,14 +5,8 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mlseg.weighting.base import (
-  Losses,
-  LossWeighting,
-  check_number,
-  normalize,
-  num_losses,
-  state_dtype,
-)
+from mlseg.weighting.base import Losses, LossWeighting, normalize, num_losses, state_dtype
+from mlseg.weighting.checks import check_number
 from mlseg.weighting.from_losses import history
 from mlseg.weighting.presence import only, ravel_present
 

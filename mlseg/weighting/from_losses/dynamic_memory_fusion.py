@@ -13,15 +13,12 @@ from mlseg.weighting.base import (
   Losses,
   LossWeighting,
   Weights,
-  check_integer,
-  check_number,
-  check_per_loss,
   normalize,
   num_losses,
-  per_loss,
   state_dtype,
   uniform,
 )
+from mlseg.weighting.checks import check_integer, check_number, check_per_loss, per_loss
 from mlseg.weighting.from_losses import history
 from mlseg.weighting.presence import ravel_present
 

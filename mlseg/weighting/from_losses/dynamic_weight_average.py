@@ -5,16 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mlseg.weighting.base import (
-  Losses,
-  LossWeighting,
-  all_finite,
-  check_integer,
-  check_number,
-  num_losses,
-  shrink,
-  state_dtype,
-)
+from mlseg.weighting.base import Losses, LossWeighting, all_finite, num_losses, shrink, state_dtype
+from mlseg.weighting.checks import check_integer, check_number
 from mlseg.weighting.from_losses import history
 from mlseg.weighting.presence import number_of, only, ravel_present
 

@@ -13,13 +13,11 @@ from mlseg.weighting.base import (
   State,
   Weights,
   all_finite,
-  check_number,
-  check_per_loss,
   num_losses,
-  per_loss,
   ravel,
   state_dtype,
 )
+from mlseg.weighting.checks import check_number, check_per_loss, per_loss
 from mlseg.weighting.from_losses import history
 from mlseg.weighting.learned_state import step
 from mlseg.weighting.presence import only, ravel_present

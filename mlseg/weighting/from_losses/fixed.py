@@ -4,14 +4,8 @@ import functools
 
 import jax.numpy as jnp
 
-from mlseg.weighting.base import (
-  EmptyState,
-  Losses,
-  LossWeighting,
-  Weights,
-  check_per_loss,
-  per_loss,
-)
+from mlseg.weighting.base import EmptyState, Losses, LossWeighting, Weights
+from mlseg.weighting.checks import check_per_loss, per_loss
 from mlseg.weighting.presence import ravel_present
 
 

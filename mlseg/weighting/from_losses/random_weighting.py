@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mlseg.weighting.base import Losses, LossWeighting, check_integer, normalize, num_losses
+from mlseg.weighting.base import Losses, LossWeighting, normalize, num_losses
+from mlseg.weighting.checks import check_integer
 from mlseg.weighting.presence import only, ravel_present
 
 

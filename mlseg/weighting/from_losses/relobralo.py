@@ -5,15 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mlseg.weighting.base import (
-  Losses,
-  LossWeighting,
-  check_integer,
-  check_number,
-  normalize,
-  num_losses,
-  state_dtype,
-)
+from mlseg.weighting.base import Losses, LossWeighting, normalize, num_losses, state_dtype
+from mlseg.weighting.checks import check_integer, check_number
 from mlseg.weighting.from_losses import history
 from mlseg.weighting.from_losses.dynamic_weight_average import balance
 from mlseg.weighting.from_losses.random_weighting import step_key

@@ -15,13 +15,11 @@ from mlseg.weighting.base import (
   LossWeighting,
   Weights,
   all_finite,
-  check_number,
-  check_per_loss,
-  per_loss,
   shrink,
   state_dtype,
   uniform,
 )
+from mlseg.weighting.checks import check_number, check_per_loss, per_loss
 from mlseg.weighting.presence import number_of, only, ravel_present
 
 

@@ -10,12 +10,11 @@ from mlseg.weighting.base import (
   LossWeighting,
   Weights,
   all_finite,
-  check_integer,
-  check_number,
   num_losses,
   state_dtype,
   uniform,
 )
+from mlseg.weighting.checks import check_integer, check_number
 from mlseg.weighting.from_losses import history
 from mlseg.weighting.from_losses.scalarization import of_gradient, preferences
 from mlseg.weighting.presence import number_of, only, ravel_present

@@ -7,16 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlseg.weighting.base import (
-  Losses,
-  LossWeighting,
-  check_integer,
-  check_number,
-  normalize,
-  num_losses,
-  shrink,
-  state_dtype,
-)
+from mlseg.weighting.base import Losses, LossWeighting, normalize, num_losses, shrink, state_dtype
+from mlseg.weighting.checks import check_integer, check_number
 from mlseg.weighting.from_losses import history
 from mlseg.weighting.presence import only, ravel_present
 from mlseg.weighting.simplex import share

@@ -3,13 +3,8 @@
 import jax.numpy as jnp
 import optax
 
-from mlseg.weighting.base import (
-  Losses,
-  LossWeighting,
-  check_number,
-  num_losses,
-  state_dtype,
-)
+from mlseg.weighting.base import Losses, LossWeighting, num_losses, state_dtype
+from mlseg.weighting.checks import check_number
 from mlseg.weighting.learned_state import ADAM, MAX_LOG, LearnedState, descend, start
 from mlseg.weighting.presence import ravel_present
 

@@ -9,14 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mlseg.weighting.base import (
-  Losses,
-  LossWeighting,
-  all_finite,
-  check_number,
-  num_losses,
-  state_dtype,
-)
+from mlseg.weighting.base import Losses, LossWeighting, all_finite, num_losses, state_dtype
+from mlseg.weighting.checks import check_number
 from mlseg.weighting.learned_state import ADAM, MAX_LOG, LearnedState, descend, start
 from mlseg.weighting.presence import ravel_present
 

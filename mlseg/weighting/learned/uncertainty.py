@@ -5,15 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mlseg.weighting.base import (
-  Losses,
-  LossWeighting,
-  Weights,
-  check_number,
-  num_losses,
-  per_loss,
-  state_dtype,
-)
+from mlseg.weighting.base import Losses, LossWeighting, Weights, num_losses, state_dtype
+from mlseg.weighting.checks import check_number, per_loss
 from mlseg.weighting.learned_state import ADAM, MAX_LOG, LearnedState, descend, start
 from mlseg.weighting.presence import ravel_present
 
