@@ -65,7 +65,7 @@ def as_mask(losses: Losses, present: Weights | None) -> jax.Array | None:
     return None
   size = sum(int(np.size(leaf)) for leaf in jax.tree.leaves(losses))
   leaves: list[Any] = jax.tree.leaves(present)
-  like = jax.tree.structure(losses)
+  like: Any = jax.tree.structure(losses)
   in_order = isinstance(present, list | tuple | np.ndarray | jax.Array)
   fits = in_order or jax.tree.structure(present) == like
   if not fits or sum(int(np.size(leaf)) for leaf in leaves) != size:

@@ -64,8 +64,8 @@ def with_prior(prior: Weights) -> LossWeighting:
   def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del gram, key, extra
     vector, unravel, present = ravel_present(losses, present)
-    ratios = per_loss("prior", prior, losses)
-    ratios = jnp.asarray(ratios / ratios.max(), vector.dtype)
+    given = per_loss("prior", prior, losses)
+    ratios = jnp.asarray(given / given.max(), vector.dtype)
     current = ravel_weights(weights, vector, present)
     shrunk, factor = shrink(current)
     products = shrunk * ratios

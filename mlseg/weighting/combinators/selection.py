@@ -118,8 +118,9 @@ def subset(weighting: LossWeighting, names: Sequence[str]) -> LossWeighting:
     return weighting.init(own(losses))
 
   def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
-    if present is not None:
-      present = own(dict(zip(sorted(losses), as_mask(losses, present), strict=True)))
+    mask = as_mask(losses, present)
+    if mask is not None:
+      present = own(dict(zip(sorted(losses), mask, strict=True)))
     if gram is not None:
       chosen = [index for index, name in enumerate(sorted(losses)) if name in names]
       gram = gram[np.ix_(chosen, chosen)]
