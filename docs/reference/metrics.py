@@ -52,6 +52,8 @@ OVERLAP = (
       " averaged over classes, which gives another number"),
   Row("accuracy", "(tp + tn) / pixels", "[0, 1]", "up",
       "predicting nothing scores the share of the background, often above 0.9"),
+  Row("volumetric_similarity", "1 - |fn - fp| / (2 tp + fp + fn)", "[0, 1]", "up",
+      "1 for a region of the right size at the wrong place"),
   Row("class_balanced_dice", "Σ_c w_c Dice_c, w_c ∝ 1 - N_c / N", "[0, 1]", "up",
       "the weights come from each image's mask, or from all masks where pooled; with two classes"
       " the weight of the lesion is the share of the background"),
@@ -113,7 +115,8 @@ STATISTICS = (
   "mean_and_deviation", "format_mean_and_deviation", "bootstrap_interval", "delong_interval",
   "delong_test", "auc_permutation_test", "wilson_interval", "paired_tests", "holm", "compare",
   "cliffs_delta", "roc_curve", "best_f1_threshold", "calibration_curve", "reliability",
-  "error_detection_auc", "delta_m", "pareto_front", "hypervolume",
+  "error_detection_auc", "lesion_ious", "lesion_f1", "panoptic_quality", "delta_m",
+  "pareto_front", "hypervolume",
 )  # fmt: skip
 HEAD = """# Metrics
 

@@ -28,6 +28,7 @@ from mlseg.metrics.classification_scores import (
   sensitivity_at_specificity,
 )
 from mlseg.metrics.counts import confusion_counts, confusion_matrix
+from mlseg.metrics.lesions import lesion_f1, lesion_ious, panoptic_quality
 from mlseg.metrics.multi_objective import delta_m, hypervolume, pareto_front
 from mlseg.metrics.object_masks import split_objects
 from mlseg.metrics.object_scores import (
@@ -53,6 +54,7 @@ from mlseg.metrics.overlap import (
   precision,
   recall,
   specificity,
+  volumetric_similarity,
 )
 from mlseg.metrics.presence import has_foreground, predicts_foreground, summarize_presence
 from mlseg.metrics.reliability import Reliability, error_detection_auc, reliability
@@ -129,6 +131,8 @@ __all__ = [
   "iou",
   "is_present",
   "label_objects",
+  "lesion_f1",
+  "lesion_ious",
   "match_objects",
   "mean_and_deviation",
   "mean_class_balanced_dice",
@@ -139,6 +143,7 @@ __all__ = [
   "object_f1",
   "object_hausdorff",
   "paired_tests",
+  "panoptic_quality",
   "pareto_front",
   "per_case",
   "per_case_objects",
@@ -165,5 +170,6 @@ __all__ = [
   "summarize_presence",
   "summarize_surface",
   "surface_distances",
+  "volumetric_similarity",
   "wilson_interval",
 ]

@@ -192,6 +192,28 @@ def accuracy(counts: Array) -> Array:
   return _ratio(tp + tn, tp + fp + fn + tn, fp + fn)
 
 
+def volumetric_similarity(counts: Array) -> Array:
+  """Returns the volumetric similarity: 1 - |fn - fp| / (2 tp + fp + fn).
+
+  It compares the sizes of two regions, and not where they are.
+
+  Source: Taha & Hanbury 2015, BMC Medical Imaging 15, eq. 16.
+
+  Args:
+    counts: [..., 4], pixels.
+
+  Returns:
+    [...], in [0, 1]. No pixel in truth and prediction: 1; in one of them alone: 0.
+
+  Example:
+    >>> volumetric_similarity(np.array([[2, 1, 1, 6], [0, 4, 4, 2], [0, 5, 0, 5]])).tolist()
+    [1.0, 1.0, 0.0]
+  """
+  tp, fp, fn, _ = _split(counts)
+  excess = abs(fn - fp)
+  return 1 - _ratio(excess, 2 * tp + fp + fn, excess * 0 + 1)
+
+
 def class_balanced_dice(
   counts: Array, class_weights: Literal["paper", "inverse"] = "paper", absent: Absent = "left_out"
 ) -> Array:
