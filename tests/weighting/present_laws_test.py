@@ -23,7 +23,15 @@ ALONE = {
 }
 RANDOM = {"random_weighting", "random_weighting_dirichlet"}  # fewer losses are other draws
 # They count steps, whatever losses these have.
-COUNTING = {"every", "every_mgda", "per_epoch", "warm_up", "with_auxiliary", "with_auxiliary_gram"}
+COUNTING = {
+  "scheduled",
+  "every",
+  "every_mgda",
+  "per_epoch",
+  "warm_up",
+  "with_auxiliary",
+  "with_auxiliary_gram",
+}
 
 
 RUNS = {name: table.scan(name) for name in ALL}
@@ -149,7 +157,7 @@ _FOR_THREE = {"fixed_values", "with_prior", "chain_of_chains", "bounded", "chain
 def test_one_loss_and_fifty(name, number):
   rng, weighting = np.random.default_rng(number), ALL[name]
   rows = jnp.array(rng.gamma(2.0, 1.0, [7, number]), jnp.float32)
-  gradients = rows[..., None] * jnp.array(rng.normal(size=(number, 8)), jnp.float32)
+  gradients = rows[..., None] * jnp.array(rng.normal(size=(1, number, 8)), jnp.float32)
   grams = jnp.matmul(gradients, gradients.swapaxes(1, 2), precision="highest")
   masks = rng.random([7, number]) < 0.7
   masks[:2] = True
