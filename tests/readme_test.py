@@ -123,6 +123,10 @@ def test_the_examples_of_the_guide_to_the_library_run():
   np.testing.assert_allclose(fitted["a"] * x + fitted["b"] * x**3, np.sin(2 * x), atol=0.1)
   weights = _run(guide, "w.geometric()")["weights"]
   assert weights == {"dice": 1.0, "cross_entropy": 0.25}  # √(L₁ L₂) / (2 L)
+  weights = _run(guide, "present=there")["weights"]
+  assert {name: round(float(weight), 2) for name, weight in weights.items()} == {
+    "diagnosis": 0.0, "mask": 0.18, "size": 0.82,
+  }  # fmt: skip
   updates = _run(guide, "w.mgda()")["updates"]
   assert (np.asarray(updates) != 0).any()
   names = _run(guide, "summarize_surface")
@@ -144,7 +148,7 @@ def test_the_python_interface_of_the_guide_runs(tmp_path, monkeypatch):
 def test_no_python_block_is_left_out_here():
   counts = {page: len(_blocks(text, "python")) for page, text in PAGES.items()}
   assert {page: count for page, count in counts.items() if count} == {
-    "README.md": 2, "docs/guides/library.md": 4, "docs/guides/prediction_and_reports.md": 1,
+    "README.md": 2, "docs/guides/library.md": 5, "docs/guides/prediction_and_reports.md": 1,
   }  # fmt: skip
 
 
