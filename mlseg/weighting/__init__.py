@@ -70,6 +70,10 @@ from mlseg.weighting.from_gradients.moco import MocoState as MocoState
 from mlseg.weighting.from_gram.conflict_free import config as config
 from mlseg.weighting.from_gram.gradient_surgery import GradVacState as GradVacState
 from mlseg.weighting.from_gram.gradnorm import GradNormState as GradNormState
+from mlseg.weighting.from_gram.norm_balance import NormBalanceState as NormBalanceState
+from mlseg.weighting.from_gram.priority_constrained import (
+  PriorityConstrainedState as PriorityConstrainedState,
+)
 from mlseg.weighting.from_gram.stochastic_descent import SimplexState as SimplexState
 from mlseg.weighting.from_losses.coefficient_of_variation import (
   CoefficientOfVariationState as CoefficientOfVariationState,
@@ -86,6 +90,7 @@ from mlseg.weighting.from_losses.random_weighting import (
   RandomWeightingState as RandomWeightingState,
 )
 from mlseg.weighting.from_losses.relobralo import RelobraloState as RelobraloState
+from mlseg.weighting.from_losses.scheduled import ScheduledState as ScheduledState
 from mlseg.weighting.from_losses.smooth_tchebycheff import (
   SmoothTchebycheffState as SmoothTchebycheffState,
 )

@@ -13,6 +13,7 @@ from mlseg.weighting.base import LossWeighting
 # isort: off
 # From the values of the losses.
 from mlseg.weighting.from_losses.fixed import fixed as fixed
+from mlseg.weighting.from_losses.scheduled import scheduled as scheduled
 from mlseg.weighting.from_losses.dynamic_memory_fusion import (
   dynamic_memory_fusion as dynamic_memory_fusion,
 )
@@ -44,6 +45,7 @@ from mlseg.weighting.learned.robust import robust as robust
 
 # From the Gram matrix of the gradients.
 from mlseg.weighting.from_gram.gradnorm import gradnorm as gradnorm
+from mlseg.weighting.from_gram.norm_balance import gradient_norm_balance as gradient_norm_balance
 from mlseg.weighting.from_gram.mgda import mgda as mgda
 from mlseg.weighting.from_gram.gradient_surgery import pcgrad as pcgrad
 from mlseg.weighting.from_gram.gradient_surgery import gradvac as gradvac
@@ -55,6 +57,10 @@ from mlseg.weighting.from_gram.aligned_mtl import aligned_mtl as aligned_mtl
 from mlseg.weighting.from_gram.upgrad import dual_projection as dual_projection
 from mlseg.weighting.from_gram.upgrad import upgrad as upgrad
 from mlseg.weighting.from_gram.conflict_free import conflict_free as conflict_free
+from mlseg.weighting.from_gram.priority_constrained import (
+  priority_constrained as priority_constrained,
+)
+from mlseg.weighting.from_gram.krum import krum as krum
 from mlseg.weighting.from_gram.stochastic_descent import modo as modo
 from mlseg.weighting.from_gram.stochastic_descent import sdmgrad as sdmgrad
 

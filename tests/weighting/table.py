@@ -24,6 +24,7 @@ class Case(NamedTuple):
 BASES = {
   "fixed": Case(w.fixed(), total=K),
   "fixed_values": Case(w.fixed((0.5, 2.0, 1.0)), total=3.5),
+  "scheduled": Case(w.scheduled(lambda step: 1 / (step + 1))),
   "dynamic_memory_fusion": Case(w.dynamic_memory_fusion("variance", **SHORT), total=1),
   "dynamic_memory_fusion_mad": Case(w.dynamic_memory_fusion("mad", **SHORT), total=1),
   "dynamic_memory_fusion_bayesian": Case(w.dynamic_memory_fusion("bayesian", **SHORT), total=1),
@@ -50,6 +51,7 @@ BASES = {
   "impartial_losses": Case(w.impartial_losses()),
   "robust": Case(w.robust()),
   "gradnorm": Case(w.gradnorm(), total=K),
+  "gradient_norm_balance": Case(w.gradient_norm_balance()),
   "mgda": Case(w.mgda(), total=1),
   "pcgrad": Case(w.pcgrad()),
   "gradvac": Case(w.gradvac()),
@@ -61,6 +63,8 @@ BASES = {
   "upgrad": Case(w.upgrad()),
   "dual_projection": Case(w.dual_projection()),
   "conflict_free": Case(w.conflict_free(), may_be_negative=True),
+  "priority_constrained": Case(w.priority_constrained(tau=0.2)),
+  "krum": Case(w.krum(), total=1),
   "modo": Case(w.modo(), total=1),
   "sdmgrad": Case(w.sdmgrad(), total=1),
 }

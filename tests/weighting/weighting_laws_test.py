@@ -114,8 +114,8 @@ def test_weights_do_not_depend_on_later_losses(name):
 
 
 # Their weights come from no loss at all.
-_CONSTANT = {"fixed", "fixed_values", *table.COMBINATORS, "chain_of_chains", "random_weighting",
-             "random_weighting_dirichlet"}  # fmt: skip
+_CONSTANT = {"fixed", "fixed_values", "scheduled", *table.COMBINATORS, "chain_of_chains",
+             "random_weighting", "random_weighting_dirichlet"}  # fmt: skip
 # They ask their weighting at some steps alone.
 _AT_TIMES = {"every", "every_mgda", "per_epoch"}
 # Its weights depend on the current losses, and on parameters that learn from them afterwards.
