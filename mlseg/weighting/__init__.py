@@ -90,6 +90,9 @@ from mlseg.weighting.from_losses.random_weighting import (
   RandomWeightingState as RandomWeightingState,
 )
 from mlseg.weighting.from_losses.relobralo import RelobraloState as RelobraloState
+from mlseg.weighting.from_losses.residual_attention import (
+  ResidualAttentionState as ResidualAttentionState,
+)
 from mlseg.weighting.from_losses.scheduled import ScheduledState as ScheduledState
 from mlseg.weighting.from_losses.smooth_tchebycheff import (
   SmoothTchebycheffState as SmoothTchebycheffState,

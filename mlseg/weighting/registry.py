@@ -36,12 +36,16 @@ from mlseg.weighting.from_losses.scalarization import (
   penalty_boundary_intersection as penalty_boundary_intersection,
 )
 from mlseg.weighting.from_losses.famo import famo as famo
+from mlseg.weighting.from_losses.residual_attention import (
+  residual_based_attention as residual_based_attention,
+)
 
 # Learned beside the network.
 from mlseg.weighting.learned.uncertainty import uncertainty as uncertainty
 from mlseg.weighting.learned.uncertainty import revised_uncertainty as revised_uncertainty
 from mlseg.weighting.learned.impartial_losses import impartial_losses as impartial_losses
 from mlseg.weighting.learned.robust import robust as robust
+from mlseg.weighting.learned.self_adaptive import self_adaptive as self_adaptive
 
 # From the Gram matrix of the gradients.
 from mlseg.weighting.from_gram.gradnorm import gradnorm as gradnorm
