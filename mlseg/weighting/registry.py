@@ -70,6 +70,7 @@ from mlseg.weighting.from_gram.stochastic_descent import sdmgrad as sdmgrad
 
 # From the gradients themselves, as optax transformations.
 from mlseg.weighting.from_gradients.graddrop import graddrop as graddrop
+from mlseg.weighting.from_gradients.trimmed_mean import trimmed_mean as trimmed_mean
 from mlseg.weighting.from_gradients.moco import moco as moco
 from mlseg.weighting.from_gradients.db_mtl import db_mtl as db_mtl
 from mlseg.weighting.from_gradients.excess_mtl import excess_mtl as excess_mtl

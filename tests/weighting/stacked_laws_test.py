@@ -13,6 +13,7 @@ from mlseg.weighting.from_gradients.excess_mtl import excess_mtl
 from mlseg.weighting.from_gradients.graddrop import graddrop
 from mlseg.weighting.from_gradients.learning_rate_annealing import learning_rate_annealing
 from mlseg.weighting.from_gradients.moco import moco
+from mlseg.weighting.from_gradients.trimmed_mean import trimmed_mean
 from mlseg.weighting.registry import REGISTRY
 from mlseg.weighting.stacked import stacked_zeros
 from tests.weighting.table import assert_separate
@@ -23,6 +24,7 @@ ALL = {
   "graddrop_leak": graddrop(K, leak=(0.0, 0.5, 1.0), seed=1),
   "learning_rate_annealing": learning_rate_annealing(K, reference=1),
   "excess_mtl": excess_mtl(K, step_size=0.1),
+  "trimmed_mean": trimmed_mean(K),
   "moco": moco(K),
   "moco_reference": moco(K, variant="reference"),
   "db_mtl": db_mtl(K),

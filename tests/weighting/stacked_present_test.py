@@ -12,6 +12,7 @@ from mlseg.weighting.from_gradients.excess_mtl import excess_mtl
 from mlseg.weighting.from_gradients.graddrop import graddrop
 from mlseg.weighting.from_gradients.learning_rate_annealing import learning_rate_annealing
 from mlseg.weighting.from_gradients.moco import moco
+from mlseg.weighting.from_gradients.trimmed_mean import trimmed_mean
 
 K, STEPS = 3, 6
 MASK = np.array([True, False, True])
@@ -25,6 +26,7 @@ FACTORIES = {
   ),
   "excess_mtl": lambda kept: excess_mtl(len(kept), step_size=0.1),
   "excess_mtl_warmup": lambda kept: excess_mtl(len(kept), step_size=0.5, num_warmup=3),
+  "trimmed_mean": lambda kept: trimmed_mean(len(kept), (len(kept) - 1) // 2),
   "moco": lambda kept: moco(len(kept)),
   "moco_reference": lambda kept: moco(len(kept), variant="reference"),
   "db_mtl": lambda kept: db_mtl(len(kept), beta=0.5),
