@@ -19,9 +19,9 @@ network also gives the diagnosis, where the data have one.
 
 At 128×128 on BUSI, three models with a split of their own have a lesion Dice of 76.2 ± 1.5 % with
 `efficientnet_lite0` and of 79.3 ± 3.0 % with `mobilenet_v2`, and on another hospital's images (STU)
-of 86.3 and 87.3 %. A model takes about half an hour on one CPU core. At 256×256, one model with
-`mobilenet_v2` has 82.4 %, and takes an hour. What the recipe was chosen by, on validation images
-alone, is in `docs/strong_study.md`; other variants have no score yet.
+of 86.3 and 87.3 %. A model takes about half an hour on one CPU core. At 256×256, two models with
+`mobilenet_v2` have 80.9 ± 2.1 %, and take an hour each. What the recipe was chosen by, on
+validation images alone, is in `docs/strong_study.md`; other variants have no score yet.
 
 For your own data, one command trains three models on one split, tests each and their mean, writes
 the report, and leaves a folder for `python -m mlseg.predict`. Files that cannot be read are left
