@@ -101,6 +101,9 @@ from mlseg.weighting.from_losses.softadapt import SoftAdaptState as SoftAdaptSta
 from mlseg.weighting.gradients import LossesAndGradients as LossesAndGradients
 from mlseg.weighting.gradients import SplitLoss as SplitLoss
 from mlseg.weighting.gradients import losses_and_gradients as losses_and_gradients
+from mlseg.weighting.instances import (
+  instance_losses_and_gradients as instance_losses_and_gradients,
+)
 from mlseg.weighting.learned.robust import general_robust as general_robust
 from mlseg.weighting.learned_state import LearnedState as LearnedState
 from mlseg.weighting.registry import *  # noqa: F403

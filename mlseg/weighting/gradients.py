@@ -1,6 +1,7 @@
 """The gradient of the weighted sum of several losses, with weights decided in the same step."""
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -67,6 +68,7 @@ def losses_and_gradients(
   num_microbatches: int = 1,
   shared: Shared | None = None,
   specific: Literal["weighted", "unweighted"] = "weighted",
+  keep_gradients: bool = True,
 ) -> Callable[..., tuple[LossesAndGradients, PyTree]]:
   """Returns a function that weights several losses and differentiates their weighted sum.
 
@@ -82,7 +84,10 @@ def losses_and_gradients(
     as with a head for each loss, it is diagonal: no gradients are in conflict, and methods such as
     `pcgrad` give the plain sum. A warning says so.
   - 'params': G_ij = ⟨∂L_i/∂θ, ∂L_j/∂θ⟩, as the papers define it. It costs K backward passes, and
-    the memory of K gradients.
+    the memory of K gradients. With `keep_gradients=False` the K passes go side by side, the inner
+    products are summed array by array, and no gradient is kept: that takes the memory of K
+    gradients of the largest array and of its inputs, and a further backward pass for the weighted
+    sum.
 
   Gradients of complex outputs or parameters count as their real and imaginary parts, so that G_ij =
   Re⟨g_i, g_j⟩. In both cases it is summed in float32 (float64 where a gradient is), whatever dtype
@@ -116,6 +121,8 @@ def losses_and_gradients(
     shared: the parameters that the losses share: the beginning of their paths, such as 'encoder' or
       'encoder/stage1', or several, or a function from a path to a bool. None: all.
     specific: how the gradients of the other parameters are added: 'weighted' or 'unweighted'.
+    keep_gradients: whether the K gradients are kept until the weights are known; has no effect
+      where no Gram matrix of the parameters is needed. False only without micro-batches.
 
   Returns:
     `compute(params, weighting_state, *args, key=None, present=None, **extra) ->
@@ -138,10 +145,14 @@ def losses_and_gradients(
     16.0
   """
   _check(loss_fn, weighting, gram_at, num_microbatches, specific)
+  if not keep_gradients and num_microbatches > 1:
+    raise ValueError(f"keep_gradients: must be True with {num_microbatches} micro-batches")
   forward: Callable[..., _Pass] = _forward
   if weighting.needs_gram and gram_at == "logits":
     forward = _forward_at_logits
-  stacks = weighting.needs_gram and gram_at == "params"
+  elif weighting.needs_gram and not keep_gradients:
+    forward = functools.partial(_forward_at_params, shared)
+  stacks = weighting.needs_gram and gram_at == "params" and keep_gradients
   plain = shared is not None and specific == "unweighted"
 
   def compute(params, weighting_state, *args, key=None, **extra):
@@ -160,9 +171,7 @@ def losses_and_gradients(
     own = is_shared(params, shared)
     if stacks:
       losses, stacked, aux = mean(lambda *part: _stacked_gradients(loss_fn, params, *part))
-      compared = [leaf for leaf, is_own in zip(*map(jax.tree.leaves, (stacked, own)), strict=True)
-                  if is_own]  # fmt: skip
-      weights, state = decide(losses, gram_of(compared))
+      weights, state = decide(losses, gram_of(_chosen(stacked, own)))
       vector = ravel(weights)[0]
       gradients = weighted_sum(vector, stacked)
       if plain:
@@ -221,6 +230,24 @@ def _forward_at_logits(loss_fn: SplitLoss, params, *args) -> _Pass:
     return pull_back(weighted_sum(ravel(weights)[0], stacked))[0]
 
   return _Pass(losses, gram_of(stacked), whole_pull_back, aux)
+
+
+def _forward_at_params(shared: Shared | None, loss_fn, params, *args) -> _Pass:
+  """Returns the losses, the Gram matrix of the parameters, and the pull-back of all losses."""
+  losses, pull_back, aux = jax.vjp(lambda p: loss_fn(p, *args), params, has_aux=True)
+  vector, unravel = ravel(losses)
+  # Side by side, so that the gradients of one array are there at one time and can be forgotten.
+  stacked = jax.vmap(lambda row: pull_back(unravel(row))[0])(
+    jnp.eye(vector.size, dtype=vector.dtype)
+  )
+  gram = gram_of(_chosen(stacked, is_shared(params, shared)))
+  return _Pass(losses, gram, lambda weights: pull_back(weights)[0], aux)
+
+
+def _chosen(stacked: PyTree, own: PyTree) -> list[jax.Array]:
+  """Returns the arrays of which the second tree says True."""
+  pairs = zip(jax.tree.leaves(stacked), jax.tree.leaves(own), strict=True)
+  return [leaf for leaf, is_own in pairs if is_own]
 
 
 def _stacked_gradients(loss_fn, params, *args) -> tuple[PyTree, PyTree, PyTree]:
