@@ -41,6 +41,7 @@ from mlseg.metrics import bootstrap_interval, confusion_counts, dice, iou, per_c
 from mlseg.recipe import data as recipe_data
 from mlseg.recipe import experiment as recipe_experiment
 from mlseg.recipe import parse
+from mlseg.recipe import split as recipe_split
 from mlseg.training import train
 from mlseg.workdir import case_table
 
@@ -89,7 +90,7 @@ def splits_of(experiment: recipe_experiment.Experiment, cases: Cases) -> dict[in
   together = grouped.groups(len(cases.ids), pairs, cases.patients)
   return cross_validation.equalised(
     {
-      seed: recipe_data.make_split(experiment.data, experiment.batch_size, cases, together, seed)
+      seed: recipe_split.make_split(experiment.data, experiment.batch_size, cases, together, seed)
       for seed in experiment.seeds.numbers
     }
   )

@@ -28,7 +28,7 @@ WRONG = {
   "unknown flag": ([SMOKE, "--wrkdir=x"], "wrkdir"),
   "stray argument": ([SMOKE, "fast"], "unexpected argument 'fast'"),
   "range": ([SMOKE, "--config.num_epochs=0"], "config.num_epochs must be at least 1, not 0"),
-  "loss": ([SMOKE, "--config.losses=('dise',)"], "unknown loss 'dise': choose from binary_cr"),
+  "loss": ([SMOKE, "--config.losses=('dise',)"], "unknown loss 'dise': choose from average_cal"),
   "weighting": ([SMOKE, "--config.weighting.name=best"], "unknown weighting 'best': choose from"),
 }
 
