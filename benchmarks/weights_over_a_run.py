@@ -25,6 +25,7 @@ from mlseg.recipe import experiment, parse
 from mlseg.recipe import losses as recipe_losses
 from mlseg.recipe import model as recipe_model
 from mlseg.recipe import optimizer as recipe_optimizer
+from mlseg.recipe import split as recipe_split
 from mlseg.training import batches, objective
 from mlseg.training import step as train_step
 from mlseg.training.batches import Data
@@ -45,7 +46,7 @@ def record() -> None:
   """Trains with equal weights, and writes losses and Gram matrices."""
   config = parse.parse(["", "--config=configs/dmf_busi.py:fixed"])[0]
   loaded = recipe_data.load_cases(recipe_data.read(config), [recipe_losses.read(config).targets])
-  split = recipe_data.make_split(
+  split = recipe_split.make_split(
     recipe_data.read(config), config.batch_size, loaded, None, config.seed
   )
   steps_per_epoch = len(split.train) // config.batch_size
