@@ -19,8 +19,8 @@ network also gives the diagnosis, where the data have one.
 
 At 128×128 on BUSI, three models with a split of their own have a lesion Dice of 76.2 ± 1.5 % with
 `efficientnet_lite0` and of 79.3 ± 3.0 % with `mobilenet_v2`, and on another hospital's images (STU)
-of 86.3 and 87.3 %. A model takes about half an hour on one CPU core. At 256×256, two models with
-`mobilenet_v2` have 80.9 ± 2.1 %, and take an hour each. What the recipe was chosen by, on
+of 86.3 and 87.3 %. A model takes about half an hour on one CPU core. At 256×256, three models
+with `mobilenet_v2` have 79.3 ± 3.1 %, and take an hour each. What the recipe was chosen by, on
 validation images alone, is in `docs/strong_study.md`; other variants have no score yet.
 
 For your own data, one command trains three models on one split, tests each and their mean, writes
