@@ -53,7 +53,7 @@ def test_every_weighting_is_accepted_wherever_gradients_are_compared(name, gram_
 
 WRONG = {
   "smoke": {
-    "losses=('dise',)": "unknown loss 'dise': choose from binary_cr",
+    "losses=('dise',)": "unknown loss 'dise': choose from average_cal",
     "auxiliary.name=dise": "unknown loss 'dise': choose from",
     "loss_options.class_balanced_dice.class_weights=x": "'x'",
     "weighting.name=best": "unknown weighting 'best': choose from",

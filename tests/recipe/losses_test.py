@@ -133,7 +133,7 @@ def test_a_step_reads_the_maps_of_its_batch():
 @pytest.mark.parametrize(
   ("options", "message"),
   [
-    (["--config.losses=('soft_dise',)"], "unknown loss 'soft_dise': choose from binary_cross"),
+    (["--config.losses=('soft_dise',)"], "unknown loss 'soft_dise': choose from average_cal"),
     (["--config.losses=('focal', 'focal')"], "the losses must be different and at least one"),
     (
       ["--config.losses=('topology',)", "--config.loss_options.topology.exclusion=((0, 7),)"],
