@@ -12,6 +12,7 @@ alone.
 """
 
 import argparse
+import collections
 import pathlib
 import statistics
 import sys
@@ -43,7 +44,10 @@ def main() -> None:
     own = runs.setdefault(label, {})
     for name, rows in of_run(pathlib.Path(folder)).items():
       own.setdefault(name, []).extend(rows)
+  joined = collections.Counter(text.partition(":")[0] for text in options.run)
   for label, made in runs.items():
+    if joined[label] > 1:  # a mean of models is of one folder's
+      made = {name: [row for row in rows if row.get("seed") != MEAN] for name, rows in made.items()}
     replace(label, made)
   for text in options.calibration:
     label, _, folder = text.partition(":")
