@@ -86,8 +86,8 @@ def losses_and_gradients(
   - 'params': G_ij = ⟨∂L_i/∂θ, ∂L_j/∂θ⟩, as the papers define it. It costs K backward passes, and
     the memory of K gradients. With `keep_gradients=False` the K passes go side by side, the inner
     products are summed array by array, and no gradient is kept: that takes the memory of K
-    gradients of the largest array and of its inputs, and a further backward pass for the weighted
-    sum.
+    gradients of the largest array and of K derivatives of its inputs, and a further backward pass.
+    It is less for networks of many parameters and small activations, and more for U-Nets.
 
   Gradients of complex outputs or parameters count as their real and imaginary parts, so that G_ij =
   Re⟨g_i, g_j⟩. In both cases it is summed in float32 (float64 where a gradient is), whatever dtype
