@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mlseg.data import multilabel
+from mlseg.data import multilabel, partial
 from mlseg.data.cases import Cases
 from mlseg.data.splits import grouped
-from mlseg.errors import UserError
+from mlseg.errors import UserError, printable
 from mlseg.io.pictures.picture import to_colour, to_grey
 from mlseg.prediction.trained import Trained
 
@@ -37,13 +37,14 @@ def fit(cases: Cases, run: Trained) -> Fitted:
     run: that is tested on it.
 
   Raises:
-    UserError: it has another number of classes; or the run gives diagnoses alone, and the data set
-      has others; or the run gives findings, and the data set lacks one.
+    UserError: a case lacks its mask or its diagnosis; it has another number of classes; the run
+      gives diagnoses alone, and the data set has others; or it gives findings, and one is missing.
   """
-  if cases.is_partial:
+  lacking = np.flatnonzero(~partial.is_complete(cases.masks, cases.diagnoses))
+  if len(lacking):
     raise UserError(
-      "--data has cases without a mask or a diagnosis, which cannot be tested: leave out"
-      " --data.folder.missing=True"
+      f"--data has {len(lacking)} cases whose mask or diagnosis is not known, which cannot be"
+      f" tested, such as {printable(cases.ids[lacking[0]])}"
     )
   warnings: list[str] = []
   if run.network.segments:

@@ -197,7 +197,7 @@ def volumetric_similarity(counts: Array) -> Array:
 
   It compares the sizes of two regions, and not where they are.
 
-  Source: Taha & Hanbury 2015, BMC Medical Imaging 15, eq. 16.
+  Source: Taha & Hanbury 2015, BMC Medical Imaging 15.
 
   Args:
     counts: [..., 4], pixels.

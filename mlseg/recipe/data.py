@@ -143,10 +143,6 @@ def check(recipe: DataRecipe) -> None:
   rule = "config.data.hide_masks and config.data.hide_diagnoses must have a sum of at most 1"
   shares = recipe.hide_masks, recipe.hide_diagnoses
   require(min(shares) >= 0 and sum(shares) <= 1, rule, shares)
-  if recipe.hides and recipe.sampling != sampling.SHUFFLE:
-    raise UserError(
-      "config.data.sampling must be 'shuffle' with hidden masks or diagnoses, which it would read"
-    )
   if recipe.has_volumes and recipe.sampling == sampling.LESION_SIZE:
     raise UserError(
       "config.data.sampling must be 'shuffle' or 'labels' for volumes, whose slices are cut around"

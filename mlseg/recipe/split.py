@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mlseg.data import multilabel, partial
+from mlseg.data import multilabel, partial, sampling
 from mlseg.data.cases import Cases
 from mlseg.data.splits import cross_validation, grouped, split_table
 from mlseg.errors import UserError, require
@@ -170,12 +170,16 @@ def check_partial(recipe: DataRecipe, losses: Iterable[str], num_microbatches: i
     losses: names.
     num_microbatches: of the training.
   """
-  key = "folder.missing" if getattr(recipe.options, "missing", False) else "hide_..."
-  if not recipe.hides and key == "hide_...":
+  set_keys = [name for name in ("hide_masks", "hide_diagnoses") if getattr(recipe, name)]
+  set_keys += ["folder.missing"] if getattr(recipe.options, "missing", False) else []
+  if not set_keys:
     return
+  key = set_keys[0]
   for name in losses:
     if LOSSES[name].reads in ("embeddings", "detections", "texture"):
       raise UserError(f"config.losses: {name!r} needs the masks and diagnoses of all cases, which"
                       f" config.data.{key} does not give")  # fmt: skip
+  rule = f"config.data.sampling must be 'shuffle' with config.data.{key}: it reads what is missing"
+  require(recipe.sampling == sampling.SHUFFLE, rule, recipe.sampling)
   rule = f"config.num_microbatches must be 1 with config.data.{key}: a mean is over labelled cases"
   require(num_microbatches == 1, rule, num_microbatches)

@@ -19,10 +19,9 @@ def instance_losses_and_gradients(
 
   The K losses are those of K examples, so a method that compares gradients, such as `upgrad`, finds
   a step that is no conflict for any example, or, as `krum`, leaves out examples that do not fit the
-  others. The gradients of the examples are independent: K of them cost about one backward pass of
-  the batch, and their Gram matrix is summed array by array, so that K gradients of the largest
-  array are in memory. The solvers of `upgrad` and `cagrad` grow with the cube of K; `mgda`, `krum`,
-  `pcgrad` and the methods of the losses alone are for up to a thousand.
+  others. The gradients of the examples are computed side by side, one example each, and the
+  weighted sum by a further backward pass of the batch. The time of `upgrad` and `cagrad` grows with
+  the cube of K, so they are for some hundred examples; `mgda` and `krum` are tested with 1,024.
 
   A network must treat examples independently: a batch normalisation that is trained does not.
 

@@ -67,6 +67,13 @@ def test_they_can_be_left_out(cases):
   assert recipe_split.hidden_of(hiding, full, left.train) is None
 
 
+def test_a_folder_that_may_lack_labels_is_not_sampled_by_them():
+  options = layouts.options_of(missing=True)
+  recipe = _recipe(name="folder", options=options, sampling="labels")
+  with pytest.raises(UserError, match="sampling must be 'shuffle' with"):
+    recipe_split.check_partial(recipe, ["soft_dice"], 1)
+
+
 @pytest.mark.parametrize(
   ("settings", "message"),
   [

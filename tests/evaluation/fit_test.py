@@ -5,6 +5,7 @@ import types
 import numpy as np
 import pytest
 
+from mlseg.data import padding, partial
 from mlseg.errors import UserError
 from mlseg.evaluation.fit import copies, fit
 from tests.training import made
@@ -29,6 +30,14 @@ def test_data_that_fit_stay_as_they_are():
   assert (fitted.has_diagnoses, fitted.warnings) == (False, ())
   np.testing.assert_array_equal(fitted.cases.images, cases.images)
   assert fitted.cases.label_names == cases.label_names
+
+
+def test_cases_that_lack_something_cannot_be_tested():
+  cases = made.make_cases()
+  cases.masks[5] = padding.UNLABELLED
+  cases.labels[7] = partial.UNKNOWN
+  with pytest.raises(UserError, match="--data has 2 cases whose mask or diagnosis is not known"):
+    fit(cases, _run())
 
 
 def test_diagnoses_are_found_by_name_without_case():

@@ -53,8 +53,8 @@ def every(weighting: LossWeighting, steps: int) -> LossWeighting:
   Formula: w(t) = inner weights of step n floor(t / n), from the losses of that step alone
 
   The inner state does not change in between. Where the inner weights are not finite, the weights
-  from before stay; at first these are 1/K. A loss that is absent when the weights
-  are decided keeps its own from before.
+  from before stay; at first these are 1/K. A loss that is absent when the weights are decided keeps
+  its own from before.
 
   The inner weighting is not computed in between, except under `vmap`, which computes both branches
   of a condition. The caller of `update` computes a Gram matrix at every step all the same.

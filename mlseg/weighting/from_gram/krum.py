@@ -27,7 +27,7 @@ def krum(num_wrong: int = 0, num_selected: int = 1, squared: bool = True) -> Los
   Differs: TorchJD sums the distances themselves, with squared=False; the paper their squares.
 
   Source: Blanchard et al. 2017, NeurIPS, "Machine learning with adversaries: Byzantine tolerant
-  gradient descent", section 4 (Multi-Krum for m > 1).
+  gradient descent" (Multi-Krum for m > 1).
 
   Args:
     num_wrong: f >= 0, how many gradients may be wrong.

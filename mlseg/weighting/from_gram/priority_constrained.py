@@ -45,8 +45,8 @@ def priority_constrained(
   Use when: one loss is what counts, such as the Dice of the lesion, and others, such as boundary or
   consistency, must not be neglected altogether.
 
-  Differs: TorchJD and the authors solve the program exactly in float64; here a ridge of 1e-6 on the
-  cosines bounds the multipliers, so that weights differ by about 1e-5.
+  Differs: TorchJD solves the program in float64 by active sets; here an interior-point method does,
+  in the dtype of the losses, and a ridge on the cosines bounds the multipliers.
 
   Source: "Not all objectives are born equal: priority-constrained descent for hierarchical
   multi-objective optimization", TMLR 2026, arXiv 2606.29521; as in TorchJD's PCD.

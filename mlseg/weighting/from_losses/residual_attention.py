@@ -24,8 +24,8 @@ def residual_based_attention(decay: float = 0.999, rate: float = 0.01) -> LossWe
   The K losses are the squared residuals r_k² of K points, so that the total is the mean of
   (λ_k r_k)², with λ_k up to η / (1 - γ). Points have to be the same in every step; several sets of
   points, such as those inside and on the boundary, each have a weighting of their own, or one under
-  `vmap`. A negative loss counts as 0. Where a loss is not finite, or all are 0, the λ_k stay; a λ_k
-  that is 0 from then on counts as η.
+  `vmap`. A negative loss counts as 0. Where a loss is not finite, or all are 0, the λ_k stay. While
+  all λ_k are 0, they count as η.
 
   Needs: losses
 
@@ -33,7 +33,7 @@ def residual_based_attention(decay: float = 0.999, rate: float = 0.01) -> LossWe
   very different speeds; for losses of different kinds it compares numbers that have other units.
 
   Source: Anagnostopoulos et al. 2024, Computer Methods in Applied Mechanics and Engineering 421,
-  arXiv 2307.00379, eq. 6, with its γ and η.
+  arXiv 2307.00379, with its γ and η.
 
   Args:
     decay: γ, in [0, 1).
