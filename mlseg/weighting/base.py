@@ -19,11 +19,11 @@ class LossWeighting(NamedTuple):
   losses, and raises ValueError where the losses do not fit. The arrays of the state share no
   memory, so a compiled step may overwrite them (`donate_argnums`).
 
-  `update(losses, state, *, weights=None, gram=None, key=None, **extra)` returns the weights, in the
-  structure and dtypes of the losses, and the next state. It never raises because of a value, never
-  returns a weight that is not finite, and ignores keywords that it does not know. Its keywords:
-  `weights`, the weights decided by the weighting before this one in a `chain` (None: uniform);
-  `gram` [K, K], the inner products of the gradients of the losses, in the order of
+  `update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra)` returns the
+  weights, in the structure and dtypes of the losses, and the next state. It never raises because of
+  a value, never returns a weight that is not finite, and ignores keywords that it does not know.
+  Its keywords: `weights`, the weights decided by the weighting before this one in a `chain` (None:
+  uniform); `gram` [K, K], the inner products of the gradients of the losses, in the order of
   `jax.tree.leaves` (for a dict: of its sorted keys); `key`, a random key; `present`, which losses
   this step has, as bools in the structure of the losses or [K] (None: all). An absent loss gets the
   weight 0 and leaves no trace in the state, and the others are weighted as if they were alone.
