@@ -142,10 +142,13 @@ def matthews(
   p = foreground(probabilities(logits, activation), include_background)
   g = foreground(masks, include_background).astype(p.dtype)
   total = divisor(pixel_count(p, valid, num_axes=p.ndim - 2))[:, None]
-  overlap, predicted, true = (class_sum(x, valid) for x in (p * g, p, g))
+  # Of the four counts as they are, so that a class without pixels has the covariance 0 exactly.
+  tp, fp, fn, tn = (
+    class_sum(x * y, valid) for x, y in ((p, g), (p, 1 - g), (1 - p, g), (1 - p, 1 - g))
+  )
   # Divided by the number of pixels, so that no product of four counts is infinite in float32.
-  covariance = overlap - predicted / total * true
-  of_p, of_g = (x * jax.nn.relu(1 - x / total) for x in (predicted, true))
+  covariance = tp / total * tn - fp / total * fn
+  of_p, of_g = (tp + fp) / total * (tn + fn), (tp + fn) / total * (tn + fp)
   root = jnp.sqrt(of_p * of_g + smooth**2)
   wrong = class_sum(jnp.abs(p - g), valid)
   return jnp.where(wrong > 0, 1 - covariance / root, 0).mean(axis=-1)
