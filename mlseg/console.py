@@ -28,13 +28,13 @@ OF_POSITIVE = ("classification_f1", "average_precision", "sensitivity_at_specifi
 
 
 class OverallProgress(NamedTuple):
-  """The progress of a command that trains its models in several parts.
+  """The progress of a command that trains its models in several programs, one after another.
 
   Attributes:
-    done: number of models that were trained before the current part.
-    part: number of models in the current part.
-    total: number of models of all parts.
-    start: the share of all work that was done when the first part began, and the time then, in
+    done: number of models that were trained before the current program.
+    part: number of models that the current program trains.
+    total: number of models of the command.
+    start: the share of all work that was done when the first program began, and the time then, in
       seconds; None before it began.
   """
 
@@ -44,14 +44,14 @@ class OverallProgress(NamedTuple):
   start: tuple[float, float] | None
 
   def share(self, fraction: float) -> float:
-    """Returns the share of all work that is done when a fraction of the current part is done."""
-    return (self.done + self.part * fraction) / self.total
+    """Returns the share of all work that is done, with a fraction of the current program's."""
+    return min(1, (self.done + self.part * fraction) / self.total)
 
   def describe(self, fraction: float, now: float) -> str:
     """Returns a line with the share that is done, and the time left at the speed so far.
 
     Args:
-      fraction: the share of the current part that is done.
+      fraction: the share of the current program's work that is done.
       now: the time, in seconds.
 
     Example:
@@ -92,29 +92,25 @@ class Reporter:
     lines = "\n".join(map(printable, text.split("\n")))  # a sweep prints whole tables
     self.console.print(lines, markup=False)
 
-  def begin_part(self, done: int, part: int, total: int) -> None:
-    """Begins one part of a command's models; the progress over all is printed with each epoch.
-
-    Args:
-      done: number of models that are already trained.
-      part: number of models that are trained in this part.
-      total: number of all models.
-    """
+  def begin_part(self, done: int, total: int) -> None:
+    """Begins a part of a command's models, of which `done` of `total` are trained already."""
     start = None if self._overall is None else self._overall.start
-    self._overall = OverallProgress(done, part, total, start)
+    self._overall = OverallProgress(done, 0, total, start)
 
   @contextmanager
-  def bar(self, title: str, total: int, done: int) -> Iterator[None]:
+  def bar(self, title: str, total: int, done: int, models: int = 0) -> Iterator[None]:
     """Shows a progress bar while the block runs.
 
     Args:
       title: the text before the bar.
       total: number of steps.
       done: number of steps that are already done.
+      models: number of models that these steps train.
     """
-    if self._overall is not None and self._overall.start is None:
-      start = self._overall.share(done / total), time.monotonic()
-      self._overall = self._overall._replace(start=start)
+    overall = None if self._overall is None or not models else self._overall._replace(part=models)
+    if overall is not None:
+      start = overall.start or (overall.share(done / total), time.monotonic())
+      self._overall = overall._replace(start=start)
     columns = [
       TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(),
       TimeRemainingColumn(compact=True), TextColumn("{task.fields[facts]}"),
@@ -127,6 +123,8 @@ class Reporter:
         yield
       finally:
         self._progress = None
+    if overall is not None and self._overall is not None:
+      self._overall = self._overall._replace(done=overall.done + models, part=0)
 
   def step(self, records: list[dict[str, Any]]) -> None:
     """Moves the bar to a logged step; shows losses and weights, averaged over models, and speed."""

@@ -60,19 +60,23 @@ def test_several_classes_have_a_table_of_their_own(capsys):
 
 
 def test_progress_over_parts_is_printed_with_each_epoch(capsys, monkeypatch):
-  now = iter([100.0, 200.0, 500.0])
+  now = iter([100.0, 200.0, 500.0, 500.0])
   monkeypatch.setattr(console.time, "monotonic", lambda: next(now))
   reporter = Reporter()
-  reporter.begin_part(0, 2, 4)
-  with reporter.bar("train", 10, 0):
+  reporter.begin_part(0, 4)
+  with reporter.bar("train", 10, 0, models=2):
     reporter.epoch("a", [_record(0.5, 1.0, epoch=5)], 10)
-  reporter.begin_part(2, 2, 4)
-  with reporter.bar("train", 10, 0):
-    reporter.epoch("b", [_record(0.5, 1.0, epoch=5)], 10)
+  with reporter.bar("surface metrics", 10, 0):
+    pass
+  reporter.begin_part(2, 4)  # of two programs
+  for _ in range(2):
+    with reporter.bar("train", 10, 0, models=1):
+      reporter.epoch("b", [_record(0.5, 1.0, epoch=5)], 10)
   lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("all")]
   assert lines == [
     "all     25 % of 4 models, 5 min left",  # a quarter took 100 s
-    "all     75 % of 4 models, 2 min left",  # three quarters took 400 s
+    "all     62 % of 4 models, 4 min left",  # 5/8 took 400 s
+    "all     88 % of 4 models, 1 min left",  # 7/8 took 400 s
   ]
 
 

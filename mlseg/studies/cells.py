@@ -70,7 +70,7 @@ def train_cells(
   )
   for group in groups:
     size = _num_models([cell for cell in group if cell.name in to_train])
-    reporter.begin_part(done, size, total)
+    reporter.begin_part(done, total)
     failed, mistakes = _train(group, experiments, workdir, reporter)
     failures |= failed | mistakes
     wrong |= mistakes

@@ -53,7 +53,7 @@ def train_group(
     reporter.print(f"{group.title}: compiled in {programs.training.seconds:.1f} s")
 
   # ---- Steps: the host waits for the devices when they have come to a log step, and nowhere else
-  with reporter.bar(group.title, programs.num_steps, step):
+  with reporter.bar(group.title, programs.num_steps, step, len(group.models)):
     epoch_start = step, time.perf_counter()
     while not finished:
       if not step % per_epoch:
