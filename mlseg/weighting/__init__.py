@@ -99,7 +99,6 @@ from mlseg.weighting.from_losses.smooth_tchebycheff import (
 )
 from mlseg.weighting.from_losses.softadapt import SoftAdaptState as SoftAdaptState
 from mlseg.weighting.gradients import LossesAndGradients as LossesAndGradients
-from mlseg.weighting.gradients import SplitLoss as SplitLoss
 from mlseg.weighting.gradients import losses_and_gradients as losses_and_gradients
 from mlseg.weighting.instances import (
   instance_losses_and_gradients as instance_losses_and_gradients,
@@ -107,6 +106,8 @@ from mlseg.weighting.instances import (
 from mlseg.weighting.learned.robust import general_robust as general_robust
 from mlseg.weighting.learned_state import LearnedState as LearnedState
 from mlseg.weighting.registry import *  # noqa: F403
+from mlseg.weighting.split_loss import FeatureLoss as FeatureLoss
+from mlseg.weighting.split_loss import SplitLoss as SplitLoss
 from mlseg.weighting.stacked import gram_of as gram_of
 from mlseg.weighting.stacked import stacked_zeros as stacked_zeros
 from mlseg.weighting.stacked import weighted_sum as weighted_sum

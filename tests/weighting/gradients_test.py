@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlseg.weighting import LossWeighting, SplitLoss, fixed, losses_and_gradients, pcgrad
-from mlseg.weighting.gradients import share_inputs
+from mlseg.weighting.split_loss import share_inputs
 
 PARAMS = {"w": np.array([[0.5, -1.0], [1.5, 0.2], [-0.3, 0.8]], np.float32)}
 ZEROS = {"l1": jnp.zeros(()), "l2": jnp.zeros(()), "l4": jnp.zeros(())}
@@ -231,12 +231,14 @@ def test_weights_in_another_precision_become_that_of_the_losses():
 
 
 def test_wrong_arguments_are_refused():
-  with pytest.raises(ValueError, match="gram_at: choose from logits, params; got 'features'"):
-    losses_and_gradients(SPLIT, fixed(), gram_at="features")
+  with pytest.raises(ValueError, match="gram_at: choose from logits, features, params; got 'x'"):
+    losses_and_gradients(SPLIT, fixed(), gram_at="x")
   with pytest.raises(ValueError, match="num_microbatches: must be an integer >= 1, got 0"):
     losses_and_gradients(SPLIT, fixed(), num_microbatches=0)
   with pytest.raises(ValueError, match="loss_fn: must be a SplitLoss with gram_at='logits'"):
     losses_and_gradients(lambda x: x, _recorder(1.0), gram_at="logits")
+  with pytest.raises(ValueError, match="loss_fn: must be a FeatureLoss with gram_at='features'"):
+    losses_and_gradients(SPLIT, _recorder(1.0), gram_at="features")
 
 
 HEADS = {"mask": jnp.ones(2), "label": jnp.ones(3)}

@@ -81,31 +81,3 @@ def test_a_path_that_is_not_there_is_refused():
     _compute(True, shared="decoder")
   with pytest.raises(ValueError, match="specific: choose from weighted, unweighted; got 'both'"):
     _compute(True, specific="both")
-
-
-@pytest.mark.parametrize("shared", [None, "encoder"])
-def test_the_gram_matrix_is_the_same_without_keeping_the_gradients(shared):
-  kept, gram = _compute(True, shared=shared)
-  found, lean = _compute(True, shared=shared, keep_gradients=False)
-  np.testing.assert_allclose(lean, gram, rtol=1e-5)
-  for one, other in zip(*map(jax.tree.leaves, (found, kept)), strict=True):
-    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
-  with pytest.raises(ValueError, match="keep_gradients: must be True with 2 micro-batches"):
-    _compute(True, keep_gradients=False, num_microbatches=2)
-
-
-def test_a_network_of_many_parameters_needs_less_memory_without_keeping_the_gradients():
-  def loss_fn(params, x):
-    for matrix in params:
-      x = jnp.tanh(x @ matrix)
-    return (x**2).mean(axis=0)[:8], None
-
-  params = [jax.ShapeDtypeStruct((256, 256), jnp.float32)] * 8
-  x, method = jax.ShapeDtypeStruct((4, 256), jnp.float32), w.mgda()
-
-  def memory(keep):
-    compute = w.losses_and_gradients(loss_fn, method, keep_gradients=keep)
-    compiled = jax.jit(compute).lower(params, method.init(jnp.zeros(8)), x).compile()
-    return compiled.memory_analysis().temp_size_in_bytes
-
-  assert memory(False) < 0.5 * memory(True)
