@@ -70,6 +70,10 @@ from mlseg.weighting.from_gradients.moco import MocoState as MocoState
 from mlseg.weighting.from_gram.conflict_free import config as config
 from mlseg.weighting.from_gram.gradient_surgery import GradVacState as GradVacState
 from mlseg.weighting.from_gram.gradnorm import GradNormState as GradNormState
+from mlseg.weighting.from_gram.neural_tangent_kernel import (
+  NeuralTangentKernelState as NeuralTangentKernelState,
+)
+from mlseg.weighting.from_gram.neural_tangent_kernel import kernel_traces as kernel_traces
 from mlseg.weighting.from_gram.norm_balance import NormBalanceState as NormBalanceState
 from mlseg.weighting.from_gram.priority_constrained import (
   PriorityConstrainedState as PriorityConstrainedState,
@@ -85,6 +89,7 @@ from mlseg.weighting.from_losses.dynamic_weight_average import (
   DynamicWeightAverageState as DynamicWeightAverageState,
 )
 from mlseg.weighting.from_losses.famo import FamoState as FamoState
+from mlseg.weighting.from_losses.go4align import Go4AlignState as Go4AlignState
 from mlseg.weighting.from_losses.history import RingBuffer as RingBuffer
 from mlseg.weighting.from_losses.random_weighting import (
   RandomWeightingState as RandomWeightingState,
@@ -103,8 +108,10 @@ from mlseg.weighting.gradients import losses_and_gradients as losses_and_gradien
 from mlseg.weighting.instances import (
   instance_losses_and_gradients as instance_losses_and_gradients,
 )
+from mlseg.weighting.learned.auto_lambda import validation_slopes as validation_slopes
 from mlseg.weighting.learned.robust import general_robust as general_robust
 from mlseg.weighting.learned_state import LearnedState as LearnedState
+from mlseg.weighting.predicted_uncertainty import predicted_uncertainty as predicted_uncertainty
 from mlseg.weighting.registry import *  # noqa: F403
 from mlseg.weighting.split_loss import FeatureLoss as FeatureLoss
 from mlseg.weighting.split_loss import SplitLoss as SplitLoss

@@ -1,8 +1,9 @@
 """Every weighting by its name, in the family (sub-package) that its module is in.
 
 To add a weighting, import its factory below, as its own name. That makes it public in
-`mlseg.weighting`, a choice of `config.weighting.name`, a row of `docs/reference/weighting.md` and a
-case of the laws in `tests/weighting`. The page has the rows in the order of these lines.
+`mlseg.weighting`, a choice of `config.weighting.name` (unless it is in `LIBRARY_ALONE`), a row of
+`docs/reference/weighting.md` and a case of the laws in `tests/weighting`. The page has the rows in
+the order of these lines.
 """
 
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from mlseg.weighting.from_losses.scalarization import (
   penalty_boundary_intersection as penalty_boundary_intersection,
 )
 from mlseg.weighting.from_losses.famo import famo as famo
+from mlseg.weighting.from_losses.go4align import go4align as go4align
 from mlseg.weighting.from_losses.residual_attention import (
   residual_based_attention as residual_based_attention,
 )
@@ -46,10 +48,14 @@ from mlseg.weighting.learned.uncertainty import revised_uncertainty as revised_u
 from mlseg.weighting.learned.impartial_losses import impartial_losses as impartial_losses
 from mlseg.weighting.learned.robust import robust as robust
 from mlseg.weighting.learned.self_adaptive import self_adaptive as self_adaptive
+from mlseg.weighting.learned.auto_lambda import auto_lambda as auto_lambda
 
 # From the Gram matrix of the gradients.
 from mlseg.weighting.from_gram.gradnorm import gradnorm as gradnorm
 from mlseg.weighting.from_gram.norm_balance import gradient_norm_balance as gradient_norm_balance
+from mlseg.weighting.from_gram.neural_tangent_kernel import (
+  neural_tangent_kernel as neural_tangent_kernel,
+)
 from mlseg.weighting.from_gram.mgda import mgda as mgda
 from mlseg.weighting.from_gram.gradient_surgery import pcgrad as pcgrad
 from mlseg.weighting.from_gram.gradient_surgery import gradvac as gradvac
@@ -106,11 +112,14 @@ def _family(name: str) -> dict[str, Callable[..., Any]]:
 
 
 REGISTRY: dict[str, dict[str, Callable[..., Any]]] = {name: _family(name) for name in FAMILIES}
-# The methods that decide weights: each gives a LossWeighting without further arguments.
+# They need a keyword of `update` that the training from a recipe does not give.
+LIBRARY_ALONE = ("neural_tangent_kernel", "auto_lambda")
+# The methods that a recipe can name: each gives a LossWeighting without further arguments.
 METHODS: dict[str, Callable[..., LossWeighting]] = {
-  **REGISTRY["from_losses"],
-  **REGISTRY["learned"],
-  **REGISTRY["from_gram"],
+  name: factory
+  for family in ("from_losses", "learned", "from_gram")
+  for name, factory in REGISTRY[family].items()
+  if name not in LIBRARY_ALONE
 }
 
 if not TYPE_CHECKING:  # type checkers take the public names from `import name as name`

@@ -21,6 +21,15 @@ class Case(NamedTuple):
   may_be_negative: bool = False
 
 
+def _given(weighting, keyword):
+  """Returns the weighting with its keyword given: the losses themselves, as any numbers."""
+
+  def update(losses, state, **extra):
+    return weighting.update(losses, state, **{keyword: losses}, **extra)
+
+  return weighting._replace(update=update)
+
+
 BASES = {
   "fixed": Case(w.fixed(), total=K),
   "fixed_values": Case(w.fixed((0.5, 2.0, 1.0)), total=3.5),
@@ -46,14 +55,18 @@ BASES = {
   "random_weighting_dirichlet": Case(w.random_weighting("dirichlet"), total=1),
   "relobralo": Case(w.relobralo(), total=K),
   "famo": Case(w.famo(), total=1),
+  "go4align": Case(w.go4align()),
+  "go4align_fast": Case(w.go4align(3, step_size=0.5)),
   "residual_based_attention": Case(w.residual_based_attention()),
   "uncertainty": Case(w.uncertainty()),
   "revised_uncertainty": Case(w.revised_uncertainty()),
   "impartial_losses": Case(w.impartial_losses()),
   "robust": Case(w.robust()),
   "self_adaptive": Case(w.self_adaptive()),
+  "auto_lambda": Case(_given(w.auto_lambda(), "slopes")),
   "gradnorm": Case(w.gradnorm(), total=K),
   "gradient_norm_balance": Case(w.gradient_norm_balance()),
+  "neural_tangent_kernel": Case(_given(w.neural_tangent_kernel(), "traces")),
   "mgda": Case(w.mgda(), total=1),
   "pcgrad": Case(w.pcgrad()),
   "gradvac": Case(w.gradvac()),

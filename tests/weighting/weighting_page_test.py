@@ -19,7 +19,8 @@ def test_the_page_is_up_to_date():
 
 def test_every_public_function_is_registered_or_a_helper():
   helpers = {"combine_gradients", "losses_and_gradients", "general_robust", "config"}
-  helpers |= {"instance_losses_and_gradients"}
+  helpers |= {"instance_losses_and_gradients", "kernel_traces", "validation_slopes"}
+  helpers |= {"predicted_uncertainty"}
   helpers |= {"gram_of", "stacked_zeros", "weighted_sum"}
   public = {name for name in weighting.__all__ if inspect.isfunction(getattr(weighting, name))}
   assert public - helpers == set(FACTORIES)

@@ -69,9 +69,7 @@ def uncertainty(
     >>> [round(float(log_variance), 4) for log_variance in state.parameters]
     [-0.025, 0.025]
   """
-  for one in jax.tree.leaves(kind):
-    if one not in _FACTORS:
-      raise ValueError(f"kind: choose from {', '.join(_FACTORS)}; got {one!r}")
+  check_kind(kind)
   check_number("initial", initial, -MAX_LOG, MAX_LOG)
 
   def init(losses: Losses) -> LearnedState:
@@ -81,14 +79,51 @@ def uncertainty(
   def update(losses, state, *, weights=None, gram=None, key=None, present=None, **extra):
     del weights, gram, key, extra
     vector, unravel, present = ravel_present(losses, present)
-    factors = np.array([_FACTORS[one] for one in per_loss("kind", kind, losses)])
-    factor, penalty = jnp.asarray(factors.T, vector.dtype)
+    factor, penalty = factors_of(kind, losses, vector.dtype)
     decided = factor * jnp.exp(-state.parameters)
     gradient = penalty - decided * vector
     limits = -MAX_LOG, MAX_LOG
     return unravel(decided), descend(state, gradient, vector, optimizer, *limits, present)
 
   return LossWeighting(init, update, decides_first=True)
+
+
+def check_kind(kind: Weights) -> None:
+  """Raises ValueError unless every kind is known.
+
+  Args:
+    kind: one for all losses, or K, or a pytree of kinds.
+
+  Example:
+    >>> check_kind("half")
+    Traceback (most recent call last):
+    ...
+    ValueError: kind: choose from regression, classification, doubled; got 'half'
+  """
+  for one in jax.tree.leaves(kind):
+    if one not in _FACTORS:
+      raise ValueError(f"kind: choose from {', '.join(_FACTORS)}; got {one!r}")
+
+
+def factors_of(kind: Weights, losses: Losses, dtype: np.dtype) -> tuple[jax.Array, jax.Array]:
+  """Returns the factors of e^-s L and of s in the total, each [K].
+
+  Args:
+    kind: one for all losses, or K in the order of `jax.tree.leaves`, or a pytree like the losses.
+    losses: a pytree of K scalars, or one array [K].
+    dtype: of the factors.
+
+  Raises:
+    ValueError: where kinds do not match the losses.
+
+  Example:
+    >>> factor, penalty = factors_of("classification", jnp.zeros(2), jnp.float32)
+    >>> factor.tolist(), penalty.tolist()
+    ([1.0, 1.0], [0.5, 0.5])
+  """
+  factors = np.array([_FACTORS[one] for one in per_loss("kind", kind, losses)])
+  factor, penalty = jnp.asarray(factors.T, dtype)
+  return factor, penalty
 
 
 def revised_uncertainty(
