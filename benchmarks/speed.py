@@ -10,6 +10,7 @@ Parts:
   multitask   masks and diagnoses on a MobileNetV2, in mlseg and in PyTorch
   memory      bytes, compile time and time to the first step, by type, rematerialisation and
               micro-batches
+  gram        the Gram matrix of eight losses' gradients, in mlseg and in TorchJD
   scaling     images per second by batch, image size, depth, filters and number of losses
   seeds       strategies for training several models at once
   floor       a step beside the shortest time that this device's arithmetic and memory allow
@@ -29,11 +30,15 @@ import subprocess
 import sys
 import time
 
-from speed_parts import frameworks, multitask, tables, workers
+from speed_parts import frameworks, gram, multitask, tables, workers
 from speed_parts.workers import Settings
 
-PARTS = ("frameworks", "multitask", "memory", "scaling", "seeds", "floor", "start", "sweep")
-FRAMEWORKS = {"frameworks": frameworks.FRAMEWORKS, "multitask": multitask.FRAMEWORKS}
+PARTS = ("frameworks", "multitask", "memory", "gram", "scaling", "seeds", "floor", "start", "sweep")
+FRAMEWORKS = {
+  "frameworks": frameworks.FRAMEWORKS,
+  "multitask": multitask.FRAMEWORKS,
+  "gram": gram.VARIANTS,
+}
 HERE = pathlib.Path(__file__).resolve().parent
 
 

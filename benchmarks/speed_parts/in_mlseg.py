@@ -111,7 +111,7 @@ def session_of(training: Training, seed: int, options: dict[str, Any]) -> Sessio
     lowered = jax.jit(function, donate_argnums=donated).lower(*arguments)
     compiled[name] = lowered.compile(compiler.compiler_options())
     seconds[name] = time.perf_counter() - started
-    memory[name] = _memory(compiled[name])
+    memory[name] = planned_memory(compiled[name])
   held = [state]
 
   def train(steps: int) -> float:
@@ -154,7 +154,7 @@ def _total(state: train_step.TrainState, log: train_step.StepLog) -> float:
   return float(sum(log.losses.values()))
 
 
-def _memory(compiled: jax.stages.Compiled) -> dict[str, int]:
+def planned_memory(compiled: jax.stages.Compiled) -> dict[str, int]:
   """Returns the memory that XLA plans, in bytes by kind; {} if the platform does not report it."""
   analysis = compiled.memory_analysis()
   names = ("argument", "output", "temp", "alias")

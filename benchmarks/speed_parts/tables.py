@@ -61,6 +61,14 @@ COLUMNS: dict[str, list[Column]] = {
     ("compilation, s", of("compile_seconds", number)),
     ("to the first step, s", of("seconds_to_first_step", number)),
   ],
+  "gram": [
+    ("", of("variant")),
+    ("time of one backward pass", of("ratio", span)),
+    ("ms", of("milliseconds", number)),
+    ("temporary, MB", of("temp", bytes_)),
+    ("process, MB", of("resident", bytes_)),
+    ("compilation, s", of("compile_seconds", number)),
+  ],
   "scaling": [
     ("varied", of("varied")),
     ("value", of("value")),
@@ -102,6 +110,7 @@ TITLES = {
   "frameworks": "The same network in several frameworks",
   "multitask": "Masks and diagnoses together",
   "memory": "Memory, compilation and the first step",
+  "gram": "Gradients that are compared",
   "scaling": "Scaling",
   "seeds": "Several models at once",
   "floor": "Beside the floor",
@@ -118,6 +127,10 @@ NOTES = {
   " of frameworks. PyTorch has channels last unless the row says otherwise.",
   "memory": "Arguments and temporaries are planned by XLA; that of the process is its peak resident"
   " size.",
+  "gram": "Eight losses of the masks, their Gram matrix, weights by `upgrad`, and the gradient of"
+  " the weighted sum; beside one backward pass of the plain sum in the same framework. Both contain"
+  " the forward pass. Median and quartiles of the ratios within a round. A process counts with its"
+  " libraries, at the peak of its resident size.",
   "scaling": "Each row varies one number of the reference; the configurations alternate as above.",
   "seeds": "Relative to a Python loop over one compiled step, beside it in the same round: median"
   " and quartiles, below 1 is faster than the loop.",

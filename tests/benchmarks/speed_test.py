@@ -28,6 +28,7 @@ def _run(benchmarks, folder, *options):
   ("part", "rows", "measure"),
   [
     ("memory", 2, "temp"),
+    ("gram", 2, "milliseconds"),
     ("scaling", 2, "images_per_second"),
     ("seeds", 3, "ratio"),
     ("floor", 2, "fraction"),
