@@ -116,7 +116,7 @@ STATISTICS = (
   "delong_test", "auc_permutation_test", "wilson_interval", "paired_tests", "holm", "compare",
   "cliffs_delta", "roc_curve", "best_f1_threshold", "calibration_curve", "reliability",
   "error_detection_auc", "lesion_ious", "lesion_f1", "panoptic_quality", "delta_m",
-  "pareto_front", "hypervolume",
+  "pareto_front", "hypervolume", "gradient_cosines", "conflict_statistics",
 )  # fmt: skip
 HEAD = """# Metrics
 

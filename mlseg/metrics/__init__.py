@@ -2,7 +2,8 @@
 
 Metrics of overlap are ratios of counts, which `confusion_counts` computes under jit. Metrics of
 surfaces and objects are computed on the host, in several processes. Metrics of classification take
-labels and probabilities. `mlseg.metrics.statistics` has confidence intervals and tests.
+labels and probabilities. `mlseg.metrics.statistics` has confidence intervals and tests. Cosines
+between the gradients of losses come from their Gram matrix, under jit.
 `docs/reference/metrics.md` lists formulas, ranges, pitfalls and values on empty masks.
 """
 
@@ -27,6 +28,7 @@ from mlseg.metrics.classification_scores import (
   roc_auc,
   sensitivity_at_specificity,
 )
+from mlseg.metrics.conflict import ConflictStatistics, conflict_statistics, gradient_cosines
 from mlseg.metrics.counts import confusion_counts, confusion_matrix
 from mlseg.metrics.lesions import lesion_f1, lesion_ious, panoptic_quality
 from mlseg.metrics.multi_objective import delta_m, hypervolume, pareto_front
@@ -90,6 +92,7 @@ from mlseg.metrics.surface_cases import per_case_surface, summarize_surface
 
 __all__ = [
   "SEGMENTATION_SCORES",
+  "ConflictStatistics",
   "Reliability",
   "accuracy",
   "auc_permutation_test",
@@ -109,6 +112,7 @@ __all__ = [
   "classification_recall",
   "cliffs_delta",
   "compare",
+  "conflict_statistics",
   "confusion_counts",
   "confusion_matrix",
   "delong_interval",
@@ -123,6 +127,7 @@ __all__ = [
   "foreground_dice",
   "foreground_dice_per_case",
   "format_mean_and_deviation",
+  "gradient_cosines",
   "has_foreground",
   "hausdorff",
   "hausdorff95",

@@ -117,6 +117,7 @@ class Experiment(NamedTuple):
   patience: int
   log_every: int
   validation_every: int
+  cosines_every: int
   checkpoint_every: int
   max_nonfinite: int
   trackers: tuple[str, ...]
@@ -158,6 +159,7 @@ def read(recipe: ConfigDict | Mapping[str, Any]) -> Experiment:
     patience=config.patience,
     log_every=config.log_every,
     validation_every=config.validation_every,
+    cosines_every=config.cosines_every,
     checkpoint_every=config.checkpoint_every,
     max_nonfinite=config.max_nonfinite,
     trackers=tuple(config.trackers),

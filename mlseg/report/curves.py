@@ -173,11 +173,11 @@ def epoch_axis(axes: Axes, bands: Sequence[Band]) -> None:
   axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
 
 
-def draw(axes: Axes, values: Band, index: int, label: str) -> None:
-  """Draws a band in the line style of this index."""
+def draw(axes: Axes, values: Band, index: int, label: str, shade: float = 0.2) -> None:
+  """Draws a band in the line style of this index, with this opacity around the line."""
   look = line_style(index)
   axes.plot(values.epochs, values.mean, label=label, **{**look, **_single(values)})
-  axes.fill_between(values.epochs, values.low, values.high, color=look["color"], alpha=0.2, lw=0)
+  axes.fill_between(values.epochs, values.low, values.high, color=look["color"], alpha=shade, lw=0)
 
 
 def _single(values: Band) -> dict[str, Any]:

@@ -7,7 +7,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mlseg.files import write_file
-from mlseg.report import curves, diagnosis, drawing, outlines, patients, recipes, training
+from mlseg.report import (
+  conflicts,
+  curves,
+  diagnosis,
+  drawing,
+  outlines,
+  patients,
+  recipes,
+  training,
+)
 from mlseg.report.drawing import fitted
 from mlseg.report.names import file_name
 from mlseg.workdir import (
@@ -26,7 +35,7 @@ _NUM_PATIENTS = 12  # of a run on volumes
 
 
 def plot_run(workdir: pathlib.Path) -> list[pathlib.Path]:
-  """Draws losses, weights, predictions, saliency maps and patients into `figures/`.
+  """Draws into `figures/` what a run has: curves, predictions, saliency maps and patients.
 
   Args:
     workdir: the folder of a run or of an evaluation; what is drawn depends on its files.
@@ -51,6 +60,8 @@ def plot_run(workdir: pathlib.Path) -> list[pathlib.Path]:
       for field, label, own in (("losses", "loss", None), ("weights", "weight", share))
       if records
     }
+    if drawn := conflicts.plot(records, f"cosine of the gradients of two losses{of}"):
+      figures["cosines.png"] = drawn
     if (workdir / examples_file.NAME).exists():  # a network that only diagnoses has none
       shown = _best_to_worst(examples_file.read(workdir))
       figures["predictions.png"] = predictions(shown, names)

@@ -7,6 +7,7 @@ from mlseg.report import (
   audit,
   classes,
   confidence,
+  conflicts,
   diagnosis,
   ensembles,
   findings,
@@ -156,6 +157,7 @@ def _training(runs: Sequence[RunFiles]) -> list[Section]:
       gaps,
       figures=tuple(training.terms(runs, "losses", "loss")),
     ),
+    *_conflicts(runs, band),
     Section(
       "learning",
       "Learning curves",
@@ -164,6 +166,14 @@ def _training(runs: Sequence[RunFiles]) -> list[Section]:
       figures=tuple(training.learning(runs)),
     ),
   ]
+
+
+def _conflicts(runs: Sequence[RunFiles], band: str) -> list[Section]:
+  """Returns the section about conflicts between losses, where a run measured them."""
+  if not (tables := tuple(conflicts.tables(runs))):
+    return []
+  text, figures = f"{conflicts.READING} {band}", tuple(conflicts.figures(runs))
+  return [Section("conflicts", "Conflicts of losses", text, tables=tables, figures=figures)]
 
 
 def _diagnoses(runs: Sequence[RunFiles]) -> list[Section]:

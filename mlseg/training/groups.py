@@ -1,5 +1,6 @@
 """The models that one compiled program trains, their names, and what they log."""
 
+import itertools
 import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from mlseg.training import case_counts
 from mlseg.training.programs import Status
 from mlseg.training.step import StepLog
 from mlseg.training.validation import Validation
-from mlseg.workdir.metrics_log import MetricsFile
+from mlseg.workdir.metrics_log import MetricsFile, pair_name
 
 
 class Run(NamedTuple):
@@ -71,7 +72,7 @@ class Group(NamedTuple):
     step: int,
     epoch: float,
     speed: float,
-    logged: tuple[StepLog, Validation | None, Status],
+    logged: tuple[StepLog, Validation | None, Status, np.ndarray | None],
   ) -> dict[str, Any]:
     """Returns the line of `metrics.jsonl` of a model.
 
@@ -80,9 +81,10 @@ class Group(NamedTuple):
       step: steps done.
       epoch: epochs done.
       speed: images per second, of all models together.
-      logged: on the host, the axis of the models first.
+      logged: on the host, the axis of the models first; the last are the cosines [M, K, K] between
+        the gradients of all losses of the group, in the order of their names, or None.
     """
-    log, validation, status = logged
+    log, validation, status, cosines = logged
     losses = self.runs[self.models[index].run].experiment.losses
     weights = {name: float(log.weights[name][index]) for name in losses.names}
     record = {
@@ -96,6 +98,12 @@ class Group(NamedTuple):
     }
     if losses.auxiliary is not None:
       record["auxiliary_share"] = weights[losses.auxiliary] / sum(weights.values())
+    if cosines is not None:
+      order = sorted(log.losses)
+      record["cosines"] = {
+        pair_name(one, other): float(cosines[index, order.index(one), order.index(other)])
+        for one, other in itertools.combinations(losses.names, 2)
+      }
     if validation is not None:
       values = {name: float(validation.losses[name][index]) for name in losses.names}
       scores = {name: float(found[index]) for name, found in validation.scores.items()}

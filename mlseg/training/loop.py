@@ -62,6 +62,9 @@ def train_group(
         feed.batches(step),
         _steps_to_log(experiment, step % per_epoch, per_epoch),
       )
+      cosines = None  # those of the first step of the epoch, before it is taken
+      if programs.training.cosines and not step % (per_epoch * experiment.cosines_every):
+        cosines = programs.training.cosines(state, inputs, batches, programs.number(0))
       state, log = programs.training.run(state, inputs, batches, programs.number(num_steps))
       step += num_steps
       if step < programs.num_steps:
@@ -72,12 +75,12 @@ def train_group(
       if is_last or (not rest and epoch % experiment.validation_every == 0):
         part, number = feed.validation(), programs.number(epoch)
         state, validation = programs.training.validate(state, inputs, part, number)
-      log, validation, status = jax.device_get((log, validation, programs.status(state)))
+      logged = jax.device_get((log, validation, programs.status(state), cosines))
+      _, validation, status, _ = logged
 
       # ---- What was reported
       active = np.flatnonzero(~stopped).tolist()
       speed = _speed(experiment, step, epoch_start) * len(active)
-      logged = log, validation, status
       records = [group.record(n, step, step / per_epoch, speed, logged) for n in active]
       if sharding.is_main():
         group.append(active, records)

@@ -18,12 +18,13 @@ from mlseg.recipe import experiment as recipe_experiment
 from mlseg.recipe import model as recipe_model
 from mlseg.recipe.experiment import Experiment
 from mlseg.recipe.prediction import VALIDATION
-from mlseg.training import batches, calibrate, objective
+from mlseg.training import batches, calibrate, conflict, objective
 from mlseg.training import step as train_step
 from mlseg.training.evaluation import Evaluation, make_evaluate
 from mlseg.training.model_parts import Mapped, ModelInputs, Parts, PyTree, Shared, make_parts
 from mlseg.training.step import StepLog, TrainState
 from mlseg.training.validation import Validation, validate
+from mlseg.weighting import SplitLoss
 
 
 class Functions(NamedTuple):
@@ -35,6 +36,8 @@ class Functions(NamedTuple):
     init: `init((seed, stopped), (image, pretrained)) -> TrainState`.
     run: `run(mapped, (data, count), skip_stopped) -> (state, StepLog)`, so many steps; for the last
       argument see `step.make_run`.
+    cosines: `cosines(mapped, (data, number)) -> [K, K]`, between the gradients of the losses in the
+      next step; see `conflict.make_cosines`. The number is not read.
     validate: `validate(mapped, (data, epoch)) -> (state, Validation)`, which also keeps the best
       variables, and stops a model whose patience is at its end.
     test: `test(variables, images, masks) -> Evaluation`, without losses, by the recipe's views.
@@ -49,6 +52,7 @@ class Functions(NamedTuple):
   inputs: Callable[[Cases, Split, int], ModelInputs]
   init: Callable[[tuple[jax.Array, jax.Array], tuple[jax.Array, PyTree]], TrainState]
   run: Callable[..., tuple[TrainState, StepLog]]
+  cosines: Callable[[Mapped, Shared], jax.Array]
   validate: Callable[[Mapped, Shared], tuple[TrainState, Validation]]
   test: Callable[[PyTree, jax.Array, jax.Array], Evaluation]
   test_ensemble: Callable[[Sequence[PyTree], jax.Array, jax.Array], Evaluation]
@@ -88,6 +92,7 @@ def make_functions(experiments: Sequence[Experiment], num_train: int, cases: Cas
     inputs=parts.inputs,
     init=functools.partial(_init, parts),
     run=functools.partial(_run, parts),
+    cosines=functools.partial(_cosines, parts),
     validate=functools.partial(validate, parts),
     test=evaluate(predict, found=_found if parts.max_objects else None),
     test_ensemble=evaluate(averaging.over_models(predict, has_findings)),
@@ -113,8 +118,36 @@ def _init(
 def _run(
   parts: Parts, mapped: Mapped, shared: Shared, skip_stopped: bool
 ) -> tuple[TrainState, StepLog]:
-  (state, inputs, own), (data, count), experiment = mapped, shared, parts.experiment
-  loss_fn = objective.make_loss_fn(
+  (state, inputs, _), (_, count), experiment = mapped, shared, parts.experiment
+  with user_errors("config.weighting"):
+    step = train_step.make_step(
+      _loss_fn(parts, inputs),
+      parts.joint.optimizer,
+      parts.joint.weighting,
+      experiment.weighting.gram_at,
+      experiment.num_microbatches,
+      experiment.max_nonfinite,
+      experiment.optimizer.ema,
+      _present(parts),
+    )
+  steps = train_step.make_run(
+    step, batches.make_batch_at(experiment, parts.has_unlabelled), skip_stopped
+  )
+  return steps(state, _source(mapped, shared), count, **inputs.extra)
+
+
+def _cosines(parts: Parts, mapped: Mapped, shared: Shared) -> jax.Array:
+  (state, inputs, _), experiment = mapped, parts.experiment
+  cosines = conflict.make_cosines(
+    _loss_fn(parts, inputs), experiment.num_microbatches, _present(parts)
+  )
+  batch_at = batches.make_batch_at(experiment, parts.has_unlabelled)
+  data_key = jax.random.split(state.key)[0]  # as `train_step.make_run` takes it
+  return cosines(state, batch_at(_source(mapped, shared), data_key, state.step))
+
+
+def _loss_fn(parts: Parts, inputs: ModelInputs) -> SplitLoss:
+  return objective.make_loss_fn(
     parts.model,
     parts.losses(inputs),
     parts.num_classes,
@@ -122,24 +155,20 @@ def _run(
     parts.label_table,
     parts.is_partial,
   )
-  with user_errors("config.weighting"):
-    step = train_step.make_step(
-      loss_fn,
-      parts.joint.optimizer,
-      parts.joint.weighting,
-      experiment.weighting.gram_at,
-      experiment.num_microbatches,
-      experiment.max_nonfinite,
-      experiment.optimizer.ema,
-      functools.partial(objective.present, parts.joint.loss_names) if parts.is_partial else None,
-    )
-  steps = train_step.make_run(
-    step, batches.make_batch_at(experiment, parts.has_unlabelled), skip_stopped
-  )
-  source = own
-  if own is None:
-    source = data._replace(train=inputs.train, groups=inputs.groups, hidden=inputs.hidden)
-  return steps(state, source, count, **inputs.extra)
+
+
+def _present(parts: Parts) -> Callable[[batches.Batch], train_step.Scalars] | None:
+  """Returns which losses a batch has, where training cases lack masks or diagnoses."""
+  names = parts.joint.loss_names
+  return functools.partial(objective.present, names) if parts.is_partial else None
+
+
+def _source(mapped: Mapped, shared: Shared) -> batches.Data | batches.Chunk:
+  """Returns the data that a model's batches are taken from."""
+  (_, inputs, own), (data, _) = mapped, shared
+  if own is not None:
+    return own
+  return data._replace(train=inputs.train, groups=inputs.groups, hidden=inputs.hidden)
 
 
 def _explain(

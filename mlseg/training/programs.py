@@ -33,7 +33,9 @@ class Status(NamedTuple):
 
 
 class Training(NamedTuple):
-  """What runs on the device while a group trains; both take over the memory of the state.
+  """What runs on the device while a group trains.
+
+  Running and validating take over the memory of the state.
 
   Attributes:
     run: `run(state, inputs, batches, num_steps) -> (state, StepLog)`, models first; the batches
@@ -41,11 +43,15 @@ class Training(NamedTuple):
     validate: `validate(state, inputs, part, epoch) -> (state, Validation)`, which also keeps the
       best variables, and stops a model whose patience is at its end.
     seconds: that compiling them took.
+    cosines: `cosines(state, inputs, batches, number) -> [M, K, K]`, between the gradients of the
+      losses in the next step, in the order of their names, one model after another; None where the
+      recipe does not ask for them. The number is not read.
   """
 
   run: Callable[..., tuple[TrainState, StepLog]]
   validate: Callable[..., tuple[TrainState, Validation]]
   seconds: float
+  cosines: Callable[..., jax.Array] | None = None
 
 
 class Programs:
@@ -139,11 +145,31 @@ class Programs:
       vectorize = -(-vectorize // 2)
       run = self._trace(self._run, self._batches, vectorize).lower().compile(options)
     validate = self._trace(self._functions.validate, self._part, vectorize).lower().compile(options)
-    return Training(run, validate, time.perf_counter() - started)
+    cosines = None
+    if self._experiment.cosines_every:
+      own = "map" if self._strategy == "vmap" else self._strategy  # the memory of one model
+      traced = self._trace(self._functions.cosines, self._batches, 0, own, changes_state=False)
+      cosines = traced.lower().compile(options)
+    return Training(run, validate, time.perf_counter() - started, cosines)
 
-  def _trace(self, function: Callable, data: PyTree, vectorize: int) -> jax.stages.Traced:
-    """Returns a function of one model, traced for all: of state, inputs, data and a number."""
-    over = model_axis.over_models(function, self._strategy, self.mesh, vectorize)
+  def _trace(
+    self,
+    function: Callable,
+    data: PyTree,
+    vectorize: int,
+    strategy: str = "",
+    changes_state: bool = True,
+  ) -> jax.stages.Traced:
+    """Returns a function of one model, traced for all: of state, inputs, data and a number.
+
+    Args:
+      function: of one model.
+      data: shapes of the data.
+      vectorize: with 'vmap', how many models run at once.
+      strategy: another one than that of the group.
+      changes_state: whether its first result is the next state, which takes the memory of the last.
+    """
+    over = model_axis.over_models(function, strategy or self._strategy, self.mesh, vectorize)
 
     def whole(state: TrainState, inputs: ModelInputs, data: PyTree, number: jax.Array) -> PyTree:
       if self._experiment.data.placement == "host":  # every model has data of its own
@@ -152,7 +178,9 @@ class Programs:
 
     shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state)
     count = jax.ShapeDtypeStruct((), jnp.int32, sharding=self._everywhere)
-    jitted = jax.jit(whole, donate_argnums=0, out_shardings=(shardings, self._everywhere))
+    results = (shardings, self._everywhere) if changes_state else self._everywhere
+    donated = (0,) if changes_state else ()
+    jitted = jax.jit(whole, donate_argnums=donated, out_shardings=results)
     with jax.set_mesh(self.mesh):
       return jitted.trace(self.state, self._inputs, data, count)
 

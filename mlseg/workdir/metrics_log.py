@@ -6,6 +6,13 @@
 
 (in one line). `validation` is in the last line of a validated epoch alone; it has `dice` and, of
 networks that diagnose, `accuracy` and `auc`. A number that is not finite is null.
+
+Where the recipe asks for them, the first line of an epoch has
+
+     "cosines": {"soft_dice/focal": 0.71, ...}
+
+the cosine between the gradients of each pair of losses in the first step of this epoch, before the
+step is taken; null where the batch lacks a loss, or a gradient is not finite.
 """
 
 import json
@@ -18,6 +25,7 @@ from mlseg.errors import UserError
 from mlseg.files import open_regular, read_bytes, reading, to_json, write_file
 
 NAME = "metrics.jsonl"
+_BETWEEN = "/"  # the names of two losses, which have no such sign
 # What a line that is no record raises.
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
@@ -80,6 +88,22 @@ class MetricsFile:
     return damaged
 
 
+def pair_name(one: str, other: str) -> str:
+  """Returns the name of a pair of losses in `cosines`.
+
+  Example:
+    >>> pair_name("soft_dice", "focal")
+    'soft_dice/focal'
+  """
+  return f"{one}{_BETWEEN}{other}"
+
+
+def losses_of_pair(name: str) -> tuple[str, str]:
+  """Returns the names of the two losses of a pair."""
+  one, _, other = name.partition(_BETWEEN)
+  return one, other
+
+
 def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
   """Returns the records of a run; a number that is not finite is None.
 
@@ -96,6 +120,11 @@ def _checked(record: dict[str, Any]) -> dict[str, Any]:
   checked = record | {"seed": int(record["seed"]), "epoch": float(record["epoch"])}
   for field in ("losses", "weights"):
     checked[field] = {str(name): _finite(value) for name, value in record[field].items()}
+  if "cosines" in record:
+    found = {str(name): _finite(value) for name, value in record["cosines"].items()}
+    if any(name.count(_BETWEEN) != 1 for name in found):
+      raise ValueError(f"cosines must be of pairs of losses, not {', '.join(found)}")
+    checked["cosines"] = found
   if "validation" in record:
     scores = record["validation"]
     known = {str(name): value for name, value in scores.items() if name != "losses"}

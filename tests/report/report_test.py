@@ -245,7 +245,12 @@ def test_a_run_without_some_file_loses_only_that(run, tmp_path, capsys):
 DAMAGE = {
   "results.json": ["", "{", "[]", '{"metrics": {"dice": 3}, "seeds": []}', '{"metrics": {}}'],
   "config.json": ["nothing", "[1]"],
-  "metrics.jsonl": ['{"seed": 0', '{"seed": 0, "epoch": 1}\n', '{"seed": 0, "epoch": "x"}\n'],
+  "metrics.jsonl": [
+    '{"seed": 0',
+    '{"seed": 0, "epoch": 1}\n',
+    '{"seed": 0, "epoch": "x"}\n',
+    '{"seed": 0, "epoch": 1, "losses": {}, "weights": {}, "cosines": {"a": 1}}\n',
+  ],
   "cases.csv": ["", "id,class\n1,2\n", "seed,id,class,dice\n0,a,b,word\n"],
   "data.csv": ["", "id,label,pixels_a\nx,y,many\n", "id,label,pixels_a\nx\n"],
   "split.json": ["{}", '{"seeds": 3}', '{"seeds": {"0": []}}'],

@@ -51,10 +51,10 @@ def _status(in_row=(0, 0, 0), total=(0, 0, 0)):
   return Status(np.array([7, 7, 7]), np.zeros(3, bool), counts)
 
 
-def _logged(status, validation=None):
+def _logged(status, validation=None, cosines=None):
   losses = {"soft_dice": np.array([0.1, 0.2, 0.3]), "focal": np.array([1.0, 2.0, 3.0])}
   weights = {name: 10 * values for name, values in losses.items()}
-  return StepLog(losses, weights), validation, status
+  return StepLog(losses, weights), validation, status, cosines
 
 
 def test_a_record_has_the_losses_of_its_own_recipe(experiments, tmp_path):
@@ -66,6 +66,14 @@ def test_a_record_has_the_losses_of_its_own_recipe(experiments, tmp_path):
   assert (first["seed"], first["step"], first["epoch"], first["nonfinite"]) == (4, 7, 0.5, 5)
   assert other["losses"] == {"focal": 3.0}
   assert "validation" not in first
+  assert "cosines" not in first
+
+
+def test_a_record_has_the_cosines_of_the_pairs_of_its_own_recipe(experiments, tmp_path):
+  group = _group(experiments, tmp_path)
+  cosines = np.arange(12.0).reshape(3, 2, 2)  # in the order focal, soft_dice
+  records = [group.record(n, 7, 0.5, 20.0, _logged(_status(), cosines=cosines)) for n in (1, 2)]
+  assert [record["cosines"] for record in records] == [{"soft_dice/focal": 6.0}, {}]
 
 
 def test_a_validation_leaves_out_the_scores_that_the_network_has_not(experiments, tmp_path):

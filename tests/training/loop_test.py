@@ -45,7 +45,7 @@ def _records(workdir):
   ("signum", "keys"),
   [
     (signal.SIGTERM, {}),
-    (signal.SIGINT, {"optimizer.ema": 0.9, "optimizer.warm_up": 1.5}),
+    (signal.SIGINT, {"optimizer.ema": 0.9, "optimizer.warm_up": 1.5, "cosines_every": 1}),
   ],
 )
 def test_a_signal_saves_and_the_same_command_goes_on_bitwise(tmp_path, signum, keys, capsys):
@@ -67,6 +67,11 @@ def test_a_signal_saves_and_the_same_command_goes_on_bitwise(tmp_path, signum, k
   for name, array in arrays.items():
     np.testing.assert_array_equal(array, expected[name], err_msg=name)
   assert command.steps(tmp_path / "broken") == command.steps(tmp_path / "unbroken")
+  broken, unbroken = (
+    [line.get("cosines") for line in _records(tmp_path / name)] for name in ("broken", "unbroken")
+  )
+  assert broken == unbroken
+  assert sum(line is not None for line in broken) == (3 if "cosines_every" in keys else 0)
 
 
 def test_a_finished_run_is_tested_again_but_not_trained(tmp_path, capsys):

@@ -17,6 +17,8 @@ def assert_same(actual, expected):
   for key, line in expected.items():
     for kind in ("losses", "weights"):
       assert actual[key][kind] == pytest.approx(line[kind], rel=2e-5)
+    # Rounding of gradients that nearly vanish moves their direction.
+    assert actual[key].get("cosines", {}) == pytest.approx(line.get("cosines", {}), abs=1e-4)
     if "validation" in line:
       assert actual[key]["validation"]["losses"] == pytest.approx(
         line["validation"]["losses"], rel=2e-5

@@ -61,7 +61,7 @@ VARIANTS = {
   ),
   "fixed": ("weighting.name=fixed", "auxiliary.name=none"),
 }
-LONG = ("num_epochs=4", "log_every=2")
+LONG = ("num_epochs=4", "log_every=2", "cosines_every=2")
 
 
 @pytest.mark.slow
@@ -76,6 +76,7 @@ def test_recipes_side_by_side_train_as_each_by_itself(tmp_path, strategy):
   train.train_together(runs, tmp_path / "checkpoints", Reporter(quiet=True))
   for name in VARIANTS:
     assert_same(read_records(tmp_path / name), alone[name])
+    assert sum("cosines" in line for line in alone[name].values()) == 2
     assert (tmp_path / name / "results.json").exists()
   # And the recipes do differ.
   weights = [list(max(alone[name].items())[1]["weights"].values())[:3] for name in VARIANTS]

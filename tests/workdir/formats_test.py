@@ -109,6 +109,7 @@ CONFIG = {
 }  # fmt: skip
 RECORD = {
   "seed": 0, "step": 1, "epoch": 1.0, "losses": {"a": 0.5}, "weights": {"a": 1.0},
+  "cosines": {"a/b": -0.25, "a/c": None},
   "validation": {"dice": 0.5, "accuracy": 0.75, "auc": 0.625},
 }  # fmt: skip
 

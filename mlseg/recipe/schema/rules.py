@@ -52,6 +52,11 @@ def _of_losses(content: Mapping[str, Any]) -> Iterator[str]:
       f"config.auxiliary.name {extra!r} must not be one of config.losses, which has its weight from"
       " config.weighting"
     )
+  if content["cosines_every"] and len(content["losses"]) + (extra != "none") < 2:
+    yield (
+      "config.cosines_every must be 0 with a single loss, whose gradient has no other to compare it"
+      f" with, not {content['cosines_every']}"
+    )
   for name in ("fixed", "prior"):
     used = weighting["name"] == "fixed" if name == "fixed" else True
     if used and weighting[name] and not any(weighting[name]):

@@ -38,6 +38,10 @@ RUN: tuple[Key, ...] = (
       10),
   Key("validation_every", integer(1),
       "Epochs between two validations; the last epoch has one in any case.", 1),
+  Key("cosines_every", integer(0),
+      "Epochs between two measurements of the cosines between the gradients of the losses, in the"
+      " first step of an epoch, with respect to all parameters; 0: none. One takes a backward pass"
+      " for each loss.", 0),
   Key("checkpoint_every", integer(1), "Epochs between two checkpoints.", 1),
   Key("max_nonfinite", integer(1),
       "Skipped steps in a row, of which loss or gradient is not finite, that end a run.", 10),

@@ -77,6 +77,7 @@ WRONG = [
   ("data__fractions", (0.7, 0.3, 0.0), "three positive numbers that sum to 1, not (0.7, 0.3, 0.0)"),
   ("num_epochs", True, "config.num_epochs must be an integer, not True"),
   ("num_epochs", 10**5000, "not an integer of 5001 digits or so"),
+  ("cosines_every", -1, "config.cosines_every must not be negative, not -1"),
   ("log_every", "2", "config.log_every must be an integer, not '2'"),
   ("losses", "soft_dice", "config.losses must be a tuple of 1 or more entries"),
   ("losses", ("soft_dice", "soft_dice"), "the losses must be different, not ('soft_dice', 'soft_"),
@@ -103,6 +104,15 @@ WRONG = [
 @pytest.mark.parametrize(("key", "value", "message"), WRONG, ids=[case[0] for case in WRONG])
 def test_a_wrong_value_is_named_with_its_rule(key, value, message):
   assert message in _message(_content(**{key: value}))
+
+
+def test_a_single_loss_has_no_cosines():
+  alone = {"losses": ("soft_dice",), "auxiliary__name": "none", "cosines_every": 5}
+  message = _message(_content(**alone))
+  assert message.startswith("config.cosines_every must be 0 with a single loss, ")
+  assert message.endswith(", not 5")
+  beside = _content(**(alone | {"auxiliary__name": "focal"}))
+  assert experiment.read(beside).cosines_every == 5
 
 
 def test_all_faults_are_named_at_once():
