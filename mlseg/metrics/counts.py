@@ -14,16 +14,16 @@ def confusion_counts(
   """Counts each class's true and false positives and negatives in each image, exactly, under jit.
 
   Args:
-    predictions: [B, H, W], integer class of each pixel.
-    masks: [B, H, W], integer class of each pixel.
+    predictions: [B, H, W] or [B, D, H, W], integer class of each pixel.
+    masks: the shape of predictions, integer class of each pixel.
     num_classes: C; static under jit.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    valid: the shape of predictions, nonzero where a pixel counts; None: all count.
 
   Returns:
     [B, C, 4] int32, pixels: tp, fp, fn, tn.
 
   Raises:
-    ValueError: where the shapes differ or are not [B, H, W], or num_classes < 2.
+    ValueError: where the shapes differ or are not as above, or num_classes < 2.
 
   Example:
     >>> import jax.numpy as jnp
@@ -33,13 +33,14 @@ def confusion_counts(
   """
   _check_labels(predictions, masks, num_classes, valid)
   counts = jnp.ones(masks.shape, bool) if valid is None else valid.astype(bool)
-  total = counts.sum(axis=(1, 2), dtype=jnp.int32)
+  pixels = tuple(range(1, masks.ndim))
+  total = counts.sum(axis=pixels, dtype=jnp.int32)
 
   def count_class(label: int) -> jax.Array:
     predicted = (predictions == label) & counts
     true = (masks == label) & counts
     tp, num_predicted, num_true = (
-      pixels.sum(axis=(1, 2), dtype=jnp.int32) for pixels in (predicted & true, predicted, true)
+      region.sum(axis=pixels, dtype=jnp.int32) for region in (predicted & true, predicted, true)
     )
     fp, fn = num_predicted - tp, num_true - tp
     return jnp.stack([tp, fp, fn, total - tp - fp - fn], axis=-1)
@@ -57,16 +58,16 @@ def confusion_matrix(
   """Counts the pixels of each true class that have each predicted class, exactly, under jit.
 
   Args:
-    predictions: [B, H, W], integer class of each pixel.
-    masks: [B, H, W], integer class of each pixel; pixels of no class do not count.
+    predictions: [B, H, W] or [B, D, H, W], integer class of each pixel.
+    masks: the shape of predictions, integer class of each pixel; pixels of no class do not count.
     num_classes: C; static under jit.
-    valid: [B, H, W], nonzero where a pixel counts; None: all count.
+    valid: the shape of predictions, nonzero where a pixel counts; None: all count.
 
   Returns:
     [B, C, C] int32, pixels: true class by predicted class, as in scikit-learn.
 
   Raises:
-    ValueError: where the shapes differ or are not [B, H, W], or num_classes < 2.
+    ValueError: where the shapes differ or are not as above, or num_classes < 2.
 
   Example:
     >>> import jax.numpy as jnp
@@ -76,11 +77,11 @@ def confusion_matrix(
   """
   _check_labels(predictions, masks, num_classes, valid)
   counts = jnp.ones(masks.shape, bool) if valid is None else valid.astype(bool)
-  rows = []
+  pixels, rows = tuple(range(1, masks.ndim)), []
   for label in range(num_classes):
     true = (masks == label) & counts
     cells = [
-      (true & (predictions == other)).sum(axis=(1, 2), dtype=jnp.int32)
+      (true & (predictions == other)).sum(axis=pixels, dtype=jnp.int32)
       for other in range(num_classes)
     ]
     rows.append(jnp.stack(cells, axis=-1))
@@ -88,9 +89,10 @@ def confusion_matrix(
 
 
 def _check_labels(predictions, masks, num_classes, valid) -> None:
-  if predictions.ndim != 3 or predictions.shape != masks.shape:
+  if predictions.ndim not in (3, 4) or predictions.shape != masks.shape:
     raise ValueError(
-      f"predictions and masks: must both be [B, H, W], got {predictions.shape} and {masks.shape}"
+      "predictions and masks: must both be [B, H, W] or [B, D, H, W], "
+      f"got {predictions.shape} and {masks.shape}"
     )
   if valid is not None and valid.shape != masks.shape:
     raise ValueError(f"valid: must have the shape of masks {masks.shape}, got {valid.shape}")

@@ -1,7 +1,5 @@
 """Losses of signals and volumes, and pixels with weights."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -116,37 +114,6 @@ def test_deep_supervision_of_volumes():
     coarse, masks[:, 1::2, 1::2, 1::2]
   )
   np.testing.assert_allclose(loss([fine, coarse], masks), expected, rtol=1e-6)
-
-
-OF_VOLUMES = {
-  "cross_entropy": ("cross_entropy", {}, {}),
-  "focal": ("focal", {"gamma": 2.0, "alpha": 0.25}, {}),
-  "soft_dice": ("dice", {}, {}),
-  "soft_iou": ("dice", {}, {"jaccard": True}),
-  "tversky": ("tversky", {"alpha": 0.7, "beta": 0.3}, {}),
-  "generalized_dice": ("generalized_dice", {}, {"w_type": "square"}),
-  "boundary": ("boundary", {"include_background": False}, {}),
-  "hausdorff_distance_transform": ("hausdorff", {"alpha": 2.0}, {}),
-  "cl_dice": ("cl_dice", {"iterations": 3}, {}),
-}
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:monai")
-@pytest.mark.parametrize("name", OF_VOLUMES)
-@pytest.mark.parametrize("shape", [(2, 9, 8), (2, 6, 7, 5)], ids=["image", "volume"])
-def test_agrees_with_torch_and_monai(name, shape):
-  pytest.importorskip("monai")
-  from tests.losses import peers
-
-  peer, options, own = OF_VOLUMES[name]
-  smooth = {"smooth": peers.TINY} if name == "generalized_dice" else {}
-  loss = jax.jit(functools.partial(getattr(losses, name), **options, **smooth))
-  for seed in range(25):
-    logits, masks = batch(shape, seed)
-    expected = getattr(peers, peer)(logits, masks, **options, **own)
-    np.testing.assert_allclose(
-      loss(logits, masks), expected, rtol=1e-5, atol=1e-6, err_msg=f"case {seed}"
-    )
 
 
 @pytest.mark.slow

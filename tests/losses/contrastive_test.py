@@ -91,27 +91,55 @@ def test_agrees_with_pytorch_metric_learning():
   peers = pytest.importorskip("pytorch_metric_learning")
   for name in ("distances", "losses", "miners", "reducers"):
     importlib.import_module(f"pytorch_metric_learning.{name}")
-  supcon = peers.losses.SupConLoss(temperature=0.2, reducer=peers.reducers.DoNothingReducer())
+  each = peers.reducers.DoNothingReducer()
+  supcon = peers.losses.SupConLoss(temperature=0.2, reducer=each)
   plain = peers.distances.LpDistance(normalize_embeddings=False)
-  triplet = peers.losses.TripletMarginLoss(
-    margin=0.5, distance=plain, reducer=peers.reducers.DoNothingReducer()
-  )
+  triplet = peers.losses.TripletMarginLoss(margin=0.5, distance=plain, reducer=each)
   miner = peers.miners.BatchHardMiner(distance=plain)
-  ours = jax.jit(functools.partial(losses.supervised_contrastive, temperature=0.2))
-  our_triplet = jax.jit(functools.partial(losses.triplet_hard, margin=0.5))
+  ours = _with_gradient(functools.partial(losses.supervised_contrastive, temperature=0.2))
+  our_triplet = _with_gradient(functools.partial(losses.triplet_hard, margin=0.5))
   for seed in range(500):
     embeddings, labels = _examples(seed, num_classes=2 + seed % 4)
     x, y = torch.from_numpy(embeddings.astype(np.float64)), torch.from_numpy(labels)
+    x.requires_grad_(True)
     expected = supcon(x, y)["loss"]["losses"]
     if torch.is_tensor(expected):  # it is no tensor where there is no positive or no negative
-      np.testing.assert_allclose(ours(embeddings, labels), expected, rtol=1e-5, atol=1e-6)
-    triplets = miner(x, y)
+      found, gradient = ours(embeddings, labels)
+      _check(found, expected, gradient, x)
+    triplets = miner(x.detach(), y)
     if len(triplets[0]):
-      values = triplet(x, y, triplets)["loss"]["losses"]
-      anchors = np.asarray(triplets[0])
-      np.testing.assert_allclose(
-        our_triplet(embeddings, labels)[anchors], values, rtol=1e-5, atol=1e-6
-      )
+      found, gradient = our_triplet(embeddings, labels)
+      expected = triplet(x, y, triplets)["loss"]["losses"]
+      _check(found[np.asarray(triplets[0])], expected, gradient, x)
+
+
+def test_of_two_views_it_is_the_contrastive_loss_of_monai():
+  torch = pytest.importorskip("torch")
+  monai = pytest.importorskip("monai.losses")
+  ours = _with_gradient(functools.partial(losses.supervised_contrastive, temperature=0.3))
+  for seed in range(500):
+    embeddings = _examples(seed, count=10)[0]
+    x = torch.from_numpy(embeddings.astype(np.float64)).requires_grad_(True)
+    expected = 10 * monai.ContrastiveLoss(temperature=0.3)(x[:5], x[5:])  # it is the mean
+    found, gradient = ours(embeddings, np.arange(10) % 5)
+    _check(found.sum(), expected, gradient, x)
+
+
+def _with_gradient(loss):
+  """Returns f(embeddings, labels) -> values [B] and the gradient of their sum."""
+
+  def both(embeddings, labels):
+    values, pull_back = jax.vjp(lambda x: loss(x, labels), embeddings)
+    return values, pull_back(jnp.ones_like(values))[0]
+
+  return jax.jit(both)
+
+
+def _check(values, expected, gradient, x):
+  np.testing.assert_allclose(values, expected.detach(), rtol=1e-5, atol=1e-6)
+  expected.sum().backward()
+  np.testing.assert_allclose(gradient, x.grad, rtol=1e-4, atol=1e-5)
+  x.grad = None
 
 
 @pytest.mark.slow

@@ -1,7 +1,13 @@
-"""Losses against other implementations of the same formulas, on 120 random batches each."""
+"""Every loss that another project has, with its gradient, on 500 images and 500 volumes.
+
+The table is in `peer_table`. Both sides compute in float64, which shows an option of another
+meaning: twice the smoothing changes a loss by less than the rounding of float32. How far float32 is
+from the formula of a loss is bounded in `loss_laws_test`.
+
+`python -m tests.losses.loss_peers_test` prints how far each loss is from its peers.
+"""
 
 import functools
-import itertools
 
 import jax
 import jax.numpy as jnp
@@ -10,198 +16,120 @@ import pytest
 
 from mlseg import losses, weighting
 from tests.losses import peers
+from tests.losses.peer_table import ROWS
 from tests.metrics.random_masks import random_labels
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning:monai")]
-NUM_CASES = 120
-# Few different shapes, since each is compiled: 2 to 5 classes in batches of 1 to 4.
-SHAPES = ((2, 1), (2, 4), (3, 2), (3, 3), (4, 1), (4, 4), (5, 2), (5, 3))
-
-
-@functools.cache
-def _cases():
-  """Returns (logits, masks) of all cases; logits from undecided to nearly certain."""
-  cases = []
-  for seed in range(NUM_CASES):
-    num_classes, batch = SHAPES[seed % len(SHAPES)]
-    labels = random_labels(seed, num_classes=num_classes, batch=batch, shape=(20, 17))
-    rng = np.random.default_rng(seed)
-    masks = np.eye(num_classes, dtype=np.float32)[labels]
-    noise = rng.normal(0, rng.choice([0.5, 2.0]), masks.shape)
-    logits = (noise + rng.choice([-1.0, 0.0, 3.0]) * masks).astype(np.float32)
-    cases.append((logits, masks))
-  return cases
-
-
-def _exclusive(loss):
-  """Returns the topology loss of labels of which each pixel has exactly one."""
-
-  def exclusive(logits, masks):
-    pairs = tuple(itertools.combinations(range(logits.shape[-1]), 2))
-    return loss(logits, masks, exclusion=pairs, need_label=True)
-
-  return exclusive
-
-
-PAIRS = {
-  "cross_entropy/torch": (losses.cross_entropy, peers.cross_entropy),
-  "cross_entropy/optax": (losses.cross_entropy, peers.optax_cross_entropy),
-  "cross_entropy_smoothed/torch": (
-    functools.partial(losses.cross_entropy, label_smoothing=0.1),
-    functools.partial(peers.cross_entropy, smoothing=0.1),
-  ),
-  "cross_entropy_smoothed/optax": (
-    functools.partial(losses.cross_entropy, label_smoothing=0.1),
-    functools.partial(peers.optax_smoothed_cross_entropy, smoothing=0.1),
-  ),
-  "binary_cross_entropy_smoothed/optax": (
-    functools.partial(losses.binary_cross_entropy, label_smoothing=0.1),
-    functools.partial(peers.optax_smoothed_binary_cross_entropy, smoothing=0.1),
-  ),
-  "binary_cross_entropy/optax": (losses.binary_cross_entropy, peers.optax_binary_cross_entropy),
-  "binary_cross_entropy/smp": (losses.binary_cross_entropy, peers.smp_binary_cross_entropy),
-  "binary_cross_entropy/torch": (
-    functools.partial(losses.binary_cross_entropy, positive_weight=3.0),
-    functools.partial(peers.binary_cross_entropy, weight=3.0),
-  ),
-  "dynamic_weighted_cross_entropy/torch": (
-    losses.dynamic_weighted_cross_entropy,
-    peers.inverse_frequency_cross_entropy,
-  ),
-  "focal/monai": (
-    functools.partial(losses.focal, gamma=2.0, alpha=0.25),
-    functools.partial(peers.focal, gamma=2.0, alpha=0.25),
-  ),
-  "focal_fractional/monai": (
-    functools.partial(losses.focal, gamma=1.5, alpha=1.0),
-    functools.partial(peers.focal, gamma=1.5, alpha=1.0),
-  ),
-  "soft_dice/monai": (losses.soft_dice, peers.dice),
-  "soft_dice_sigmoid/monai": (
-    functools.partial(losses.soft_dice, activation="sigmoid"),
-    functools.partial(peers.dice, activation="sigmoid"),
-  ),
-  "soft_dice_foreground/monai": (
-    functools.partial(losses.soft_dice, include_background=False),
-    functools.partial(peers.dice, include_background=False),
-  ),
-  "soft_dice/optax": (losses.soft_dice, peers.optax_dice),
-  "soft_iou/monai": (losses.soft_iou, functools.partial(peers.dice, jaccard=True)),
-  "tversky/monai": (
-    functools.partial(losses.tversky, alpha=0.7, beta=0.3),
-    functools.partial(peers.tversky, alpha=0.7, beta=0.3),
-  ),
-  "class_balanced_dice/monai": (losses.class_balanced_dice, peers.class_balanced_dice),
-  "generalized_dice_square/monai": (
-    functools.partial(losses.generalized_dice, smooth=peers.TINY),
-    functools.partial(peers.generalized_dice, w_type="square"),
-  ),
-  "generalized_dice_simple/monai": (
-    functools.partial(losses.generalized_dice, smooth=peers.TINY, class_weights="simple"),
-    functools.partial(peers.generalized_dice, w_type="simple"),
-  ),
-  "lovasz_softmax/smp": (losses.lovasz_softmax, peers.lovasz_softmax),
-  "lovasz_hinge/smp": (losses.lovasz_hinge, peers.lovasz_hinge),
-  "boundary/monai": (
-    losses.boundary,
-    functools.partial(peers.boundary, include_background=False),
-  ),
-  "boundary_with_background/monai": (
-    functools.partial(losses.boundary, include_background=True),
-    functools.partial(peers.boundary, include_background=True),
-  ),
-  "hausdorff_distance_transform/monai": (
-    losses.hausdorff_distance_transform,
-    functools.partial(peers.hausdorff, alpha=2.0),
-  ),
-  "cl_dice/monai": (losses.cl_dice, functools.partial(peers.cl_dice, iterations=3)),
-  "cl_dice_thick/monai": (
-    functools.partial(losses.cl_dice, iterations=6),
-    functools.partial(peers.cl_dice, iterations=6),
-  ),
-  "topology_exclusive/torch": (_exclusive(losses.topology), peers.cross_entropy),
-  "topology_free/torch": (losses.topology, peers.sum_of_binary_cross_entropies),
+NUM_IMAGES = 125  # in each batch
+BATCHES = {  # shapes and numbers of classes: few, since each is compiled
+  "images": (((9, 11), 2), ((7, 8), 3), ((12, 6), 4), ((10, 9), 5)),
+  "volumes": (((6, 7, 8), 2), ((5, 6, 4), 3), ((4, 7, 5), 4), ((6, 5, 4), 5)),
 }
 
 
-@pytest.mark.parametrize(("loss", "peer"), PAIRS.values(), ids=PAIRS)
-def test_agrees_with_a_peer(loss, peer):
-  compiled = jax.jit(loss)
-  for seed, (logits, masks) in enumerate(_cases()):
-    values = compiled(logits, masks)
-    np.testing.assert_allclose(
-      values, peer(logits, masks), rtol=1e-5, atol=1e-6, err_msg=f"case {seed}"
-    )
+@functools.cache
+def batch(shape, num_classes):
+  """Returns logits, masks of each kind and pixels that count.
+
+  The masks are of all kinds of `random_labels`: regions of several classes, background alone, one
+  class of the foreground alone or with background, a single pixel. Logits are from undecided to
+  nearly certain, and right or wrong.
+  """
+  seed = num_classes + 10 * len(shape)
+  rng = np.random.default_rng(seed)
+  labels = random_labels(seed, num_classes=num_classes, batch=NUM_IMAGES, shape=shape)
+  one_hot = np.eye(num_classes)[labels]
+  of_images = (NUM_IMAGES, *[1] * (len(shape) + 1))
+  noise = rng.choice([0.5, 2.0], of_images) * rng.normal(size=one_hot.shape)
+  shares = rng.dirichlet(np.ones(num_classes), labels.shape)
+  beside = np.roll(one_hot, 1, axis=-1) * (rng.random(one_hot.shape) < 0.3)
+  return {
+    "logits": noise + rng.choice([-1.0, 0.0, 3.0, 6.0], of_images) * one_hot,
+    "one_hot": one_hot,
+    "several": np.maximum(one_hot, beside) * (rng.random((*labels.shape, 1)) < 0.8),
+    "shares": 0.6 * one_hot + 0.4 * shares,
+    "valid": (rng.random(labels.shape) < 0.8).astype(float),
+  }
 
 
-@pytest.mark.parametrize("weights", [(0.3, 4.0), (1.0, 0.0)])
-def test_weighted_cross_entropy_agrees_with_torch(weights):
-  loss = jax.jit(functools.partial(losses.weighted_cross_entropy, class_weights=weights))
-  for logits, masks in (case for case in _cases() if case[0].shape[-1] == 2):
-    expected = peers.cross_entropy(logits, masks, weights)
-    np.testing.assert_allclose(loss(logits, masks), expected, rtol=1e-5, atol=1e-7)
+def _of_torch(peer, logits, masks, *valid):
+  """Returns the values [B] of a peer, and the gradient of their sum, channels last."""
+  x, g = (peers.torch.from_numpy(np.moveaxis(array, -1, 1)) for array in (logits, masks))
+  x.requires_grad_(True)
+  values = peer(x, g, *map(peers.torch.from_numpy, valid))
+  values.sum().backward()
+  return values.detach().numpy(), np.moveaxis(x.grad.numpy(), 1, -1)
 
 
-def _on_present_classes(per_class, masks):
-  """Returns the mean over the classes that each image has."""
-  present = masks.any((1, 2))
-  return (per_class * present).sum(-1) / present.sum(-1)
+def _of_jax(loss, logits, masks, *valid):
+  """Returns the same of a loss of ours, or of optax."""
+  options = {"valid": jnp.array(valid[0] > 0)} if valid else {}
+
+  def both(logits):
+    values, pull_back = jax.vjp(lambda x: loss(x, masks, **options), logits)
+    return values, pull_back(jnp.ones_like(values))[0]
+
+  with jax.enable_x64(True), jax.numpy_rank_promotion("allow"):  # which optax needs
+    return jax.jit(both)(logits)
 
 
-def _each_class(loss, logits, masks):
-  """Returns a loss of labels for each class by itself, [B, C], from softmax probabilities."""
-  p = np.asarray(jax.nn.softmax(logits.astype(np.float64)))
-  inverse = np.log(p) - np.log1p(-p)  # the logit of which the sigmoid is p
-  classes = range(p.shape[-1])
-  return np.stack([loss(inverse[..., [c]], masks[..., [c]]) for c in classes], axis=-1)
+def _deviation(ours, theirs):
+  """Returns the largest difference in an image, relative to the largest number there."""
+  assert ours.shape == theirs.shape
+  ours, theirs = (np.asarray(array).reshape(NUM_IMAGES, -1) for array in (ours, theirs))
+  sizes = np.abs(theirs).max(1)
+  least = 1e-3 * sizes.max() + 1e-9  # for images where all numbers are 0, or nearly
+  return float((np.abs(ours - theirs).max(1) / np.maximum(sizes, least)).max())
 
 
-@pytest.mark.parametrize(
-  ("loss", "peer"),
-  [
-    (losses.soft_dice, peers.smp_dice),
-    (losses.soft_iou, peers.smp_iou),
-    (
-      functools.partial(losses.focal_tversky, alpha=0.3, beta=0.7, gamma=4 / 3),
-      functools.partial(peers.focal_tversky, alpha=0.3, beta=0.7, gamma=4 / 3),
-    ),
-  ],
-  ids=["soft_dice", "soft_iou", "focal_tversky"],
-)
-def test_overlap_of_present_classes_agrees_with_smp(loss, peer):
-  compiled = jax.jit(functools.partial(loss, activation="sigmoid"))
-  for seed, (logits, masks) in enumerate(_cases()):
-    with jax.enable_x64(True):
-      values = _on_present_classes(_each_class(compiled, logits, masks), masks)
-    expected = peer(logits, masks)
-    np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-7, err_msg=f"case {seed}")
+def deviations(name, rank):
+  """Returns how far the values and the gradients of a loss are from those of each peer."""
+  row = ROWS[name]
+  found = {project: [0.0, 0.0] for project in row.peers}
+  for shape, num_classes in BATCHES[rank]:
+    arrays = batch(shape, row.num_classes or num_classes)
+    given = [arrays[key] for key in ("logits", row.masks, "valid")][: 3 if row.ignores else 2]
+    ours = _of_jax(row.loss, *given)
+    for project, peer in row.peers.items():
+      theirs = (_of_jax if project == "optax" else _of_torch)(peer, *given)
+      found[project] = [max(found[project][i], _deviation(ours[i], theirs[i])) for i in (0, 1)]
+  return found
+
+
+@pytest.mark.parametrize("rank", BATCHES)
+@pytest.mark.parametrize("name", ROWS)
+def test_agrees_with_its_peers(name, rank):
+  found = deviations(name, rank)
+  assert found
+  for project, of_both in found.items():
+    assert max(of_both) < ROWS[name].tolerance, project  # not a number is not less
 
 
 def test_smp_gives_absent_classes_no_loss_where_we_do():
   masks = np.eye(2, dtype=np.float32)[np.zeros([1, 20, 17], int)]
-  logits = np.zeros_like(masks)
-  expected = peers.smp.DiceLoss("multiclass")(peers._t(logits), peers._labels(masks))
-  ours = losses.soft_dice(jnp.array(logits), jnp.array(masks))
-  np.testing.assert_allclose(float(expected), (1 - 2 * 0.5 / 1.5) / 2, rtol=1e-5)
+  x, labels = peers.torch.zeros(1, 2, 20, 17), peers.torch.from_numpy(masks.argmax(-1))
+  ours = losses.soft_dice(jnp.zeros(masks.shape), jnp.array(masks))
+  np.testing.assert_allclose(
+    peers.smp.DiceLoss("multiclass")(x, labels), (1 - 2 * 0.5 / 1.5) / 2, rtol=1e-5
+  )
   np.testing.assert_allclose(ours, [(1 - 2 * 0.5 / 1.5 + 1) / 2], rtol=1e-5)
 
 
 def test_optax_generalized_dice_is_another_loss():
   """It is a weighted mean of Dice losses, not the ratio of weighted sums of Sudre et al."""
-  logits, masks = _cases()[4]
-  weights = 1 / (masks.sum((0, 1, 2)) ** 2 + 1e-7)
-  per_class = 1 - peers._dice(logits, masks).astype(np.float64)
-  with jax.numpy_rank_promotion("allow"):  # optax needs it
+  masks = np.array([[0, 0, 0, 1]])[..., None] == [0, 1]  # all probabilities are 1/2
+  logits, masks = jnp.zeros([1, 1, 4, 2]), jnp.array(masks[None], jnp.float32)
+  with jax.numpy_rank_promotion("allow"):  # which optax needs
     theirs = peers.optax.losses.multiclass_generalized_dice_loss(logits, masks, smooth=1e-8)
-  np.testing.assert_allclose(theirs, (weights * (1 - per_class)).sum() / weights.sum(), rtol=1e-3)
-  ours = losses.generalized_dice(jnp.array(logits), jnp.array(masks), smooth=1e-8)
-  assert abs(float(ours[0]) - float(theirs)) > 1e-3
+  # Of 3 and 1 pixels: TP 3/2 and 1/2, Dice 3/5 and 1/3, weights 1/9 and 1.
+  np.testing.assert_allclose(theirs, 1 - (3 / 5 / 9 + 1 / 3) / (1 / 9 + 1), rtol=1e-5)
+  ours = losses.generalized_dice(logits, masks)
+  np.testing.assert_allclose(ours, [1 - (3 / 9 + 1) / (5 / 9 + 3)], rtol=1e-4)
 
 
-def test_fixed_weights_make_dice_and_cross_entropy_of_monai_with_its_gradient():
-  compound = peers.monai.DiceCELoss(
-    softmax=True, lambda_dice=1.0, lambda_ce=0.5, smooth_nr=1e-5, smooth_dr=1e-5
-  )
+@pytest.mark.parametrize("rank", BATCHES)
+def test_fixed_weights_make_dice_and_cross_entropy_of_monai_with_its_gradient(rank):
+  compound = peers.monai.DiceCELoss(softmax=True, lambda_dice=1.0, lambda_ce=0.5)
 
   def loss_fn(logits, masks):
     parts = {"dice": losses.soft_dice, "cross_entropy": losses.cross_entropy}
@@ -210,12 +138,19 @@ def test_fixed_weights_make_dice_and_cross_entropy_of_monai_with_its_gradient():
   method = weighting.fixed({"dice": 1.0, "cross_entropy": 0.5})
   compute = jax.jit(weighting.losses_and_gradients(loss_fn, method))
   state = method.init({"dice": 0.0, "cross_entropy": 0.0})
-  for logits, masks in _cases():
-    result, _ = compute(logits, state, masks)
+  for shape, num_classes in BATCHES[rank]:
+    arrays = batch(shape, num_classes)
+    given = arrays["logits"], arrays["one_hot"]
+    result, _ = compute(given[0].astype(np.float32), state, given[1].astype(np.float32))
+    expected, gradient = _of_torch(compound, *given)
     total = sum(result.weights[name] * result.losses[name] for name in result.losses)
-    x = peers._t(logits).requires_grad_(True)
-    expected = compound(x, peers._t(masks))
-    expected.backward()
-    np.testing.assert_allclose(total, expected.detach(), rtol=1e-5)
-    gradient = np.moveaxis(x.grad.numpy(), 1, -1)
-    np.testing.assert_allclose(result.gradients, gradient, rtol=1e-4, atol=1e-8)
+    np.testing.assert_allclose(total, expected, rtol=1e-5)
+    np.testing.assert_allclose(result.gradients, gradient, atol=1e-5 * np.abs(gradient).max())
+
+
+if __name__ == "__main__":
+  for row_name in ROWS:
+    for row_rank in BATCHES:
+      for peer_name, largest in deviations(row_name, row_rank).items():
+        numbers = " ".join(f"{number:8.1e}" for number in largest)
+        print(f"{row_name:35} {peer_name:6} {row_rank:8} {numbers}", flush=True)

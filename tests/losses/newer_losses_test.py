@@ -1,4 +1,4 @@
-"""Newer losses in images and volumes: formulas, peers, and the losses that they become."""
+"""Newer losses in images and volumes: formulas, and the losses that they become."""
 
 import functools
 
@@ -43,27 +43,6 @@ def test_agrees_with_its_formula(name, shape):
     )
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:monai")
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_agrees_with_monai(shape):
-  pytest.importorskip("monai")
-  from tests.losses import newer_peers
-
-  ours = {
-    "matthews": losses.matthews,
-    "neighbor_aware_calibration": losses.neighbor_aware_calibration,
-    "unified_focal": functools.partial(losses.unified_focal, weight=0.3, smooth=1e-7),
-  }
-  for name, loss in ours.items():
-    compiled = jax.jit(loss)
-    for seed in range(25):
-      logits, masks = batch(shape, seed, num_classes=2)
-      expected = getattr(newer_peers, name)(logits, masks)
-      np.testing.assert_allclose(
-        compiled(logits, masks), expected, rtol=1e-4, atol=1e-5, err_msg=f"{name}, case {seed}"
-      )
-
-
 def test_losses_become_others_at_a_limit():
   logits, masks = (jnp.array(array) for array in batch((3, 4, 5, 3)))
   cross_entropy = losses.cross_entropy(logits, masks)
@@ -94,18 +73,6 @@ def test_soft_labels_are_best_predicted_by_their_shares():
   assert (losses.soft_dice(logits, shares) > 0.1).all()  # this is why they are
   gradient = jax.grad(lambda x: losses.cross_entropy(x, shares).sum())(logits)
   np.testing.assert_allclose(gradient, 0, atol=1e-7)
-
-
-def test_soft_labels_in_cross_entropy_agree_with_torch():
-  torch = pytest.importorskip("torch")
-  logits, shares = batch((2, 4, 5))[0], np.array(jax.nn.softmax(batch((2, 4, 5), 1)[0]))
-  first = [torch.from_numpy(np.moveaxis(array, -1, 1)) for array in (logits, shares)]
-  for smoothing in (0.0, 0.2):
-    expected = torch.nn.functional.cross_entropy(
-      *first, reduction="none", label_smoothing=smoothing
-    ).mean((1, 2))
-    value = losses.cross_entropy(jnp.array(logits), jnp.array(shares), label_smoothing=smoothing)
-    np.testing.assert_allclose(value, expected.numpy(), rtol=1e-5)
 
 
 def test_given_skeletons_are_recalled():

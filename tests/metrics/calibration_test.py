@@ -69,7 +69,7 @@ def test_the_curve_is_that_of_a_plain_loop():
 def test_the_curve_is_that_of_scikit_learn():
   peer = pytest.importorskip("sklearn.calibration")
   rng = np.random.default_rng(2)
-  for _ in range(100):
+  for _ in range(500):
     probabilities = rng.beta(2, 2, 40)
     labels = np.append([0, 1], rng.integers(0, 2, 38))
     observed, predicted = peer.calibration_curve(labels, probabilities, n_bins=10)

@@ -8,7 +8,7 @@ import pytest
 from mlseg.metrics import roc
 from mlseg.metrics.classification_scores import roc_auc
 
-NUM_DRAWS = 300
+NUM_DRAWS = 500
 
 
 def _tasks(seed, num_cases=(2, 40)):

@@ -96,6 +96,15 @@ def test_counts_leave_out_invalid_pixels():
   np.testing.assert_array_equal(counts, cut)
 
 
+def test_counts_of_volumes_are_those_of_their_pixels():
+  arrays = jnp.array(np.random.default_rng(0).integers(0, 3, (3, 2, 4, 5, 6)))
+  predictions, masks, valid = arrays
+  flat = arrays.reshape(3, 2, 20, 6)
+  for count in (metrics.confusion_counts, metrics.confusion_matrix):
+    expected = count(flat[0], flat[1], 3, valid=flat[2])
+    np.testing.assert_array_equal(count(predictions, masks, 3, valid=valid), expected)
+
+
 def test_counts_are_exact_where_float32_would_not_be():
   predictions = jnp.zeros([1, 4100, 4100], jnp.uint8)
   masks = predictions.at[0, 0, 0].set(1)

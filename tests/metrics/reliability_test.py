@@ -30,7 +30,7 @@ def test_the_error_is_that_of_cases(num_classes, num_bins):
 @pytest.mark.parametrize("num_classes", [2, 5])
 def test_error_detection_is_the_area_under_a_roc_curve(num_classes):
   peer = pytest.importorskip("sklearn.metrics")
-  for seed in range(5):
+  for seed in range(250):
     probabilities, labels = _pixels(seed, num_classes)
     probabilities = probabilities.round(1)  # with ties
     wrong = probabilities.argmax(-1) != labels

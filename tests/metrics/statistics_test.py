@@ -34,7 +34,7 @@ def _paired_runs(rng, num_cases=None):
 @pytest.mark.slow
 def test_paired_tests_equal_scipy():
   rng, num_exact_with_ties = np.random.default_rng(12), 0
-  for _ in range(NUM_DRAWS):
+  for _ in range(500):
     a, b = _paired_runs(rng)
     d = a - b
     result = statistics.paired_tests(a, b, level=0.9)

@@ -1,77 +1,20 @@
-"""Surface metrics against MONAI and against DeepMind's surface-distance.
+"""Surface metrics and DeepMind's surface-distance, which has another surface.
 
-MONAI has the same conventions where both regions have pixels. Where one is empty it gives infinity,
-or NaN, where `mlseg` gives `missing`; where both are, it gives NaN where `mlseg` gives 0 or 1.
+Other peers are in `metric_peers_test`.
 """
 
 import numpy as np
 import pytest
 
-from mlseg.metrics import surface, surface_cases
-from tests.metrics.random_masks import random_labels, random_pair
+from mlseg.metrics import surface
+from tests.metrics.random_masks import random_pair
 
-torch = pytest.importorskip("torch")
-monai = pytest.importorskip("monai.metrics")
 deepmind = pytest.importorskip("surface_distance")
 
 pytestmark = [
   pytest.mark.slow,
-  pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning"),
-  pytest.mark.filterwarnings("ignore:the (ground truth|prediction) of class:UserWarning"),
   pytest.mark.filterwarnings("ignore:.*scipy.ndimage:DeprecationWarning"),
 ]
-TOLERANCE = 1.3  # between the distances that the spacings below make possible
-
-
-def _monai(predictions, masks, num_classes, spacing):
-  """Returns MONAI's values, from name to [N, C]."""
-  regions = [
-    torch.tensor(np.moveaxis(np.eye(num_classes)[labels], -1, 1)) for labels in (predictions, masks)
-  ]
-  options = {"include_background": True, "spacing": spacing}
-  return {
-    "hausdorff": monai.compute_hausdorff_distance(*regions, **options),
-    "hausdorff95": monai.compute_hausdorff_distance(*regions, percentile=95, **options),
-    "average_symmetric_surface_distance": monai.compute_average_surface_distance(
-      *regions, symmetric=True, **options
-    ),
-    "normalized_surface_dice": monai.compute_surface_dice(
-      *regions, [TOLERANCE] * num_classes, **options
-    ),
-  }
-
-
-def _check_against_monai(predictions, masks, spacing):
-  """Compares all cases and classes that have pixels in both, and returns how many those are."""
-  num_classes = int(max(2, predictions.max() + 1, masks.max() + 1))
-  table = surface_cases.per_case_surface(
-    predictions, masks, num_classes, spacing=spacing, tolerance=TOLERANCE
-  )
-  both = np.array([[all(p.size for p in one) for one in case] for case in table.distances])
-  expected = _monai(predictions, masks, num_classes, spacing)
-  for name, values in table.metrics.items():
-    # torch.quantile finds its position between two distances in float32.
-    atol = 3e-5 if name == "hausdorff95" else 0
-    theirs = expected[name].numpy()[both]
-    np.testing.assert_allclose(values[both], theirs, rtol=1e-5, atol=atol, err_msg=name)
-  return both.sum()
-
-
-def test_equals_monai():
-  num_compared = {None: 0, (0.7, 1.9): 0}
-  for seed in range(48):
-    spacing = (None, (0.7, 1.9))[seed // 6 % 2]
-    num_compared[spacing] += _check_against_monai(*random_pair(seed), spacing)
-  assert min(num_compared.values()) >= 80  # pairs of regions
-
-
-def test_equals_monai_in_volumes():
-  num_compared = 0
-  for seed in range(60):
-    volume = random_labels(seed, batch=5, shape=(12, 9))[None]
-    moved = np.roll(volume, (1, 2), (1, 3))
-    num_compared += _check_against_monai(moved, volume, (2.3, 0.7, 1.1))
-  assert num_compared >= 100
 
 
 def _deepmind(prediction, mask, spacing):
