@@ -33,7 +33,7 @@ def report(tmp_path_factory):
   names = [f"{s}+{a}" for s in ("variance", "mad", "bayesian") for a in "abcd"]
   names[0] = BEST
   first = folder / "runs" / "fixed"
-  make_run(first, num_seeds=10, num_lines=140, num_cases=98, size=128)
+  make_run(first, num_seeds=10, num_lines=140, num_cases=98, size=128, cosines=True)
   for place, name in enumerate(names):
     copy = folder / "runs" / name
     if place in (0, 1):  # the others are copies of these, which are quickly made
@@ -134,8 +134,8 @@ def test_every_class_has_a_sample_in_the_legend(opened):
 def test_every_picture_is_drawn(opened):
   page = opened(1280)
   sizes = page.locator("img").evaluate_all("all => all.map(image => image.naturalWidth)")
-  # Weights, losses, learning, two data sets, pairs; ROC and calibration of the two with outcomes.
-  assert len(sizes) == 13 + 13 + 2 + 2 + 1 + 1 + 2
+  # Weights, losses, cosines, learning, two data sets, pairs; ROC and calibration of two runs.
+  assert len(sizes) == 13 + 13 + 1 + 2 + 2 + 1 + 1 + 2
   assert min(sizes) > 100
   panels = page.locator(".cases svg")
   assert panels.count() == 3 * 15

@@ -1,6 +1,7 @@
 """Folders of runs with known numbers, made without training anything."""
 
 import csv
+import itertools
 import json
 import os
 
@@ -24,6 +25,7 @@ def make_run(
   config=None,
   per_seed=None,
   auxiliary=5.0,
+  cosines=False,
 ):
   """Writes every file of a run; `dice` is the mean of its results, which the curves end at.
 
@@ -41,6 +43,7 @@ def make_run(
     config: more of the recipe.
     per_seed: the metrics of each seed; None: `dice`.
     auxiliary: weight of the loss 'focal'.
+    cosines: whether cosines between gradients were measured, in every seventh line.
   """
   folder.mkdir(parents=True)
   random = np.random.default_rng(image_seed)
@@ -67,7 +70,7 @@ def make_run(
   results["classes"] = {
     f"class {c}": _class_metrics(c, dice, num_seeds) for c in range(num_classes)
   }
-  _write_metrics(folder, seeds, num_lines, dice, auxiliary)
+  _write_metrics(folder, seeds, num_lines, dice, auxiliary, cosines)
   _write_cases(folder, parts, num_classes, dice)
   _write_data(folder, ids, size, num_classes)
   _write_examples(folder, parts["0"]["test"], size, num_classes, channels, dice, random)
@@ -90,7 +93,7 @@ def write_json(path, content):
   path.write_text(json.dumps(content))
 
 
-def _write_metrics(folder, seeds, num_lines, dice, auxiliary):
+def _write_metrics(folder, seeds, num_lines, dice, auxiliary, cosines):
   terms = ("cross_entropy", "soft_dice", "soft_iou", "focal")
   with (folder / "metrics.jsonl").open("w") as file:
     for line in range(1, num_lines + 1):
@@ -102,6 +105,11 @@ def _write_metrics(folder, seeds, num_lines, dice, auxiliary):
           "losses": {t: 1 / (line + n + seed) for n, t in enumerate(terms)},
           "weights": {t: auxiliary if t == "focal" else 0.3 for t in terms},
         }
+        if cosines and line % 7 == 1:
+          pairs = itertools.combinations(terms, 2)
+          record["cosines"] = {
+            "/".join(pair): np.cos(line + seed + n) for n, pair in enumerate(pairs)
+          }
         if line % 2 == 0:
           record["validation"] = {"dice": dice * line / num_lines + 0.01 * seed}
         file.write(json.dumps(record) + "\n")
