@@ -1,10 +1,10 @@
 """Gradients of eight losses of the multi-task network in PyTorch, weighted by TorchJD's UPGrad."""
 
+import importlib.metadata
 import resource
 from typing import Any
 
 import torch
-import torchjd
 from torch import Tensor
 from torchjd import aggregation, autogram, autojac
 
@@ -57,5 +57,5 @@ def open_session(problem: Problem, options: dict[str, Any]) -> Session:
     return {"resident": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
 
   train(1)
-  versions = {"torch": torch.__version__, "torchjd": torchjd.__version__}
+  versions = {"torch": torch.__version__, "torchjd": importlib.metadata.version("torchjd")}
   return Session({"versions": versions}, {"train": train, "resident": resident})

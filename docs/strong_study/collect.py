@@ -8,7 +8,7 @@ lists them). Rows of other settings stay, so that runs can be collected one afte
 case, `curves.csv` the validation Dice of each epoch, `calibration.csv` the temperature of each
 model and what it changes. Several folders of one label, of seeds trained apart, are one run. Of a
 trial, which decided about the recipe and was never tested, there is the curve of its first model
-alone.
+alone. `--partly=FOLDER` copies the scores of the study `configs/studies/partly_labelled.py`.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from mlseg.workdir import calibration_file, case_table, metrics_log, run_folder
 
 HERE = pathlib.Path(__file__).resolve().parent
 METRICS = ("dice", "iou", "hausdorff95", "normalized_surface_dice")
+PARTLY = ("labels", "seed", "validation", "dice", "hausdorff95", "balanced_accuracy", "roc_auc")
 OBJECTS = ("object_f1", "object_dice", "object_hausdorff")  # of runs that are scored by objects
 LESION = 1  # the class that is scored
 MEAN = "mean"  # in the column of the seed: the mean of all models
@@ -37,7 +38,10 @@ def main() -> None:
   parser.add_argument(
     "--calibration", action="append", default=[], help="LABEL:FOLDER, of it alone"
   )
+  parser.add_argument("--partly", type=pathlib.Path, help="the folder of mlseg.sweep")
   options = parser.parse_args()
+  if options.partly:
+    copy_partly_labelled(options.partly)
   runs: dict[str, dict[str, list[files.Row]]] = {}
   for text in options.run:
     label, _, folder = text.partition(":")
@@ -67,6 +71,16 @@ def replace(label: str, made: dict[str, list[files.Row]]) -> None:
     rows = [*kept, *({"run": label, **row} for row in rows)]
     if rows:
       files.write_file(path, files.to_csv(sorted(rows, key=lambda row: row["run"])))
+
+
+def copy_partly_labelled(study: pathlib.Path) -> None:
+  """Copies scores and comparisons of the study of missing labels into the folder beside."""
+  to = HERE / "partly_labelled"
+  rows = files.read_csv(study / "rows.csv")
+  chosen = [{name: row[name] for name in PARTLY} for row in rows]
+  files.write_file(to / "rows.csv", files.to_csv(chosen))
+  for name in ("comparisons.csv", "accuracy_comparisons.csv"):
+    files.write_file(to / name, (study / name).read_text())
 
 
 def of_run(run: pathlib.Path) -> dict[str, list[files.Row]]:

@@ -27,7 +27,10 @@ def make() -> dict[pathlib.Path, str]:
   models, curves, cases, calibration = (
     files.read_csv(HERE / f"{name}.csv") for name in ("models", "curves", "cases", "calibration")
   )
-  study = rows.Study(models, curves, cases, calibration, _peers())
+  partly = {
+    path.stem: files.read_csv(path) for path in sorted((HERE / "partly_labelled").glob("*.csv"))
+  }
+  study = rows.Study(models, curves, cases, calibration, _peers(), partly)
   readme = (pages.ROOT / "README.md").read_text()
   before, rest = readme.split(START)
   after = rest.split(END)[1]

@@ -20,6 +20,7 @@ class Study(NamedTuple):
   cases: Sequence[Row]
   calibration: Sequence[Row]
   peers: Mapping[str, Mapping]
+  partly: Mapping[str, Sequence[Row]]  # the files of the study of missing labels
 
   def runs(self, data: str) -> list[str]:
     """Returns the labels of the runs on a data set."""
