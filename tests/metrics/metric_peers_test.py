@@ -53,7 +53,7 @@ def _deviation(row, batch, ours, theirs):
   """Returns the largest difference, relative to numbers above 1, and the number of values."""
   ours, theirs = np.asarray(ours, float), np.asarray(theirs, float)
   assert ours.shape == theirs.shape
-  known = np.isfinite(theirs)
+  known = ~np.isnan(theirs)
   if row.undefined != "any":
     right = batch.counts[..., [1, 2]].sum(-1) == 0
     right = right if ours.ndim > 1 else right.all(1)
