@@ -19,5 +19,6 @@ def part_of_smp(name: str) -> types.ModuleType:
     pytest.skip("segmentation_models_pytorch is not installed", allow_module_level=True)
   package = types.ModuleType("segmentation_models_pytorch")
   package.__path__ = list(spec.submodule_search_locations or ())
+  package.__spec__ = spec  # where this is asked for again
   sys.modules.setdefault("segmentation_models_pytorch", package)
   return importlib.import_module(f"segmentation_models_pytorch.{name}")

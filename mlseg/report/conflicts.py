@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlseg.metrics import conflict_statistics
 from mlseg.report import curves
 from mlseg.report.curves import Band, Record
 from mlseg.report.drawing import ReportFigure, add_title, legend_of, report_figure
@@ -47,6 +46,10 @@ def pairs(records: Sequence[Record]) -> list[Pair]:
     records: of one run, with or without cosines.
   """
   measured = [record["cosines"] for record in records if "cosines" in record]
+  if not measured:
+    return []
+  from mlseg.metrics import conflict_statistics  # loads jax, which most reports do not need
+
   names = list(dict.fromkeys(name for one in measured for name in one))
   losses = list(dict.fromkeys(loss for name in names for loss in losses_of_pair(name)))
   series = np.full((len(measured), len(losses), len(losses)), np.nan)
