@@ -63,14 +63,14 @@ def _of_torch(peer, logits, masks, *valid):
 
 def _of_jax(loss, logits, masks, *valid):
   """Returns the same of a loss of ours, or of optax."""
-  options = {"valid": jnp.array(valid[0] > 0)} if valid else {}
+  options = {"valid": valid[0] > 0} if valid else {}
 
-  def both(logits):
+  def both(logits, masks, options):
     values, pull_back = jax.vjp(lambda x: loss(x, masks, **options), logits)
     return values, pull_back(jnp.ones_like(values))[0]
 
   with jax.enable_x64(True), jax.numpy_rank_promotion("allow"):  # which optax needs
-    return jax.jit(both)(logits)
+    return jax.jit(both)(logits, masks, options)
 
 
 def _deviation(ours, theirs):
