@@ -86,6 +86,7 @@ def test_triplet_equals_the_definition(margin, mining):
     np.testing.assert_allclose(compiled(embeddings, labels), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_agrees_with_pytorch_metric_learning():
   torch = pytest.importorskip("torch")
   peers = pytest.importorskip("pytorch_metric_learning")
@@ -113,6 +114,7 @@ def test_agrees_with_pytorch_metric_learning():
       _check(found[np.asarray(triplets[0])], expected, gradient, x)
 
 
+@pytest.mark.slow
 def test_of_two_views_it_is_the_contrastive_loss_of_monai():
   torch = pytest.importorskip("torch")
   monai = pytest.importorskip("monai.losses")
