@@ -13,7 +13,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 STUDIES = sorted(  # with rows
   path.parent.name
   for path in (ROOT / "docs").glob("*/make.py")
-  if [*path.parent.rglob("study.json")] or (path.parent / "models.csv").exists()
+  if [*path.parent.rglob("study.json")]
+  or any((path.parent / name).exists() for name in ("models.csv", "rows.csv"))
 )
 SLOW_STUDIES = ("response_study",)  # pages that take 8 seconds or more
 
