@@ -58,7 +58,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
   )
   parser.add_argument("--parts", default=",".join(PARTS), help="names, separated by commas")
   parser.add_argument(
-    "--frameworks", default="", help="rows of the first two parts, separated by ';'; all if empty"
+    "--frameworks",
+    default="",
+    help="rows of frameworks, multitask or gram, separated by ';'; all if empty",
   )
   parser.add_argument("--small", action="store_true", help="toy sizes: tests the benchmark itself")
   parser.add_argument("--out", type=pathlib.Path, default=HERE / "results", help="output folder")

@@ -4,7 +4,7 @@
 
 Of the training cases 30 % lose their mask, and another 30 % their diagnosis. They train the losses
 of what they have, or are left out; in the last row all have both. All rows take equally many steps
-(1,120; 1,122 where cases are left out). No results have been published yet.
+(1,120; 1,122 where cases are left out). The results are in docs/strong_study.md.
 """
 
 HIDDEN = {"data.hide_masks": 0.3, "data.hide_diagnoses": 0.3}

@@ -22,25 +22,18 @@ def measure(path: pathlib.Path) -> None:
   """
   rows = []
   for name in methods.PROBLEMS:
-    exponent = 1.0
     compiled = {
       method: _compiled(problem._replace(num_steps=NUM_STEPS), weighting)
-      for method, (problem, weighting) in methods.cases(name, exponent).items()
+      for method, (problem, weighting) in methods.cases(name, 1.0).items()
     }
     rounds = [
       {method: _seconds(run) for method, run in compiled.items()} for _ in range(NUM_ROUNDS)
     ]
     for method in compiled:
       ratios = sorted(one[method] / one[methods.PLAIN] for one in rounds)
-      values = (
-        name,
-        method,
-        *(f"{v:.4g}" for v in (statistics.median(ratios), ratios[0], ratios[-1])),
-      )
-      rows.append(
-        dict(zip(("problem", "method", "step_ratio", "low", "high"), values, strict=True))
-      )
-      print(*values, flush=True)
+      row = {"problem": name, "method": method, "step_ratio": statistics.median(ratios)}
+      rows.append(row | {"low": ratios[0], "high": ratios[-1]})
+      print(*rows[-1].values(), flush=True)
     files.write_file(path, files.to_csv(rows))
 
 

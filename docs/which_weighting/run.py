@@ -8,7 +8,6 @@ The grid of the tuned sum comes first, on seeds of its own. Then `make.py` write
 """
 
 import argparse
-import csv
 import pathlib
 import statistics
 import sys
@@ -107,10 +106,7 @@ def _write(path: pathlib.Path, rows: list[dict], kind: str) -> None:
   """Writes rows in the order of problems, and of methods as they were trained."""
   order = list(methods.PROBLEMS)
   rows = sorted(rows, key=lambda row: order.index(row["problem"]))
-  with path.open("w", newline="", encoding="utf-8") as file:
-    writer = csv.DictWriter(file, FIELDS if kind == "rows" else GRID_FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+  files.write_file(path, files.to_csv(rows, FIELDS if kind == "rows" else GRID_FIELDS))
 
 
 if __name__ == "__main__":
