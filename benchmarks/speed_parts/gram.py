@@ -43,11 +43,13 @@ def measure(settings: Settings) -> dict[str, Any]:
       row["compile_seconds"] = worker.facts.get("compile_seconds")
       row["squared_gradient"] = worker.run("train", 1)["value"][0]
       rows.append(row)
+    facts = {name: worker.facts for name, worker in opened.workers.items()}
   return {
     "network": problems.NAME,
     "problem": problem._asdict(),
     "params": problems.num_params(problem),
     "rows": rows,
     "rounds": raw,
+    "facts": facts,
     "skipped": opened.failed,
   }
