@@ -29,7 +29,7 @@ def make() -> dict[pathlib.Path, str]:
   after = rest.split(END)[1]
   costs = files.read_csv(HERE.parent / "reference" / "costs.csv")
   return {
-    HERE.parent / "which_weighting.md": page.text(study, costs),
+    HERE.parent / "which_weighting.md": page.text(study, draw.read_short(), costs),
     guide: before + START + page.of_pinn(study) + END + after,
   }
 

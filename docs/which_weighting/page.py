@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+import medical
 import methods
+import pinn
 import regression
 import tables
 import toy
@@ -25,11 +27,12 @@ OF_PINN = (
 )
 
 
-def text(study: Study, update_costs: Sequence[files.Row]) -> str:
+def text(study: Study, short: Study, update_costs: Sequence[files.Row]) -> str:
   """Returns the page.
 
   Args:
     study: the committed rows.
+    short: those of shorter trainings.
     update_costs: rows of `docs/reference/costs.csv`.
   """
   count = len(study.common()) - 2
@@ -38,10 +41,11 @@ def text(study: Study, update_costs: Sequence[files.Row]) -> str:
     _findings(study),
     advice(study),
     _summary(study, update_costs),
+    _budget(study, short),
     _setting(study),
   ]
   parts += [_problem(study, problem) for problem in methods.PROBLEMS]
-  return "\n".join((*parts, _LIMITS))
+  return "\n".join((*parts, medical.section(), _LIMITS))
 
 
 _HEAD = """\
@@ -50,8 +54,9 @@ _HEAD = """\
 {count} weightings of `mlseg.weighting` with their default arguments, beside a fixed sum whose
 weights were *tuned*, on three small public problems: regressions whose targets differ in scale (two
 tasks, and ten), the toy of two losses on which CAGrad and Nash-MTL show their paths, and Poisson's
-equation solved by a physics-informed network. These commands make everything again; the first took
-12 minutes on two busy CPU cores.
+equation solved by a physics-informed network. A section looks at the [studies of medical
+images](#on-medical-images) with the same eyes. These commands make everything again; the first took
+40 minutes on one CPU core, without the toy.
 
 ```sh
 python docs/which_weighting/run.py      # writes the rows
@@ -71,13 +76,13 @@ mean rank.
 _LIMITS = """\
 ## What this does not show
 
-These are three small problems, with networks of fewer than ten thousand parameters. A method that
-is good here may be poor on segmentation, and the reverse; the pages of studies have such results.
-All methods have their default arguments, and only the fixed sum was tuned: that is the comparison
-for somebody who would rather not tune, and it says nothing about how good a method is when its own
-arguments are tuned. The intervals are not corrected for the number of comparisons: of twenty
-methods that were all like the tuned sum, about one would be outside on each problem by chance. And
-bootstrap intervals of ten seeds are somewhat too narrow.
+The three public problems are small, with networks of fewer than ten thousand parameters, and the
+studies of medical images have few weightings in common. A method that is good on the one may be
+poor on the other. On the public problems all methods have their default arguments, and only the
+fixed sum was tuned: that is the comparison for somebody who would rather not tune, and it says
+nothing about how good a method is when its own arguments are tuned. The intervals are not corrected
+for the number of comparisons: of twenty methods that were all like the tuned sum, about one would
+be outside on each problem by chance. And bootstrap intervals of ten seeds are somewhat too narrow.
 """
 
 
@@ -116,6 +121,17 @@ def _summary(study: Study, update_costs: Sequence[files.Row]) -> str:
   return f"## All methods\n\n{tables.summary(study, update_costs)}\n{wrapped(words)}\n"
 
 
+def _budget(study: Study, short: Study) -> str:
+  """Returns the section on longer trainings."""
+  words = """\
+    The same with fewer steps, of all problems but the toy, and with the same grid of the tuned sum.
+    On Poisson's equation most of the distance between the two sums is a matter of time; on the
+    regressions it is not. The last two columns count methods whose interval is below 1, as
+    above."""
+  table = tables.of_budget(study, short)
+  return f"## Longer trainings\n\n{wrapped(words)}\n\n{table}"
+
+
 def _setting(study: Study) -> str:
   """Returns how everything was trained, and what the tuned sum is."""
   words = """\
@@ -141,13 +157,13 @@ def _setting(study: Study) -> str:
 _WORDS = {
   "regression_2": """\
     GradNorm's toy (Chen et al. 2018): f_k(x) = σ_k tanh((B + ε_k) x) with σ = 1 and 100, one
-    network of two hidden layers of 50 units, and a head per task, 3000 steps of Adam with a cosine
-    from 0.003. 1000 training points, as many for validation and for test, and noise of 10 % of σ_k.
-    Error: the test error divided by the variance of the task's targets, the mean over tasks; the
-    noise alone gives {noise}. Some methods leave one of the two tasks aside: the errors of the
-    first and the second task are {tchebycheff} under `smooth_tchebycheff`, which without its option
-    `log` compares the losses as they are, {mgda} under `mgda` and {go4align} under `go4align`;
-    under the tuned sum they are {tuned}.""",
+    network of two hidden layers of 50 units, and a head per task, {steps} steps of Adam with a
+    cosine from 0.003. 1000 training points, as many for validation and for test, and noise of 10 %
+    of σ_k. Error: the test error divided by the variance of the task's targets, the mean over
+    tasks; the noise alone gives {noise}. Some methods leave one of the two tasks behind: the errors
+    of the first and the second task are {tchebycheff} under `smooth_tchebycheff`, which without its
+    option `log` compares the losses as they are, {mgda} under `mgda` and {go4align} under
+    `go4align`; under the tuned sum they are {tuned}.""",
   "regression_10": """\
     The same with ten tasks, whose σ goes from 1 to 100 in equal ratios.""",
   "toy": """\
@@ -161,7 +177,8 @@ _WORDS = {
     good here, and one loss is near 0 at the tuned sum's.""",
   "pinn": """\
     u'' = f on [0, 1] with both ends given, whose solution is u = x + sin(4πx): the network, points
-    and optimiser of [`examples/pinn.py`](../examples/pinn.py), with 3000 steps. Error:
+    and optimiser of [`examples/pinn.py`](../examples/pinn.py), with {steps_pinn} instead of its
+    3000 steps. Error:
     |u - exact| / |exact| at 500 points. `neural_tangent_kernel` gets new traces at every hundredth
     step. `residual_based_attention` weights the 64 points of the equation, and each end has the
     weight 1, or that of the tuned sum.""",
@@ -192,7 +209,9 @@ def _problem(study: Study, problem: str) -> str:
 
 def _numbers(study: Study) -> dict[str, str]:
   """Returns the numbers in the words about the problems."""
-  found = {"tolerance": str(toy.TOLERANCE), "noise": f"{100 * regression.noise_share():.1f} %"}
+  steps = {"steps": f"{regression.NUM_STEPS:,}", "steps_pinn": f"{pinn.NUM_STEPS:,}"}
+  found = {key: value.replace(",", " ") for key, value in steps.items()}
+  found |= {"tolerance": str(toy.TOLERANCE), "noise": f"{100 * regression.noise_share():.1f} %"}
   names = {"tchebycheff": "smooth_tchebycheff", "tuned": methods.TUNED}
   names |= {"mgda": "mgda", "go4align": "go4align"}
   for key, name in names.items():

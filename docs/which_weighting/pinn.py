@@ -12,7 +12,7 @@ from training import Problem, Score
 
 from mlseg import weighting as w
 
-NUM_STEPS, RATE, NUM_POINTS = 3000, 5e-3, 64
+NUM_STEPS, RATE, NUM_POINTS = 21_000, 5e-3, 64
 EVERY = 100  # steps from one computation of the traces to the next
 NAMES = ("equation", "left", "right")
 _NETWORK = nn.Sequential([nn.Dense(32), nn.tanh, nn.Dense(32), nn.tanh, nn.Dense(1)])

@@ -17,7 +17,7 @@ NUM_INPUTS, NUM_OUTPUTS, WIDTH = 10, 5, 50
 NUM_TRAINING, NUM_TEST, BATCH_SIZE = 1000, 1000, 100  # as many validation points as test points
 VARIANCE = 2.0  # of the argument of tanh
 NOISE = 0.1  # its standard deviation, as a share of σ_k
-NUM_STEPS, RATE = 3000, 3e-3
+NUM_STEPS, RATE = 12_000, 3e-3
 SCALES = {2: (1.0, 100.0), 10: tuple(float(s) for s in np.logspace(0, 2, 10))}  # σ, by K
 
 

@@ -19,6 +19,7 @@ SCORES = {
   "toy": ("distance", 1.0),
   "pinn": ("error, %", 100.0),
 }
+SHORT = 3000  # steps of the trainings in `short.csv`
 
 
 def of_problem(study: Study, problem: str, names: Sequence[str]) -> str:
@@ -93,6 +94,33 @@ def findings(study: Study) -> str:
     rows.append(tuple(TableCell(cell) for cell in cells))
   header = ("problem", "methods", "better than the tuned sum", "worse", "better than the plain sum",
             "plain / tuned")  # fmt: skip
+  return to_markdown(Table("", header, tuple(rows)))
+
+
+def of_budget(study: Study, short: Study) -> str:
+  """Returns the table of what longer trainings change.
+
+  Args:
+    study: the committed rows.
+    short: rows of trainings of `SHORT` steps, of all problems but the toy.
+  """
+  rows = []
+  for problem, title in TITLES.items():
+    if problem == "toy":
+      continue
+    steps = methods.PROBLEMS[problem]().num_steps
+    for own, number_of_steps in ((short, SHORT), (study, steps)):
+      names = _adaptive(own, problem)
+      counts = (
+        str(sum(own.compare(problem, name, reference).is_better for name in names))
+        for reference in (methods.PLAIN, methods.TUNED)
+      )
+      scores = (score(own, problem, name) for name in (methods.PLAIN, methods.TUNED))
+      ratio = interval(own.compare(problem, methods.PLAIN).ratio)
+      cells = (title, f"{number_of_steps:,}".replace(",", " "), *scores, ratio, *counts)
+      rows.append(tuple(TableCell(cell) for cell in cells))
+  header = ("problem", "steps", "plain sum, error in %", "tuned sum", "plain / tuned",
+            "better than the plain sum", "than the tuned one")  # fmt: skip
   return to_markdown(Table("", header, tuple(rows)))
 
 
