@@ -29,6 +29,7 @@ def _start_session() -> None:
       os.environ["XLA_FLAGS"] = QUICK
   os.environ.update(
     OMP_NUM_THREADS="1",  # the two processes of a session are enough for two cores
+    MLSEG_ONEDNN="0",  # its own tests turn it on
     MLSEG_CACHE=f"{session}/cache",  # nothing is written to the user's own
     # Each program is compiled by one process; loading a small one takes as long as compiling it.
     JAX_COMPILATION_CACHE_DIR=f"{session}/compiled",

@@ -10,8 +10,17 @@ from speed_parts.workers import Cell, Settings, Worker
 
 # By name in the table: the interpreter, the module and its options.
 Frameworks = Mapping[str, tuple[str, str, dict[str, Any]]]
+OWN = "mlseg"
+MANY = "mlseg, many steps in one program"
+ONEDNN, ROUNDED = "mlseg, oneDNN", "mlseg, oneDNN, products of bfloat16"
+# The column of mlseg's speed relative to another framework, by the row of mlseg.
+RATIOS = {OWN: "ratio", MANY: "ratio_many", ONEDNN: "ratio_onednn", ROUNDED: "ratio_bfloat16"}
+WITH_ONEDNN = {"environment": {"MLSEG_ONEDNN": "1"}}
+WITH_BFLOAT16 = {"environment": {"MLSEG_ONEDNN": "1", "JAX_DEFAULT_MATMUL_PRECISION": "bfloat16"}}
 FRAMEWORKS: Frameworks = {
-  "mlseg": ("mlseg", "in_mlseg", {}),
+  OWN: ("mlseg", "in_mlseg", {}),
+  ONEDNN: ("mlseg", "in_mlseg", WITH_ONEDNN),
+  ROUNDED: ("mlseg", "in_mlseg", WITH_BFLOAT16),
   "Flax as one writes it": ("mlseg", "in_flax", {"huge_pages": False}),
   "PyTorch, eager": ("torch", "in_torch", {"compile": False}),
   "PyTorch, compiled": ("torch", "in_torch", {"compile": True}),
@@ -20,8 +29,6 @@ FRAMEWORKS: Frameworks = {
   "PyTorch, compiled, huge pages": ("torch", "in_torch", {"compile": True, "huge_pages": True}),
   "Keras, huge pages": ("tensorflow", "in_keras", {"compile": False, "huge_pages": True}),
 }
-OWN = "mlseg"
-MANY = "mlseg, many steps in one program"
 
 
 def measure(settings: Settings) -> dict[str, Any]:
@@ -86,7 +93,10 @@ def cells_of(run: str, opened: Mapping[str, Worker]) -> list[Cell]:
     if run in worker.runs:
       cells.append(Cell(name, worker, run))
     if run == "train" and "many" in worker.runs:
-      cells.append(Cell(MANY, worker, "many"))
+      if name == OWN:
+        cells.append(Cell(MANY, worker, "many"))
+      elif "train" not in worker.runs:
+        cells.append(Cell(name, worker, "many"))
   return cells
 
 
@@ -111,13 +121,14 @@ def make_rows(
     seconds = timed["seconds"]
     _, middle, _ = workers.quartiles(seconds)
     row |= {"images_per_second": images / middle, "best": images / min(seconds)}
-    for own in (OWN, MANY):
-      if own in times and name not in (OWN, MANY):
+    for own, column in RATIOS.items():
+      if own in times and name not in RATIOS:
         pairs = zip(seconds, times[own]["seconds"], strict=True)
-        ratios = [theirs / ours for theirs, ours in pairs]
-        row["ratio" if own == OWN else "ratio_many"] = workers.quartiles(ratios)
-    known, program = (facts[OWN], "many") if name == MANY else (facts[name], run)
+        row[column] = workers.quartiles([theirs / ours for theirs, ours in pairs])
+    known = facts[OWN if name == MANY else name]
     compiled = known.get("compile_seconds") or known.get("first_step_seconds") or {}
+    is_many = name == MANY or (run == "train" and run not in compiled)
+    program = "many" if is_many else run
     if program in compiled:
       row["compile_seconds"] = compiled[program]
     rows.append(row)

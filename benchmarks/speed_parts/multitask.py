@@ -9,8 +9,11 @@ from speed_parts.workers import Settings
 
 EAGER, COMPILED = {"compile": False}, {"compile": True}
 FIRST, HUGE = {"channels_last": False}, {"huge_pages": True}
+RUNS: dict[str, Any] = {"runs": ["many", "evaluate"]}
 FRAMEWORKS: Frameworks = {
-  "mlseg": ("mlseg", "in_mlseg_multitask", {"runs": ["many", "evaluate"]}),
+  frameworks.OWN: ("mlseg", "in_mlseg_multitask", RUNS),
+  frameworks.ONEDNN: ("mlseg", "in_mlseg_multitask", RUNS | frameworks.WITH_ONEDNN),
+  frameworks.ROUNDED: ("mlseg", "in_mlseg_multitask", RUNS | frameworks.WITH_BFLOAT16),
   "PyTorch, eager": ("torch", "in_torch_multitask", EAGER),
   "PyTorch, compiled": ("torch", "in_torch_multitask", COMPILED),
   # Which layout is faster depends on the library's implementation of depthwise convolutions.

@@ -37,18 +37,24 @@ SPEED: list[Column] = [
   ("images/s", of("images_per_second", number)),
   ("best", of("best", number)),
 ]
+ONEDNN: list[Column] = [
+  ("with oneDNN by", of("ratio_onednn", span)),
+  ("and bfloat16 by", of("ratio_bfloat16", span)),
+]
 COLUMNS: dict[str, list[Column]] = {
   "frameworks": [
     ("", of("framework")),
     *SPEED,
     ("mlseg is faster by", of("ratio", span)),
     ("in one program by", of("ratio_many", span)),
+    *ONEDNN,
     ("compilation, s", of("compile_seconds", number)),
   ],
   "multitask": [
     ("", of("framework")),
     *SPEED,
     ("mlseg is faster by", lambda row: span(row.get("ratio_many", row.get("ratio")))),
+    *ONEDNN,
     ("compilation, s", of("compile_seconds", number)),
   ],
   "memory": [
@@ -121,7 +127,8 @@ NOTES = {
   "frameworks": "Blocks of steps of all frameworks alternate in random order. Median and best of"
   " the blocks; ratios are taken within a round: median and quartiles, above 1 mlseg is faster."
   " On a CPU, mlseg has huge pages for its memory, as its command gives them to itself; the others"
-  " are measured with their default settings, and with these.",
+  " are measured with their default settings, and with these. Rows of mlseg with oneDNN need the"
+  " extra `onednn`; their columns are how much faster these rows are.",
   "multitask": "The recipe `configs/multitask_busi.py` beside the same network, losses and"
   " optimiser in PyTorch on torchvision's MobileNetV2, without augmentation; measured as the table"
   " of frameworks. PyTorch has channels last unless the row says otherwise.",

@@ -71,6 +71,7 @@ def environment(settings: Settings, **extra: str) -> dict[str, str]:
     ),
     "JAX_PLATFORMS": "cpu" if settings.device == "cpu" else "",
     "OMP_NUM_THREADS": str(settings.threads),
+    "MLSEG_ONEDNN": "0",  # but in rows that name it
     # Intel's OpenMP keeps idle threads spinning for 200 ms, while another worker is already timed;
     # GNU's threads stop within about a millisecond.
     "KMP_BLOCKTIME": "1",
@@ -92,6 +93,7 @@ class Worker:
     self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
     # On a CPU `mlseg.main` restarts itself with these settings; other rows state them if they do.
     options = dict(options)
+    own = options.pop("environment", {})
     huge_pages = options.pop("huge_pages", python == "mlseg") and settings.device == "cpu"
     self._process = subprocess.Popen(
       [settings.pythons[python], "-m", "speed_parts.worker"],
@@ -99,7 +101,7 @@ class Worker:
       stdout=subprocess.PIPE,
       stderr=self._errors,
       text=True,
-      env=environment(settings, **({"GLIBC_TUNABLES": TUNABLES} if huge_pages else {})),
+      env=environment(settings, **({"GLIBC_TUNABLES": TUNABLES} if huge_pages else {}), **own),
     )
     common = {"device": settings.device, "threads": settings.threads, "started": time.time()}
     request = {"module": module, "problem": problem._asdict(), "options": {**common, **options}}

@@ -3,7 +3,13 @@
 `from_linen` turns a Linen module into a `Model`, which is all that the rest of mlseg sees.
 """
 
-from mlseg.models.base import Model, Outputs, class_probabilities, from_linen
+from mlseg.models.base import (
+  Model,
+  Outputs,
+  class_probabilities,
+  from_linen,
+  with_matmul_precision,
+)
 from mlseg.models.encoders import make_encoder
 from mlseg.models.histology_fcn import HistologyFCN, class_labels, class_scores
 from mlseg.models.mask_rcnn import MaskRCNN, objects_of, predictions_of
@@ -28,4 +34,5 @@ __all__ = [
   "objects_of",
   "predictions_of",
   "tiled",
+  "with_matmul_precision",
 ]

@@ -112,3 +112,28 @@ def from_linen(module: nn.Module, classify: Callable[..., jax.Array] | None = No
     return logits
 
   return Model(init, apply, None if classify is None else head)
+
+
+def with_matmul_precision(model: Model, precision: str) -> Model:
+  """Returns the model whose matrix products and convolutions are computed with a precision.
+
+  Arrays stay float32; on devices that have faster products of narrower numbers, the factors are
+  rounded to them, forward and backward, and sums are float32.
+
+  Args:
+    model: from `from_linen`.
+    precision: of `jax.default_matmul_precision`, such as 'bfloat16' or 'tensorfloat32'.
+
+  Example:
+    >>> model = with_matmul_precision(from_linen(nn.Dense(2)), "bfloat16")
+  """
+
+  def precisely(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any, **options: Any) -> Any:
+      with jax.default_matmul_precision(precision):
+        return function(*args, **options)
+
+    return call
+
+  classify = None if model.classify is None else precisely(model.classify)
+  return model._replace(apply=precisely(model.apply), classify=classify)

@@ -12,7 +12,7 @@ from mlseg.data import pipeline
 from mlseg.errors import UserError
 from mlseg.models import class_probabilities
 from mlseg.models.averaging import VIEWS
-from mlseg.models.layers import depthwise
+from mlseg.models.layers import depthwise, onednn
 from mlseg.postprocessing.temperature import NEAREST_TO_ONE
 from mlseg.prediction.trained import Trained
 from mlseg.recipe.networks import DETECTION
@@ -46,6 +46,7 @@ def make_graph(run: Trained) -> Graph:
             for n in range(len(run.seeds))]  # fmt: skip
   temperatures = run.manner.temperatures
 
+  @onednn.unused()
   def graph(images: jax.Array) -> dict[str, jax.Array]:
     batch = pipeline.to_float(images)
     pixels: list[jax.Array] = []

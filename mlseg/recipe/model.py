@@ -16,6 +16,7 @@ from mlseg.recipe.networks import (
   DETECTION,
   DTYPES,
   NETWORKS,
+  PRECISIONS,
   SLICE_ATTENTION,
   has_head,
   make_encoder,
@@ -108,6 +109,8 @@ def make_model(config: ConfigDict, num_classes: int, num_labels: int = 1) -> mod
       f" and only for them, not {options.name!r} for config.data.name {data.name!r}"
     )
   model = NETWORKS[options.name](options, data, num_classes, num_labels)
+  if (precision := options.get("matmul_precision", PRECISIONS[0])) != PRECISIONS[0]:
+    model = models.with_matmul_precision(model, precision)
   model = model._replace(has_findings=bool(data.finding_names))
   if not data.patch_size:
     return model

@@ -13,6 +13,8 @@ from mlseg.models.encoders import encoder as encoders
 from mlseg.recipe.data import DataRecipe
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+# Of products, the first as the device does it: float32 on CPUs, often tensorfloat32 on GPUs.
+PRECISIONS = ("default", "float32", "tensorfloat32", "bfloat16")
 HEADS = ("segmentation", "classification")
 DETECTION = "detection"  # the head of a network that finds objects, and masks by them
 ALL_HEADS = (*HEADS, DETECTION, "embedding", "texture")

@@ -12,6 +12,7 @@ from mlseg.console import Reporter
 from mlseg.data.cases import Cases
 from mlseg.data.splits.grouped import Split
 from mlseg.devices.sharding import Layout
+from mlseg.models.layers import onednn
 from mlseg.recipe import split as recipe_split
 from mlseg.recipe.experiment import Experiment
 from mlseg.report import recipes
@@ -174,9 +175,9 @@ def print_header(reporter: Reporter, runs: Sequence[Run], cases: Cases, split: S
     reporter.print(line)
   if len(runs) == 1:
     reporter.print(f"losses  {', '.join(runs[0].experiment.losses.names)}")
-  reporter.print(
-    f"device  {jax.device_count()} × {jax.devices()[0].device_kind}, jax {jax.__version__}"
-  )
+  device = f"{jax.device_count()} × {jax.devices()[0].device_kind}"
+  words = (f"device  {device}", f"jax {jax.__version__}", onednn.describe())
+  reporter.print(", ".join(filter(None, words)))
 
 
 def print_layout(

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mlseg.models.layers import onednn
 from mlseg.models.layers.convolution import convolve
 
 
@@ -70,6 +71,8 @@ def pixelwise(images: jax.Array, matrix: jax.Array) -> jax.Array:
   Without the reshape, the gradient of the matrix would be a sum over three axes, for which XLA on
   the CPU transposes both factors and takes up to twice as long.
   """
+  if onednn.is_used(images, matrix):
+    return onednn.convolve(images, matrix[None, None], ((0, 0), (0, 0)))
   product = jnp.dot(images.reshape(-1, images.shape[-1]), matrix)
   return product.reshape(*images.shape[:-1], -1)
 

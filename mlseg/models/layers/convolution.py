@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mlseg.models.layers import onednn
+
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -33,7 +35,6 @@ def batched_formulation() -> str:
   return "loop" if jax.default_backend() == "cpu" else "columns"
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve(images: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
   """Returns the stride-1 cross-correlation of images with a kernel.
 
@@ -47,42 +48,64 @@ def convolve(images: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Arra
   Returns:
     [B, H', W', O] with H' = H + above + below - kh + 1, and W' likewise.
   """
-  return _correlate(padding)(images, kernel)
+  if onednn.is_used(images, kernel):
+    return onednn.convolve(images, kernel, padding)
+  return _convolve(images, kernel, padding, onednn.matmul_precision())
 
 
-def _convolve_forward(images, kernel, padding):
-  return convolve(images, kernel, padding), (images, kernel)
+# The gradients are computed with the precision of the convolution, wherever they are asked for.
 
 
-def _convolve_backward(padding, residuals, cotangent):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolve(
+  images: jax.Array, kernel: jax.Array, padding: Padding, precision: str | None
+) -> jax.Array:
+  """Returns `convolve` by XLA."""
+  with jax.default_matmul_precision(precision):
+    return _correlate(padding)(images, kernel)
+
+
+def _convolve_forward(images, kernel, padding, precision):
+  return _convolve(images, kernel, padding, precision), (images, kernel)
+
+
+def _convolve_backward(padding, precision, residuals, cotangent):
   images, kernel = residuals
-  images_gradient = _images_gradient(cotangent, kernel, padding)
-  return images_gradient, _kernel_gradient(images, cotangent, padding)
+  images_gradient = _images_gradient(cotangent, kernel, padding, precision)
+  return images_gradient, _kernel_gradient(images, cotangent, padding, precision)
 
 
-convolve.defvjp(_convolve_forward, _convolve_backward)
+_convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
-def _images_gradient(cotangent: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+def _images_gradient(
+  cotangent: jax.Array, kernel: jax.Array, padding: Padding, precision: str | None
+) -> jax.Array:
   flipped = kernel[::-1, ::-1].swapaxes(2, 3)
-  return convolve(cotangent, flipped, _turned(kernel.shape[:2], padding))
+  return _convolve(cotangent, flipped, _turned(kernel.shape[:2], padding), precision)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _kernel_gradient(images: jax.Array, cotangent: jax.Array, padding: Padding) -> jax.Array:
-  return _correlate_over_batch(padding)(images, cotangent)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _kernel_gradient(
+  images: jax.Array, cotangent: jax.Array, padding: Padding, precision: str | None
+) -> jax.Array:
+  with jax.default_matmul_precision(precision):
+    return _correlate_over_batch(padding)(images, cotangent)
 
 
-def _kernel_gradient_backward(padding, residuals, kernel):
+def _kernel_gradient_backward(padding, precision, residuals, kernel):
   # The sum of cotangent × convolution is linear in images, kernel and cotangent, so the derivatives
   # of one of the three functions are the other two.
   images, cotangent = residuals
-  return _images_gradient(cotangent, kernel, padding), convolve(images, kernel, padding)
+  return (
+    _images_gradient(cotangent, kernel, padding, precision),
+    _convolve(images, kernel, padding, precision),
+  )
 
 
 _kernel_gradient.defvjp(
-  lambda images, cotangent, padding: (
-    _kernel_gradient(images, cotangent, padding),
+  lambda images, cotangent, *options: (
+    _kernel_gradient(images, cotangent, *options),
     (images, cotangent),
   ),
   _kernel_gradient_backward,

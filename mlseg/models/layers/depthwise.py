@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mlseg.models.layers import onednn
 from mlseg.models.layers.convolution import Padding, materialised
 
 # How many numbers of the product of images and cotangent one turn of the loop over a batch has: 2
@@ -48,6 +49,8 @@ def depthwise(images: jax.Array, kernel: jax.Array, stride: int, padding: Paddin
   Returns:
     [B, H', W', C] with H' = (H + above + below - k) // stride + 1, and W' likewise.
   """
+  if onednn.is_used(images, kernel):
+    return onednn.convolve(images, kernel, padding, stride=stride, groups=images.shape[-1])
   if depthwise_formulation() == "shifts":
     return _depthwise(images, kernel[:, :, 0], stride, padding)
   return lax.conv_general_dilated(

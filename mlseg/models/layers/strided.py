@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mlseg.models.layers import onednn
 from mlseg.models.layers.blocks import pixelwise
 from mlseg.models.layers.convolution import Padding, convolve
 
@@ -44,6 +45,8 @@ def convolve_stride2(images: jax.Array, kernel: jax.Array, padding: Padding) -> 
   Returns:
     [B, ceil(H/2), ceil(W/2), O].
   """
+  if onednn.is_used(images, kernel):
+    return onednn.convolve(images, kernel, padding, stride=2)
   side = kernel.shape[0]
   out_size = [-(-size // 2) for size in images.shape[1:3]]
   edges = [

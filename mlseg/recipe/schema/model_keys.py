@@ -10,6 +10,7 @@ from mlseg.recipe.networks import (
   HEADS,
   MULTITASK,
   NETWORKS,
+  PRECISIONS,
   SLICE_ATTENTION,
 )
 from mlseg.recipe.schema.compound import distinct, optional, pair, sequence
@@ -92,6 +93,8 @@ MODEL: tuple[Key, ...] = (
       "How much an object's probability counts in the map.", 0.0, _RCNN),
   Key("model.dtype", choice(DTYPES), "Of activations; losses and parameters are float32.",
       "float32"),
+  Key("model.matmul_precision", choice(PRECISIONS),
+      "To which the factors of products are rounded; arrays stay in their type.", PRECISIONS[0]),
   Key("model.remat", boolean(), "Whether activations are recomputed backward, to save memory.",
       False, _UNET),
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """Convolutions mapped over models equal a Python loop, in value and gradients, in every way."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -90,3 +91,18 @@ def test_second_derivatives_equal_those_of_the_plain_convolution():
   jax.tree.map(
     lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-2), actual, expected
   )
+
+
+def test_gradients_are_computed_with_the_precision_of_the_convolution():
+  images, kernel, cotangent = _arguments((False, False))
+  convolve = functools.partial(convolution.convolve, padding=PADDING)
+
+  def precisions(precision):
+    with jax.default_matmul_precision(precision):
+      pull_back = jax.vjp(convolve, images, kernel)[1]
+    jaxpr = str(jax.make_jaxpr(pull_back)(cotangent[0]))  # asked for outside
+    return set(re.findall(r"precision=(.*)", jaxpr))
+
+  assert precisions(None) == {"None"}
+  assert len(precisions("float32")) == 1
+  assert precisions("float32") != precisions(None)

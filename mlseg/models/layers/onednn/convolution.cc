@@ -1,0 +1,154 @@
+// Convolutions of oneDNN as targets of XLA's foreign function interface on CPUs.
+//
+// A convolution y of images x [B, H, W, I] with a kernel w [kh, kw, I / groups, O] is linear in both.
+// One handler computes y, or either gradient, from the other two arrays; all are row-major. With
+// `bfloat16` the factors of the products are rounded to bfloat16, and sums are float32.
+
+#include <array>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+
+#include "oneapi/dnnl/dnnl.hpp"
+#include "xla/ffi/api/ffi.h"
+
+namespace {
+
+namespace ffi = xla::ffi;
+using dnnl::memory;
+
+enum Wanted : int64_t { kImages = 0, kKernel = 1, kResult = 2 };
+
+// An array as the caller has it, and as the primitive wants it.
+struct Array {
+  int argument;
+  memory::desc given, wanted;
+};
+
+struct Plan {
+  dnnl::primitive primitive;
+  Array first, second, out;
+};
+
+dnnl::engine& Engine() {
+  static dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  return engine;
+}
+
+memory::dims Pixels(ffi::AnyBuffer::Dimensions shape) {
+  return {shape[0], shape[3], shape[1], shape[2]};
+}
+
+Plan MakePlan(ffi::AnyBuffer::Dimensions x, ffi::AnyBuffer::Dimensions w,
+              ffi::AnyBuffer::Dimensions y, Wanted wanted, int64_t stride,
+              ffi::Span<const int64_t> padding, int64_t groups, bool bfloat16) {
+  using Tag = memory::format_tag;
+  const auto f32 = memory::data_type::f32;
+  const auto factor = bfloat16 ? memory::data_type::bf16 : f32;
+  const auto direct = dnnl::algorithm::convolution_direct;
+  const memory::dims images = Pixels(x), result = Pixels(y), strides = {stride, stride};
+  const memory::dims before = {padding[0], padding[2]}, after = {padding[1], padding[3]};
+  memory::dims kernel = {w[3], w[2], w[0], w[1]};
+  if (groups > 1) kernel = {groups, w[3] / groups, w[2], w[0], w[1]};
+
+  const memory::desc x_given(images, f32, Tag::nhwc), y_given(result, f32, Tag::nhwc);
+  const memory::desc w_given(kernel, f32, groups > 1 ? Tag::hwigo : Tag::hwio);
+  const memory::desc x_factor(images, factor, Tag::nhwc), y_factor(result, factor, Tag::nhwc);
+  const memory::desc w_factor(kernel, factor, Tag::any), w_sum(kernel, f32, Tag::any);
+  const dnnl::convolution_forward::primitive_desc forward(
+      Engine(), dnnl::prop_kind::forward_training, direct, x_factor, w_factor, y_given, strides,
+      before, after);
+  if (wanted == kResult) {
+    return {dnnl::convolution_forward(forward),
+            {DNNL_ARG_SRC, x_given, forward.src_desc()},
+            {DNNL_ARG_WEIGHTS, w_given, forward.weights_desc()},
+            {DNNL_ARG_DST, y_given, forward.dst_desc()}};
+  }
+  if (wanted == kImages) {
+    const dnnl::convolution_backward_data::primitive_desc backward(
+        Engine(), direct, x_given, w_factor, y_factor, strides, before, after, forward);
+    return {dnnl::convolution_backward_data(backward),
+            {DNNL_ARG_WEIGHTS, w_given, backward.weights_desc()},
+            {DNNL_ARG_DIFF_DST, y_given, backward.diff_dst_desc()},
+            {DNNL_ARG_DIFF_SRC, x_given, backward.diff_src_desc()}};
+  }
+  const dnnl::convolution_backward_weights::primitive_desc backward(
+      Engine(), direct, x_factor, w_sum, y_factor, strides, before, after, forward);
+  return {dnnl::convolution_backward_weights(backward),
+          {DNNL_ARG_SRC, x_given, backward.src_desc()},
+          {DNNL_ARG_DIFF_DST, y_given, backward.diff_dst_desc()},
+          {DNNL_ARG_DIFF_WEIGHTS, w_given, backward.diff_weights_desc()}};
+}
+
+// Returns the plan of these shapes, which is made once.
+Plan& FindPlan(ffi::AnyBuffer::Dimensions x, ffi::AnyBuffer::Dimensions w,
+               ffi::AnyBuffer::Dimensions y, Wanted wanted, int64_t stride,
+               ffi::Span<const int64_t> padding, int64_t groups, bool bfloat16) {
+  static std::mutex mutex;
+  static std::unordered_map<std::string, Plan> plans;
+  std::string key;
+  for (const auto& shape : {x, w, y}) {
+    for (int64_t size : shape) key += std::to_string(size) + ",";
+  }
+  for (int64_t value : {static_cast<int64_t>(wanted), stride, padding[0], padding[1], padding[2],
+                        padding[3], groups, static_cast<int64_t>(bfloat16)}) {
+    key += std::to_string(value) + ",";
+  }
+  std::lock_guard<std::mutex> lock(mutex);
+  auto found = plans.find(key);
+  if (found == plans.end()) {
+    found = plans.emplace(key, MakePlan(x, w, y, wanted, stride, padding, groups, bfloat16)).first;
+  }
+  return found->second;
+}
+
+memory Given(const Array& array, ffi::AnyBuffer buffer) {
+  return memory(array.given, Engine(), buffer.untyped_data());
+}
+
+memory Input(const Array& array, ffi::AnyBuffer buffer, dnnl::stream& stream) {
+  memory given = Given(array, buffer);
+  if (array.given == array.wanted) return given;
+  memory wanted(array.wanted, Engine());
+  dnnl::reorder(given, wanted).execute(stream, given, wanted);
+  return wanted;
+}
+
+ffi::Error Convolve(ffi::AnyBuffer first, ffi::AnyBuffer second, ffi::Result<ffi::AnyBuffer> out,
+                    int64_t wanted, int64_t stride, ffi::Span<const int64_t> padding,
+                    int64_t groups, bool bfloat16) {
+  try {
+    // The two arguments are x, w and y in this order, without the one that is wanted.
+    std::array<ffi::AnyBuffer::Dimensions, 3> shapes;
+    shapes[wanted] = out->dimensions();
+    shapes[wanted == kImages ? 1 : 0] = first.dimensions();
+    shapes[wanted == kResult ? 1 : 2] = second.dimensions();
+    Plan& plan = FindPlan(shapes[0], shapes[1], shapes[2], static_cast<Wanted>(wanted), stride,
+                          padding, groups, bfloat16);
+    dnnl::stream stream(Engine());
+    memory given = Given(plan.out, *out);
+    const bool direct = plan.out.given == plan.out.wanted;
+    memory result = direct ? given : memory(plan.out.wanted, Engine());
+    plan.primitive.execute(stream, {{plan.first.argument, Input(plan.first, first, stream)},
+                                    {plan.second.argument, Input(plan.second, second, stream)},
+                                    {plan.out.argument, result}});
+    if (!direct) dnnl::reorder(result, given).execute(stream, result, given);
+    stream.wait();
+    return ffi::Error::Success();
+  } catch (const dnnl::error& error) {
+    return ffi::Error::Internal(std::string("oneDNN: ") + error.what());
+  }
+}
+
+}  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(mlseg_convolve, Convolve,
+                              ffi::Ffi::Bind()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>()
+                                  .Attr<int64_t>("wanted")
+                                  .Attr<int64_t>("stride")
+                                  .Attr<ffi::Span<const int64_t>>("padding")
+                                  .Attr<int64_t>("groups")
+                                  .Attr<bool>("bfloat16"));

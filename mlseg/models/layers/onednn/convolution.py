@@ -1,0 +1,198 @@
+"""The convolutions of oneDNN as functions of JAX arrays, with gradients of every order."""
+
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlseg.models.layers.onednn import library
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+_IMAGES, _KERNEL, _RESULT = range(3)  # which of the three arrays of a convolution is computed
+_LARGEST = 3  # side of the largest depthwise kernel whose gradient oneDNN computes fast
+_ROUNDED = ("bfloat16", "fastest")  # values of `jax.default_matmul_precision`
+_UNUSED: ContextVar[bool] = ContextVar("_UNUSED", default=False)
+
+
+class _Options(NamedTuple):
+  """What a convolution is, besides its arrays."""
+
+  stride: int
+  padding: Padding
+  groups: int
+  bfloat16: bool  # whether the factors of products are rounded
+
+
+@contextlib.contextmanager
+def unused() -> Iterator[None]:
+  """Traces programs without oneDNN, such as those that are written into files."""
+  token = _UNUSED.set(True)
+  try:
+    yield
+  finally:
+    _UNUSED.reset(token)
+
+
+def is_used(*arrays: jax.Array) -> bool:
+  """Returns whether convolutions of these arrays are computed by oneDNN.
+
+  Args:
+    *arrays: images and kernel. They must be float32; wider and narrower types are left to XLA.
+  """
+  if _UNUSED.get() or any(array.dtype != jnp.float32 for array in arrays):
+    return False
+  return _is_possible() and library.load().is_used
+
+
+def describe() -> str:
+  """Returns the version of oneDNN, why it is not used, or '' where nobody asked for it."""
+  return library.load().words if _is_possible() else ""
+
+
+def matmul_precision() -> str | None:
+  """Returns what `jax.default_matmul_precision` is here; None where nobody set it."""
+  config: Any = jax.config
+  return config.jax_default_matmul_precision
+
+
+def _is_possible() -> bool:
+  return jax.default_backend() == "cpu" and jax.device_count() == 1
+
+
+def convolve(
+  images: jax.Array, kernel: jax.Array, padding: Padding, *, stride: int = 1, groups: int = 1
+) -> jax.Array:
+  """Returns the cross-correlation of images with a kernel; ask `is_used` first.
+
+  Equal to `lax.conv_general_dilated`, also under `jax.vmap`, one model after the other. Under
+  `jax.default_matmul_precision("bfloat16")` the factors of products, also of those of the
+  gradients, are rounded to bfloat16, and sums are float32.
+
+  Args:
+    images: [B, H, W, I] float32.
+    kernel: [kh, kw, I / groups, O] float32.
+    padding: ((above, below), (left, right)), numbers of rows and columns of zeros.
+    stride: distance of neighbouring results, in pixels.
+    groups: number of groups of channels; as many as there are channels: a depthwise convolution.
+
+  Returns:
+    [B, H', W', O] float32 with H' = (H + above + below - kh) // stride + 1, and W' likewise.
+  """
+  rounded = groups == 1 and matmul_precision() in _ROUNDED
+  return _result(images, kernel, _Options(stride, padding, groups, rounded))
+
+
+# The sum of cotangent × convolution is linear in images, kernel and cotangent, so that the
+# derivatives of each of the three functions below are the other two.
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _result(images: jax.Array, kernel: jax.Array, options: _Options) -> jax.Array:
+  return _call(images, kernel, _result_shape(images, kernel, options), _RESULT, options)
+
+
+def _result_backward(options, residuals, cotangent):
+  images, kernel = residuals
+  return (
+    _images_gradient(kernel, cotangent, images.shape, options),
+    _kernel_gradient(images, cotangent, kernel.shape, options),
+  )
+
+
+_result.defvjp(lambda *args: (_result(*args), args[:2]), _result_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _images_gradient(
+  kernel: jax.Array, cotangent: jax.Array, shape: tuple[int, ...], options: _Options
+) -> jax.Array:
+  return _call(kernel, cotangent, shape, _IMAGES, options)
+
+
+def _images_gradient_backward(shape, options, residuals, images):
+  del shape
+  kernel, cotangent = residuals
+  return (
+    _kernel_gradient(images, cotangent, kernel.shape, options),
+    _result(images, kernel, options),
+  )
+
+
+_images_gradient.defvjp(
+  lambda *args: (_images_gradient(*args), args[:2]), _images_gradient_backward
+)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _kernel_gradient(
+  images: jax.Array, cotangent: jax.Array, shape: tuple[int, ...], options: _Options
+) -> jax.Array:
+  if options.groups > 1 and options.stride == 1 and shape[0] > _LARGEST:
+    return _gradient_in_blocks(images, cotangent, shape, options)
+  return _call(images, cotangent, shape, _KERNEL, options)
+
+
+def _kernel_gradient_backward(shape, options, residuals, kernel):
+  del shape
+  images, cotangent = residuals
+  return (
+    _images_gradient(kernel, cotangent, images.shape, options),
+    _result(images, kernel, options),
+  )
+
+
+_kernel_gradient.defvjp(
+  lambda *args: (_kernel_gradient(*args), args[:2]), _kernel_gradient_backward
+)
+
+
+def _gradient_in_blocks(
+  images: jax.Array, cotangent: jax.Array, shape: tuple[int, ...], options: _Options
+) -> jax.Array:
+  """Returns the gradient of a large kernel of a depthwise convolution, by blocks of 3×3 taps."""
+  side, (height, width) = _LARGEST, cotangent.shape[1:3]
+  starts = [range(0, size, side) for size in shape[:2]]
+  margins = [
+    (before, after + own[-1] + side - size)
+    for size, own, (before, after) in zip(shape[:2], starts, options.padding, strict=True)
+  ]
+  padded = jnp.pad(images, ((0, 0), *margins, (0, 0)))
+  block = options._replace(padding=((0, 0), (0, 0)))
+
+  def taps(row: int, column: int) -> jax.Array:
+    seen = padded[:, row : row + height + side - 1, column : column + width + side - 1]
+    return _call(seen, cotangent, (side, side, *shape[2:]), _KERNEL, block)
+
+  rows = [jnp.concatenate([taps(r, c) for c in starts[1]], axis=1) for r in starts[0]]
+  return jnp.concatenate(rows)[: shape[0], : shape[1]]
+
+
+def _call(
+  first: jax.Array, second: jax.Array, shape: Sequence[int], wanted: int, options: _Options
+) -> jax.Array:
+  """Returns one of images, kernel and result from the other two."""
+  call = jax.ffi.ffi_call(
+    library.TARGET, jax.ShapeDtypeStruct(tuple(shape), jnp.float32), vmap_method="sequential"
+  )
+  return call(
+    first,
+    second,
+    wanted=np.int64(wanted),
+    stride=np.int64(options.stride),
+    padding=np.array(options.padding, np.int64).ravel(),
+    groups=np.int64(options.groups),
+    bfloat16=options.bfloat16,
+  )
+
+
+def _result_shape(images: jax.Array, kernel: jax.Array, options: _Options) -> tuple[int, ...]:
+  rows, columns = (
+    (images.shape[1 + i] + sum(options.padding[i]) - kernel.shape[i]) // options.stride + 1
+    for i in range(2)
+  )
+  return images.shape[0], rows, columns, kernel.shape[-1]
