@@ -281,10 +281,10 @@ def _partly(study: Study) -> str:
   words = """\
     `configs/strong.py:busi+efficientnet_lite0+joint`, masks and diagnoses together at 128×128. Of
     the training images 30 % have lost their mask, and another 30 % their diagnosis; validation and
-    test images have both. The rows take 1,122 and 1,120 steps; the study's third row, of all
-    labels, has not been trained. Test scores, mean ± standard deviation
-    over seeds with a split each, whose number is in brackets; validation: the mean of Dice and
-    accuracy by which epochs are kept. Differences are to the first row, in points, with a 95 %
+    test images have both. The rows take 1,122, 1,120 and 1,120 steps; in the last one all
+    training images have both. Test scores, mean ± standard deviation over seeds with a split each,
+    whose number is in brackets; validation: the mean of Dice and accuracy by which epochs are
+    kept. Differences are to the first row, in points, with a 95 %
     interval over the test images. The study is `configs/studies/partly_labelled.py`."""
   return f"## Images that lack a mask or a diagnosis\n\n{table}\n{wrapped(words)}\n"
 
