@@ -17,8 +17,12 @@ Parts:
   start       time from the start of the main command to its first step
   sweep       eight seeds in one command, beside eight commands
 
-It writes DEVICE.json and DEVICE.md to `--out`. A part that is not measured keeps its numbers in the
-file. A framework that cannot be imported is left out, with the reason below the table.
+    python benchmarks/speed.py --check --parts=floor    # beside the file: exit code 1 if slower
+
+With --check nothing is written: ratios that are worse by more than 10 % than those of the file are
+printed. Else it writes DEVICE.json and DEVICE.md to `--out`. A part that is not measured keeps its
+numbers in the file. A framework that cannot be imported is left out, with the reason below the
+table.
 """
 
 import argparse
@@ -29,8 +33,9 @@ import pathlib
 import subprocess
 import sys
 import time
+from typing import Any
 
-from speed_parts import frameworks, gram, multitask, tables, workers
+from speed_parts import check, frameworks, gram, multitask, tables, workers
 from speed_parts.workers import Settings
 
 PARTS = ("frameworks", "multitask", "memory", "gram", "scaling", "seeds", "floor", "start", "sweep")
@@ -64,6 +69,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
   )
   parser.add_argument("--small", action="store_true", help="toy sizes: tests the benchmark itself")
   parser.add_argument("--out", type=pathlib.Path, default=HERE / "results", help="output folder")
+  parser.add_argument("--check", action="store_true", help="compares with the file instead")
   parser.add_argument("--rounds", type=int, default=15, help="number of blocks of each timing")
   parser.add_argument("--block", type=float, default=1.0, help="seconds of a block of steps")
   parser.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"))
@@ -78,6 +84,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
   if unknown := set(arguments.parts) - set(PARTS):
     parser.error(f"unknown parts {sorted(unknown)}: choose from {', '.join(PARTS)}")
   arguments.frameworks = tuple(filter(None, arguments.frameworks.split(";")))
+  if arguments.check and "--parts" not in " ".join(argv):
+    arguments.parts = list(check.RATIOS)
+  if arguments.check and (without := set(arguments.parts) - set(check.RATIOS)):
+    parser.error(
+      f"{', '.join(sorted(without))} has no ratios: choose from {', '.join(check.RATIOS)}"
+    )
   for part, rows in FRAMEWORKS.items():
     if part in arguments.parts and (unknown := set(arguments.frameworks) - set(rows)):
       choices = "; ".join(rows)
@@ -85,8 +97,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
   return arguments
 
 
-def main(argv: list[str]) -> None:
-  """Measures the parts, and writes the files after each of them."""
+def main(argv: list[str]) -> int:
+  """Measures the parts, and writes the files after each of them; returns the exit code."""
   arguments = parse(argv)
   settings = Settings(
     device=find_device(arguments.device, sys.executable),
@@ -102,9 +114,11 @@ def main(argv: list[str]) -> None:
     },
     frameworks=arguments.frameworks,
   )
-  arguments.out.mkdir(parents=True, exist_ok=True)
   path = arguments.out / f"{settings.device}{'-small' if settings.small else ''}.json"
   results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"parts": {}}
+  if arguments.check:
+    return compare(settings, arguments.parts, results["parts"])
+  arguments.out.mkdir(parents=True, exist_ok=True)
   for part in arguments.parts:
     started = time.perf_counter()
     measured = importlib.import_module(f"speed_parts.{part}").measure(settings)
@@ -119,7 +133,27 @@ def main(argv: list[str]) -> None:
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     path.with_suffix(".md").write_text(tables.page(results), encoding="utf-8")
     print(tables.section(part, results["parts"][part]), flush=True)
+  return 0
+
+
+def compare(settings: Settings, parts: list[str], committed: dict[str, Any]) -> int:
+  """Measures parts, prints the ratios that are worse than committed, and returns the exit code.
+
+  Args:
+    settings: how to measure.
+    parts: names; one that the file lacks is not measured.
+    committed: the parts of the file.
+  """
+  found = []
+  for part in parts:
+    if part not in committed:
+      print(f"{part} is not in the file")
+      continue
+    measured = importlib.import_module(f"speed_parts.{part}").measure(settings)
+    found += check.worse(part, committed[part]["rows"], measured["rows"])
+  print("\n".join(found) or f"no ratio is worse by more than {100 * check.TOLERANCE:.0f} %")
+  return bool(found)
 
 
 if __name__ == "__main__":
-  main(sys.argv[1:])
+  sys.exit(main(sys.argv[1:]))

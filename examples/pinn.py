@@ -3,8 +3,9 @@
 The equation is u'' = f on [0, 1] with given ends, and its solution u = x + sin(4πx) is known. The
 loss of the equation begins ten thousand times larger than those of the ends, so under the plain sum
 some seeds learn the curvature and miss the ends for good. Weights of 1000 for them were tuned on
-other seeds, with 3000 steps. `nash_mtl` compares the gradients, and needs no tuning: each loss gains in proportion.
-docs/which_weighting.md has more methods. Run it with `python examples/pinn.py`.
+other seeds, with 3000 steps. `nash_mtl` compares the gradients, and needs no tuning: each loss
+gains in proportion. docs/which_weighting.md has more methods. Run it with
+`python examples/pinn.py`.
 """
 
 import flax.linen as nn

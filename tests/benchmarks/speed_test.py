@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from speed_parts import in_flax, in_floor, in_mlseg, tables, workers
+from speed_parts import check, in_flax, in_floor, in_mlseg, tables, workers
 from speed_parts import problem as problems
 
 
@@ -103,3 +103,38 @@ def test_operations_are_counted_from_shapes():
 def test_quartiles_of_few_values():
   assert workers.quartiles([3.0]) == (3.0, 3.0, 3.0)
   assert workers.quartiles([1.0, 2.0, 3.0]) == (1.5, 2.0, 2.5)
+
+
+def test_ratios_that_are_worse_are_named():
+  def rows(ratio, many):
+    own = {"run": "train", "framework": "PyTorch, eager", "ratio": [0.1, ratio, 9.0]}
+    return [own | {"ratio_many": [many] * 3}, {"run": "train", "framework": "mlseg"}]
+
+  assert not list(check.worse("frameworks", rows(1.0, 2.0), rows(0.91, 3.0)))
+  assert list(check.worse("frameworks", rows(1.0, 2.0), rows(0.89, 1.7))) == [
+    "frameworks: train, PyTorch, eager: ratio 0.89, committed 1",
+    "frameworks: train, PyTorch, eager: ratio_many 1.7, committed 2",
+  ]
+  assert not list(check.worse("frameworks", [], rows(0.1, 0.1)))  # a new row
+  slower = [[{"variant": "a", "ratio": [1.0, value, 2.0]}] for value in (1.0, 1.2)]
+  assert list(check.worse("gram", *slower)) == ["gram: a: ratio 1.2, committed 1"]
+  assert not list(check.worse("gram", *slower[::-1]))
+  share = [[{"variant": "a", "share": value}] for value in (0.5, 0.6)]
+  assert list(check.worse("sweep", *share)) == ["sweep: a: share 0.6, committed 0.5"]
+
+
+@pytest.mark.slow
+def test_a_measurement_is_compared_with_the_file(benchmarks, tmp_path):
+  _run(benchmarks, tmp_path, "--parts=floor")
+  path = tmp_path / "cpu-small.json"
+  file = json.loads(path.read_text())
+  for row in file["parts"]["floor"]["rows"]:
+    row["fraction"] = 1e6
+  path.write_text(json.dumps(file))
+  command = [sys.executable, str(benchmarks / "speed.py"), "--small", f"--out={tmp_path}"]
+  options = ["--device=cpu", "--check", "--parts=floor,seeds"]
+  done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+  assert done.returncode == 1, done.stderr
+  assert "floor: float32: fraction" in done.stdout
+  assert "seeds is not in the file" in done.stdout
+  assert json.loads(path.read_text()) == file
