@@ -89,10 +89,11 @@ def _mean_of_findings(probabilities: Sequence[jax.Array], temperature: float) ->
 
 @contextmanager
 def grouped() -> Iterator[None]:
-  """Has depthwise convolutions be one operation each while a program is traced."""
+  """Has depthwise convolutions be one operation of XLA each while a program is traced."""
   token = depthwise.FORMULATION.set("grouped")
   try:
-    yield
+    with onednn.unused():
+      yield
   finally:
     depthwise.FORMULATION.reset(token)
 

@@ -202,6 +202,7 @@ def test_it_is_left_alone_where_nobody_asks(monkeypatch):
 def test_what_is_missing_is_named(used, monkeypatch, tmp_path):
   monkeypatch.setenv("MLSEG_CACHE", str(tmp_path))
   monkeypatch.setenv("CXX", "no-such-compiler")
+  library.load.cache_clear()
   with pytest.raises(UserError, match="there is no C\\+\\+ compiler 'no-such-compiler'"):
     library.load()
   monkeypatch.setenv(library.VARIABLE, "")
