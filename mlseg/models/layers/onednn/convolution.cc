@@ -2,12 +2,14 @@
 //
 // A convolution y of images x [B, H, W, I] with a kernel w [kh, kw, I / groups, O] is linear in both.
 // One handler computes y, or either gradient, from the other two arrays; all are row-major. With
-// `bfloat16` the factors of the products are rounded to bfloat16, and sums are float32.
+// `bfloat16` the factors of the products are rounded to bfloat16, where they are not of this type
+// already, and sums are float32.
 
 #include <array>
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 #include "oneapi/dnnl/dnnl.hpp"
 #include "xla/ffi/api/ffi.h"
@@ -39,24 +41,36 @@ memory::dims Pixels(ffi::AnyBuffer::Dimensions shape) {
   return {shape[0], shape[3], shape[1], shape[2]};
 }
 
-Plan MakePlan(ffi::AnyBuffer::Dimensions x, ffi::AnyBuffer::Dimensions w,
-              ffi::AnyBuffer::Dimensions y, Wanted wanted, int64_t stride,
+memory::data_type TypeOf(const ffi::AnyBuffer& buffer) {
+  return buffer.element_type() == ffi::DataType::BF16 ? memory::data_type::bf16
+                                                      : memory::data_type::f32;
+}
+
+// Images, kernel and result, in this order.
+using Shapes = std::array<ffi::AnyBuffer::Dimensions, 3>;
+using Types = std::array<memory::data_type, 3>;
+
+Plan MakePlan(const Shapes& shapes, const Types& types, Wanted wanted, int64_t stride,
               ffi::Span<const int64_t> padding, int64_t groups, bool bfloat16) {
   using Tag = memory::format_tag;
   const auto f32 = memory::data_type::f32;
   const auto factor = bfloat16 ? memory::data_type::bf16 : f32;
   const auto direct = dnnl::algorithm::convolution_direct;
-  const memory::dims images = Pixels(x), result = Pixels(y), strides = {stride, stride};
+  const memory::dims images = Pixels(shapes[kImages]), result = Pixels(shapes[kResult]);
+  const memory::dims strides = {stride, stride};
+  const auto w = shapes[kKernel];
   const memory::dims before = {padding[0], padding[2]}, after = {padding[1], padding[3]};
   memory::dims kernel = {w[3], w[2], w[0], w[1]};
   if (groups > 1) kernel = {groups, w[3] / groups, w[2], w[0], w[1]};
 
-  const memory::desc x_given(images, f32, Tag::nhwc), y_given(result, f32, Tag::nhwc);
-  const memory::desc w_given(kernel, f32, groups > 1 ? Tag::hwigo : Tag::hwio);
+  const memory::desc x_given(images, types[kImages], Tag::nhwc);
+  const memory::desc y_given(result, types[kResult], Tag::nhwc);
+  const memory::desc w_given(kernel, types[kKernel], groups > 1 ? Tag::hwigo : Tag::hwio);
+  const memory::desc x_sum(images, f32, Tag::nhwc), y_sum(result, f32, Tag::nhwc);
   const memory::desc x_factor(images, factor, Tag::nhwc), y_factor(result, factor, Tag::nhwc);
   const memory::desc w_factor(kernel, factor, Tag::any), w_sum(kernel, f32, Tag::any);
   const dnnl::convolution_forward::primitive_desc forward(
-      Engine(), dnnl::prop_kind::forward_training, direct, x_factor, w_factor, y_given, strides,
+      Engine(), dnnl::prop_kind::forward_training, direct, x_factor, w_factor, y_sum, strides,
       before, after);
   if (wanted == kResult) {
     return {dnnl::convolution_forward(forward),
@@ -66,7 +80,7 @@ Plan MakePlan(ffi::AnyBuffer::Dimensions x, ffi::AnyBuffer::Dimensions w,
   }
   if (wanted == kImages) {
     const dnnl::convolution_backward_data::primitive_desc backward(
-        Engine(), direct, x_given, w_factor, y_factor, strides, before, after, forward);
+        Engine(), direct, x_sum, w_factor, y_factor, strides, before, after, forward);
     return {dnnl::convolution_backward_data(backward),
             {DNNL_ARG_WEIGHTS, w_given, backward.weights_desc()},
             {DNNL_ARG_DIFF_DST, y_given, backward.diff_dst_desc()},
@@ -80,16 +94,16 @@ Plan MakePlan(ffi::AnyBuffer::Dimensions x, ffi::AnyBuffer::Dimensions w,
           {DNNL_ARG_DIFF_WEIGHTS, w_given, backward.diff_weights_desc()}};
 }
 
-// Returns the plan of these shapes, which is made once.
-Plan& FindPlan(ffi::AnyBuffer::Dimensions x, ffi::AnyBuffer::Dimensions w,
-               ffi::AnyBuffer::Dimensions y, Wanted wanted, int64_t stride,
+// Returns the plan of these shapes and types, which is made once.
+Plan& FindPlan(const Shapes& shapes, const Types& types, Wanted wanted, int64_t stride,
                ffi::Span<const int64_t> padding, int64_t groups, bool bfloat16) {
   static std::mutex mutex;
   static std::unordered_map<std::string, Plan> plans;
   std::string key;
-  for (const auto& shape : {x, w, y}) {
+  for (const auto& shape : shapes) {
     for (int64_t size : shape) key += std::to_string(size) + ",";
   }
+  for (memory::data_type type : types) key += std::to_string(static_cast<int>(type)) + ",";
   for (int64_t value : {static_cast<int64_t>(wanted), stride, padding[0], padding[1], padding[2],
                         padding[3], groups, static_cast<int64_t>(bfloat16)}) {
     key += std::to_string(value) + ",";
@@ -97,7 +111,8 @@ Plan& FindPlan(ffi::AnyBuffer::Dimensions x, ffi::AnyBuffer::Dimensions w,
   std::lock_guard<std::mutex> lock(mutex);
   auto found = plans.find(key);
   if (found == plans.end()) {
-    found = plans.emplace(key, MakePlan(x, w, y, wanted, stride, padding, groups, bfloat16)).first;
+    Plan plan = MakePlan(shapes, types, wanted, stride, padding, groups, bfloat16);
+    found = plans.emplace(key, std::move(plan)).first;
   }
   return found->second;
 }
@@ -119,12 +134,17 @@ ffi::Error Convolve(ffi::AnyBuffer first, ffi::AnyBuffer second, ffi::Result<ffi
                     int64_t groups, bool bfloat16) {
   try {
     // The two arguments are x, w and y in this order, without the one that is wanted.
-    std::array<ffi::AnyBuffer::Dimensions, 3> shapes;
-    shapes[wanted] = out->dimensions();
-    shapes[wanted == kImages ? 1 : 0] = first.dimensions();
-    shapes[wanted == kResult ? 1 : 2] = second.dimensions();
-    Plan& plan = FindPlan(shapes[0], shapes[1], shapes[2], static_cast<Wanted>(wanted), stride,
-                          padding, groups, bfloat16);
+    Shapes shapes;
+    Types types;
+    const auto note = [&](int64_t which, const ffi::AnyBuffer& buffer) {
+      shapes[which] = buffer.dimensions();
+      types[which] = TypeOf(buffer);
+    };
+    note(wanted, *out);
+    note(wanted == kImages ? kKernel : kImages, first);
+    note(wanted == kResult ? kKernel : kResult, second);
+    Plan& plan = FindPlan(shapes, types, static_cast<Wanted>(wanted), stride, padding, groups,
+                          bfloat16);
     dnnl::stream stream(Engine());
     memory given = Given(plan.out, *out);
     const bool direct = plan.out.given == plan.out.wanted;

@@ -84,7 +84,8 @@ def convolve(
     [B, H', W', O] float32 with H' = (H + above + below - kh) // stride + 1, and W' likewise.
   """
   rounded = groups == 1 and matmul_precision() in _ROUNDED
-  return _result(images, kernel, _Options(stride, padding, groups, rounded))
+  options = _Options(stride, padding, groups, rounded)
+  return (_rounded if rounded else _result)(images, kernel, options)
 
 
 # The sum of cotangent × convolution is linear in images, kernel and cotangent, so that the
@@ -99,12 +100,35 @@ def _result(images: jax.Array, kernel: jax.Array, options: _Options) -> jax.Arra
 def _result_backward(options, residuals, cotangent):
   images, kernel = residuals
   return (
-    _images_gradient(kernel, cotangent, images.shape, options),
+    _images_gradient(kernel, cotangent, images.shape, options).astype(images.dtype),
     _kernel_gradient(images, cotangent, kernel.shape, options),
   )
 
 
 _result.defvjp(lambda *args: (_result(*args), args[:2]), _result_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _rounded(images: jax.Array, kernel: jax.Array, options: _Options) -> jax.Array:
+  """Returns `_result` of rounded images, which are kept; the cotangent is rounded once too."""
+  return _result(images.astype(jnp.bfloat16), kernel, options)
+
+
+def _rounded_forward(images, kernel, options):
+  images = images.astype(jnp.bfloat16)
+  return _result(images, kernel, options), (images, kernel)
+
+
+def _rounded_backward(options, residuals, cotangent):
+  images, kernel = residuals
+  cotangent = cotangent.astype(jnp.bfloat16)
+  return (
+    _images_gradient(kernel, cotangent, images.shape, options),
+    _kernel_gradient(images, cotangent, kernel.shape, options),
+  )
+
+
+_rounded.defvjp(_rounded_forward, _rounded_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -119,7 +143,7 @@ def _images_gradient_backward(shape, options, residuals, images):
   kernel, cotangent = residuals
   return (
     _kernel_gradient(images, cotangent, kernel.shape, options),
-    _result(images, kernel, options),
+    _result(images, kernel, options).astype(cotangent.dtype),
   )
 
 
@@ -141,8 +165,8 @@ def _kernel_gradient_backward(shape, options, residuals, kernel):
   del shape
   images, cotangent = residuals
   return (
-    _images_gradient(kernel, cotangent, images.shape, options),
-    _result(images, kernel, options),
+    _images_gradient(kernel, cotangent, images.shape, options).astype(images.dtype),
+    _result(images, kernel, options).astype(cotangent.dtype),
   )
 
 
