@@ -2,6 +2,8 @@
 
 import functools
 import re
+import subprocess
+import sys
 from importlib import metadata
 
 import jax
@@ -9,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import mlseg
 from mlseg import models
 from mlseg.errors import UserError
 from mlseg.models.layers import blocks, depthwise, onednn, strided
@@ -229,3 +232,19 @@ def test_a_wrong_value_of_the_variable_is_refused(monkeypatch):
   with pytest.raises(UserError, match="MLSEG_ONEDNN must be 0, 1 or empty, not 'yes'"):
     library.load()
   library.load.cache_clear()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["default", "bfloat16"])
+def test_a_run_trains_and_predicts_with_it(used, tmp_path, precision):
+  command = [sys.executable, "-m", "mlseg.main", "--config=configs/smoke.py"]
+  command += [f"--workdir={tmp_path / 'run'}", f"--config.model.matmul_precision={precision}"]
+  done = subprocess.run(command, capture_output=True, text=True, check=False)
+  assert done.returncode == 0, done.stderr
+  assert f", oneDNN {metadata.version(library._LIBRARY)}" in done.stdout
+  image = np.random.default_rng(0).integers(0, 256, (40, 30), np.uint8)
+  probabilities = mlseg.load(tmp_path / "run").predict(image).probabilities
+  with onednn.unused():
+    jax.clear_caches()
+    expected = mlseg.load(tmp_path / "run").predict(image).probabilities
+  np.testing.assert_allclose(probabilities, expected, atol=1e-4 if precision == "default" else 0.02)
