@@ -4,7 +4,8 @@
 
 The cells are compared by their Dice on the *validation* images, which is in the log of a run
 (`metrics.jsonl`); their test images decide nothing. The weights of a step sum to the number of
-losses, so that the steps of all methods are equally long. No results have been published yet.
+losses, so that the steps of all methods are equally long. docs/strong_study.md has the cells
+that were trained.
 """
 
 WEIGHTINGS: dict[str, dict] = {

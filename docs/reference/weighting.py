@@ -39,7 +39,9 @@ U-Net with K = 3 losses, in per cent of the step's backward pass on two CPU core
 the method's update alone. Gram matrices are taken at the logits, which costs the same for every
 method; in parameter space they cost K backward passes. The numbers are those of `costs.csv`, which
 `python benchmarks/weighting.py --csv=docs/reference/costs.csv` writes, with the measured ratios of
-whole steps."""
+whole steps; seven methods were measured later than the others, on another machine: `scheduled`,
+`go4align`, `residual_based_attention`, `self_adaptive`, `gradient_norm_balance`,
+`priority_constrained` and `krum`."""
 
 
 def paragraphs(factory: Callable) -> dict[str, list[str]]:

@@ -18,6 +18,8 @@ DOCS = pathlib.Path(__file__).resolve().parent.parent
 FIXED = "fixed sum"
 CHANCE = 0.05  # the share of 95 % intervals that leave out 0 where nothing differs
 
+# The weightings that have a mean rank; nearly all studies have them.
+_RANKED = (FIXED, "dynamic_memory_fusion", "uncertainty", "dynamic_weight_average")
 Values = Mapping[str, Mapping[str, float]]  # scores in percent, by weighting and seed
 
 
@@ -30,14 +32,15 @@ class Score(NamedTuple):
   where: Mapping[str, str]  # the labels of its rows on the study's other axes
   metric: str
   methods: Mapping[str, str]  # what the study calls each weighting of this table
+  column: str = "method"  # that has these names
 
   def values(self) -> Values:
     """Returns the scores of the models."""
     names = {theirs: ours for ours, theirs in self.methods.items()}
     found: dict[str, dict[str, float]] = {}
     for row in files.read_csv(DOCS / self.rows):
-      if self.where.items() <= row.items() and row["method"] in names:
-        found.setdefault(names[row["method"]], {})[row["seed"]] = 100 * float(row[self.metric])
+      if self.where.items() <= row.items() and row[self.column] in names:
+        found.setdefault(names[row[self.column]], {})[row["seed"]] = 100 * float(row[self.metric])
     return found
 
 
@@ -99,6 +102,18 @@ SCORES = (
     metric="roc_auc",
     methods=_called("all, equal", "all, "),
   ),
+  Score(
+    title="the strong recipe, BUSI, lesion Dice",
+    page="strong_study",
+    rows="strong_study/models.csv",
+    where={},
+    metric="dice",
+    methods={
+      FIXED: "busi/efficientnet_lite0/equal",
+      "dynamic_memory_fusion": "busi/efficientnet_lite0/DMF",
+    },
+    column="run",
+  ),
 )
 
 
@@ -107,8 +122,8 @@ def section() -> str:
   values = [score.values() for score in SCORES]
   names = list(dict.fromkeys(name for own in values for name in own if name != FIXED))
   differences = [{name: _difference(own, name) for name in own if name != FIXED} for own in values]
-  shared = [name for name in (FIXED, *names) if all(name in own for own in values)]
-  ranks = dict(zip(shared, _mean_ranks(values, shared), strict=True))
+  ranked = [own for own in values if all(name in own for name in _RANKED)]
+  ranks = dict(zip(_RANKED, _mean_ranks(ranked), strict=True))
   rows = [(FIXED, *(_mean(own) for own in values), ranks[FIXED])]
   for name in names:
     cells = (_shown(own[name]) if name in own else "" for own in differences)
@@ -116,7 +131,7 @@ def section() -> str:
   titles = (f"[{score.title}]({score.page}.md)" for score in SCORES)
   header = ("weighting", *titles, "mean rank")
   table = to_markdown(Table("", header, tuple(tuple(map(TableCell, row)) for row in rows)))
-  return f"## On medical images\n\n{_words(differences)}\n\n{table}\n{_note(len(shared))}\n"
+  return f"## On medical images\n\n{_words(differences)}\n\n{table}\n{_note(len(ranked))}\n"
 
 
 def _words(differences: list[dict[str, tuple[float, float, float]]]) -> str:
@@ -140,17 +155,18 @@ def _note(count: int) -> str:
     First row: mean ± standard deviation over the seeds or folds, in percent. Below: the difference
     to it in points, with its 95 % interval by Student's t over the seeds or folds, which are
     paired; not corrected for the number of differences. The fixed sum is the one of the study:
-    equal weights (first and last column), weights that were chosen by hand (second column), or the
-    paper's ratio.
+    equal weights (the first and the last two columns), weights that were chosen by hand (second
+    column), or the paper's ratio.
     `dynamic_memory_fusion` is that with the variance, and without an auxiliary loss. {late}
-    Mean rank: by the mean score among the {count} rows that all columns have, 1 to {count}; with a
-    95 % interval by Student's t over the columns, as if they were independent, though the two of
-    BUSI and the two of LGG are scores of the same models.""")
+    Mean rank: by the mean score among four rows, 1 to 4, over the {count} columns that have
+    all of them; with a 95 % interval by Student's t over the columns, as if they were independent,
+    though the two of BUSI and the two of LGG are scores of the same models.""")
 
 
 def _is_late(score: Score) -> bool:
   """Returns whether the rows of a score are of the version that decided DWA one epoch late."""
-  return is_of_first_version(json.loads((DOCS / score.rows).with_name(SETTING).read_text()))
+  setting = (DOCS / score.rows).with_name(SETTING)
+  return setting.exists() and is_of_first_version(json.loads(setting.read_text()))
 
 
 def _difference(values: Values, name: str) -> tuple[float, float, float]:
@@ -161,9 +177,9 @@ def _difference(values: Values, name: str) -> tuple[float, float, float]:
   return found
 
 
-def _mean_ranks(values: list[Values], names: list[str]) -> list[str]:
-  """Returns the mean rank of each weighting over the studies, with its interval."""
-  means = [[-np.mean(list(own[name].values())) for name in names] for own in values]
+def _mean_ranks(values: list[Values]) -> list[str]:
+  """Returns the mean rank of each of `_RANKED` over the studies, with its interval."""
+  means = [[-np.mean(list(own[name].values())) for name in _RANKED] for own in values]
   ranks = stats.rankdata(means, axis=1)
   found = (t_interval(list(column)) for column in ranks.T)
   return [f"{one[0]:.1f} [{one[1]:.1f}, {one[2]:.1f}]" for one in found if one]
