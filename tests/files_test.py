@@ -27,6 +27,21 @@ def test_a_file_that_fails_to_write_leaves_the_old_one(tmp_path, monkeypatch):
   assert path.read_text() == "old"
 
 
+def test_what_is_written_piece_by_piece_is_whole_or_not_there(tmp_path):
+  def stop(file):
+    file.write(b"half")
+    raise KeyError
+
+  with files.replacing(tmp_path / "f") as file, pytest.raises(KeyError):
+    stop(file)
+  (tmp_path / "f").unlink()
+  assert not list(tmp_path.iterdir())
+  with files.replacing(tmp_path / "f") as file:
+    file.write(b"whole")
+    assert not (tmp_path / "f").exists()
+  assert (tmp_path / "f").read_bytes() == b"whole"
+
+
 def test_names_of_files_that_are_no_text_are_written_as_they_are(tmp_path):
   name = os.fsdecode(b"scan \xff.png")
   files.write_file(tmp_path / "t.csv", files.to_csv([{"file": name}]))

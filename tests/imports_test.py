@@ -18,7 +18,7 @@ FLOORS = (  # from the top; a module imports from its own package, and from the 
   {"devices", "io", "postprocessing", "trackers"},
   {"console", "files"},
   {"losses", "metrics", "weighting"},
-  {"errors"},
+  {"errors", "process_pool"},
 )
 APART = {"data", "losses", "metrics", "models", "weighting"}  # these never import each other
 NO_JAX = {"console", "errors", "files", "io", "report", "trackers", "workdir"}

@@ -61,7 +61,7 @@ class Cases(NamedTuple):
   @property
   def has_unlabelled(self) -> bool:
     """Whether masks have pixels whose class is not known."""
-    return bool((self.masks == padding.UNLABELLED).any())
+    return any((mask == padding.UNLABELLED).any() for mask in self.masks)
 
   @property
   def is_partial(self) -> bool:
@@ -81,6 +81,7 @@ def load(
   cache: pathlib.Path | None = None,
   reading: Reading = PLAIN,
   skip_bad: bool = False,
+  num_processes: int | None = None,
   reporter: Reporter | None = None,
 ) -> Cases:
   """Returns a data set, from a folder or from the pictures that come with the package.
@@ -101,6 +102,7 @@ def load(
     cache: folder of the cached arrays; None: $MLSEG_CACHE or ~/.cache/mlseg.
     reading: how pictures and masks are read.
     skip_bad: whether cases with a fault are left out instead of refused.
+    num_processes: that read files which are not in the cache, see `in_memory.arrays_of`.
     reporter: shows the progress; None: nothing is shown.
 
   Raises:
@@ -125,7 +127,12 @@ def load(
   arrays = caches.cached_arrays(
     (cache or caches.cache_folder()) / f"{name}-{image_size}-{key}.npz",
     lambda: in_memory.arrays_of(
-      source, image_size, filtering, skip_bad=skip_bad, reporter=reporter
+      source,
+      image_size,
+      filtering,
+      skip_bad=skip_bad,
+      num_processes=num_processes,
+      reporter=reporter,
     ),
   )
   arrays["labels"], label_names = in_memory.present(arrays["labels"], source.label_names)
@@ -137,7 +144,7 @@ def load(
   patient_names = tuple(str(name) for name in arrays.pop("patient_names", ()))
   notes = tuple(str(note) for note in arrays.pop("notes"))
   skipped = tuple(Fault(str(file), str(reason)) for file, reason in arrays.pop("skipped"))
-  content = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays.values())
+  names = " ".join(ids).encode("utf-8", "surrogateescape")
   return Cases(
     **arrays,
     ids=ids,
@@ -145,7 +152,7 @@ def load(
     label_names=label_names,
     duplicate_bits=source.duplicate_bits,
     covariate_names=source.covariate_names,
-    fingerprint=caches.digest(" ".join(ids).encode("utf-8", "surrogateescape") + content),
+    fingerprint=caches.digest(names, *(np.ascontiguousarray(own) for own in arrays.values())),
     notes=notes,
     skipped=skipped,
     patient_names=patient_names,

@@ -1,6 +1,6 @@
 """Pictures of different sizes in one array, and the pixels that do not count in it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,22 +41,97 @@ def stack(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> list[np.
     >>> images.tolist(), masks.tolist()
     ([[[1, 2]], [[3, 3]]], [[[1, 2]], [[3, 255]]])
   """
-  return [_stack(images, mode="symmetric"), _stack(masks, constant_values=IGNORED)]
+  return [Padded(PICTURES, images).stacked(), Padded(MASKS, masks).stacked()]
 
 
-def stack_objects(numbers: Sequence[np.ndarray]) -> np.ndarray:
-  """Returns numbers of objects [N, H, W] from N of [h, w]; 0 beyond the borders."""
-  return _stack(numbers, constant_values=0)
+# What is beyond the border of arrays in `Padded`, as `numpy.pad` takes it.
+PICTURES: dict[str, Any] = {"mode": "symmetric"}
+MASKS: dict[str, Any] = {"constant_values": IGNORED}
+OBJECTS: dict[str, Any] = {"constant_values": 0}
 
 
-def _stack(arrays: Sequence[np.ndarray], **how: Any) -> np.ndarray:
-  height, width = np.max([array.shape[:2] for array in arrays], axis=0)
+class Padded:
+  """Arrays of several sizes, which become one array at the end.
 
-  def extended(array: np.ndarray) -> np.ndarray:
-    missing = [(0, height - array.shape[0]), (0, width - array.shape[1])]
-    return np.pad(array, [*missing, *[(0, 0)] * (array.ndim - 2)], **how)
+  Args:
+    beyond: what is beyond their border.
+    arrays: N of [h, w, ...], to begin with.
+  """
 
-  return np.stack([extended(array) for array in arrays])
+  def __init__(self, beyond: dict[str, Any], arrays: Iterable[np.ndarray] = ()):
+    self._beyond, self._arrays = beyond, list(arrays)
+
+  def __len__(self) -> int:
+    return len(self._arrays)
+
+  def append(self, array: np.ndarray) -> None:
+    """Adds an array [h, w, ...]."""
+    self._arrays.append(array)
+
+  def stacked(self) -> np.ndarray:
+    """Returns the arrays as [N, H, W, ...], and holds none of them any more."""
+    first, count = self._arrays[0], len(self._arrays)
+    height, width = np.max([array.shape[:2] for array in self._arrays], axis=0)
+    stacked = np.empty((count, height, width, *first.shape[2:]), first.dtype)
+    for n in reversed(range(count)):
+      array = self._arrays.pop()
+      missing = [(0, height - array.shape[0]), (0, width - array.shape[1])]
+      missing += [(0, 0)] * (array.ndim - 2)
+      stacked[n] = np.pad(array, missing, **self._beyond) if np.any(missing) else array
+    return stacked
+
+
+class Growing:
+  """Arrays of one shape, one after the other in one array. Room without an array costs no memory.
+
+  Args:
+    room: how many arrays are expected; there may be more.
+
+  Example:
+    >>> pairs = Growing(1)
+    >>> pairs.append(np.array([1, 2]))
+    >>> pairs.append(np.array([3, 4]))
+    >>> len(pairs), pairs.stacked().tolist()
+    (2, [[1, 2], [3, 4]])
+  """
+
+  def __init__(self, room: int):
+    self._room, self._count = max(room, 1), 0
+    self._array: np.ndarray | None = None
+
+  def __len__(self) -> int:
+    return self._count
+
+  def append(self, array: np.ndarray) -> None:
+    """Adds an array, which is copied."""
+    if self._array is None:
+      self._array = np.empty((self._room, *array.shape), array.dtype)
+    if self._count == len(self._array):
+      larger = np.empty((2 * self._count, *array.shape), array.dtype)
+      larger[: self._count] = self._array
+      self._array = larger
+    self._array[self._count] = array
+    self._count += 1
+
+  def stacked(self) -> np.ndarray:
+    """Returns the arrays as [N, ...]."""
+    assert self._array is not None, "no array was added"
+    return self._array[: self._count]
+
+
+def class_pixels(masks: np.ndarray, num_classes: int) -> np.ndarray:
+  """Returns how many pixels of each mask have each class, [N, C] int64.
+
+  Args:
+    masks: [N, H, W], classes. They are looked at one by one: N may be large.
+    num_classes: C.
+
+  Example:
+    >>> class_pixels(np.array([[[0, 1, 1, IGNORED]]]), 2).tolist()
+    [[1, 2]]
+  """
+  counts = [[np.count_nonzero(mask == c) for c in range(num_classes)] for mask in masks]
+  return np.array(counts, np.int64).reshape(len(masks), num_classes)
 
 
 def sizes(masks: Any) -> tuple[Any, Any]:

@@ -75,7 +75,7 @@ def is_useful(masks: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def has_mask(masks: Any) -> Any:
   """Returns which masks [B, H, W] have a pixel whose class is known, [B] bool."""
-  return padding.counted(masks).any(axis=(1, 2))
+  return padding.counted(masks.min(axis=(1, 2)))
 
 
 def has_label(labels: Any) -> Any:

@@ -16,6 +16,7 @@ class Ready(NamedTuple):
   example: Example
   hash: np.ndarray  # [bits] bool, of the unfiltered picture
   share: float  # of the original mask's pixels that are no background
+  has_lesion: bool  # whether a pixel of the resized mask is no background
   is_blank: bool = False  # whether all pixels of the picture are the same
 
 
@@ -34,7 +35,7 @@ def check(source: Source, found: Sequence[Ready]) -> None:
       f"no mask of the data set has a pixel of {' or '.join(source.class_names[1:])}: are"
       " config.data.root and the values of the masks right?"
     )
-  if source.has_masks and not any(_has_lesion(one.example.mask) for one in found):
+  if source.has_masks and not any(one.has_lesion for one in found):
     raise UserError(
       "at config.data.image_size no mask has a pixel that is not background: all of"
       f" {' or '.join(source.class_names[1:])} vanishes"
@@ -68,9 +69,7 @@ def notes(source: Source, found: Sequence[Ready]) -> list[str]:
       f"warning: {len(blank)} of {len(found)} pictures are blank, all pixels the same"
       f" ({printable(blank[0])})"
     )
-  vanished = [
-    one.example.id for one in found if one.share > 0 and not _has_lesion(one.example.mask)
-  ]
+  vanished = [one.example.id for one in found if one.share > 0 and not one.has_lesion]
   if vanished:
     said.append(
       f"warning: in {len(vanished)} of {len(found)} cases nothing of the mask is left at"
@@ -83,7 +82,3 @@ def share(mask: np.ndarray) -> float:
   """Returns the share of a mask [H, W] that is no background, of the pixels that count."""
   own = padding.counted(mask)
   return float((mask[own] > 0).mean()) if own.any() else 0.0
-
-
-def _has_lesion(mask: np.ndarray) -> bool:
-  return bool(((mask > 0) & padding.counted(mask)).any())

@@ -77,6 +77,6 @@ def lesion_shares(masks: np.ndarray) -> np.ndarray:
     >>> lesion_shares(np.array([[[0, 1], [2, 0]], [[0, 1], [255, 255]], [[255, 255], [255, 255]]]))
     array([0.5, 0.5, 0. ])
   """
-  own = padding.counted(masks)
-  lesion = ((masks > 0) & own).sum((1, 2))
-  return lesion / np.maximum(own.sum((1, 2)), 1)
+  counted = np.array([np.count_nonzero(padding.counted(mask)) for mask in masks])
+  background = padding.class_pixels(masks, 1)[:, 0]
+  return (counted - background) / np.maximum(counted, 1)

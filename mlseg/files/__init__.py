@@ -19,6 +19,7 @@ from mlseg.files.whole import (
   read_bytes,
   reading,
   remove_temporaries,
+  replacing,
   temporary_beside,
   write_file,
 )
@@ -41,6 +42,7 @@ __all__ = [
   "read_npz",
   "reading",
   "remove_temporaries",
+  "replacing",
   "temporary_beside",
   "to_csv",
   "to_json",

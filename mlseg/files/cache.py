@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from mlseg.errors import UserError
-from mlseg.files.formats import read_npz, to_npz
-from mlseg.files.whole import remove_temporaries, write_file
+from mlseg.files.formats import read_npz
+from mlseg.files.whole import remove_temporaries, replacing
 
 
 def cache_folder() -> pathlib.Path:
@@ -25,9 +25,19 @@ def cache_folder() -> pathlib.Path:
     raise UserError("there is no home directory to cache in: set MLSEG_CACHE") from None
 
 
-def digest(content: str | bytes) -> str:
-  """Returns the SHA-256 of text or bytes, in hexadecimal digits."""
-  return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+def digest(*contents: str | bytes | np.ndarray) -> str:
+  """Returns the SHA-256 of text, bytes or the numbers of arrays, in hexadecimal digits.
+
+  Args:
+    *contents: one after the other, as if they were joined; arrays are contiguous.
+  """
+  found = hashlib.sha256()
+  for content in contents:
+    if isinstance(content, np.ndarray):
+      found.update(content.data)  # without a copy
+    else:
+      found.update(content.encode() if isinstance(content, str) else content)
+  return found.hexdigest()
 
 
 def file_states(
@@ -69,7 +79,8 @@ def cached_arrays(
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_temporaries(path.parent)
-    write_file(path, to_npz(arrays))
+    with replacing(path) as file:  # not by `to_npz`, whose bytes would be a second copy
+      np.savez(file, allow_pickle=False, **arrays)
   except OSError as error:
     warnings.warn(f"the cache {path.parent} cannot be written: {error.strerror}", stacklevel=2)
   return arrays

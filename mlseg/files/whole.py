@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 from mlseg.errors import UserError, one_line
 
@@ -27,11 +28,24 @@ def write_file(path: pathlib.Path, content: str | bytes) -> None:
   Raises:
     OSError: the file cannot be written; the old one, where there is one, is still there.
   """
+  with replacing(path) as file:
+    file.write(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
+  """Gives a file to write to, which takes the name when the block ends, and is removed if it fails.
+
+  Args:
+    path: of the file; its folder must exist.
+
+  Raises:
+    OSError: as `write_file`.
+  """
   temporary = temporary_beside(path)
-  data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
   try:
     with os.fdopen(open_new(temporary), "wb") as file:
-      file.write(data)
+      yield file
       file.flush()
       os.fsync(file.fileno())
     temporary.replace(path)

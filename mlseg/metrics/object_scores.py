@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mlseg.metrics import process_pool
+from mlseg import process_pool
 from mlseg.metrics.class_means import mean_over_present
 from mlseg.metrics.objects import ObjectMatches, ObjectRecords, match_objects
 from mlseg.metrics.surface_cases import pair_cases

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mlseg.metrics import process_pool
+from mlseg import process_pool
 from mlseg.metrics.class_means import mean_over_present
 from mlseg.metrics.surface import (
   SurfaceDistances,

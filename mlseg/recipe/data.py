@@ -50,6 +50,7 @@ class DataRecipe(NamedTuple):
   partly_labelled: str = TRAIN
   hide_masks: float = 0.0
   hide_diagnoses: float = 0.0
+  num_processes: int = 0
   options: Any = None  # the data set's own section, of the class in `cases.OPTIONS`
 
   @property
@@ -191,6 +192,7 @@ def load_cases(
     options=recipe.options,
     reading=recipe.reading,
     skip_bad=recipe.skip_bad,
+    num_processes=recipe.num_processes or None,
     reporter=reporter,
     **recipe.filtering,
   )

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -101,13 +101,13 @@ def texture_edges(recipe: LossRecipe, textures: np.ndarray | None) -> np.ndarray
 
 
 def open_class_weights(
-  recipe: LossRecipe, classes: Mapping[str, tuple[np.ndarray, int]], names: Sequence[str]
+  recipe: LossRecipe, counts: Mapping[str, Callable[[], np.ndarray]], names: Sequence[str]
 ) -> dict[str, np.ndarray]:
   """Returns by loss the class weights [C] float32 that a recipe leaves to the training set.
 
   Args:
     recipe: the losses.
-    classes: of the training set, by head: the integers, and how many classes.
+    counts: by head, a function that returns how often each class is in the training set, [C].
     names: of the losses.
 
   Raises:
@@ -118,9 +118,8 @@ def open_class_weights(
     loss = LOSSES[name]
     if not loss.balanced or recipe.options.get(name, {}).get("class_weights") != ():
       continue
-    values, count = classes[loss.head]
+    found = counts[loss.head]().tolist()
     with user_errors(f"config.loss_options.{name}"):
-      found = np.bincount(values.ravel(), minlength=count)[:count].tolist()
       weights[name] = np.array(losses.balanced_class_weights(found), np.float32)
   return weights
 

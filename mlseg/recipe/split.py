@@ -62,7 +62,7 @@ def hidden_of(recipe: DataRecipe, data: Cases, train: np.ndarray) -> partial.Hid
 
 def _hidden(recipe: DataRecipe, data: Cases, train: np.ndarray) -> partial.Hidden:
   """Returns the masks and diagnoses to hide, of training cases that have both."""
-  complete = train[partial.is_complete(data.masks[train], data.diagnoses[train])]
+  complete = train[partial.is_complete(data.masks, data.diagnoses)[train]]
   return partial.hide(complete, len(data.ids), recipe.hide_masks, recipe.hide_diagnoses)
 
 

@@ -12,7 +12,7 @@ _NONE = "–"
 # Keys that only name a recipe, or decide how it is run and what is logged, not what it trains.
 _ASIDE = (
   "name", "variant", "mesh", "seeds", "log_every", "checkpoint_every", "cosines_every",
-  "data.placement", "metrics.num_processes",
+  "data.placement", "data.num_processes", "metrics.num_processes",
 )  # fmt: skip
 # Keys that a recipe may have without using them.
 _OPTIONS = ("loss_options.", "auxiliary.", "weighting.options.", "weighting.fixed")

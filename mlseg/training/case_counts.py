@@ -45,7 +45,7 @@ def lines(cases: Cases, split: Split, hidden: partial.Hidden | None = None) -> l
 def _lacking(cases: Cases, train: np.ndarray, hidden: partial.Hidden | None) -> tuple[int, int]:
   """Returns how many training cases have no mask, and how many no diagnosis."""
   train = np.unique(train)
-  known = partial.has_mask(cases.masks[train]), partial.has_label(cases.diagnoses[train])
+  known = partial.has_mask(cases.masks)[train], partial.has_label(cases.diagnoses)[train]
   if hidden is not None:
     known = known[0] & ~hidden.masks[train], known[1] & ~hidden.labels[train]
   return int((~known[0]).sum()), int((~known[1]).sum())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mlseg.data import multilabel, partial
+from mlseg.data import multilabel, padding, partial
 from mlseg.data.cases import Cases
 from mlseg.files import Row
 from mlseg.metrics import per_case
@@ -124,14 +124,12 @@ def data_table(cases: Cases, groups: np.ndarray) -> DataTable:
     cases: the data set.
     groups: [N], the same number for cases that a split keeps together.
   """
+  pixels = padding.class_pixels(cases.masks, len(cases.class_names))
   return DataTable(
     ids=tuple(cases.ids),
     labels=tuple(_labels(cases, range(len(cases.ids)))),
     groups=tuple(map(int, groups)),
-    pixels={
-      name: tuple((cases.masks == c).sum((1, 2)).tolist())
-      for c, name in enumerate(cases.class_names)
-    },
+    pixels=dict(zip(cases.class_names, map(tuple, pixels.T.tolist()), strict=True)),
     covariates=_covariates(cases),
     patients=None if cases.patients is None else tuple(map(int, cases.patients)),
   )

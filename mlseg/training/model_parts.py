@@ -94,19 +94,18 @@ class Parts(NamedTuple):
     train, validation = split.train.astype(np.int32), split.validation.astype(np.int32)
     recipe, names = self.experiment.losses, self.joint.loss_names
     hidden = recipe_split.hidden_of(self.experiment.data, cases, train)
-    masks, labels = cases.masks[train], cases.diagnoses[train]
-    if hidden is not None:
-      masks, labels = masks[~hidden.masks[train]], labels[~hidden.labels[train]]
-    classes = {
-      "segmentation": (masks, self.num_classes),
-      "classification": (labels[labels >= 0], self.num_labels),
+    masked = train if hidden is None else train[~hidden.masks[train]]
+    labels = cases.diagnoses[train if hidden is None else train[~hidden.labels[train]]]
+    counts = {
+      "segmentation": lambda: padding.class_pixels(cases.masks, self.num_classes)[masked].sum(0),
+      "classification": lambda: np.bincount(labels[labels >= 0], minlength=self.num_labels),
     }
     textures = None if cases.textures is None else cases.textures[train]
     return ModelInputs(
       train=train,
       validation=validation,
       extra={name: values[run] for name, values in self.joint.extra.items()},
-      class_weights=recipe_losses.open_class_weights(recipe, classes, names),
+      class_weights=recipe_losses.open_class_weights(recipe, counts, names),
       texture_edges=recipe_losses.texture_edges(recipe, textures),
       groups=sampling.groups(self.experiment.data.sampling, cases, train),
       hidden=hidden,

@@ -36,6 +36,19 @@ def test_all_bad_files_are_listed_before_anything_else(tmp_path):
   assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.slow
+def test_processes_find_the_same_cases_and_the_same_faults(tmp_path):
+  _spoiled(tmp_path / "data")
+  here, there = (
+    load(tmp_path / "data", skip_bad=True, num_processes=number, cache=tmp_path / str(number))
+    for number in (1, 2)
+  )
+  assert there.fingerprint == here.fingerprint
+  assert there.skipped == here.skipped
+  assert len(here.skipped) == 5
+  np.testing.assert_array_equal(there.images, here.images)
+
+
 def test_a_single_fault_is_one_line(tmp_path):
   root = plain(tmp_path / "data")
   (root / "images/2.png").write_bytes(b"")

@@ -198,7 +198,7 @@ def options_of(**changes):
 
 def load(
   root, cache=None, image_size=32, skip_bad=False, reporter=None, mask_resize="refuse",
-  sixteen_bit="minmax", **changes
+  sixteen_bit="minmax", num_processes=None, **changes
 ):  # fmt: skip
   cache = cache or root.parent / "cache"
   return cases.load(
@@ -210,5 +210,6 @@ def load(
     cache=cache,
     reading=sources.Reading(sixteen_bit, mask_resize),
     skip_bad=skip_bad,
+    num_processes=num_processes,
     reporter=reporter,
   )

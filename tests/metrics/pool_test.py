@@ -11,7 +11,8 @@ import time
 import numpy as np
 import pytest
 
-from mlseg.metrics import object_scores, objects, process_pool, surface_cases
+from mlseg import process_pool
+from mlseg.metrics import object_scores, objects, surface_cases
 from tests.metrics.random_masks import random_pair
 
 
@@ -60,6 +61,19 @@ def test_little_work_stays_in_this_process(options):
   )
   assert {process for _, process, _ in results} == {os.getpid()}
   assert calls == [(n, 5) for n in range(1, 6)]
+
+
+@pytest.mark.slow
+def test_a_stream_of_results_is_in_order_too():
+  results = process_pool.stream(_where, range(41), 2)
+  assert next(results)[0] == 0
+  tasks, processes, _ = zip(*results, strict=True)
+  assert list(tasks) == list(range(1, 41))
+  assert os.getpid() not in processes
+  with pytest.raises(ValueError, match="must not be 3, got 3"):
+    list(process_pool.stream(_fail, range(6), 2))
+  with pytest.raises(RuntimeError, match="ended before its tasks did"):
+    list(process_pool.stream(_die, range(6), 2))
 
 
 def test_no_tasks_have_no_results():
@@ -123,7 +137,7 @@ def test_a_script_without_its_guard_is_told_what_it_lacks(tmp_path):
   command = _script(
     tmp_path,
     """
-    from mlseg.metrics import process_pool as pool
+    from mlseg import process_pool as pool
     pool.run(abs, range(4), num_processes=2)
     """,
   )
@@ -140,7 +154,7 @@ def test_ctrl_c_ends_all_processes_soon(tmp_path):
     tmp_path,
     """
     import time
-    from mlseg.metrics import process_pool as pool
+    from mlseg import process_pool as pool
     if __name__ == "__main__":
       tasks = [0.01] * 64 + [1.0] * 2000
       pool.run(time.sleep, tasks, num_processes=2, progress=lambda *n: print(n, flush=True))

@@ -1,4 +1,4 @@
-"""Runs a function over many tasks in several processes, for metrics that run on the host."""
+"""Runs a function over many tasks in several processes: metrics of the host, reading of files."""
 
 import concurrent.futures
 import ctypes
@@ -6,8 +6,9 @@ import math
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 Task = TypeVar("Task")
@@ -66,6 +67,29 @@ def run(
   return _run_in_processes(function, tasks, num_processes, progress)
 
 
+def stream(
+  function: Callable[[Task], Result], tasks: Iterable[Task], num_processes: int
+) -> Iterator[Result]:
+  """Yields function(task) for each task in their order, computed in several processes as by `run`.
+
+  A result is held until it is its turn, and no longer: they need not fit into memory together.
+
+  Args:
+    function: as in `run`.
+    tasks: as in `run`.
+    num_processes: at least 2.
+
+  Raises:
+    RuntimeError: where a process ends before its tasks do.
+  """
+  tasks = list(tasks)
+  with _executor(num_processes) as executor:
+    futures = [executor.submit(_run_chunk, function, own) for own in _chunks(tasks, num_processes)]
+    futures.reverse()
+    while futures:
+      yield from futures.pop().result()
+
+
 def usable_cpus() -> int:
   """Returns the number of CPUs this process may use, which the limits of a job can restrict.
 
@@ -87,14 +111,8 @@ def _run_here(function, tasks: list, progress: Progress) -> list:
 
 
 def _run_in_processes(function, tasks: list, num_processes: int, progress: Progress) -> list:
-  size = min(math.ceil(len(tasks) / (num_processes * _CHUNKS_PER_PROCESS)), _LARGEST_CHUNK)
-  chunks = [tasks[start : start + size] for start in range(0, len(tasks), size)]
-  context = multiprocessing.get_context("spawn")
-  stopped = context.RawValue(ctypes.c_bool, False)  # no lock that a killed process could hold
-  executor = concurrent.futures.ProcessPoolExecutor(
-    num_processes, context, _begin_process, (stopped,)
-  )
-  try:
+  chunks = _chunks(tasks, num_processes)
+  with _executor(num_processes) as executor:
     futures = {executor.submit(_run_chunk, function, chunk): len(chunk) for chunk in chunks}
     done = 0
     for future in concurrent.futures.as_completed(futures):
@@ -102,6 +120,23 @@ def _run_in_processes(function, tasks: list, num_processes: int, progress: Progr
       done += futures[future]
       progress(done, len(tasks))
     return [result for future in futures for result in future.result()]
+
+
+def _chunks(tasks: list, num_processes: int) -> list[list]:
+  size = min(math.ceil(len(tasks) / (num_processes * _CHUNKS_PER_PROCESS)), _LARGEST_CHUNK)
+  return [tasks[start : start + size] for start in range(0, len(tasks), size)]
+
+
+@contextmanager
+def _executor(num_processes: int) -> Iterator[concurrent.futures.Executor]:
+  """Gives processes, which end with the block, each after its current task."""
+  context = multiprocessing.get_context("spawn")
+  stopped = context.RawValue(ctypes.c_bool, False)  # no lock that a killed process could hold
+  executor = concurrent.futures.ProcessPoolExecutor(
+    num_processes, context, _begin_process, (stopped,)
+  )
+  try:
+    yield executor
   except BrokenProcessPool as error:
     raise RuntimeError(
       "num_processes: a process ended before its tasks did: it was killed (for want of memory?), "
