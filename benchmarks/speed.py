@@ -14,6 +14,7 @@ Parts:
   scaling     images per second by batch, image size, depth, filters and number of losses
   seeds       strategies for training several models at once
   floor       a step beside the shortest time that this device's arithmetic and memory allow
+  data        20,000 images of 512×512: reading them, and training on them
   start       time from the start of the main command to its first step
   sweep       eight seeds in one command, beside eight commands
 
@@ -35,10 +36,13 @@ import sys
 import time
 from typing import Any
 
-from speed_parts import check, frameworks, gram, multitask, tables, workers
+from speed_parts import check, draw, frameworks, gram, multitask, tables, workers
 from speed_parts.workers import Settings
 
-PARTS = ("frameworks", "multitask", "memory", "gram", "scaling", "seeds", "floor", "start", "sweep")
+PARTS = (
+  "frameworks", "multitask", "memory", "gram", "scaling", "seeds", "floor", "data", "start",
+  "sweep",
+)  # fmt: skip
 FRAMEWORKS = {
   "frameworks": frameworks.FRAMEWORKS,
   "multitask": multitask.FRAMEWORKS,
@@ -130,6 +134,10 @@ def main(argv: list[str]) -> int:
       "took_seconds": round(time.perf_counter() - started),
     }
     results["parts"] = {name: results["parts"][name] for name in PARTS if name in results["parts"]}
+    if part == "scaling":
+      figure = path.with_name(f"{path.stem}_scaling.png")
+      draw.growth(measured["rows"], figure)
+      results["parts"][part]["remarks"] = [f"![Time of a step beside each number]({figure.name})"]
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     path.with_suffix(".md").write_text(tables.page(results), encoding="utf-8")
     print(tables.section(part, results["parts"][part]), flush=True)

@@ -9,6 +9,7 @@ import numpy as np
 from jax.extend import core
 
 from mlseg.devices import compiler, model_axis
+from mlseg.models.layers import onednn
 from mlseg.recipe import losses as recipe_losses
 from mlseg.recipe import model as recipe_model
 from mlseg.recipe import optimizer as recipe_optimizer
@@ -23,34 +24,39 @@ from speed_parts.worker import Session
 
 PyTree = Any
 Run = Callable[[int], None]
-PRECISIONS = {"float32": "highest", "tf32": "default", "bfloat16": "default"}
 
 
 def open_session(problem: Problem, options: dict[str, Any]) -> Session:
-  """Compiles matrix products, a copy, and the steps; the facts hold their sizes."""
+  """Compiles a matrix product, a copy, and the steps of a type; the facts hold their sizes."""
   side, length = options["side"], options["length"]
-  runs, facts = {}, {"operations": {}, "megabytes": {}}
-  for name in options["dtypes"]:
-    dtype = jnp.bfloat16 if name == "bfloat16" else jnp.float32
-    matrix = jnp.full((side, side), 1 / side, dtype)
-    product = jax.jit(lambda a, b, name=name: jnp.matmul(a, b, precision=PRECISIONS[name]))
-    runs[f"matmul {name}"] = _repeat(product, matrix, matrix)
-  facts["matmul_operations"] = 2 * side**3
+  dtype = jnp.dtype(options["dtype"])
+  facts: dict[str, Any] = {"matmul_operations": 2 * side**3, "device": jax.devices()[0].device_kind}
+  runs = {"matmul": _matmul(side, dtype)}
   vector = jnp.ones(length, jnp.float32)
   runs["copy"] = _repeat(jax.jit(lambda a: a * 1.5), vector)
   facts["copy_bytes"] = 2 * vector.nbytes
-  for name in ("float32", "bfloat16"):
-    training = in_mlseg.make_training(problem, dtype=name)
-    init = jax.jit(training.init, compiler_options=compiler.init_options())
-    state = init(jax.random.key(problem.seed))
+  training = in_mlseg.make_training(problem, dtype=options["dtype"])
+  init = jax.jit(training.init, compiler_options=compiler.init_options())
+  state = init(jax.random.key(problem.seed))
+  with onednn.unused():  # whose calls say nothing of their operations
     jaxpr = jax.make_jaxpr(training.step)(state, training.batch)
-    facts["operations"][name], facts["megabytes"][name] = count(jaxpr.jaxpr)
-    step = jax.jit(training.step, donate_argnums=0).lower(state, training.batch)
-    runs[f"step {name}"] = _train(step.compile(compiler.compiler_options()), state, training.batch)
+  facts["operations"], facts["megabytes"] = count(jaxpr.jaxpr)
+  jax.clear_caches()  # of what was traced without it
+  step = jax.jit(training.step, donate_argnums=0).lower(state, training.batch)
+  runs["step"] = _train(step.compile(compiler.compiler_options()), state, training.batch)
   for number in options["models"]:
     runs[f"models {number}"] = many_models(number, options)
-  facts["device"] = jax.devices()[0].device_kind
   return Session(facts, runs)
+
+
+def _matmul(side: int, dtype: jnp.dtype) -> Run:
+  """Returns a product of matrices [side, side], as a 1×1 convolution where oneDNN is used."""
+  matrix = jnp.full((side, side), 1 / side, dtype)
+  if not onednn.is_used(matrix):
+    return _repeat(jax.jit(jnp.matmul), matrix, matrix)
+  images, kernel = matrix.reshape(1, 32, -1, side), matrix.reshape(1, 1, side, side)
+  product = jax.jit(lambda a, b: onednn.convolve(a, b, ((0, 0), (0, 0))))
+  return _repeat(product, images, kernel)
 
 
 def _repeat(function: Callable[..., Any], *arguments: jax.Array) -> Run:

@@ -65,11 +65,15 @@ def make_training(
   losses: tuple[str, ...] = problems.LOSSES,
   num_microbatches: int = 1,
   vectorized: bool = False,
+  repeats: int = 1,
 ) -> Training:
-  """Returns the training of the reference network under equally weighted losses."""
+  """Returns the training of the reference network under equally weighted losses, or repeats."""
   model = models.from_linen(make_module(problem, dtype, remat))
   functions = {name: loss_table.LOSSES[name].function for name in losses}
-  loss_fn = objective.make_loss_fn(model, functions, problem.num_classes)
+  loss_fn, names = objective.make_loss_fn(model, functions, problem.num_classes), tuple(losses)
+  if repeats > 1:
+    loss_fn = repeated(loss_fn, repeats)
+    names = tuple(f"{name} {n}" for n in range(repeats) for name in losses)
   optimizer, fixed = optax.adam(problems.LEARNING_RATE), weighting.fixed()
   step = train_step.make_step(loss_fn, optimizer, fixed, num_microbatches=num_microbatches)
   many = train_step.make_run(step, lambda batch, key, number: batch, not vectorized)
@@ -77,7 +81,7 @@ def make_training(
 
   def init(key: jax.Array) -> train_step.TrainState:
     variables = model.init(key, jnp.zeros_like(images[:1]))
-    return train_step.init_state(key, variables, optimizer, fixed, tuple(losses))
+    return train_step.init_state(key, variables, optimizer, fixed, names)
 
   def forward(variables: PyTree, images: jax.Array) -> jax.Array:
     return model.apply(variables, images, False)[0].logits
@@ -86,9 +90,22 @@ def make_training(
   return Training(init, step, many, forward, batch)
 
 
+def repeated(loss_fn: weighting.SplitLoss, times: int) -> weighting.SplitLoss:
+  """Returns the losses several times, each time of other logits, so that all are computed."""
+
+  def values(outputs: PyTree, *rest: PyTree) -> dict[str, jax.Array]:
+    found = {}
+    for n in range(times):
+      own = outputs._replace(logits=(1 + 1e-3 * n) * outputs.logits)
+      found |= {f"{name} {n}": value for name, value in loss_fn.losses(own, *rest).items()}
+    return found
+
+  return weighting.SplitLoss(loss_fn.forward, values)
+
+
 def open_session(problem: Problem, options: dict[str, Any]) -> Session:
   """Builds the network and compiles the runs that `options['runs']` names, by default all."""
-  keys = ("dtype", "remat", "losses", "num_microbatches")
+  keys = ("dtype", "remat", "losses", "num_microbatches", "repeats")
   training = make_training(problem, **{key: options[key] for key in keys if key in options})
   return session_of(training, problem.seed, options)
 

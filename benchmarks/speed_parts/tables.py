@@ -77,9 +77,11 @@ COLUMNS: dict[str, list[Column]] = {
   ],
   "scaling": [
     ("varied", of("varied")),
-    ("value", of("value")),
+    ("value", of("value", lambda value: f"{value:,}")),
+    ("ms a step", of("milliseconds", number)),
     *SPEED,
     ("parameters", of("params", lambda value: f"{value:,}")),
+    ("exponent", of("exponent", lambda value: f"**{value:.2f}**")),
   ],
   "seeds": [
     ("strategy", of("strategy")),
@@ -99,6 +101,16 @@ COLUMNS: dict[str, list[Column]] = {
     ("GB/s of a copy", of("copy_gbs", number)),
     ("floor, ms", of("floor_milliseconds", number)),
     ("share of the floor", of("fraction", lambda value: f"{100 * value:.0f} %")),
+  ],
+  "data": [
+    ("", of("variant")),
+    ("images", of("images", lambda value: f"{value:,}")),
+    ("s", of("seconds", number)),
+    ("images/s", of("images_per_second", number)),
+    ("of the device's", of("of_device", lambda value: f"**{value:.2f}**")),
+    ("gathering beside the steps", of("gathering", lambda value: f"{100 * value:.1f} %")),
+    ("gathering alone, images/s", of("gathered_per_second", number)),
+    ("process, MB", of("resident", bytes_)),
   ],
   "start": [
     ("", of("variant")),
@@ -120,6 +132,7 @@ TITLES = {
   "scaling": "Scaling",
   "seeds": "Several models at once",
   "floor": "Beside the floor",
+  "data": "Many images",
   "start": "Start of the main command",
   "sweep": "Several seeds in one command",
 }
@@ -138,18 +151,30 @@ NOTES = {
   " the weighted sum; beside one backward pass of the plain sum in the same framework. Both contain"
   " the forward pass. Median and quartiles of the ratios within a round. A process counts with its"
   " libraries, at the peak of its resident size.",
-  "scaling": "Each row varies one number of the reference; the configurations alternate as above.",
+  "scaling": "Each row varies one number of the reference; the configurations alternate as above."
+  " A step of several models is that of all of them, one after the other in one program; cases are"
+  " drawn from a data set in the device's memory. Exponent: e of time = c · value^e, by least"
+  " squares of the logarithms.",
   "seeds": "Relative to a Python loop over one compiled step, beside it in the same round: median"
   " and quartiles, below 1 is faster than the loop.",
   "floor": "The floor is the larger of arithmetic at the speed of a large matrix product and of"
   " reading and writing the operands of each convolution once at the speed of a copy.",
+  "data": "A folder of grey images and masks as PNG files, most of which are further names of the"
+  " same files. Reading contains decoding, checking and writing the cache; of the process, peak"
+  " memory. With `data.placement='host'` the batches are gathered on the host while the device"
+  " takes steps: the share of the time that this takes is beside the steps, so that the device"
+  " waits only where it comes near 100 %.",
   "start": "Time from the start of the process to the first line of its metrics, median.",
   "sweep": "Wall time from the start of a process to its end, compilation, evaluation and figures"
   " included. Each way begins without compiled programs; with one command for each seed, the"
   " commands after the first find the programs of the first.",
 }
 RUNS = ("run", {"train": "Training step", "evaluate": "Evaluation"})
-SPLITS = {"frameworks": RUNS, "multitask": RUNS}
+SPLITS = {
+  "frameworks": RUNS,
+  "multitask": RUNS,
+  "data": ("run", {"reading": "Reading", "training": "Training"}),
+}
 
 
 def table(columns: list[Column], rows: list[Row]) -> str:

@@ -221,12 +221,12 @@ def spread(masks: jax.Array, num_classes: int) -> jax.Array:
   """
   regions = jax.nn.one_hot(masks, num_classes)  # [M, B, H, W, C]
   sizes = regions.sum((2, 3))
-  scores = []
+  apart = []
   for i, j in combinations(range(len(masks)), 2):
     common, sizes_of_both = (regions[i] * regions[j]).sum((1, 2)), sizes[i] + sizes[j]
     dice = 2 * common / jnp.maximum(sizes_of_both, 1)
-    scores.append(jnp.where(sizes_of_both > 0, dice, 1.0))
-  return 1 - jnp.stack(scores).mean(0)
+    apart.append(jnp.where(sizes_of_both > 0, 1 - dice, 0.0))
+  return jnp.stack(apart).mean(0)
 
 
 def calibrated(prediction: Any, temperatures: Temperatures, has_findings: bool = False) -> Any:

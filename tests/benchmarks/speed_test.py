@@ -29,9 +29,10 @@ def _run(benchmarks, folder, *options):
   [
     ("memory", 2, "temp"),
     ("gram", 2, "milliseconds"),
-    ("scaling", 2, "images_per_second"),
+    ("scaling", 6, "milliseconds"),
     ("seeds", 3, "ratio"),
-    ("floor", 2, "fraction"),
+    ("floor", 4, "fraction"),
+    ("data", 8, "images_per_second"),
     ("start", 2, "seconds"),
     ("sweep", 2, "share"),
   ],

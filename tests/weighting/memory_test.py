@@ -90,7 +90,7 @@ def test_a_network_of_many_activations_needs_less_memory_without_them():
   params = [jax.ShapeDtypeStruct((16, 16), jnp.float32)] * 16
   x = jax.ShapeDtypeStruct((4096, 16), jnp.float32)
   single = jax.jit(one).lower(params, x).compile().memory_analysis().temp_size_in_bytes
-  assert _memory(loss_fn, params, x, "gradients") < 1.1 * single
+  assert _memory(loss_fn, params, x, "gradients") < 1.2 * single
   assert _memory(loss_fn, params, x, "all") > 1.25 * single
 
 
