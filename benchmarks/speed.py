@@ -6,8 +6,12 @@ r"""Measures the speed and memory of training, beside other frameworks, and writ
         --tensorflow-python=B/bin/python                # frameworks of other environments
 
 Parts:
+  correct     what a GPU computes beside what a CPU does; only where it is named
   frameworks  the same network trained and evaluated in mlseg, Flax, PyTorch and Keras
   multitask   masks and diagnoses on a MobileNetV2, in mlseg and in PyTorch
+  lite        the same on an EfficientNet-Lite0
+  frameworks_256, multitask_256, lite_256
+              the same on images of 256×256
   memory      bytes, compile time and time to the first step, by type, rematerialisation and
               micro-batches
   gram        the Gram matrix of eight losses' gradients, in mlseg and in TorchJD
@@ -17,6 +21,7 @@ Parts:
   data        20,000 images of 512×512: reading them, and training on them
   start       time from the start of the main command to its first step
   sweep       eight seeds in one command, beside eight commands
+  table       the 130 models of a paper's table in one command; only where it is named
 
     python benchmarks/speed.py --check --parts=floor    # beside the file: exit code 1 if slower
 
@@ -39,13 +44,26 @@ from typing import Any
 from speed_parts import check, draw, frameworks, gram, multitask, tables, workers
 from speed_parts.workers import Settings
 
-PARTS = (
-  "frameworks", "multitask", "memory", "gram", "scaling", "seeds", "floor", "data", "start",
-  "sweep",
-)  # fmt: skip
+# Module of `speed_parts` and arguments of its `measure`, by the name of the part.
+SIZE_256: dict[str, Any] = {"size": 256, "batch": 16}
+LITE: dict[str, Any] = {"encoder": "efficientnet_lite0", "batch": 16}
+PARTS: dict[str, tuple[str, dict[str, Any]]] = {
+  "correct": ("correct", {}),
+  "frameworks": ("frameworks", {}),
+  "frameworks_256": ("frameworks", {"size": 256}),
+  "multitask": ("multitask", {}),
+  "multitask_256": ("multitask", SIZE_256),
+  "lite": ("multitask", LITE | {"size": 128}),
+  "lite_256": ("multitask", LITE | SIZE_256),
+  **{
+    part: (part, {})
+    for part in ("memory", "gram", "scaling", "seeds", "floor", "data", "start", "sweep", "table")
+  },
+}
+NOT_BY_DEFAULT = {"correct", "table"}  # for GPUs, see gpu.sh
 FRAMEWORKS = {
-  "frameworks": frameworks.FRAMEWORKS,
-  "multitask": multitask.FRAMEWORKS,
+  "frameworks": frameworks.FRAMEWORKS | frameworks.ON_GPU,
+  "multitask": multitask.FRAMEWORKS | multitask.ON_GPU,
   "gram": gram.VARIANTS,
 }
 HERE = pathlib.Path(__file__).resolve().parent
@@ -65,7 +83,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument("--parts", default=",".join(PARTS), help="names, separated by commas")
+  default = ",".join(part for part in PARTS if part not in NOT_BY_DEFAULT)
+  parser.add_argument("--parts", default=default, help="names, separated by commas")
   parser.add_argument(
     "--frameworks",
     default="",
@@ -94,8 +113,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.error(
       f"{', '.join(sorted(without))} has no ratios: choose from {', '.join(check.RATIOS)}"
     )
-  for part, rows in FRAMEWORKS.items():
-    if part in arguments.parts and (unknown := set(arguments.frameworks) - set(rows)):
+  for part, rows in ((part, FRAMEWORKS.get(PARTS[part][0], {})) for part in arguments.parts):
+    if rows and (unknown := set(arguments.frameworks) - set(rows)):
       choices = "; ".join(rows)
       parser.error(f"unknown frameworks {sorted(unknown)} of {part}: choose from {choices}")
   return arguments
@@ -125,7 +144,7 @@ def main(argv: list[str]) -> int:
   arguments.out.mkdir(parents=True, exist_ok=True)
   for part in arguments.parts:
     started = time.perf_counter()
-    measured = importlib.import_module(f"speed_parts.{part}").measure(settings)
+    measured = measure(part, settings)
     results["parts"][part] = {
       **measured,
       "measured": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -144,6 +163,12 @@ def main(argv: list[str]) -> int:
   return 0
 
 
+def measure(part: str, settings: Settings) -> dict[str, Any]:
+  """Returns what a part measured."""
+  module, arguments = PARTS[part]
+  return importlib.import_module(f"speed_parts.{module}").measure(settings, **arguments)
+
+
 def compare(settings: Settings, parts: list[str], committed: dict[str, Any]) -> int:
   """Measures parts, prints the ratios that are worse than committed, and returns the exit code.
 
@@ -157,7 +182,7 @@ def compare(settings: Settings, parts: list[str], committed: dict[str, Any]) -> 
     if part not in committed:
       print(f"{part} is not in the file")
       continue
-    measured = importlib.import_module(f"speed_parts.{part}").measure(settings)
+    measured = measure(part, settings)
     found += check.worse(part, committed[part]["rows"], measured["rows"])
   print("\n".join(found) or f"no ratio is worse by more than {100 * check.TOLERANCE:.0f} %")
   return bool(found)

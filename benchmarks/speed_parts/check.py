@@ -6,9 +6,17 @@ from typing import Any
 Row = Mapping[str, Any]
 TOLERANCE = 0.1  # the share by which a ratio may be worse
 # Of each part: its columns that are ratios, and whether more of them is better.
+_SPEED = {
+  "ratio": True, "ratio_many": True, "ratio_onednn": True, "ratio_bfloat16": True,
+  "ratio_exact": True,
+}  # fmt: skip
 RATIOS = {
-  "frameworks": {"ratio": True, "ratio_many": True, "ratio_onednn": True, "ratio_bfloat16": True},
-  "multitask": {"ratio": True, "ratio_many": True, "ratio_onednn": True, "ratio_bfloat16": True},
+  "frameworks": _SPEED,
+  "frameworks_256": _SPEED,
+  "multitask": _SPEED,
+  "multitask_256": _SPEED,
+  "lite": _SPEED,
+  "lite_256": _SPEED,
   "gram": {"ratio": False},
   "seeds": {"ratio": False},
   "floor": {"fraction": True},

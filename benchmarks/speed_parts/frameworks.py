@@ -13,8 +13,16 @@ Frameworks = Mapping[str, tuple[str, str, dict[str, Any]]]
 OWN = "mlseg"
 MANY = "mlseg, many steps in one program"
 ONEDNN, ROUNDED = "mlseg, oneDNN", "mlseg, oneDNN, products of bfloat16"
+EXACT, BFLOAT16 = "mlseg, float32 without TF32", "mlseg, bfloat16"  # on GPUs
 # The column of mlseg's speed relative to another framework, by the row of mlseg.
-RATIOS = {OWN: "ratio", MANY: "ratio_many", ONEDNN: "ratio_onednn", ROUNDED: "ratio_bfloat16"}
+RATIOS = {
+  OWN: "ratio",
+  MANY: "ratio_many",
+  ONEDNN: "ratio_onednn",
+  ROUNDED: "ratio_bfloat16",
+  EXACT: "ratio_exact",
+  BFLOAT16: "ratio_bfloat16",
+}
 WITH_ONEDNN = {"environment": {"MLSEG_ONEDNN": "1"}}
 WITH_BFLOAT16 = {"environment": {"MLSEG_ONEDNN": "1", "JAX_DEFAULT_MATMUL_PRECISION": "bfloat16"}}
 FRAMEWORKS: Frameworks = {
@@ -30,15 +38,37 @@ FRAMEWORKS: Frameworks = {
   "Keras, huge pages": ("tensorflow", "in_keras", {"compile": False, "huge_pages": True}),
 }
 
+# Of the part 'frameworks' at another size, where all rows would take too long.
+SHORT = (OWN, ONEDNN, ROUNDED, "PyTorch, eager", "PyTorch, compiled")
+WITHOUT_TF32 = {"environment": {"JAX_DEFAULT_MATMUL_PRECISION": "float32"}}
+ON_GPU: Frameworks = {
+  OWN: ("mlseg", "in_mlseg", {}),
+  EXACT: ("mlseg", "in_mlseg", WITHOUT_TF32),
+  BFLOAT16: ("mlseg", "in_mlseg", {"dtype": "bfloat16"}),
+  "Flax as one writes it": ("mlseg", "in_flax", {}),
+  "PyTorch, eager": ("torch", "in_torch", {"compile": False}),
+  "PyTorch, compiled": ("torch", "in_torch", {"compile": True}),
+  "PyTorch, compiled, bfloat16": ("torch", "in_torch", {"compile": True, "autocast": True}),
+}
 
-def measure(settings: Settings) -> dict[str, Any]:
+
+def measure(settings: Settings, size: int = 0) -> dict[str, Any]:
   """Returns the rows of the frameworks that can be imported, and the reasons why others cannot.
+
+  Args:
+    settings: how to measure.
+    size: side of the images, for some of the rows; 0: that of the reference, for all rows.
 
   Raises:
     ValueError: a framework has another number of parameters, or its loss does not fall.
   """
   problem = problems.TOY if settings.small else problems.REFERENCE
-  return compare(settings, FRAMEWORKS, problem, problems.num_params(problem))
+  rows = FRAMEWORKS if settings.device == "cpu" else ON_GPU
+  if size and not settings.small:
+    problem = problem._replace(size=size)
+  if size:
+    rows = {name: row for name, row in rows.items() if name in SHORT or settings.device == "gpu"}
+  return compare(settings, rows, problem, problems.num_params(problem))
 
 
 def compare(
@@ -77,7 +107,7 @@ def compare(
 def plans(settings: Settings, frameworks: Frameworks, problem: Problem) -> workers.Plans:
   """Returns the workers to open: the frameworks that are asked for, by default all."""
   chosen = {}
-  for name in settings.frameworks or frameworks:
+  for name in [name for name in settings.frameworks or frameworks if name in frameworks]:
     python, module, options = frameworks[name]
     slow = options.get("compile") or options.get("huge_pages")
     if settings.small and slow and not settings.frameworks:

@@ -26,18 +26,21 @@ RECIPE = pathlib.Path(__file__).resolve().parents[2] / "configs" / "multitask_bu
 DIAGNOSIS = "classification_weighted_cross_entropy"
 
 
-def recipe(problem: Problem) -> ConfigDict:
+def recipe(problem: Problem, encoder: str = problems.MOBILENET) -> ConfigDict:
   """Returns the recipe with the sizes of a problem; those of the reference are the recipe's."""
   config, _ = parse.parse(["", f"--config={RECIPE}"])
   config.data.image_size = problem.size
   config.batch_size = problem.batch
+  config.model.encoder = encoder
+  if encoder != problems.MOBILENET:
+    config.model.convention = "auto"
   config.model.decoder_filters = problems.decoder_filters(problem)
   return config
 
 
-def make_training(problem: Problem) -> Training:
+def make_training(problem: Problem, encoder: str = problems.MOBILENET) -> Training:
   """Returns the training of the recipe, without augmentation and pretrained weights."""
-  config = recipe(problem)
+  config = recipe(problem, encoder)
   model = recipe_model.make_model(config, problem.num_classes, problems.NUM_LABELS)
   class_weights = {DIAGNOSIS: jnp.array(problems.LABEL_WEIGHTS, jnp.float32)}
   losses = recipe_losses.make_losses(
@@ -67,4 +70,5 @@ def make_training(problem: Problem) -> Training:
 
 def open_session(problem: Problem, options: dict[str, Any]) -> Session:
   """Builds and compiles the network; the options are those of `in_mlseg.session_of`."""
-  return in_mlseg.session_of(make_training(problem), problem.seed, options)
+  training = make_training(problem, options.get("encoder", problems.MOBILENET))
+  return in_mlseg.session_of(training, problem.seed, options)

@@ -90,7 +90,8 @@ def session_of(
     truth: the arguments of the losses beside the logits.
     total: `total(logits, *truth)`, the weighted sum of the losses.
     options: 'compile': whether `torch.compile` compiles the network; 'channels_last': whether
-      channels are the innermost axis in memory, as they are by default.
+      channels are the innermost axis in memory, as they are by default; 'autocast': whether the
+      network computes in bfloat16 where PyTorch finds that safe.
   """
   torch.set_num_threads(options["threads"])
   device = "cuda" if options["device"] == "gpu" else "cpu"
@@ -102,10 +103,11 @@ def session_of(
   optimizer = torch.optim.Adam(network.parameters(), lr=problems.LEARNING_RATE)
 
   def loss_fn() -> Tensor:
-    return total(network(x), *y)
+    return total(forward(), *y)
 
   def forward() -> Tensor | tuple[Tensor, ...]:
-    return network(x)
+    with torch.autocast(device, torch.bfloat16, enabled=options.get("autocast", False)):
+      return network(x)
 
   if options["compile"]:
     loss_fn, forward = torch.compile(loss_fn), torch.compile(forward)

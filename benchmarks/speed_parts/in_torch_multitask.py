@@ -1,4 +1,4 @@
-"""The multi-task network in PyTorch, with torchvision's MobileNetV2, eager or compiled."""
+"""The multi-task network in PyTorch, on MobileNetV2 or EfficientNet-Lite0, eager or compiled."""
 
 from typing import Any
 
@@ -39,32 +39,68 @@ class Level(nn.Module):
     return self.merge(activations)
 
 
+class EfficientNetLite(nn.Module):
+  """Maps images [B, 3, H, W] to the features of EfficientNet-Lite0, finest first."""
+
+  def __init__(self, size: int):
+    super().__init__()
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite0", image_size=size)
+    self.stem = nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6(inplace=True))
+    self.blocks = network._blocks
+    self.last = nn.Sequential(network._conv_head, network._bn1, nn.ReLU6(inplace=True))
+
+  def forward(self, images: Tensor) -> list[Tensor]:
+    """Returns the outputs of the last blocks before each halving, and of the last convolution."""
+    activations, features = self.stem(images), []
+    for block in self.blocks:
+      if tuple(block._depthwise_conv.stride) == (2, 2):
+        features.append(activations)
+      activations = block(activations)
+    return [*features, self.last(activations)]
+
+
+class MobileNet(nn.Sequential):
+  """Maps images [B, 3, H, W] to the features of MobileNetV2, finest first."""
+
+  def __init__(self):
+    super().__init__(*torchvision_models().mobilenet_v2(weights=None).features)
+
+  def forward(self, images: Tensor) -> list[Tensor]:
+    """Returns the outputs of the layers `ENDS`."""
+    activations, features = images, []
+    for index, layer in enumerate(self):
+      activations = layer(activations)
+      if index in ENDS:
+        features.append(activations)
+    return features
+
+
 class MultiTaskUNet(nn.Module):
   """Maps images [B, 1, H, W] in [0, 1] to logits [B, C, H, W] and [B, labels]."""
 
-  def __init__(self, problem: Problem):
+  def __init__(self, problem: Problem, encoder: str = problems.MOBILENET):
     super().__init__()
-    self.encoder = torchvision_models().mobilenet_v2(weights=None).features
+    is_mobile = encoder == problems.MOBILENET
+    self.encoder = MobileNet() if is_mobile else EfficientNetLite(problem.size)
     filters = problems.decoder_filters(problem)
-    coarse = (problems.ENCODER_FILTERS[0], *filters)
-    skips = (*problems.ENCODER_FILTERS[1:], 0)
+    deepest, *others = problems.ENCODER_FILTERS[encoder]
+    coarse = (deepest, *filters)
+    skips = (*others, 0)
     self.levels = nn.ModuleList(map(Level, coarse, filters, skips))
     self.segmentation = nn.Conv2d(filters[-1], problem.num_classes, 1)
-    self.hidden = nn.Linear(problems.ENCODER_FILTERS[0], problems.UNITS)
+    self.hidden = nn.Linear(deepest, problems.UNITS)
     self.classification = nn.Linear(problems.UNITS, problems.NUM_LABELS)
     self.register_buffer("mean", torch.tensor(MEAN).reshape(1, 3, 1, 1))
     self.register_buffer("std", torch.tensor(STD).reshape(1, 3, 1, 1))
 
   def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the scores of pixels and of images; a grey image is repeated to three channels."""
-    activations = (images - self.mean) / self.std
-    features: list[Tensor | None] = []
-    for index, layer in enumerate(self.encoder):
-      activations = layer(activations)
-      if index in ENDS:
-        features.append(activations)
+    features = self.encoder((images - self.mean) / self.std)
+    activations = features[-1]
     pooled = activations.mean((2, 3))
-    skips = [*reversed(features[:-1]), None]
+    skips: list[Tensor | None] = [*reversed(features[:-1]), None]
     for level, skip in zip(self.levels, skips, strict=True):
       activations = level(activations, skip)
     hidden = functional.relu(self.hidden(pooled))
@@ -95,4 +131,5 @@ def open_session(problem: Problem, options: dict[str, Any]) -> Session:
   truth = tuple(
     torch.tensor(part, dtype=torch.long) for part in (masks, problems.make_labels(problem))
   )
-  return in_torch.session_of(MultiTaskUNet(problem), images, truth, total, options)
+  network = MultiTaskUNet(problem, options.get("encoder", problems.MOBILENET))
+  return in_torch.session_of(network, images, truth, total, options)

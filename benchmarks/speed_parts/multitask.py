@@ -1,4 +1,4 @@
-"""The part 'multitask': training masks and diagnoses on a MobileNetV2, in mlseg and in PyTorch."""
+"""The part 'multitask': training masks and diagnoses on an encoder, in mlseg and in PyTorch."""
 
 from typing import Any
 
@@ -23,13 +23,38 @@ FRAMEWORKS: Frameworks = {
   "PyTorch, compiled, huge pages": ("torch", "in_torch_multitask", COMPILED | HUGE),
 }
 
+ON_GPU: Frameworks = {
+  frameworks.OWN: ("mlseg", "in_mlseg_multitask", RUNS),
+  frameworks.EXACT: ("mlseg", "in_mlseg_multitask", RUNS | frameworks.WITHOUT_TF32),
+  "PyTorch, eager": ("torch", "in_torch_multitask", EAGER),
+  "PyTorch, compiled": ("torch", "in_torch_multitask", COMPILED),
+}
 
-def measure(settings: Settings) -> dict[str, Any]:
+
+def measure(
+  settings: Settings, encoder: str = problems.MOBILENET, size: int = 0, batch: int = 0
+) -> dict[str, Any]:
   """Returns the rows of the frameworks that can be imported, and the reasons why others cannot.
+
+  Args:
+    settings: how to measure.
+    encoder: of the network.
+    size: side of the images, for some of the rows; 0: that of the recipe, for all rows.
+    batch: number of images; 0: that of the recipe.
 
   Raises:
     ValueError: a framework has another number of parameters, or its loss does not fall.
   """
   problem = problems.TOY if settings.small else problems.REFERENCE
-  measured = frameworks.compare(settings, FRAMEWORKS, problem, problems.num_params(problem))
-  return {"network": problems.NAME, **measured}
+  rows = FRAMEWORKS if settings.device == "cpu" else ON_GPU
+  if size and not settings.small:
+    problem = problem._replace(size=size, batch=batch or problem.batch)
+  if size:
+    rows = {name: row for name, row in rows.items()
+            if name in frameworks.SHORT or settings.device == "gpu"}  # fmt: skip
+  rows = {
+    name: (python, module, options | {"encoder": encoder})
+    for name, (python, module, options) in rows.items()
+  }
+  measured = frameworks.compare(settings, rows, problem, problems.num_params(problem, encoder))
+  return {"network": problems.NAMES[encoder], **measured}

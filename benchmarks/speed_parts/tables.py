@@ -38,25 +38,30 @@ SPEED: list[Column] = [
   ("best", of("best", number)),
 ]
 ONEDNN: list[Column] = [
+  ("without TF32 by", of("ratio_exact", span)),
   ("with oneDNN by", of("ratio_onednn", span)),
-  ("and bfloat16 by", of("ratio_bfloat16", span)),
+  ("with bfloat16 by", of("ratio_bfloat16", span)),
+]
+FRAMEWORKS: list[Column] = [
+  ("", of("framework")),
+  *SPEED,
+  ("mlseg is faster by", of("ratio", span)),
+  ("in one program by", of("ratio_many", span)),
+  *ONEDNN,
+  ("compilation, s", of("compile_seconds", number)),
+]
+MULTITASK: list[Column] = [
+  ("", of("framework")),
+  *SPEED,
+  ("mlseg is faster by", lambda row: span(row.get("ratio_many", row.get("ratio")))),
+  *ONEDNN,
+  ("compilation, s", of("compile_seconds", number)),
 ]
 COLUMNS: dict[str, list[Column]] = {
-  "frameworks": [
-    ("", of("framework")),
-    *SPEED,
-    ("mlseg is faster by", of("ratio", span)),
-    ("in one program by", of("ratio_many", span)),
-    *ONEDNN,
-    ("compilation, s", of("compile_seconds", number)),
-  ],
-  "multitask": [
-    ("", of("framework")),
-    *SPEED,
-    ("mlseg is faster by", lambda row: span(row.get("ratio_many", row.get("ratio")))),
-    *ONEDNN,
-    ("compilation, s", of("compile_seconds", number)),
-  ],
+  "frameworks": FRAMEWORKS,
+  "frameworks_256": FRAMEWORKS,
+  "multitask": MULTITASK,
+  **dict.fromkeys(("multitask_256", "lite", "lite_256"), MULTITASK),
   "memory": [
     ("", of("variant")),
     ("images/s", of("images_per_second", number)),
@@ -90,6 +95,19 @@ COLUMNS: dict[str, list[Column]] = {
     ("time per model and step", of("ratio", span)),
     ("ms", of("milliseconds", number)),
     ("compilation, CPU s", of("compile_cpu_seconds", number)),
+  ],
+  "correct": [
+    ("", of("what")),
+    ("compared", of("count")),
+    ("largest difference", of("difference", lambda value: f"{value:.1e}")),
+    ("of", of("worst")),
+    ("allowed", of("tolerance", lambda value: f"{value:.0e}")),
+  ],
+  "table": [
+    ("", of("variant")),
+    ("models", of("models")),
+    ("s", of("seconds", number)),
+    ("s a model", of("per_model", number)),
   ],
   "floor": [
     ("type", of("dtype")),
@@ -125,8 +143,14 @@ COLUMNS: dict[str, list[Column]] = {
   ],
 }
 TITLES = {
+  "correct": "The same numbers as on a CPU",
+  "table": "Table 1 of the first paper",
   "frameworks": "The same network in several frameworks",
+  "frameworks_256": "The same at 256×256",
   "multitask": "Masks and diagnoses together",
+  "multitask_256": "Masks and diagnoses at 256×256",
+  "lite": "Masks and diagnoses on EfficientNet-Lite0",
+  "lite_256": "Masks and diagnoses on EfficientNet-Lite0 at 256×256",
   "memory": "Memory, compilation and the first step",
   "gram": "Gradients that are compared",
   "scaling": "Scaling",
@@ -137,6 +161,10 @@ TITLES = {
   "sweep": "Several seeds in one command",
 }
 NOTES = {
+  "correct": "Losses and networks with their gradients, weights over ten steps, and the losses of a"
+  " short training, in float32 without TF32; differences are shares of the largest number.",
+  "table": "All variants of the recipe with ten seeds each, trained side by side, tested, and"
+  " compared; wall time from the start of the command to its end, compilation included.",
   "frameworks": "Blocks of steps of all frameworks alternate in random order. Median and best of"
   " the blocks; ratios are taken within a round: median and quartiles, above 1 mlseg is faster."
   " On a CPU, mlseg has huge pages for its memory, as its command gives them to itself; the others"
@@ -145,6 +173,8 @@ NOTES = {
   "multitask": "The recipe `configs/multitask_busi.py` beside the same network, losses and"
   " optimiser in PyTorch on torchvision's MobileNetV2, without augmentation; measured as the table"
   " of frameworks. PyTorch has channels last unless the row says otherwise.",
+  "frameworks_256": "As the first table, with fewer rows.",
+  **dict.fromkeys(("multitask_256", "lite", "lite_256"), "As the table before, with fewer rows."),
   "memory": "Arguments and temporaries are planned by XLA; that of the process is its peak resident"
   " size.",
   "gram": "Eight losses of the masks, their Gram matrix, weights by `upgrad`, and the gradient of"
@@ -171,8 +201,9 @@ NOTES = {
 }
 RUNS = ("run", {"train": "Training step", "evaluate": "Evaluation"})
 SPLITS = {
-  "frameworks": RUNS,
-  "multitask": RUNS,
+  **dict.fromkeys(
+    ("frameworks", "frameworks_256", "multitask", "multitask_256", "lite", "lite_256"), RUNS
+  ),
   "data": ("run", {"reading": "Reading", "training": "Training"}),
 }
 

@@ -46,10 +46,14 @@ def test_the_reference_is_the_recipe():
   assert not optimizer["clip_norm"]
 
 
-def test_the_reference_has_the_parameters_that_its_table_is_about():
-  ours = sum(leaf.size for leaf in jax.tree.leaves(_params(problems.REFERENCE)))
-  theirs = in_torch_multitask.MultiTaskUNet(problems.REFERENCE).parameters()
-  assert ours == sum(p.numel() for p in theirs) == problems.num_params(problems.REFERENCE)
+@pytest.mark.parametrize("encoder", problems.NAMES)
+def test_the_reference_has_the_parameters_that_its_table_is_about(encoder):
+  training = in_mlseg_multitask.make_training(problems.REFERENCE, encoder)
+  params = jax.eval_shape(training.init, jax.random.key(0)).variables["params"]
+  theirs = in_torch_multitask.MultiTaskUNet(problems.REFERENCE, encoder).parameters()
+  expected = problems.num_params(problems.REFERENCE, encoder)
+  assert sum(leaf.size for leaf in jax.tree.leaves(params)) == expected
+  assert sum(p.numel() for p in theirs) == expected
 
 
 def _draw(shapes):
@@ -179,7 +183,7 @@ def test_both_stand_in_the_table(benchmarks, tmp_path):
   ratios = [row.get("ratio_many", row.get("ratio")) for row in measured["rows"]]
   assert [ratio is None for ratio in ratios] == [True, False, True, False]
   assert done.stdout.strip() == tables.section("multitask", measured).strip()
-  assert problems.NAME in done.stdout
+  assert problems.NAMES[problems.MOBILENET] in done.stdout
 
 
 def test_a_framework_that_a_part_has_not_is_refused(benchmarks, tmp_path):
