@@ -34,6 +34,7 @@ table.
 import argparse
 import importlib
 import json
+import math
 import os
 import pathlib
 import subprocess
@@ -95,6 +96,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
   parser.add_argument("--check", action="store_true", help="compares with the file instead")
   parser.add_argument("--rounds", type=int, default=15, help="number of blocks of each timing")
   parser.add_argument("--block", type=float, default=1.0, help="seconds of a block of steps")
+  parser.add_argument(
+    "--budget", type=float, default=math.inf, help="seconds after which no other part begins"
+  )
   parser.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"))
   parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
   parser.add_argument("--torch-python", default=sys.executable, help="interpreter with PyTorch")
@@ -142,8 +146,12 @@ def main(argv: list[str]) -> int:
   if arguments.check:
     return compare(settings, arguments.parts, results["parts"])
   arguments.out.mkdir(parents=True, exist_ok=True)
+  begun = time.perf_counter()
   for part in arguments.parts:
     started = time.perf_counter()
+    if started - begun > arguments.budget:
+      print(f"{part} is left out: --budget is spent")
+      continue
     measured = measure(part, settings)
     results["parts"][part] = {
       **measured,

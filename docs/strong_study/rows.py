@@ -32,6 +32,14 @@ class Study(NamedTuple):
     own = (row for row in self.models if row["run"] == run and row["seed"] != MEAN)
     return [float(row[metric]) for row in own if row.get(metric)]
 
+  def of_part(self, run: str, metric: str, start: str) -> list[float]:
+    """Returns the mean of a metric of each single model, of cases whose names begin with a word."""
+    by_seed: dict[str, list[float]] = {}
+    for row in self.cases:
+      if row["run"] == run and row["seed"] != MEAN and row["id"].startswith(start):
+        by_seed.setdefault(row["seed"], []).append(float(row[metric]))
+    return list(map(statistics.fmean, by_seed.values()))
+
   def mean(self, run: str) -> Row | None:
     """Returns the scores of the mean of a run's models, where it was tested."""
     own = (row for row in self.models if row["run"] == run and row["seed"] == MEAN)
@@ -51,11 +59,14 @@ class Study(NamedTuple):
       max(curve) - max(curve[: len(curve) - len(curve) // 3]) for curve in self.curves_of(run)
     )
 
-  def interval(self, run: str, mean: bool = False) -> tuple[float, float]:
-    """Returns the 95 % interval of the Dice, a bootstrap over the tested cases of all models."""
+  def interval(
+    self, run: str, mean: bool = False, metric: str = "dice", start: str = ""
+  ) -> tuple[float, float]:
+    """Returns the 95 % interval of a metric, a bootstrap over the tested cases of all models."""
     own = [r for r in self.cases if r["run"] == run and (r["seed"] == MEAN) == mean]
     by_case: dict[str, list[float]] = {}
     for row in own:
-      by_case.setdefault(row["id"], []).append(float(row["dice"]))
+      if row["id"].startswith(start):
+        by_case.setdefault(row["id"], []).append(float(row[metric]))
     found = bootstrap_interval(np.array([statistics.fmean(v) for v in by_case.values()]), seed=0)
     return found.low, found.high

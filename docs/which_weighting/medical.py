@@ -111,6 +111,8 @@ SCORES = (
     methods={
       FIXED: "busi/efficientnet_lite0/equal",
       "dynamic_memory_fusion": "busi/efficientnet_lite0/DMF",
+      "uncertainty": "busi/efficientnet_lite0/uncertainty",
+      "aligned_mtl": "busi/efficientnet_lite0/Aligned-MTL",
     },
     column="run",
   ),
