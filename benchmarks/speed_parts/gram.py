@@ -45,7 +45,7 @@ def measure(settings: Settings) -> dict[str, Any]:
       rows.append(row)
     facts = {name: worker.facts for name, worker in opened.workers.items()}
   return {
-    "network": problems.NAME,
+    "network": problems.NAMES[problems.MOBILENET],
     "problem": problem._asdict(),
     "params": problems.num_params(problem),
     "rows": rows,
