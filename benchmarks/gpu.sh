@@ -46,7 +46,14 @@ fi
 parts=${PARTS:-correct,floor,frameworks,table,multitask,seeds,memory}
 if [[ ${1:-} == --rehearse ]]; then
   options=(--small --device=cpu "--frameworks=mlseg;PyTorch, eager" --budget=1200)
+  limit=1800
 else
   options=(--device=gpu --rounds=5 --block=0.5 --budget=400)
+  limit=470
 fi
-"$python" benchmarks/speed.py --parts="$parts" --out="$out" "${options[@]}"
+# What is measured is written after each part, so that the limit costs the last one alone.
+timeout "$limit" "$python" benchmarks/speed.py --parts="$parts" --out="$out" "${options[@]}" || {
+  code=$?
+  ((code == 124)) && echo "benchmarks/gpu.sh: stopped after $limit s: the part after the last above is missing" >&2
+  exit "$code"
+}

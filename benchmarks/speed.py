@@ -15,7 +15,8 @@ Parts:
   memory      bytes, compile time and time to the first step, by type, rematerialisation and
               micro-batches
   gram        the Gram matrix of eight losses' gradients, in mlseg and in TorchJD
-  scaling     images per second by batch, image size, depth, filters and number of losses
+  scaling     how the time of a step grows with batch, image size, depth, filters, and the numbers
+              of losses, models and cases
   seeds       strategies for training several models at once
   floor       a step beside the shortest time that this device's arithmetic and memory allow
   data        20,000 images of 512×512: reading them, and training on them

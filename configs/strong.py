@@ -21,11 +21,11 @@ At 128×128 on BUSI, three models with a split of their own have a lesion Dice o
 `efficientnet_lite0` and of 79.3 ± 3.0 % with `mobilenet_v2`, and on another hospital's images (STU)
 of 86.3 and 87.3 %. A model takes about half an hour on one CPU core. At 256×256, three models
 with `mobilenet_v2` have 79.3 ± 3.1 %, and take an hour each. What the recipe was chosen by, on
-validation images alone, is in `docs/strong_study.md`; there neither
-Dynamic Memory Fusion (+0.4 points, 95 % interval -2.6 to +3.3) nor uncertainty (-1.9, -5.0 to +1.2)
-nor Aligned-MTL (-0.2, -2.4 to +1.9) is better than equal weights. On the published test images of
-`glas`, one model with `mobilenet_v2` has an object Dice of 90.6 % (part A) and 80.0 % (part B), and
-takes 70 minutes with oneDNN and products of bfloat16. Other variants have no score yet.
+validation images alone, is in `docs/strong_study.md`; there neither Dynamic Memory Fusion (+0.4
+points, 95 % interval -2.6 to +3.3) nor uncertainty (-1.9, -5.0 to +1.2) nor Aligned-MTL (-0.2, -2.4
+to +1.9) is better than equal weights. On the published test images of `glas`, one model with
+`mobilenet_v2` has an object Dice of 90.6 % (part A) and 80.0 % (part B), and takes 71 minutes with
+oneDNN and products of bfloat16. Other variants have no score yet.
 
 For your own data, one command trains three models on one split, tests each and their mean, writes
 the report, and leaves a folder for `python -m mlseg.predict`. Files that cannot be read are left

@@ -28,13 +28,13 @@ def test_a_file_that_fails_to_write_leaves_the_old_one(tmp_path, monkeypatch):
 
 
 def test_what_is_written_piece_by_piece_is_whole_or_not_there(tmp_path):
-  def stop(file):
-    file.write(b"half")
-    raise KeyError
+  def stop_half_way():
+    with files.replacing(tmp_path / "f") as file:
+      file.write(b"half")
+      raise KeyError
 
-  with files.replacing(tmp_path / "f") as file, pytest.raises(KeyError):
-    stop(file)
-  (tmp_path / "f").unlink()
+  with pytest.raises(KeyError):
+    stop_half_way()
   assert not list(tmp_path.iterdir())
   with files.replacing(tmp_path / "f") as file:
     file.write(b"whole")

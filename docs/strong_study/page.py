@@ -162,8 +162,10 @@ def _results(study: Study, data: str) -> str:
     if study.mean(run) is not None and len(study.values(run, "dice")) > 1:
       rows.append(_mean_line(study, run, columns))
   of_objects = columns == OF_OBJECTS
-  scored = "object Dice, 95 % interval" if of_objects else "Dice, 95 % interval"
-  header = ("models", *(heading for _, heading, _ in columns), scored, "minutes")
+  scored = "object Dice" if of_objects else "Dice"
+  header = (
+    "models", *(heading for _, heading, _ in columns), f"{scored}, 95 % interval", "minutes"
+  )  # fmt: skip
   table = to_markdown(Table("", header, tuple(rows)))
   words = (
     _words_of_objects(study, data)
@@ -201,12 +203,17 @@ def _line(study: Study, run: str, columns: tuple[Column, ...] = COLUMNS) -> tupl
   count, views = len(study.values(run, "dice")), _views(study, run)
   scores = (mean(study.values(run, metric), factor) for metric, _, factor in columns)
   minutes = study.values(run, "minutes")
-  metric = "object_dice" if columns == OF_OBJECTS else "dice"
+  interval = _interval(study.interval(run, metric=_scored(columns)))
   cells = (
-    f"{name}, {views} ({count})", *scores, _interval(study.interval(run, metric=metric)),
+    f"{name}, {views} ({count})", *scores, interval,
     f"{statistics.fmean(minutes):.0f}" if minutes else "",
   )  # fmt: skip
   return tuple(TableCell(cell) for cell in cells)
+
+
+def _scored(columns: tuple[Column, ...]) -> str:
+  """Returns the metric that has an interval."""
+  return "object_dice" if columns == OF_OBJECTS else "dice"
 
 
 def _part_line(
@@ -214,7 +221,7 @@ def _part_line(
 ) -> tuple[TableCell, ...]:
   """Returns the line of a published part of the test images."""
   scores = (mean(study.of_part(run, metric, start), factor) for metric, _, factor in columns)
-  interval = _interval(study.interval(run, metric="object_dice", start=start))
+  interval = _interval(study.interval(run, metric=_scored(columns), start=start))
   title = PARTS[run.split("/")[0]][start]
   return tuple(TableCell(cell) for cell in (title, *scores, interval, ""))
 
@@ -226,7 +233,7 @@ def _mean_line(
   assert own is not None
   count = len(study.values(run, "dice"))
   scores = (f"{factor * float(own[metric]):.1f}" for metric, _, factor in columns)
-  interval = _interval(study.interval(run, mean=True))
+  interval = _interval(study.interval(run, mean=True, metric=_scored(columns)))
   return tuple(TableCell(cell) for cell in (f"mean of these {count}", *scores, interval, ""))
 
 

@@ -24,7 +24,8 @@ DATA: tuple[Key, ...] = (
   Key("data.placement", choice(("device", "host")),
       "Where the images are held while a run trains.", "device"),
   Key("data.num_processes", integer(0, 1024, "each is a process"),
-      "That read the files; 0: one per CPU if there are many files.", 0),
+      "Processes that read the files; 1: threads of the command itself; 0: one per CPU if there are"
+      " thousands of images.", 0),
   Key("data.image_size", integer(8, 8192, _SIDE), "Side to which images are resized, pixels."),
   Key("data.patch_size", integer(8, 8192, _SIDE, also=(0,)),
       "Side of the patches to train on, of images that keep their size; 0: images are resized.", 0),
