@@ -10,6 +10,7 @@ from collections.abc import MutableMapping, Sequence
 
 from mlseg.devices import command
 from mlseg.errors import UserError
+from mlseg.process_pool import usable_cpus
 
 # Use huge pages, and keep freed memory for the next step, whose arrays would otherwise be mapped
 # and cleared again. In one comparison on two cores, training was 1.2 times as fast. There is one
@@ -95,7 +96,7 @@ def share_cpu(strategy: str, num_models: int) -> None:
     raise UserError(f"JAX_NUM_CPU_DEVICES must be a positive integer, not {given!r}")
   if given is not None or "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
     return
-  cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+  cores = usable_cpus()
   if strategy not in ("auto", "map") or min(cores, num_models) == 1:
     return
   # Once JAX has started, the number of devices cannot change.

@@ -158,7 +158,9 @@ class Group(NamedTuple):
     ]
 
 
-def print_header(reporter: Reporter, runs: Sequence[Run], cases: Cases, split: Split) -> None:
+def print_header(
+  reporter: Reporter, runs: Sequence[Run], cases: Cases, split: Split, layout: Layout
+) -> None:
   """Prints what is about to be trained, on which data and devices."""
   data = runs[0].experiment.data
   names = ", ".join(run.name for run in runs)
@@ -176,7 +178,7 @@ def print_header(reporter: Reporter, runs: Sequence[Run], cases: Cases, split: S
   if len(runs) == 1:
     reporter.print(f"losses  {', '.join(runs[0].experiment.losses.names)}")
   device = f"{jax.device_count()} × {jax.devices()[0].device_kind}"
-  words = (f"device  {device}", f"jax {jax.__version__}", onednn.describe())
+  words = (f"device  {device}", f"jax {jax.__version__}", onednn.describe(layout.data * layout.model))
   reporter.print(", ".join(filter(None, words)))
 
 

@@ -128,7 +128,7 @@ def train_together(
     run_folder.check(run.workdir, description, run.experiment.defaults)
 
   # ---- Programs
-  print_header(reporter, runs, cases, parts[seeds[0]])
+  print_header(reporter, runs, cases, parts[seeds[0]], layout)
   programs = Programs(
     experiments,
     cases,

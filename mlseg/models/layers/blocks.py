@@ -45,6 +45,8 @@ def upsample_convolve(images: jax.Array, kernel: jax.Array) -> jax.Array:
   Returns:
     [B, 2H, 2W, O].
   """
+  if onednn.is_used(images, kernel):
+    return onednn.convolve_transposed(images, kernel)
   if kernel.shape[0] == 2:
     return _upsample_product(images, kernel)
   rows = []

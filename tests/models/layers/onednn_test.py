@@ -1,6 +1,7 @@
 """oneDNN's convolutions equal XLA's: values, gradients of both orders, over models, in networks."""
 
 import functools
+import os
 import re
 import subprocess
 import sys
@@ -31,6 +32,40 @@ CASES = [  # batch, height, width, channels, features, taps, stride, padding, gr
   (2, 5, 4, 4, 4, (7, 7), 1, ((3, 3), (3, 3)), 4),
   (1, 8, 8, 4, 4, (5, 5), 2, ((1, 2), (1, 2)), 4),
 ]
+# Four models on two devices: whether oneDNN computes them, whether it would divide a batch, and the
+# largest error of values and gradients after many calls.
+MODELS_ON_DEVICES = """
+import jax
+import numpy as np
+
+from mlseg.devices import model_axis, sharding
+from mlseg.models.layers import convolution
+
+rng = np.random.default_rng(0)
+images = rng.normal(size=(4, 3, 16, 16, 8)).astype(np.float32)
+kernels = rng.normal(size=(4, 3, 3, 8, 16)).astype(np.float32)
+
+
+def gradients(model, shared):
+  def loss(images, kernel):
+    return (convolution.convolve(images, kernel, ((1, 1), (1, 1))) ** 2).mean()
+
+  return jax.value_and_grad(loss, (0, 1))(*model)
+
+
+mesh = sharding.make_mesh(sharding.Layout(2, 1, 1))
+over = jax.jit(model_axis.over_models(gradients, "map", mesh))
+alone = jax.jit(lambda *model: gradients(model, ()))
+with jax.set_mesh(mesh):
+  in_mesh = "mlseg_convolve" in over.lower((images, kernels), ()).as_text()
+  for _ in range(100):
+    found = over((images, kernels), ())
+outside = "mlseg_convolve" in alone.lower(images[0], kernels[0]).as_text()
+expected = [alone(images[n], kernels[n]) for n in range(4)]
+expected = jax.tree.map(lambda *own: np.stack(own), *expected)
+error = jax.tree.map(lambda a, b: np.abs(a - b).max() / np.abs(b).max(), found, expected)
+print(in_mesh, outside, max(jax.tree.leaves(error)))
+"""
 
 
 @pytest.fixture
@@ -91,6 +126,27 @@ def test_values_and_gradients_equal_those_of_xla(used, case):
   _close(compiled(images, kernel, cotangent), expected)
 
 
+@pytest.mark.parametrize("side", [2, 3])
+def test_transposed_convolutions_equal_those_of_xla(used, side):
+  rng = np.random.default_rng(0)
+  images = rng.normal(size=(2, 5, 3, 6)).astype(np.float32)
+  kernel = rng.normal(size=(side, side, 6, 4)).astype(np.float32)
+  cotangent = rng.normal(size=(2, 10, 6, 4)).astype(np.float32)
+
+  def plain(images, kernel):
+    return jax.lax.conv_transpose(images, kernel, (2, 2), "SAME")
+
+  arrays = images, kernel, cotangent
+  expected = _value_and_gradients(plain, *arrays)
+  _close(_value_and_gradients(onednn.convolve_transposed, *arrays), expected)
+  with jax.default_matmul_precision("bfloat16"):
+    rounded = jax.jit(functools.partial(_value_and_gradients, onednn.convolve_transposed))(*arrays)
+  factors = [jnp.asarray(array, jnp.bfloat16).astype(jnp.float32) for array in arrays]
+  _close(rounded, _value_and_gradients(plain, *factors))  # the sums are float32
+  for ours, theirs in zip(rounded, expected, strict=True):
+    assert np.abs(ours - theirs).max() > 1e-4 * np.abs(theirs).max()
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("case", [CASES[0], CASES[4], CASES[6]])
 def test_second_derivatives_equal_those_of_xla(used, case, precision):
@@ -121,6 +177,20 @@ def test_mapped_over_models_equals_each(used, mapped):
     for function in (ours, plain)
   )
   _close(actual, expected)
+
+
+@pytest.mark.slow
+def test_each_device_computes_its_models_with_it(used, tmp_path):
+  script = tmp_path / "models.py"
+  script.write_text(MODELS_ON_DEVICES)
+  environ = os.environ | {"JAX_NUM_CPU_DEVICES": "2"}
+  done = subprocess.run(
+    [sys.executable, str(script)], capture_output=True, text=True, check=False, env=environ
+  )
+  assert done.returncode == 0, done.stderr
+  in_mesh, outside, error = done.stdout.split()
+  assert (in_mesh, outside) == ("True", "False")
+  assert float(error) < 1e-5
 
 
 def test_products_of_bfloat16_are_asked_for_by_the_precision_of_jax(used):

@@ -3,16 +3,21 @@
 // A convolution y of images x [B, H, W, I] with a kernel w [kh, kw, I / groups, O] is linear in both.
 // One handler computes y, or either gradient, from the other two arrays; all are row-major. With
 // `bfloat16` the factors of the products are rounded to bfloat16, where they are not of this type
-// already, and sums are float32.
+// already, and sums are float32. `threads` is the number of threads of a call, 0 leaves it to OpenMP.
 
 #include <array>
+#include <cstdlib>
+#include <memory>
 #include <mutex>
+#include <new>
 #include <string>
 #include <unordered_map>
 #include <utility>
 
 #include "oneapi/dnnl/dnnl.hpp"
 #include "xla/ffi/api/ffi.h"
+
+extern "C" void omp_set_num_threads(int);  // of the OpenMP that oneDNN was linked to
 
 namespace {
 
@@ -30,6 +35,7 @@ struct Array {
 struct Plan {
   dnnl::primitive primitive;
   Array first, second, out;
+  memory::desc scratchpad;
 };
 
 dnnl::engine& Engine() {
@@ -69,34 +75,41 @@ Plan MakePlan(const Shapes& shapes, const Types& types, Wanted wanted, int64_t s
   const memory::desc x_sum(images, f32, Tag::nhwc), y_sum(result, f32, Tag::nhwc);
   const memory::desc x_factor(images, factor, Tag::nhwc), y_factor(result, factor, Tag::nhwc);
   const memory::desc w_factor(kernel, factor, Tag::any), w_sum(kernel, f32, Tag::any);
+  // XLA calls from any of its threads, and several at once. With scratchpads of its own, oneDNN would
+  // require a primitive to run in the thread that made it.
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   const dnnl::convolution_forward::primitive_desc forward(
       Engine(), dnnl::prop_kind::forward_training, direct, x_factor, w_factor, y_sum, strides,
-      before, after);
+      before, after, attributes);
   if (wanted == kResult) {
     return {dnnl::convolution_forward(forward),
             {DNNL_ARG_SRC, x_given, forward.src_desc()},
             {DNNL_ARG_WEIGHTS, w_given, forward.weights_desc()},
-            {DNNL_ARG_DST, y_given, forward.dst_desc()}};
+            {DNNL_ARG_DST, y_given, forward.dst_desc()},
+            forward.scratchpad_desc()};
   }
   if (wanted == kImages) {
     const dnnl::convolution_backward_data::primitive_desc backward(
-        Engine(), direct, x_sum, w_factor, y_factor, strides, before, after, forward);
+        Engine(), direct, x_sum, w_factor, y_factor, strides, before, after, forward, attributes);
     return {dnnl::convolution_backward_data(backward),
             {DNNL_ARG_WEIGHTS, w_given, backward.weights_desc()},
             {DNNL_ARG_DIFF_DST, y_given, backward.diff_dst_desc()},
-            {DNNL_ARG_DIFF_SRC, x_given, backward.diff_src_desc()}};
+            {DNNL_ARG_DIFF_SRC, x_given, backward.diff_src_desc()},
+            backward.scratchpad_desc()};
   }
   const dnnl::convolution_backward_weights::primitive_desc backward(
-      Engine(), direct, x_factor, w_sum, y_factor, strides, before, after, forward);
+      Engine(), direct, x_factor, w_sum, y_factor, strides, before, after, forward, attributes);
   return {dnnl::convolution_backward_weights(backward),
           {DNNL_ARG_SRC, x_given, backward.src_desc()},
           {DNNL_ARG_DIFF_DST, y_given, backward.diff_dst_desc()},
-          {DNNL_ARG_DIFF_WEIGHTS, w_given, backward.diff_weights_desc()}};
+          {DNNL_ARG_DIFF_WEIGHTS, w_given, backward.diff_weights_desc()},
+          backward.scratchpad_desc()};
 }
 
-// Returns the plan of these shapes and types, which is made once.
+// Returns the plan of these shapes, types and number of threads, which is made once.
 Plan& FindPlan(const Shapes& shapes, const Types& types, Wanted wanted, int64_t stride,
-               ffi::Span<const int64_t> padding, int64_t groups, bool bfloat16) {
+               ffi::Span<const int64_t> padding, int64_t groups, bool bfloat16, int64_t threads) {
   static std::mutex mutex;
   static std::unordered_map<std::string, Plan> plans;
   std::string key;
@@ -105,7 +118,7 @@ Plan& FindPlan(const Shapes& shapes, const Types& types, Wanted wanted, int64_t 
   }
   for (memory::data_type type : types) key += std::to_string(static_cast<int>(type)) + ",";
   for (int64_t value : {static_cast<int64_t>(wanted), stride, padding[0], padding[1], padding[2],
-                        padding[3], groups, static_cast<int64_t>(bfloat16)}) {
+                        padding[3], groups, static_cast<int64_t>(bfloat16), threads}) {
     key += std::to_string(value) + ",";
   }
   std::lock_guard<std::mutex> lock(mutex);
@@ -115,6 +128,24 @@ Plan& FindPlan(const Shapes& shapes, const Types& types, Wanted wanted, int64_t 
     found = plans.emplace(key, std::move(plan)).first;
   }
   return found->second;
+}
+
+// Returns memory of the calling thread, which its next call uses again.
+memory Scratchpad(const memory::desc& wanted) {
+  constexpr size_t kAlignment = 64;
+  thread_local std::unique_ptr<void, decltype(&std::free)> data(nullptr, &std::free);
+  thread_local size_t size = 0;
+  const size_t needed = wanted.get_size();
+  if (needed > size) {
+    size = (needed + kAlignment - 1) / kAlignment * kAlignment;
+    data.reset();
+    data.reset(std::aligned_alloc(kAlignment, size));
+    if (!data) {
+      size = 0;
+      throw std::bad_alloc();
+    }
+  }
+  return memory(wanted, Engine(), data.get());
 }
 
 memory Given(const Array& array, ffi::AnyBuffer buffer) {
@@ -131,8 +162,9 @@ memory Input(const Array& array, ffi::AnyBuffer buffer, dnnl::stream& stream) {
 
 ffi::Error Convolve(ffi::AnyBuffer first, ffi::AnyBuffer second, ffi::Result<ffi::AnyBuffer> out,
                     int64_t wanted, int64_t stride, ffi::Span<const int64_t> padding,
-                    int64_t groups, bool bfloat16) {
+                    int64_t groups, bool bfloat16, int64_t threads) {
   try {
+    if (threads > 0) omp_set_num_threads(static_cast<int>(threads));
     // The two arguments are x, w and y in this order, without the one that is wanted.
     Shapes shapes;
     Types types;
@@ -144,19 +176,22 @@ ffi::Error Convolve(ffi::AnyBuffer first, ffi::AnyBuffer second, ffi::Result<ffi
     note(wanted == kImages ? kKernel : kImages, first);
     note(wanted == kResult ? kKernel : kResult, second);
     Plan& plan = FindPlan(shapes, types, static_cast<Wanted>(wanted), stride, padding, groups,
-                          bfloat16);
+                          bfloat16, threads);
     dnnl::stream stream(Engine());
     memory given = Given(plan.out, *out);
     const bool direct = plan.out.given == plan.out.wanted;
     memory result = direct ? given : memory(plan.out.wanted, Engine());
     plan.primitive.execute(stream, {{plan.first.argument, Input(plan.first, first, stream)},
                                     {plan.second.argument, Input(plan.second, second, stream)},
-                                    {plan.out.argument, result}});
+                                    {plan.out.argument, result},
+                                    {DNNL_ARG_SCRATCHPAD, Scratchpad(plan.scratchpad)}});
     if (!direct) dnnl::reorder(result, given).execute(stream, result, given);
     stream.wait();
     return ffi::Error::Success();
   } catch (const dnnl::error& error) {
     return ffi::Error::Internal(std::string("oneDNN: ") + error.what());
+  } catch (const std::bad_alloc&) {
+    return ffi::Error(ffi::ErrorCode::kResourceExhausted, "oneDNN: no memory for a convolution");
   }
 }
 
@@ -171,4 +206,5 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(mlseg_convolve, Convolve,
                                   .Attr<int64_t>("stride")
                                   .Attr<ffi::Span<const int64_t>>("padding")
                                   .Attr<int64_t>("groups")
-                                  .Attr<bool>("bfloat16"));
+                                  .Attr<bool>("bfloat16")
+                                  .Attr<int64_t>("threads"));

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlseg.models.layers.onednn import library
+from mlseg.process_pool import usable_cpus
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 _IMAGES, _KERNEL, _RESULT = range(3)  # which of the three arrays of a convolution is computed
@@ -49,9 +50,18 @@ def is_used(*arrays: jax.Array) -> bool:
   return _is_possible() and library.load().is_used
 
 
-def describe() -> str:
-  """Returns the version of oneDNN, why it is not used, or '' where nobody asked for it."""
-  return library.load().words if _is_possible() else ""
+def describe(num_devices: int = 1) -> str:
+  """Returns the version of oneDNN, why it is not used, or '' where nobody asked for it.
+
+  Args:
+    num_devices: number of devices among which the batch of a model is divided.
+  """
+  if jax.default_backend() != "cpu":
+    return ""
+  found = library.load()
+  if found.is_used and num_devices > 1:
+    return "oneDNN not used: a batch is divided among devices"
+  return found.words
 
 
 def matmul_precision() -> str | None:
@@ -61,7 +71,15 @@ def matmul_precision() -> str | None:
 
 
 def _is_possible() -> bool:
-  return jax.default_backend() == "cpu" and jax.device_count() == 1
+  """Returns whether the arrays of a program that is traced here lie on one CPU device.
+
+  So it is with one device, and within a mesh where each device computes its own part of the arrays,
+  as with the strategy 'map'. XLA cannot divide oneDNN's convolutions among devices.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  divided = {name for name, size in mesh.shape.items() if size > 1}
+  local = bool(mesh.shape) and divided <= set(mesh.manual_axes)
+  return jax.default_backend() == "cpu" and (local or jax.device_count() == 1)
 
 
 def convolve(
@@ -86,6 +104,57 @@ def convolve(
   rounded = groups == 1 and matmul_precision() in _ROUNDED
   options = _Options(stride, padding, groups, rounded)
   return (_rounded if rounded else _result)(images, kernel, options)
+
+
+def convolve_transposed(images: jax.Array, kernel: jax.Array) -> jax.Array:
+  """Returns the stride-2 'SAME' transposed convolution; ask `is_used` first.
+
+  Equal to `lax.conv_transpose(images, kernel, (2, 2), 'SAME')`: it is the gradient of a convolution
+  of stride 2 by its images. Products are rounded as by `convolve`.
+
+  Args:
+    images: [B, H, W, I] float32.
+    kernel: [k, k, I, O] float32 with k of 2 or 3.
+
+  Returns:
+    [B, 2H, 2W, O] float32.
+  """
+  batch, height, width, _ = images.shape
+  side, out = kernel.shape[0], kernel.shape[-1]
+  padding = ((0, side - 2), (0, side - 2))
+  options = _Options(2, padding, 1, matmul_precision() in _ROUNDED)
+  turned = kernel[::-1, ::-1].swapaxes(2, 3)
+  return _transposed(images, turned, (batch, 2 * height, 2 * width, out), options)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _transposed(
+  images: jax.Array, kernel: jax.Array, shape: tuple[int, ...], options: _Options
+) -> jax.Array:
+  """Returns `_images_gradient`, whose cotangent is `images` here; both are rounded once."""
+  return _images_gradient(kernel, _factor(images, options), shape, options)
+
+
+def _factor(array: jax.Array, options: _Options) -> jax.Array:
+  return array.astype(jnp.bfloat16) if options.bfloat16 else array
+
+
+def _transposed_forward(images, kernel, shape, options):
+  images = _factor(images, options)
+  return _images_gradient(kernel, images, shape, options), (images, kernel)
+
+
+def _transposed_backward(shape, options, residuals, cotangent):
+  del shape
+  images, kernel = residuals
+  cotangent = _factor(cotangent, options)
+  return (
+    _result(cotangent, kernel, options),
+    _kernel_gradient(cotangent, images, kernel.shape, options),
+  )
+
+
+_transposed.defvjp(_transposed_forward, _transposed_backward)
 
 
 # The sum of cotangent × convolution is linear in images, kernel and cotangent, so that the
@@ -211,7 +280,14 @@ def _call(
     padding=np.array(options.padding, np.int64).ravel(),
     groups=np.int64(options.groups),
     bfloat16=options.bfloat16,
+    threads=np.int64(_threads()),
   )
+
+
+def _threads() -> int:
+  """Returns the number of threads of one device's call; 0 leaves it to OpenMP."""
+  devices = jax.local_device_count()
+  return 0 if devices == 1 else max(1, usable_cpus() // devices)
 
 
 def _result_shape(images: jax.Array, kernel: jax.Array, options: _Options) -> tuple[int, ...]:
