@@ -27,6 +27,7 @@ METRICS = ("dice", "iou", "hausdorff95", "normalized_surface_dice")
 PARTLY = ("labels", "seed", "validation", "dice", "hausdorff95", "balanced_accuracy", "roc_auc")
 OBJECTS = ("object_f1", "object_dice", "object_hausdorff")  # of runs that are scored by objects
 LESION = 1  # the class that is scored
+BY_PATIENT = ("lgg",)  # data sets whose images are slices, scored by patients
 MEAN = "mean"  # in the column of the seed: the mean of all models
 
 
@@ -87,7 +88,9 @@ def of_run(run: pathlib.Path) -> dict[str, list[files.Row]]:
   """Returns the rows of a run, or of an evaluation, by file."""
   config, curves = run_folder.read(run).config, curves_of(run)
   cases = _cases(case_table.read(run), None)
-  if (run / case_table.ENSEMBLE_NAME).exists():
+  if config["data"]["name"] in BY_PATIENT:
+    cases = _patients(case_table.read(run), run)
+  elif (run / case_table.ENSEMBLE_NAME).exists():
     cases += _cases(case_table.read(run, case_table.ENSEMBLE_NAME), MEAN)
   return {
     "models": models_of(run, config, cases, curves),
@@ -198,6 +201,26 @@ def _cases(rows: list[files.Row], seed: str | None) -> list[files.Row]:
     for row in rows
     if row["class"] == lesion
   ]
+
+
+def _patients(rows: list[files.Row], run: pathlib.Path) -> list[files.Row]:
+  """Returns Dice and IoU of the foreground of each patient, over the pixels of all its slices."""
+  lesion = case_table.class_names(rows)[LESION]
+  patients = {row["id"]: int(row["patient"]) for row in files.read_csv(run / "data.csv")}
+  counts: dict[tuple[int, int], collections.Counter[str]] = {}
+  for row in rows:
+    if row["class"] == lesion:
+      own = counts.setdefault((row["seed"], patients[row["id"]]), collections.Counter())
+      own.update({name: int(row[name]) for name in ("tp", "fp", "fn")})
+  found = []
+  for (seed, patient), own in counts.items():
+    wrong = own["fp"] + own["fn"]
+    scores = {
+      "dice": round(2 * own["tp"] / (2 * own["tp"] + wrong), 5),
+      "iou": round(own["tp"] / (own["tp"] + wrong), 5),
+    }
+    found.append({"seed": seed, "id": f"patient {patient}", **scores})
+  return found
 
 
 if __name__ == "__main__":

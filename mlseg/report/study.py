@@ -18,7 +18,10 @@ from mlseg.report.study_cells import (
 )
 from mlseg.report.tables import Table, TableCell
 
-VALIDATION = "validation"  # column of `rows.csv`: the score by which a model's epoch was kept
+# Columns of `rows.csv`: the score by which a model's epoch was kept, and by how much it rose in the
+# last third of the epochs, which tells whether the training had converged.
+VALIDATION, LATE_RISE = "validation", "late_rise"
+CONVERGED = 0.005  # largest such rise of a training that counts as converged
 
 
 class PublishedColumn(NamedTuple):
@@ -189,11 +192,13 @@ def _scores(
   if ranked:
     rows = dict(sorted(rows.items(), key=lambda pair: -mean_of(pair[1], VALIDATION)))
   with_seeds = any(test.get("p_seeds_holm") for test in tests.values())
+  with_rise = ranked and all(row.get(LATE_RISE) for own in rows.values() for row in own)
   headings = _headings(study, columns)
   body = []
   for label, found in rows.items():
     cells = [TableCell(label), TableCell(str(len(found)))]
     cells += [TableCell(mean_text(found, VALIDATION, 100.0))] if ranked else []
+    cells += [_late_rise(found)] if with_rise else []
     cells += [score_cell(label, found, name, factor, best[name]) for _, name, factor, _ in columns]
     if tests:
       cells += _test_cells(tests.get(label), with_seeds)
@@ -202,8 +207,10 @@ def _scores(
     heading: ([one] if (one := best[name]) else [], factor)
     for heading, (_, name, factor, _) in zip(headings, columns, strict=True)
   }
-  note = form.note + deviation_words(rows) + (_RANKED if ranked else "") + marks(leaders)
-  header = [study["axes"][-1], "seeds", *_validation_heading(study, ranked), *headings]
+  note = form.note + deviation_words(rows) + (_RANKED if ranked else "")
+  note += (_RISE if with_rise else "") + marks(leaders)
+  rise = ["rise in the last third"] if with_rise else []
+  header = [study["axes"][-1], "seeds", *_validation_heading(study, ranked), *rise, *headings]
   if tests:
     header += [f"Δ {form.compared} to {study['reference']} [95 %]", "p, cases"]
     header += ["p, seeds"] if with_seeds else []
@@ -229,12 +236,22 @@ _RANKED = (
   " Rows are in the order of their validation score, that of the epochs that were kept; all other"
   " scores are of the test cases."
 )
+_RISE = (
+  " Rise: by how many points the best validation score of a model rose in the last third of its"
+  f" epochs, the largest of the seeds; above {100 * CONVERGED:g} the training had not converged."
+)
 _TESTS = (
   " Δ and its interval are over the groups of cases that a split keeps together, those of a patient"
   " and near-duplicates, each averaged over the seeds that test it; p, cases: Wilcoxon's"
   " signed-rank test over these groups; p, seeds: paired t-test over seeds; both after Holm's"
   " correction."
 )
+
+
+def _late_rise(rows: Sequence[Row]) -> TableCell:
+  """Returns the largest late rise of the seeds, with a mark where a training had not converged."""
+  rise = max(float(row[LATE_RISE]) for row in rows)
+  return TableCell(f"{100 * rise:.2f}" + ("" if rise <= CONVERGED else ", not converged"))
 
 
 def _test_cells(test: Row | None, with_seeds: bool) -> list[TableCell]:

@@ -82,8 +82,8 @@ def _described(cells: Sequence[Cell], workdir: pathlib.Path) -> Row:
 def seed_rows(cells: Iterable[Cell], workdir: pathlib.Path) -> list[Row]:
   """Returns a row per cell and seed: labels, seed, and every metric of `results.json`.
 
-  'validation' and 'kept_epoch' are the validation score of the model and its epoch, empty where
-  that is not known.
+  'validation' and 'kept_epoch' are the validation score of the model and its epoch, and 'late_rise'
+  is by how much this score rose in the last third of the epochs; empty where that is not known.
   """
   rows = []
   for cell in cells:
@@ -92,14 +92,21 @@ def seed_rows(cells: Iterable[Cell], workdir: pathlib.Path) -> list[Row]:
     kept = kept_epochs(folder, str(cell.recipe.get("selection", "dice")))
     for n, seed in enumerate(results.seeds):
       scores = {name: metric.per_seed[n] for name, metric in results.metrics.items()}
-      score, epoch = kept.get(seed, (None, None))
-      own = {"validation": score, "kept_epoch": epoch}
-      rows.append({**cell.labels, "seed": seed, **own, **scores})
+      own = kept.get(seed, Kept(None, None, None))
+      rows.append({**cell.labels, "seed": seed, **own._asdict(), **scores})
   return rows
 
 
-def kept_epochs(folder: pathlib.Path, selection: str) -> dict[int, tuple[float, float]]:
-  """Returns by seed the best validation score and its epoch, which is the first of equal ones.
+class Kept(NamedTuple):
+  """What the validation of a model shows."""
+
+  validation: float | None  # the best score
+  kept_epoch: float | None  # its epoch, the first of equal ones
+  late_rise: float | None  # the best score minus that of the first two thirds of the epochs
+
+
+def kept_epochs(folder: pathlib.Path, selection: str) -> dict[int, Kept]:
+  """Returns by seed what the validation of its model shows.
 
   Args:
     folder: of a run; without `metrics.jsonl` nothing is known.
@@ -107,14 +114,22 @@ def kept_epochs(folder: pathlib.Path, selection: str) -> dict[int, tuple[float, 
   """
   if not (folder / metrics_log.NAME).exists():
     return {}
-  best: dict[int, tuple[float, float]] = {}
+  curves: dict[int, list[tuple[float, float]]] = {}  # score and epoch
   for record in metrics_log.read(folder):
     known = record.get("validation", {})
     names = ("dice", "accuracy") if selection == "mean" else (selection,)
     scores = [known[name] for name in names if known.get(name) is not None]
-    if scores and (record["seed"] not in best or np.mean(scores) > best[record["seed"]][0]):
-      best[record["seed"]] = float(np.mean(scores)), record["epoch"]
-  return best
+    if scores:
+      curves.setdefault(record["seed"], []).append((float(np.mean(scores)), record["epoch"]))
+  return {seed: _kept(curve) for seed, curve in curves.items()}
+
+
+def _kept(curve: Sequence[tuple[float, float]]) -> Kept:
+  """Returns what a curve shows; of fewer than three epochs there is no last third."""
+  scores = [score for score, _ in curve]
+  score, epoch = curve[scores.index(max(scores))]
+  late = len(curve) // 3
+  return Kept(score, epoch, score - max(scores[:-late]) if late else None)
 
 
 def score_rows(cells: Sequence[Cell], workdir: pathlib.Path, score: Score) -> list[Row]:

@@ -146,7 +146,7 @@ def test_tables_mark_the_best_and_have_the_papers_number_and_what_failed(folder)
 
 
 def test_a_sweep_is_ranked_by_validation_with_the_test_beside_it(folder):
-  for method, scores in (("a", (0.5, 0.9, 0.2)), ("fixed", (0.95, 0.1, 0.95))):
+  for method, scores in (("a", (0.5, 0.9, 0.2)), ("fixed", (0.95, 0.1, 0.96))):
     with (folder / method / "metrics.jsonl").open("w") as file:
       for seed in (0, 1):
         for epoch, dice in enumerate(scores, start=1):
@@ -157,15 +157,19 @@ def test_a_sweep_is_ranked_by_validation_with_the_test_beside_it(folder):
   study_files.write(Grid("tiny", cells, "fixed"), cells, folder, {})
   rows = files.read_csv(folder / "rows.csv")
   assert [(row["validation"], row["kept_epoch"]) for row in rows] == [
-    ("0.9", "2"), ("0.9", "2"), ("0.95", "1"), ("0.95", "1"),
+    ("0.9", "2"), ("0.9", "2"), ("0.96", "3"), ("0.96", "3"),
   ]  # fmt: skip
+  assert [float(row["late_rise"]) for row in rows] == pytest.approx([0, 0, 0.01, 0.01])
   table = study.tables(folder)[0]
-  assert table.header[:4] == ("method", "seeds", "validation dice", "Dice")
+  assert table.header[:5] == (
+    "method", "seeds", "validation dice", "rise in the last third", "Dice",
+  )  # fmt: skip
   # The better one in validation comes first, though it is worse on the test cases.
-  assert [[cell.text for cell in row[:4]] for row in table.rows] == [
-    ["fixed", "2", "95.00 ± 0.00", "65.00 ± 7.07"],
-    ["a", "2", "90.00 ± 0.00", "85.00 ± 7.07"],
+  assert [[cell.text for cell in row[:5]] for row in table.rows] == [
+    ["fixed", "2", "96.00 ± 0.00", "1.00, not converged", "65.00 ± 7.07"],
+    ["a", "2", "90.00 ± 0.00", "0.00", "85.00 ± 7.07"],
   ]
+  assert "above 0.5 the training had not converged" in table.note
   assert "in the order of their validation score" in table.note
 
 
@@ -181,7 +185,8 @@ def test_the_kept_epoch_is_the_first_best_of_the_selection(tmp_path, selection, 
   ]
   (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
   found = study_files.kept_epochs(tmp_path, selection)
-  assert found == {7: (pytest.approx(kept[0]), kept[1])}
+  late = {"dice": 0.0, "accuracy": 0.0, "mean": 0.0}[selection]
+  assert found == {7: (pytest.approx(kept[0]), kept[1], pytest.approx(late))}
   assert study_files.kept_epochs(tmp_path / "nowhere", selection) == {}
 
 
