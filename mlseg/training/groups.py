@@ -178,7 +178,11 @@ def print_header(
   if len(runs) == 1:
     reporter.print(f"losses  {', '.join(runs[0].experiment.losses.names)}")
   device = f"{jax.device_count()} × {jax.devices()[0].device_kind}"
-  words = (f"device  {device}", f"jax {jax.__version__}", onednn.describe(layout.data * layout.model))
+  words = (
+    f"device  {device}",
+    f"jax {jax.__version__}",
+    onednn.describe(layout.data * layout.model),
+  )
   reporter.print(", ".join(filter(None, words)))
 
 
