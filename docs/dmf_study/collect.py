@@ -76,7 +76,8 @@ def score_training(workdir: pathlib.Path) -> dict[int, dict[str, float]]:
   """Returns by seed the scores of a run's models on the images that they were trained on."""
   run = trained.load(workdir)
   cases = recipe_data.load_cases(run.data)
-  if cases.fingerprint != run_folder.read(workdir).data:
+  description = run_folder.read(workdir)
+  if cases.fingerprint != description.data:
     raise SystemExit(f"{workdir}: was trained on other data")
   split = split_file.read(workdir)
   index_of = {name: n for n, name in enumerate(cases.ids)}
@@ -84,7 +85,7 @@ def score_training(workdir: pathlib.Path) -> dict[int, dict[str, float]]:
   def predict(variables: dict, images: jax.Array) -> Outputs:
     return run.model.apply(variables, pipeline.to_float(images), False)[0]
 
-  test = jax.jit(make_evaluate(predict, len(cases.class_names), run.config.batch_size))
+  test = jax.jit(make_evaluate(predict, len(cases.class_names), description.config["batch_size"]))
   scores = {}
   for n, seed in enumerate(run.seeds):
     index = np.array([index_of[name] for name in split.parts[seed]["train"]])

@@ -15,7 +15,8 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import page  # beside this file
+import converged  # beside this file
+import page
 import pages  # in the folder above
 from findings import Study
 
@@ -44,8 +45,24 @@ def make() -> dict[pathlib.Path, str]:
   return {
     HERE / "comparisons.csv": compared,
     HERE / "tables.md": f"{title}\n\n{rule}\n\n{whole}",
-    HERE.parent / "dmf_study.md": page.text(study),
+    HERE.parent / "dmf_study.md": page.text(study, _converged()),
   }
+
+
+def _converged() -> converged.Converged | None:
+  """Returns the rows of the study that was trained until it converged, where they are here."""
+  folder = converged.FOLDER
+  if not folder.exists():
+    return None
+  description = json.loads((folder / "study.json").read_text())
+  names = ("rows", "dice", "weights", "models")
+  rows = {name: files.read_csv(folder / f"{name}.csv") for name in names}
+  setting = json.loads((folder / pages.SETTING).read_text())
+  axes, reference = description["axes"], description["reference"]
+  compared = files.to_csv(study_files.comparison_rows(rows["dice"], axes, reference))
+  return converged.Converged(
+    description, rows | {"comparisons": files.parse_csv(compared)}, setting
+  )
 
 
 def _at_full_size() -> list[str]:

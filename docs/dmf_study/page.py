@@ -3,6 +3,7 @@
 import math
 import pathlib
 
+import converged
 from findings import DEMO, Study, percent
 from pages import LATE_DWA, is_of_first_version, recipe, sweep_command, wrapped
 
@@ -14,13 +15,15 @@ _STEPS = 14  # of an epoch: 451 training images in batches of 32, the rest left 
 _FIGURES = pathlib.Path(__file__).with_name("figures")
 
 
-def text(study: Study) -> str:
-  """Returns the page."""
+def text(study: Study, whole: converged.Converged | None) -> str:
+  """Returns the page; `whole` has the rows that were trained until they converged, if any."""
   findings = (_weighting, _level, _leaks, _parts, _gradients, _others, _faults)
   bullets = "\n".join(wrapped(one, "- ", "  ") for finding in findings if (one := finding(study)))
   methods = list(dict.fromkeys([*study.methods(split="grouped"), *study.methods(split="random")]))
   table = to_markdown(_table(study, methods, with_tests=True))
-  return f"{_head(study)}\n{bullets}\n\n{_figures()}{table}\n{_NOTE}"
+  title = "# The Dynamic Memory Fusion study\n\n"
+  first = f"{converged.text(whole)}\n## All rows, at a smaller size\n\n" if whole else ""
+  return f"{title}{first}{_head(study)}\n{bullets}\n\n{_figures()}{table}\n{_NOTE}"
 
 
 _NOTE = """\
@@ -64,8 +67,7 @@ def _head(study: Study) -> str:
     [all tables](dmf_study/tables.md), and [figures](dmf_study/figures) of the report that version
     {setting["versions"]["mlseg"]} made: predictions, learning curves, and cases side by side."""
   command = sweep_command("dmf_busi", setting, "DIR/Dataset_BUSI_with_GT")
-  title = "# The Dynamic Memory Fusion study"
-  return f"{title}\n\n{wrapped(text)}\n\n{command}\n{wrapped(links)}\n"
+  return f"{wrapped(text)}\n\n{command}\n{wrapped(links)}\n"
 
 
 def _level(study: Study) -> str:

@@ -15,7 +15,6 @@ import argparse
 import collections
 import pathlib
 import statistics
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -224,4 +223,4 @@ def _patients(rows: list[files.Row], run: pathlib.Path) -> list[files.Row]:
 
 
 if __name__ == "__main__":
-  sys.exit(main())
+  main()
