@@ -1,6 +1,7 @@
 """What the README and the guides show runs as it stands."""
 
 import functools
+import json
 import pathlib
 import re
 import shlex
@@ -174,3 +175,18 @@ def test_the_tree_of_the_readme_is_the_tree_of_the_package():
   named |= {"evaluate", "export", "main", "predict", "sweep"}
   there = {path.stem for path in (ROOT / "mlseg").iterdir() if path.name[0] not in "._"}
   assert named == there - {"py"}
+
+
+def test_the_speed_with_onednn_is_that_of_the_benchmarks():
+  parts = json.loads((ROOT / "benchmarks/results/cpu.json").read_text())["parts"]
+  gains = []
+  for part, plain in (("frameworks", "mlseg"), ("multitask", "mlseg, many steps in one program")):
+    rows = [row for row in parts[part]["rows"] if row["run"] == "train"]
+    speed = {row["framework"]: row["images_per_second"] for row in rows}
+    for name in ("mlseg, oneDNN", "mlseg, oneDNN, products of bfloat16"):
+      gains.append(f"{speed[name] / speed[plain]:.1f}")
+  guide = " ".join(PAGES["docs/guides/training.md"].split())
+  words = r"trains ([\d.]+) times as fast with oneDNN as without, and ([\d.]+) times with bfloat16;"
+  found = re.search(words + r" MobileNetV2's U-Net ([\d.]+) and ([\d.]+) times\.", guide)
+  assert found and list(found.groups()) == gains
+  assert f"[{gains[0]} to {gains[2]} times as fast]" in " ".join(README.split())
