@@ -188,5 +188,6 @@ def test_the_speed_with_onednn_is_that_of_the_benchmarks():
   guide = " ".join(PAGES["docs/guides/training.md"].split())
   words = r"trains ([\d.]+) times as fast with oneDNN as without, and ([\d.]+) times with bfloat16;"
   found = re.search(words + r" MobileNetV2's U-Net ([\d.]+) and ([\d.]+) times\.", guide)
-  assert found and list(found.groups()) == gains
+  assert found
+  assert list(found.groups()) == gains
   assert f"[{gains[0]} to {gains[2]} times as fast]" in " ".join(README.split())
