@@ -32,8 +32,8 @@ class Converged(Scores):
     return [name for name in self.methods() if self.comparison(name, "dice")]
 
   def rise(self, method: str) -> float:
-    """Returns the largest rise of the validation score in the last third, of a method's seeds."""
-    return max(self.values(method, study_tables.LATE_RISE))
+    """Returns by how much the validation score rose in the last third, the mean over seeds."""
+    return self.mean(method, study_tables.LATE_RISE)
 
   def smallest(self, method: str) -> float | None:
     """Returns the smallest true difference that the seeds would show at 5 % with `POWER`.

@@ -21,7 +21,7 @@ from mlseg.report.tables import Table, TableCell
 # Columns of `rows.csv`: the score by which a model's epoch was kept, and by how much it rose in the
 # last third of the epochs, which tells whether the training had converged.
 VALIDATION, LATE_RISE = "validation", "late_rise"
-CONVERGED = 0.005  # largest such rise of a training that counts as converged
+CONVERGED = 0.005  # largest such rise, a mean over seeds, of trainings that count as converged
 
 
 class PublishedColumn(NamedTuple):
@@ -238,7 +238,7 @@ _RANKED = (
 )
 _RISE = (
   " Rise: by how many points the best validation score of a model rose in the last third of its"
-  f" epochs, the largest of the seeds; above {100 * CONVERGED:g} the training had not converged."
+  f" epochs, the mean over seeds; above {100 * CONVERGED:g} the trainings had not converged."
 )
 _TESTS = (
   " Δ and its interval are over the groups of cases that a split keeps together, those of a patient"
@@ -249,8 +249,8 @@ _TESTS = (
 
 
 def _late_rise(rows: Sequence[Row]) -> TableCell:
-  """Returns the largest late rise of the seeds, with a mark where a training had not converged."""
-  rise = max(float(row[LATE_RISE]) for row in rows)
+  """Returns the mean late rise of the seeds, with a mark where the trainings had not converged."""
+  rise = mean_of(rows, LATE_RISE)
   return TableCell(f"{100 * rise:.2f}" + ("" if rise <= CONVERGED else ", not converged"))
 
 

@@ -169,7 +169,7 @@ def test_a_sweep_is_ranked_by_validation_with_the_test_beside_it(folder):
     ["fixed", "2", "96.00 ± 0.00", "1.00, not converged", "65.00 ± 7.07"],
     ["a", "2", "90.00 ± 0.00", "0.00", "85.00 ± 7.07"],
   ]
-  assert "above 0.5 the training had not converged" in table.note
+  assert "above 0.5 the trainings had not converged" in table.note
   assert "in the order of their validation score" in table.note
 
 
