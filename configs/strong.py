@@ -19,10 +19,10 @@ network also gives the diagnosis, where the data have one.
 
 At 128×128 on BUSI, three models with a split of their own have a lesion Dice of 76.2 ± 1.5 % with
 `efficientnet_lite0` and of 79.3 ± 3.0 % with `mobilenet_v2`, and on another hospital's images (STU)
-of 86.3 and 87.3 %. A model takes about half an hour on one CPU core. At 256×256, three models
-with `mobilenet_v2` have 79.3 ± 3.1 %, and take an hour each. Without ImageNet's weights
-(`--config.model.pretrained=none`) one model at 128×128 has 66.7 %. What the recipe was chosen by, on
-validation images alone, is in `docs/strong_study.md`; there neither Dynamic Memory Fusion (+0.4
+of 86.3 and 87.3 %. A model takes about half an hour on one CPU core. At 256×256, three models with
+`mobilenet_v2` have 79.3 ± 3.1 %, and take an hour each. Without ImageNet's weights
+(`--config.model.pretrained=none`) one model at 128×128 has 66.7 %. What the recipe was chosen by,
+on validation images alone, is in `docs/strong_study.md`; there neither Dynamic Memory Fusion (+0.4
 points, 95 % interval -2.6 to +3.3) nor uncertainty (-1.9, -5.0 to +1.2) nor Aligned-MTL (-0.2, -2.4
 to +1.9) is better than equal weights. On the published test images of `glas`, one model with
 `mobilenet_v2` has an object Dice of 90.6 % (part A) and 80.0 % (part B), and takes 71 minutes with
