@@ -30,7 +30,7 @@ def _run(benchmarks, folder, *options):
     ("memory", 2, "temp"),
     ("gram", 2, "milliseconds"),
     ("scaling", 6, "milliseconds"),
-    ("seeds", 3, "ratio"),
+    ("seeds", 5, "ratio"),
     ("floor", 4, "fraction"),
     ("data", 8, "images_per_second"),
     ("start", 2, "seconds"),
