@@ -20,6 +20,8 @@ Parts:
   seeds       strategies for training several models at once
   floor       a step beside the shortest time that this device's arithmetic and memory allow
   data        20,000 images of 512×512: reading them, and training on them
+  versions    mlseg beside itself in an interpreter with another JAX; only where it is named, with
+              --other-python
   start       time from the start of the main command to its first step
   sweep       eight seeds in one command, beside eight commands
   table       the 130 models of a paper's table in one command; only where it is named
@@ -59,10 +61,21 @@ PARTS: dict[str, tuple[str, dict[str, Any]]] = {
   "lite_256": ("multitask", LITE | SIZE_256),
   **{
     part: (part, {})
-    for part in ("memory", "gram", "scaling", "seeds", "floor", "data", "start", "sweep", "table")
+    for part in (
+      "memory",
+      "gram",
+      "scaling",
+      "seeds",
+      "floor",
+      "data",
+      "versions",
+      "start",
+      "sweep",
+      "table",
+    )
   },
 }
-NOT_BY_DEFAULT = {"correct", "table"}  # for GPUs, see gpu.sh
+NOT_BY_DEFAULT = {"correct", "table", "versions"}  # the first two are for GPUs, see gpu.sh
 FRAMEWORKS = {
   "frameworks": frameworks.FRAMEWORKS | frameworks.ON_GPU,
   "multitask": multitask.FRAMEWORKS | multitask.ON_GPU,
@@ -105,12 +118,17 @@ def parse(argv: list[str]) -> argparse.Namespace:
   parser.add_argument("--torch-python", default=sys.executable, help="interpreter with PyTorch")
   parser.add_argument("--tensorflow-python", default=sys.executable, help="interpreter with Keras")
   parser.add_argument(
+    "--other-python", default=sys.executable, help="interpreter with another JAX, of versions"
+  )
+  parser.add_argument(
     "--lock", default="", help="file to lock: exclusively for timings, shared for everything else"
   )
   arguments = parser.parse_args(argv)
   arguments.parts = arguments.parts.split(",")
   if unknown := set(arguments.parts) - set(PARTS):
     parser.error(f"unknown parts {sorted(unknown)}: choose from {', '.join(PARTS)}")
+  if "versions" in arguments.parts and arguments.other_python == sys.executable:
+    parser.error("the part versions needs --other-python, an interpreter with another JAX")
   arguments.frameworks = tuple(filter(None, arguments.frameworks.split(";")))
   if arguments.check and "--parts" not in " ".join(argv):
     arguments.parts = list(check.RATIOS)
@@ -139,6 +157,7 @@ def main(argv: list[str]) -> int:
       "mlseg": sys.executable,
       "torch": arguments.torch_python,
       "tensorflow": arguments.tensorflow_python,
+      "other": arguments.other_python,
     },
     frameworks=arguments.frameworks,
   )

@@ -130,6 +130,12 @@ COLUMNS: dict[str, list[Column]] = {
     ("gathering alone, images/s", of("gathered_per_second", number)),
     ("process, MB", of("resident", bytes_)),
   ],
+  "versions": [
+    ("", of("variant")),
+    ("images/s", of("images_per_second", number)),
+    ("of the other", of("other_per_second", number)),
+    ("the other is faster by", of("ratio", span)),
+  ],
   "start": [
     ("", of("variant")),
     ("to the first logged step, s", of("seconds", number)),
@@ -157,6 +163,7 @@ TITLES = {
   "seeds": "Several models at once",
   "floor": "Beside the floor",
   "data": "Many images",
+  "versions": "Two versions of JAX",
   "start": "Start of the main command",
   "sweep": "Several seeds in one command",
 }
@@ -194,6 +201,9 @@ NOTES = {
   " memory. With `data.placement='host'` the batches are gathered on the host while the device"
   " takes steps: the share of the time that this takes is beside the steps, so that the device"
   " waits only where it comes near 100 %.",
+  "versions": "Blocks of steps of mlseg under two interpreters alternate in random order, with"
+  " batches of 16 images; median and quartiles of the ratios within a round. Training is many steps"
+  " in one program.",
   "start": "Time from the start of the process to the first line of its metrics, median.",
   "sweep": "Wall time from the start of a process to its end, compilation, evaluation and figures"
   " included. Each way begins without compiled programs; with one command for each seed, the"
@@ -202,7 +212,8 @@ NOTES = {
 RUNS = ("run", {"train": "Training step", "evaluate": "Evaluation"})
 SPLITS = {
   **dict.fromkeys(
-    ("frameworks", "frameworks_256", "multitask", "multitask_256", "lite", "lite_256"), RUNS
+    ("frameworks", "frameworks_256", "multitask", "multitask_256", "lite", "lite_256", "versions"),
+    RUNS,
   ),
   "data": ("run", {"reading": "Reading", "training": "Training"}),
 }

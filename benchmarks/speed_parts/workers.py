@@ -33,7 +33,7 @@ class Settings(NamedTuple):
   rounds: int
   block_seconds: float  # time that one block of steps should take
   lock: str  # file to lock; '' for none
-  pythons: dict[str, str]  # the interpreters of 'mlseg', 'torch' and 'tensorflow'
+  pythons: dict[str, str]  # the interpreters of 'mlseg', 'torch', 'tensorflow' and 'other'
   frameworks: tuple[str, ...] = ()  # names of the frameworks to measure; (): all
 
 
@@ -95,7 +95,9 @@ class Worker:
     # On a CPU `mlseg.main` restarts itself with these settings; other rows state them if they do.
     options = dict(options)
     own = options.pop("environment", {})
-    huge_pages = options.pop("huge_pages", python == "mlseg") and settings.device == "cpu"
+    huge_pages = (
+      options.pop("huge_pages", python in ("mlseg", "other")) and settings.device == "cpu"
+    )
     self._process = subprocess.Popen(
       [settings.pythons[python], "-m", "speed_parts.worker"],
       stdin=subprocess.PIPE,
@@ -151,7 +153,7 @@ class Opened(NamedTuple):
 
 
 # By name: interpreter, module, problem and options of a worker.
-Plans = Mapping[str, tuple[str, str, Problem, dict[str, Any]]]
+Plans = Mapping[Any, tuple[str, str, Problem, dict[str, Any]]]
 
 
 @contextlib.contextmanager

@@ -47,6 +47,26 @@ def test_a_part_measures_at_toy_size(benchmarks, tmp_path, part, rows, measure):
 
 
 @pytest.mark.slow
+def test_two_versions_of_jax_are_compared(benchmarks, tmp_path):
+  """Here the same version, by another path to the same interpreter."""
+  other = tmp_path / "python"
+  other.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+  other.chmod(0o755)
+  results, printed = _run(benchmarks, tmp_path, "--parts=versions", f"--other-python={other}")
+  measured = results["parts"]["versions"]
+  assert [row["run"] for row in measured["rows"]] == ["train", "evaluate"]
+  assert f"The other interpreter has jax {jax.__version__}" in printed
+
+
+def test_versions_need_two_interpreters(benchmarks, tmp_path):
+  command = [sys.executable, str(benchmarks / "speed.py"), f"--out={tmp_path}", "--parts=versions"]
+  done = subprocess.run(command, capture_output=True, text=True, check=False)
+  assert done.returncode == 2
+  assert "needs --other-python" in done.stderr
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
 def test_frameworks_that_cannot_be_imported_are_left_out_with_a_reason(benchmarks, tmp_path):
   """A second run of another part keeps the first one's numbers."""
   options = ("--parts=frameworks", "--frameworks=mlseg;Flax as one writes it;PyTorch, eager")

@@ -1,0 +1,71 @@
+"""The part 'versions': training and evaluation beside an interpreter with another JAX."""
+
+from typing import Any
+
+from speed_parts import frameworks, multitask_problem, workers
+from speed_parts import problem as reference
+from speed_parts.problem import Problem
+from speed_parts.workers import Cell, Settings
+
+# By name in the table: options of a worker.
+VARIANTS: dict[str, dict[str, Any]] = {
+  "float32": {},
+  "oneDNN": frameworks.WITH_ONEDNN,
+  "oneDNN, products of bfloat16": frameworks.WITH_BFLOAT16,
+}
+RUNS = {"many": "train", "evaluate": "evaluate"}  # of a worker: the group of the table
+SIZES = (128, 256)
+
+
+def measure(settings: Settings) -> dict[str, Any]:
+  """Returns a row for each network, size, run and variant.
+
+  Raises:
+    ValueError: a network cannot be built in one of the interpreters.
+  """
+  variants = {"oneDNN": VARIANTS["oneDNN"]} if settings.small else VARIANTS
+  rows, raw, versions = [], {}, {}
+  for network, module, problem, options in networks(settings):
+    plans = {
+      (variant, python): (python, module, problem, {"runs": list(RUNS), **options, **more})
+      for variant, more in variants.items()
+      for python in ("mlseg", "other")
+    }
+    with workers.opened(settings, plans, alone=True) as opened:
+      if opened.failed:
+        raise ValueError(f"some interpreters do not run: {opened.failed}")
+      for (_, python), worker in opened.workers.items():
+        versions[python] = worker.facts["versions"]
+      for run, group in RUNS.items():
+        cells = [Cell(name, worker, run) for name, worker in opened.workers.items()]
+        timed = workers.time_cells(settings, cells)
+        raw |= {", ".join((network, group, *name)): of_one for name, of_one in timed.items()}
+        for variant in variants:
+          seconds = [timed[variant, python]["seconds"] for python in ("mlseg", "other")]
+          medians = [workers.quartiles(of_one)[1] for of_one in seconds]
+          rows.append(
+            {
+              "run": group,
+              "variant": f"{network}, {variant}",
+              "images_per_second": problem.batch / medians[0],
+              "other_per_second": problem.batch / medians[1],
+              "ratio": workers.quartiles([a / b for a, b in zip(*seconds, strict=True)]),
+            }
+          )
+  other = ", ".join(f"{name} {version}" for name, version in versions["other"].items())
+  remarks = [f"The other interpreter has {other}."]
+  return {"rows": rows, "rounds": raw, "versions": versions, "remarks": remarks}
+
+
+def networks(settings: Settings) -> list[tuple[str, str, Problem, dict[str, Any]]]:
+  """Returns the name, the worker's module, the problem and the options of each network."""
+  if settings.small:
+    return [("U-Net", "in_mlseg", reference.TOY, {})]
+  found: list[tuple[str, str, Problem, dict[str, Any]]] = []
+  for size in SIZES:
+    problem = reference.REFERENCE._replace(size=size)
+    found.append((f"U-Net, {size}×{size}", "in_mlseg", problem, {}))
+    for encoder, name in (("mobilenet_v2", "MobileNetV2"), ("efficientnet_lite0", "Lite0")):
+      problem = multitask_problem.REFERENCE._replace(size=size, batch=16)
+      found.append((f"{name}, {size}×{size}", "in_mlseg_multitask", problem, {"encoder": encoder}))
+  return found
