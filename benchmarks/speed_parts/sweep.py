@@ -9,24 +9,32 @@ from speed_parts import workers
 from speed_parts.workers import Settings
 
 BASELINE = "one command for each seed"
-STRATEGIES = {"one command": "auto", "one command, loop": "loop"}
+# By name in the table: the strategy, and what is set in the environment.
+STRATEGIES: dict[str, tuple[str, dict[str, str]]] = {
+  "one command": ("auto", {}),
+  "one command, loop": ("loop", {}),
+  "one command, oneDNN": ("auto", {"MLSEG_ONEDNN": "1"}),
+  "one command, loop, oneDNN": ("loop", {"MLSEG_ONEDNN": "1"}),
+}
 
 
 def measure(settings: Settings) -> dict[str, Any]:
   """Returns a row for each way; each begins with an empty cache of compiled programs."""
   config, seeds, epochs = ("smoke", 2, 1) if settings.small else ("dmf_busi", 8, 2)
   flags = [f"--config=configs/{config}.py", f"--config.num_epochs={epochs}"]
-  strategies = {"one command": "auto"} if settings.small else STRATEGIES
   together = {
     name: [[*flags, f"--config.num_seeds={seeds}", f"--config.seeds.strategy={strategy}"]]
-    for name, strategy in strategies.items()
+    for name, (strategy, _) in STRATEGIES.items()
+    if name == "one command" or not settings.small
   }
   singles = [[*flags, f"--config.seed={seed}", "--config.num_seeds=1"] for seed in range(seeds)]
   ways = {BASELINE: singles, **together}
   seconds = {}
   for name in workers.in_turns(settings, list(ways)):
+    extra = STRATEGIES[name][1] if name in STRATEGIES else {}
     with tempfile.TemporaryDirectory() as cache:
-      seconds[name] = [run(settings, options, cache) for options in ways[name]]
+      extra = {"JAX_COMPILATION_CACHE_DIR": cache, **extra}
+      seconds[name] = [run(settings, options, extra) for options in ways[name]]
   total = sum(seconds[BASELINE])
   rows = [
     {"variant": name, "seconds": sum(values), "share": sum(values) / total, "all_seconds": values}
@@ -36,8 +44,13 @@ def measure(settings: Settings) -> dict[str, Any]:
   return {"rows": rows, "remarks": [command]}
 
 
-def run(settings: Settings, options: list[str], cache: str) -> float:
+def run(settings: Settings, options: list[str], extra: dict[str, str]) -> float:
   """Runs the main command to its end and returns the seconds that it took.
+
+  Args:
+    settings: how to measure.
+    options: of the command.
+    extra: variables of its environment.
 
   Raises:
     RuntimeError: the command failed.
@@ -48,7 +61,7 @@ def run(settings: Settings, options: list[str], cache: str) -> float:
     done = subprocess.run(
       command,
       cwd=workers.BENCHMARKS.parent,
-      env=workers.environment(settings, JAX_COMPILATION_CACHE_DIR=cache),
+      env=workers.environment(settings, **extra),
       capture_output=True,
       text=True,
       check=False,

@@ -11,8 +11,8 @@ near-duplicates together.
 
 Adam divides a constant factor of the gradient out, and the weights of the last three rows, whose
 sum would change during training, are rescaled to the sum of equal weights. So all rows take steps
-of the same size. With oneDNN and `--config.model.matmul_precision=bfloat16`, a model takes 20 to 30
-minutes on one CPU core.
+of the same size. With oneDNN and `--config.model.matmul_precision=bfloat16`, a model takes about
+nine minutes on one CPU core.
 
 Reference: Golnari & Diba, arXiv 2410.19745, table 1.
 """
