@@ -2,16 +2,19 @@ r"""Copies the study `configs/studies/dmf_busi_converged.py` here, with its weig
 
     python docs/dmf_study/collect_converged.py runs/dmf_busi_converged-HASH
 
-`weights.csv` has, by method, loss and epoch, the mean weight over the steps and seeds, and the
-smallest and largest mean of a seed, all as shares of the sum of the weights. `models.csv` has the
-minutes of each model's training steps, from the speeds in its log.
+`weights.csv` and `losses.csv` have, by method, loss and epoch, the mean over the logged steps and
+seeds, and the smallest and largest mean of a seed: of its weight as a share of the sum of the
+weights, and of its value. `models.csv` has the minutes of each model's training steps, from the
+speeds in its log.
 """
 
 import argparse
 import collections
+import math
 import pathlib
 import statistics
 import sys
+from collections.abc import Callable, Mapping
 
 from mlseg import files
 from mlseg.files import Row, to_csv
@@ -20,6 +23,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 TO = HERE / "converged"
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+import draw_cases  # beside this file
+import draw_lines
 import pages  # in the folder above
 
 FILES = ("study.json", "rows.csv", "dice.csv")
@@ -28,7 +33,7 @@ SETTING = ("num_seeds", "num_epochs", "batch_size", "model.filters", "model.matm
 
 
 def main() -> None:
-  """Writes the folder `converged` beside this file, and the figure of the weights."""
+  """Writes the folder `converged` beside this file, with its figures."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("study", type=pathlib.Path, help="folder of mlseg.sweep")
   folder = parser.parse_args().study
@@ -36,36 +41,45 @@ def main() -> None:
   for name in FILES:
     files.write_file(TO / name, (folder / name).read_bytes())
   pages.write_setting(folder, SETTING, TO)
-  weights, models = [], []
+  weights, losses, models = [], [], []
   for labels, run in pages.complete(folder):
     records = pages.log(run)
-    weights += [{**labels, **row} for row in shares(records)]
+    weights += [{**labels, **row} for row in by_epoch(records, shares)]
+    losses += [{**labels, **row} for row in by_epoch(records, lambda record: record["losses"])]
     batch = pages.run_folder.read(run).config["batch_size"]
     models += [
       {**labels, "seed": seed, "minutes": minutes(records, batch, seed)}
       for seed in dict.fromkeys(record["seed"] for record in records)
     ]
   files.write_file(TO / "weights.csv", to_csv(weights))
+  files.write_file(TO / "losses.csv", to_csv(losses))
   files.write_file(TO / "models.csv", to_csv(models))
-
-  import draw_weights  # beside this file; after the rows that it draws
-
-  draw_weights.main()
+  draw_lines.main()
+  draw_cases.main(folder)
 
 
-def shares(records: list[dict]) -> list[Row]:
-  """Returns a row per loss and epoch: the share of its weight in the sum, over steps and seeds."""
+def shares(record: dict) -> dict[str, float]:
+  """Returns the weight of each loss as a share of the sum of the weights."""
+  total = sum(record["weights"].values())
+  return {name: weight / total for name, weight in record["weights"].items()}
+
+
+def by_epoch(records: list[dict], values: Callable[[dict], Mapping[str, float]]) -> list[Row]:
+  """Returns a row per loss and epoch: the mean of a value over steps and seeds, and its range.
+
+  Args:
+    records: of the log.
+    values: a function of a record that returns the value of each loss.
+  """
   found: dict[tuple[str, int], dict[int, list[float]]] = {}
   for record in records:
-    weights = record["weights"]
-    total = sum(weights.values())
-    for name, weight in weights.items():
-      key = name, int(record["epoch"] - 1e-9) + 1
+    for name, value in values(record).items():
+      key = name, math.ceil(record["epoch"] - 1e-9)
       by_seed = found.setdefault(key, collections.defaultdict(list))
-      by_seed[record["seed"]].append(weight / total)
+      by_seed[record["seed"]].append(value)
   rows = []
   for (name, epoch), by_seed in found.items():
-    means = [statistics.fmean(values) for values in by_seed.values()]
+    means = [statistics.fmean(own) for own in by_seed.values()]
     ends = {"mean": statistics.fmean(means), "low": min(means), "high": max(means)}
     rows.append({"loss": name, "epoch": epoch, **{k: round(v, 5) for k, v in ends.items()}})
   return rows

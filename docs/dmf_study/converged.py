@@ -17,6 +17,11 @@ BEST = "variance+class_balanced_dice"  # of the paper
 STATISTICS = ("variance+none", "mad+none", "bayesian+none")
 FUTURE = ("variance+none, average", "variance+none, bounds", "bayesian+none, forgetting")
 FAMILIES = ("uncertainty", "famo", "upgrad")
+FIGURES = {
+  "weights.png": "Shares of the losses in the weights over training, with the range of the seeds",
+  "losses.png": "The losses of training batches, with the range of the seeds",
+  "cases.png": "Test images with the outlines of truth (solid) and prediction (dashed)",
+}
 POWER = 0.8  # with which a difference is found that is called the smallest to be seen
 
 
@@ -63,13 +68,15 @@ def text(study: Converged) -> str:
   """Returns this part of the page."""
   findings = [_answer, _statistics, _auxiliary, _future, _families, _convergence]
   bullets = "\n".join(wrapped(one, "- ", "  ") for finding in findings if (one := finding(study)))
-  figure = (
-    f"![Shares of the losses in the weights over training](dmf_study/{FOLDER.name}/weights.png)\n"
+  figures = "\n".join(
+    f"![{caption}](dmf_study/{FOLDER.name}/{name})\n"
+    for name, caption in FIGURES.items()
+    if (FOLDER / name).exists()
   )
   table = _table(study)
   return (
     f"## Until training has converged\n\n{_head(study)}\n{bullets}\n\n"
-    f"{to_markdown(table)}\n{wrapped(table.note)}\n\n{figure}"
+    f"{to_markdown(table)}\n{wrapped(table.note)}\n\n{figures}"
   )
 
 
