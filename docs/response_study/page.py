@@ -162,7 +162,11 @@ def _early(study: Study) -> str:
 
 def _covariates(study: Study) -> str:
   known = study.outcomes(PLANTED)["runs"][SINGLE]["covariates"]
-  words = {"lesion_ml": "the lesion's volume", "mean_hu": "its mean intensity"}
+  words = {
+    "lesion_ml": "the lesion's volume",
+    "diameter_mm": "its longest diameter in a slice (RECIST)",
+    "mean_hu": "its mean intensity",
+  }
   parts = "; ".join(
     f"{words.get(name, name)} {_interval(one['auc'])}" for name, one in known.items()
   )

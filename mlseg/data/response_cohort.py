@@ -31,6 +31,7 @@ from mlseg.errors import UserError, machine_faults, printable, require
 from mlseg.files import to_csv
 from mlseg.io import volumes
 from mlseg.io.volumes import nifti
+from mlseg.metrics import longest_diameter
 
 CLASSES = tuple(planted_lesion.MEDIANS)
 SHUFFLED = ("shuffled.csv", *(f"shuffled_{number}.csv" for number in range(2, 6)))
@@ -162,11 +163,11 @@ def _write_files(
     files = [f"{name}/{patient}.nii.gz" for name in ("images", "masks")]
     for file, volume in zip(files, (made.image, made.mask), strict=True):
       nifti.write(folder / file, volume)
-    lesion_ml, mean_hu = measure(made)
-    covariates = f"{lesion_ml:.3f}", f"{mean_hu:.2f}"
+    lesion_ml, diameter_mm, mean_hu = measure(made)
+    covariates = f"{lesion_ml:.3f}", f"{diameter_mm:.2f}", f"{mean_hu:.2f}"
     manifest.append([patient, *files, label, *covariates])
     truth.append([patient, true, f"{made.heterogeneity:.2f}", int(label != true)])
-  header = ["patient", "image", "mask", "label", "lesion_ml", "mean_hu"]
+  header = ["patient", "image", "mask", "label", "lesion_ml", "diameter_mm", "mean_hu"]
   _write_table(folder / "manifest.csv", header, manifest)
   for name, others in zip(SHUFFLED, labels.shuffled, strict=True):
     rows = [[*row[:3], other, *row[4:]] for row, other in zip(manifest, others, strict=True)]
@@ -175,11 +176,13 @@ def _write_files(
   _write_table(folder / "truth.csv", header, truth)
 
 
-def measure(made: Planted) -> tuple[float, float]:
-  """Returns a lesion's volume in ml and its mean in HU."""
+def measure(made: Planted) -> tuple[float, float, float]:
+  """Returns a lesion's volume in ml, its longest diameter in a slice in mm, and its mean in HU."""
   inside = made.mask.values > 0
   voxel = abs(np.linalg.det(made.mask.affine[:3, :3]))
-  return float(inside.sum() * voxel / 1000), float(made.image.values[inside].mean())
+  _, rows, columns = made.mask.spacing
+  diameter = longest_diameter(inside, (rows, columns))
+  return float(inside.sum() * voxel / 1000), diameter, float(made.image.values[inside].mean())
 
 
 def _write_table(path: pathlib.Path, header: list[str], rows: list[list]) -> None:

@@ -14,7 +14,7 @@ from mlseg.data.datasets import manifest
 from mlseg.data.response_cohort import CohortPlan
 from mlseg.errors import UserError
 from mlseg.io import volumes
-from mlseg.metrics import roc_auc
+from mlseg.metrics import longest_diameter, roc_auc
 from tests.data.made_ct import SHAPE, SPACING, lung_and_chest, texture, write_background
 
 PATIENTS = 160
@@ -63,6 +63,7 @@ def test_a_cohort_is_read_as_any_other(cohort):
     millilitres = inside.sum() * np.prod(SPACING) / 1000
     assert row.covariates == {
       "lesion_ml": pytest.approx(millilitres, abs=1e-3),
+      "diameter_mm": pytest.approx(longest_diameter(inside, SPACING[1:]), abs=0.01),
       "mean_hu": pytest.approx(image.values[inside].mean(), abs=0.01),
     }
 
@@ -95,7 +96,7 @@ def test_the_texture_tells_the_classes_and_neither_size_nor_mean_does(cohort):
     bound = 3 * planted_lesion.SPREAD / math.sqrt(half)
     assert np.mean(logs) == pytest.approx(math.log(median), abs=bound)
     assert np.std(logs) == pytest.approx(planted_lesion.SPREAD, abs=bound)
-  for name in ("lesion_ml", "mean_hu"):
+  for name in ("lesion_ml", "diameter_mm", "mean_hu"):
     scores = np.array([row.covariates[name] for row in rows])
     assert roc_auc(classes, scores) == pytest.approx(0.5, abs=2.5 * error(0.5))
 
