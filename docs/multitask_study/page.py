@@ -11,8 +11,12 @@ from mlseg.report.tables import Table, TableCell, to_markdown
 _DICE, _ACCURACY = "dice", "classification_accuracy"
 _COLUMNS = (("Dice", _DICE), ("accuracy", _ACCURACY), ("AUC", "roc_auc"))
 _PARTS = ("segmentation alone", "classification alone")
+_NETWORKS = (
+  "joint, without skips", "joint, VGG16", "segmentation, VGG16", "classification, VGG16",
+  "attention U-Net", "segmentation alone, attention gates", "Mask R-CNN",
+)  # fmt: skip
 _RATIOS = ("1:1", "2:1", "10:1", "1:2", "1:5", "1:10")
-_ADAPTIVE = ("uncertainty", "DMF", "DWA")
+_ADAPTIVE = ("uncertainty", "DMF", "DWA", "UPGrad")
 TITLES = {
   "busi": "Breast ultrasound (BUSI): the lesion, and whether it is malignant",
   "lgg": "Brain MRI (TCGA-LGG, 10 of 110 patients): the tumour, and whether a slice shows one",
@@ -130,7 +134,7 @@ def _pretraining(name: str, study: Study) -> str:
 
 
 def _networks(name: str, study: Study) -> str:
-  known = _known(study, ("joint, without skips", "attention U-Net", "Mask R-CNN"))
+  known = _known(study, _NETWORKS)
   return known and (
     f"**Other networks.** {'; '.join(_against(name, study, m) for m in known)}."
     f" {_verdict(name, study, known)}"
