@@ -7,7 +7,7 @@ and 1 - λ the geometry, beside a segmentation loss of weight 1. The results at 
 `docs/uncertainty_study.md`.
 """
 
-SHARES = tuple(n / 10 for n in range(1, 10))
+SHARES = tuple(n / 10 for n in range(11))
 
 
 def get_study() -> dict:
