@@ -30,10 +30,11 @@ STRATEGIES = ("auto", "vmap", "map", "loop")
 def choose(strategy: str, num_models: int, platform: str, num_devices: int) -> str:
   """Returns the strategy for a group; for 'auto', the one that is expected to be the fastest.
 
-  On a CPU that is 'map' with the models spread over devices: eight seeds of `configs/dmf_busi.py`
-  took 0.68 of the time of eight commands with one seed each, and 0.74 with 'loop'
-  (`benchmarks/results/cpu.md`). With batches of two, or on a single device, 'map' is not faster. On
-  accelerators the choice is 'vmap', which was not measured.
+  On a CPU that is 'map' with the models spread over devices: on two cores a step of a model took
+  0.83 to 1.02 of its time in a Python loop over models, and with oneDNN 0.44 to 0.64, where that
+  loop with oneDNN took 0.57 to 0.73 (`benchmarks/results/cpu.md`, 2 to 8 models, batches of 2 and
+  16). On a single device 'map' is no faster. On accelerators the choice is 'vmap', which was not
+  measured.
 
   Args:
     strategy: one of STRATEGIES.
