@@ -33,8 +33,8 @@ def choose(strategy: str, num_models: int, platform: str, num_devices: int) -> s
   On a CPU that is 'map' with the models spread over devices: on two cores a step of a model took
   0.83 to 1.02 of its time in a Python loop over models, and with oneDNN 0.44 to 0.64, where that
   loop with oneDNN took 0.57 to 0.73 (`benchmarks/results/cpu.md`, 2 to 8 models, batches of 2 and
-  16). On a single device 'map' is no faster. On accelerators the choice is 'vmap', which was not
-  measured.
+  16). On a single device 'map' took 0.77 to 1.12 of it and 'loop' 0.84 to 1.01. On accelerators
+  the choice is 'vmap', which was not measured.
 
   Args:
     strategy: one of STRATEGIES.
