@@ -138,7 +138,7 @@ COLUMNS: dict[str, list[Column]] = {
   ],
   "start": [
     ("", of("variant")),
-    ("to the first logged step, s", of("seconds", number)),
+    ("to the first step, s", of("seconds", number)),
     ("all, s", of("all_seconds", lambda values: ", ".join(number(v) for v in values))),
   ],
   "sweep": [
@@ -204,7 +204,8 @@ NOTES = {
   "versions": "Blocks of steps of mlseg under two interpreters alternate in random order, with"
   " batches of 16 images; median and quartiles of the ratios within a round. Training is many steps"
   " in one program.",
-  "start": "Time from the start of the process to the first line of its metrics, median.",
+  "start": "Time from the start of the process to the line of its first step, median; NAME is the"
+  " recipe of the row.",
   "sweep": "Wall time from the start of a process to its end, compilation, evaluation and figures"
   " included. Each way begins without compiled programs; with one command for each seed, the"
   " commands after the first find the programs of the first.",
