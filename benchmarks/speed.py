@@ -20,7 +20,8 @@ Parts:
   seeds       strategies for training several models at once
   floor       a step beside the shortest time that this device's arithmetic and memory allow
   data        20,000 images of 512×512: reading them, and training on them
-  versions    mlseg beside itself in an interpreter with another JAX; only where it is named, with
+  versions, versions_256
+              mlseg beside itself in an interpreter with another JAX; only where it is named, with
               --other-python
   start       time from the start of the main command to its first step
   sweep       eight seeds in one command, beside eight commands
@@ -59,23 +60,13 @@ PARTS: dict[str, tuple[str, dict[str, Any]]] = {
   "multitask_256": ("multitask", SIZE_256),
   "lite": ("multitask", LITE | {"size": 128}),
   "lite_256": ("multitask", LITE | SIZE_256),
-  **{
-    part: (part, {})
-    for part in (
-      "memory",
-      "gram",
-      "scaling",
-      "seeds",
-      "floor",
-      "data",
-      "versions",
-      "start",
-      "sweep",
-      "table",
-    )
-  },
+  **{part: (part, {}) for part in ("memory", "gram", "scaling", "seeds", "floor", "data")},
+  "versions": ("versions", {}),
+  "versions_256": ("versions", {"size": 256}),
+  **{part: (part, {}) for part in ("start", "sweep", "table")},
 }
-NOT_BY_DEFAULT = {"correct", "table", "versions"}  # the first two are for GPUs, see gpu.sh
+# The first two are for GPUs, see gpu.sh; the others need a second interpreter.
+NOT_BY_DEFAULT = {"correct", "table", "versions", "versions_256"}
 FRAMEWORKS = {
   "frameworks": frameworks.FRAMEWORKS | frameworks.ON_GPU,
   "multitask": multitask.FRAMEWORKS | multitask.ON_GPU,
@@ -127,7 +118,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
   arguments.parts = arguments.parts.split(",")
   if unknown := set(arguments.parts) - set(PARTS):
     parser.error(f"unknown parts {sorted(unknown)}: choose from {', '.join(PARTS)}")
-  if "versions" in arguments.parts and arguments.other_python == sys.executable:
+  named = {PARTS[part][0] for part in arguments.parts}
+  if "versions" in named and arguments.other_python == sys.executable:
     parser.error("the part versions needs --other-python, an interpreter with another JAX")
   arguments.frameworks = tuple(filter(None, arguments.frameworks.split(";")))
   if arguments.check and "--parts" not in " ".join(argv):

@@ -57,6 +57,12 @@ MULTITASK: list[Column] = [
   *ONEDNN,
   ("compilation, s", of("compile_seconds", number)),
 ]
+VERSIONS: list[Column] = [
+  ("", of("variant")),
+  ("images/s", of("images_per_second", number)),
+  ("of the other", of("other_per_second", number)),
+  ("the other is faster by", of("ratio", span)),
+]
 COLUMNS: dict[str, list[Column]] = {
   "frameworks": FRAMEWORKS,
   "frameworks_256": FRAMEWORKS,
@@ -130,12 +136,7 @@ COLUMNS: dict[str, list[Column]] = {
     ("gathering alone, images/s", of("gathered_per_second", number)),
     ("process, MB", of("resident", bytes_)),
   ],
-  "versions": [
-    ("", of("variant")),
-    ("images/s", of("images_per_second", number)),
-    ("of the other", of("other_per_second", number)),
-    ("the other is faster by", of("ratio", span)),
-  ],
+  **dict.fromkeys(("versions", "versions_256"), VERSIONS),
   "start": [
     ("", of("variant")),
     ("to the first step, s", of("seconds", number)),
@@ -164,6 +165,7 @@ TITLES = {
   "floor": "Beside the floor",
   "data": "Many images",
   "versions": "Two versions of JAX",
+  "versions_256": "Two versions of JAX at 256×256",
   "start": "Start of the main command",
   "sweep": "Several seeds in one command",
 }
@@ -202,8 +204,9 @@ NOTES = {
   " takes steps: the share of the time that this takes is beside the steps, so that the device"
   " waits only where it comes near 100 %.",
   "versions": "Blocks of steps of mlseg under two interpreters alternate in random order, with"
-  " batches of 16 images; median and quartiles of the ratios within a round. Training is many steps"
-  " in one program.",
+  " batches of 16 images of 128×128; median and quartiles of the ratios within a round. Training is"
+  " many steps in one program.",
+  "versions_256": "As the table before, with images of 256×256.",
   "start": "Time from the start of the process to the line of its first step, median; NAME is the"
   " recipe of the row.",
   "sweep": "Wall time from the start of a process to its end, compilation, evaluation and figures"
@@ -213,7 +216,16 @@ NOTES = {
 RUNS = ("run", {"train": "Training step", "evaluate": "Evaluation"})
 SPLITS = {
   **dict.fromkeys(
-    ("frameworks", "frameworks_256", "multitask", "multitask_256", "lite", "lite_256", "versions"),
+    (
+      "frameworks",
+      "frameworks_256",
+      "multitask",
+      "multitask_256",
+      "lite",
+      "lite_256",
+      "versions",
+      "versions_256",
+    ),
     RUNS,
   ),
   "data": ("run", {"reading": "Reading", "training": "Training"}),

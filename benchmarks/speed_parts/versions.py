@@ -14,35 +14,34 @@ VARIANTS: dict[str, dict[str, Any]] = {
   "oneDNN, products of bfloat16": frameworks.WITH_BFLOAT16,
 }
 RUNS = {"many": "train", "evaluate": "evaluate"}  # of a worker: the group of the table
-SIZES = (128, 256)
 
 
-def measure(settings: Settings) -> dict[str, Any]:
-  """Returns a row for each network, size, run and variant.
+def measure(settings: Settings, size: int = 128) -> dict[str, Any]:
+  """Returns a row for each network, run and variant; two processes at a time are held in memory.
+
+  Args:
+    settings: how to measure.
+    size: side of the images.
 
   Raises:
     ValueError: a network cannot be built in one of the interpreters.
   """
   variants = {"oneDNN": VARIANTS["oneDNN"]} if settings.small else VARIANTS
   rows, raw, versions = [], {}, {}
-  for network, module, problem, options in networks(settings):
-    plans = {
-      (variant, python): (python, module, problem, {"runs": list(RUNS), **options, **more})
-      for variant, more in variants.items()
-      for python in ("mlseg", "other")
-    }
-    with workers.opened(settings, plans, alone=True) as opened:
-      if opened.failed:
-        raise ValueError(f"some interpreters do not run: {opened.failed}")
-      for (_, python), worker in opened.workers.items():
-        versions[python] = worker.facts["versions"]
-      for run, group in RUNS.items():
-        cells = [Cell(name, worker, run) for name, worker in opened.workers.items()]
-        timed = workers.time_cells(settings, cells)
-        raw |= {", ".join((network, group, *name)): of_one for name, of_one in timed.items()}
-        for variant in variants:
-          seconds = [timed[variant, python]["seconds"] for python in ("mlseg", "other")]
-          medians = [workers.quartiles(of_one)[1] for of_one in seconds]
+  for network, module, problem, options in networks(settings, size):
+    for variant, more in variants.items():
+      given = {"runs": list(RUNS), **options, **more}
+      plans = {python: (python, module, problem, given) for python in ("mlseg", "other")}
+      with workers.opened(settings, plans, alone=True) as opened:
+        if opened.failed:
+          raise ValueError(f"some interpreters do not run: {opened.failed}")
+        versions = {name: worker.facts["versions"] for name, worker in opened.workers.items()}
+        for run, group in RUNS.items():
+          cells = [Cell(name, worker, run) for name, worker in opened.workers.items()]
+          timed = workers.time_cells(settings, cells)
+          raw |= {f"{network}, {variant}, {group}, {name}": own for name, own in timed.items()}
+          seconds = [timed[name]["seconds"] for name in plans]
+          medians = [workers.quartiles(own)[1] for own in seconds]
           rows.append(
             {
               "run": group,
@@ -57,15 +56,14 @@ def measure(settings: Settings) -> dict[str, Any]:
   return {"rows": rows, "rounds": raw, "versions": versions, "remarks": remarks}
 
 
-def networks(settings: Settings) -> list[tuple[str, str, Problem, dict[str, Any]]]:
+def networks(settings: Settings, size: int) -> list[tuple[str, str, Problem, dict[str, Any]]]:
   """Returns the name, the worker's module, the problem and the options of each network."""
   if settings.small:
     return [("U-Net", "in_mlseg", reference.TOY, {})]
-  found: list[tuple[str, str, Problem, dict[str, Any]]] = []
-  for size in SIZES:
-    problem = reference.REFERENCE._replace(size=size)
-    found.append((f"U-Net, {size}×{size}", "in_mlseg", problem, {}))
-    for encoder, name in (("mobilenet_v2", "MobileNetV2"), ("efficientnet_lite0", "Lite0")):
-      problem = multitask_problem.REFERENCE._replace(size=size, batch=16)
-      found.append((f"{name}, {size}×{size}", "in_mlseg_multitask", problem, {"encoder": encoder}))
+  found: list[tuple[str, str, Problem, dict[str, Any]]] = [
+    ("U-Net", "in_mlseg", reference.REFERENCE._replace(size=size), {})
+  ]
+  for encoder, name in (("mobilenet_v2", "MobileNetV2"), ("efficientnet_lite0", "Lite0")):
+    problem = multitask_problem.REFERENCE._replace(size=size, batch=16)
+    found.append((name, "in_mlseg_multitask", problem, {"encoder": encoder}))
   return found

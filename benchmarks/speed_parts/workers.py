@@ -134,7 +134,8 @@ class Worker:
     """Ends the process."""
     self._process.kill()
     self._process.wait()
-    self._process.stdin.close()
+    with contextlib.suppress(BrokenPipeError):  # of a request that it did not read
+      self._process.stdin.close()
     self._process.stdout.close()
     self._errors.close()
 
@@ -153,7 +154,7 @@ class Opened(NamedTuple):
 
 
 # By name: interpreter, module, problem and options of a worker.
-Plans = Mapping[Any, tuple[str, str, Problem, dict[str, Any]]]
+Plans = Mapping[str, tuple[str, str, Problem, dict[str, Any]]]
 
 
 @contextlib.contextmanager
