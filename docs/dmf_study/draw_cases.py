@@ -16,14 +16,13 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import pages  # in the folder above
 
 from mlseg import files
-from mlseg.report import drawing
+from mlseg.report import drawing, outlines
 from mlseg.workdir import examples_file
 from mlseg.workdir.examples_file import Examples
 
 TO = HERE / "converged" / "cases.png"
 METHODS = ("fixed", "variance+none", "variance+class_balanced_dice", "uncertainty", "upgrad")
 QUANTILES = (0.9, 0.7, 0.5, 0.3, 0.1)  # of the test cases by their mean Dice over the methods
-TRUTH, PREDICTION = "#56B4E9", "#E69F00"  # that stay apart for the colour-blind (Okabe and Ito)
 
 
 def main(folder: pathlib.Path) -> None:
@@ -48,17 +47,13 @@ def draw(examples: Mapping[str, Examples]) -> Figure:
   with drawing.style(8):
     figure = Figure(figsize=(8, 8 / len(examples) * len(chosen) * 1.1), layout="constrained")
     panels = figure.subplots(len(chosen), len(examples), squeeze=False)
-    for line, case in zip(panels, chosen, strict=True):
-      for axes, (method, own) in zip(line, examples.items(), strict=True):
+    for number, case in enumerate(chosen):
+      for axes, (method, own) in zip(panels[number], examples.items(), strict=True):
         index = list(own.ids).index(case)
-        axes.imshow(own.images[index, ..., 0], cmap="gray", vmin=0, vmax=255)
-        for mask, dashes, colour in (
-          (own.masks[index], "solid", TRUTH), (own.predictions[index], "dashed", PREDICTION),
-        ):  # fmt: skip
-          if mask.any():
-            axes.contour(mask, levels=[0.5], colors=[colour], linestyles=dashes, linewidths=1.2)
-        axes.set(xticks=[], yticks=[])
-        name = f"{method}\n" if line is panels[0] else ""
+        outlines.show(axes, own.images[index])
+        outlines.outline(axes, own.masks[index], predicted=False)
+        outlines.outline(axes, own.predictions[index], predicted=True)
+        name = "" if number else f"{method}\n"
         axes.set_title(f"{name}Dice {own.dice[index]:.2f}", fontsize=8)
   return figure
 

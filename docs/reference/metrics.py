@@ -103,8 +103,7 @@ CLASSIFICATION = (
       "for two classes, some report twice this number"),
 )  # fmt: skip
 HELPERS = {
-  "confusion_counts", "confusion_matrix", "classification_confusion", "longest_diameter",
-  "foreground_dice",
+  "confusion_counts", "confusion_matrix", "classification_confusion", "foreground_dice",
   "foreground_dice_per_case", "has_foreground", "is_present", "label_objects", "match_objects",
   "mean_class_balanced_dice", "mean_over_classes", "per_case", "per_case_objects",
   "per_case_surface", "pooled_class_balanced_dice", "pooled_distances", "pooled_foreground_dice",

@@ -25,13 +25,13 @@ import numpy as np
 from absl import flags
 
 from mlseg.data import planted_lesion
+from mlseg.data.diameter import longest_diameter
 from mlseg.data.planted_lesion import Background, Planted
 from mlseg.devices import command
 from mlseg.errors import UserError, machine_faults, printable, require
 from mlseg.files import to_csv
 from mlseg.io import volumes
 from mlseg.io.volumes import nifti
-from mlseg.metrics import longest_diameter
 
 CLASSES = tuple(planted_lesion.MEDIANS)
 SHUFFLED = ("shuffled.csv", *(f"shuffled_{number}.csv" for number in range(2, 6)))

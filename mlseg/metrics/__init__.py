@@ -30,7 +30,6 @@ from mlseg.metrics.classification_scores import (
 )
 from mlseg.metrics.conflict import ConflictStatistics, conflict_statistics, gradient_cosines
 from mlseg.metrics.counts import confusion_counts, confusion_matrix
-from mlseg.metrics.diameter import longest_diameter
 from mlseg.metrics.lesions import lesion_f1, lesion_ious, panoptic_quality
 from mlseg.metrics.multi_objective import delta_m, hypervolume, pareto_front
 from mlseg.metrics.object_masks import split_objects
@@ -139,7 +138,6 @@ __all__ = [
   "label_objects",
   "lesion_f1",
   "lesion_ious",
-  "longest_diameter",
   "match_objects",
   "mean_and_deviation",
   "mean_class_balanced_dice",

@@ -11,10 +11,11 @@ import pytest
 
 from mlseg.data import planted_lesion, response_cohort
 from mlseg.data.datasets import manifest
+from mlseg.data.diameter import longest_diameter
 from mlseg.data.response_cohort import CohortPlan
 from mlseg.errors import UserError
 from mlseg.io import volumes
-from mlseg.metrics import longest_diameter, roc_auc
+from mlseg.metrics import roc_auc
 from tests.data.made_ct import SHAPE, SPACING, lung_and_chest, texture, write_background
 
 PATIENTS = 160

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from skimage import measure
 
+from mlseg.data.diameter import longest_diameter
 from mlseg.errors import UserError
-from mlseg.metrics import longest_diameter
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.7, 1.9)])
