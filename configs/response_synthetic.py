@@ -29,6 +29,8 @@ def get_config(variant: str = "all") -> ConfigDict:
   config.patience = 10
   config.batch_size = 16
   config.data.image_size = 64
+  # An epoch is chosen by the AUC of the validation patients: of 60 of 240, where 34 were too few.
+  config.data.fractions = (0.55, 0.25, 0.2)
   config.data.cohort.positive = "responder"
   config.data.cohort.spacing = (0.0, 0.75, 0.75)  # finer slices would be interpolated
   config.data.cohort.window = (-60.0, 140.0)

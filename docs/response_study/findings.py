@@ -16,6 +16,7 @@ from mlseg.report.outcome import numbers as outcome_numbers
 from mlseg.report.outcome.rows import RunRows
 
 PLANTED, SHUFFLED = "planted", "shuffled"  # and "shuffled 2" and so on
+AGAIN = "seeds "  # "seeds 5 to 9" and so on: the same folds under other seeds
 POSITIVE, NEGATIVE = "responder", "non_responder"
 SINGLE = "classification"
 SHOWN = (SINGLE, "all, equal", "all, DWA")  # in figures
@@ -69,6 +70,29 @@ class Study(Scores):
     """Returns the names of the cells with shuffled labels."""
     return [n for n in dict.fromkeys(row["labels"] for row in self._rows) if n.startswith(SHUFFLED)]
 
+  def repeats(self) -> list[str]:
+    """Returns the names of the cells that are trained on the same folds under other seeds."""
+    return [n for n in dict.fromkeys(row["labels"] for row in self._rows) if n.startswith(AGAIN)]
+
+  def noise(self, method: str) -> dict[str, float]:
+    """Returns how far the AUC of a method deviates between trainings under other seeds.
+
+    Returns:
+      `fold`: standard deviation of the AUC of a fold, pooled over the folds; `whole`: of the AUC of
+      all patients; `count`: how many trainings a fold has.
+    """
+    cells = [PLANTED, *self.repeats()]
+    by_fold = [
+      [value for _, value in sorted(self._by_seed(method, name).items())] for name in cells
+    ]
+    variances = [statistics.variance(fold) for fold in zip(*by_fold, strict=True)]
+    whole = [self.outcomes(name)["runs"][method]["auc_delong"]["estimate"] for name in cells]
+    return {
+      "fold": statistics.fmean(variances) ** 0.5,
+      "whole": statistics.stdev(whole),
+      "count": len(cells),
+    }
+
   def by_chance(self, method: str) -> dict[str, Any]:
     """Returns a method's AUCs under shuffled labels: their mean, and its t-interval."""
     found = [self.outcomes(name)["runs"][method]["auc_delong"] for name in self.shuffles()]
@@ -102,15 +126,15 @@ class Study(Scores):
     found: dict[bool, list[tuple[str, float]]] = {True: [], False: []}
     for row in self._epochs:
       if row["labels"] == PLANTED and row["method"] != SINGLE:
-        auc = self._by_seed(row["method"])[row["seed"]]
+        auc = self._by_seed(row["method"])[int(row["seed"])]
         found[int(row["kept"]) <= first].append((row["method"], auc))
     return found
 
-  def _by_seed(self, method: str) -> dict[str, float]:
+  def _by_seed(self, method: str, labels: str = PLANTED) -> dict[int, float]:
     return {
-      row["seed"]: float(row["roc_auc"])
+      int(row["seed"]): float(row["roc_auc"])
       for row in self._rows
-      if (row["labels"], row["method"]) == (PLANTED, method)
+      if (row["labels"], row["method"]) == (labels, method)
     }
 
 

@@ -34,7 +34,8 @@ _PUBLISHED = (
 def text(study: Study, memory: Numbers) -> str:
   """Returns the page."""
   found = (
-    _signal(study), _several(study), _without(study), _early(study), _covariates(study),
+    _signal(study), _several(study), _noise(study), _without(study), _early(study),
+    _covariates(study),
     _memory(memory), _faults(study),
   )  # fmt: skip
   bullets = "\n".join(wrapped(one, "- ", "  ") for one in (*found, _PUBLISHED) if one)
@@ -136,6 +137,23 @@ def _against(study: Study, method: str) -> str:
   return f"`{method}` {_change(found)} over patients, {over_folds} over folds"
 
 
+def _noise(study: Study) -> str:
+  """Returns how far trainings under other seeds deviate."""
+  repeats = study.repeats()
+  if not repeats:
+    return ""
+  parts = []
+  for name in study.methods(labels=repeats[0]):
+    own = study.noise(name)
+    parts.append(f"`{name}` {own['fold']:.3f} of a fold, {own['whole']:.3f} of all patients")
+  count = len(repeats) + 1
+  return (
+    f"**The noise of training.** Two methods were trained {count} times on the same folds, under"
+    f" other seeds. The standard deviation of the AUC over these trainings: {'; '.join(parts)}."
+    " No interval on this page contains it."
+  )
+
+
 def _without(study: Study) -> str:
   runs = study.outcomes(PLANTED)["runs"]
   known = [name for name in runs if name.startswith("without")]
@@ -148,12 +166,20 @@ def _without(study: Study) -> str:
 
 def _early(study: Study) -> str:
   found = study.by_epoch_kept(_EARLY)
+  kept = (
+    f"**Early stopping** keeps the epoch with the best AUC of the validation patients, of whom a"
+    f" fold has {study.num_validating()}."
+  )
+  if not found[True]:
+    return (
+      f"{kept} None of the {len(found[False])} models under several losses is from the first"
+      f" {_EARLY} epochs."
+    )
   early, late = (statistics.fmean(auc for _, auc in found[kind]) for kind in (True, False))
   methods = Counter(name for name, _ in found[True])
   which = names.listed([f"{count} of `{name}`" for name, count in methods.items()])
   return (
-    f"**Early stopping** keeps the epoch with the best AUC of the validation patients, of whom a"
-    f" fold has {study.num_validating()}. Of the {len(found[True]) + len(found[False])} models"
+    f"{kept} Of the {len(found[True]) + len(found[False])} models"
     f" under several losses, {len(found[True])} are from the first {_EARLY} epochs: {which}. Their"
     f" mean AUC of test is {early:.3f}, that of the others {late:.3f}. So few models do not tell"
     " whether an early epoch is the cause."

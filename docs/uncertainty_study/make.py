@@ -3,7 +3,7 @@
     python docs/uncertainty_study/make.py           # writes them
     python docs/uncertainty_study/make.py --check   # exit code 1 where one of them differs
 
-`collect.py` brings the rows here from the folders of the studies.
+`collect.py` and `collect_collapse.py` bring the rows here from the folders of the studies.
 """
 
 import json
@@ -13,7 +13,8 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import page  # beside this file
+import collapse  # beside this file
+import page
 import pages  # in the folder above
 from findings import Study
 
@@ -29,7 +30,19 @@ def make() -> dict[pathlib.Path, str]:
   )
   setting = json.loads((HERE / pages.SETTING).read_text())
   study = Study(description, sweep, diverged, rows, tests, setting, weights)
-  return made | {HERE.parent / "uncertainty_study.md": page.text(study)}
+  return made | {HERE.parent / "uncertainty_study.md": page.text(study, _collapse())}
+
+
+def _collapse() -> collapse.Collapse | None:
+  """Returns the rows of the study of the collapse, where they are here."""
+  folder = collapse.FOLDER
+  if not folder.exists():
+    return None
+  rows = {name: files.read_csv(folder / f"{name}.csv") for name in ("rows", "progress", "models")}
+  description, setting = (
+    json.loads((folder / name).read_text()) for name in ("study.json", pages.SETTING)
+  )
+  return collapse.Collapse(description, rows, setting)
 
 
 if __name__ == "__main__":

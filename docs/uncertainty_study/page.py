@@ -3,6 +3,7 @@
 import itertools
 import statistics
 
+import collapse
 from findings import ALL, BY_ADAM, LEARNED, SCORES, SPLITS, WORDS, Study
 from pages import LATE_DWA, is_of_first_version, recipe, sweep_command, wrapped
 
@@ -30,15 +31,18 @@ t over the seeds, does not contain 0.
 """
 
 
-def text(study: Study) -> str:
-  """Returns the page."""
+def text(study: Study, of_collapse: collapse.Collapse | None) -> str:
+  """Returns the page; `of_collapse` has the rows on why models predict gland everywhere, if any."""
   found = (
     _faults, _leak, _terms, _smoothness, _uncertainty, _diverged, _others, _learned, _sweeps,
   )  # fmt: skip
   texts = filter(None, (finding(study) for finding in found))
   bullets = "\n".join(wrapped(one, "- ", "  ") for one in texts)
+  title = "# Uncertainty-driven multi-loss learning for glands\n\n"
+  first = f"{collapse.text(of_collapse)}\n## Table 1\n\n" if of_collapse else ""
   return (
-    f"{_head(study)}\n{bullets}\n\n{_FIGURES}\n{to_markdown(_table(study))}\n{wrapped(_NOTE)}\n"
+    f"{title}{first}{_head(study)}\n{bullets}\n\n{_FIGURES}\n{to_markdown(_table(study))}\n"
+    f"{wrapped(_NOTE)}\n"
   )
 
 
@@ -64,8 +68,7 @@ def _head(study: Study) -> str:
     glands are numbered by connected region. `python docs/uncertainty_study/make.py` computes this
     page from its [rows](uncertainty_study)."""
   command = sweep_command("glands", setting, "DIR")
-  title = "# Uncertainty-driven multi-loss learning for glands"
-  return f"{title}\n\n{wrapped(words)}\n\n{command}"
+  return f"{wrapped(words)}\n\n{command}"
 
 
 def _faults(study: Study) -> str:

@@ -1,0 +1,71 @@
+r"""Copies the study `configs/studies/glands_collapse.py` here, and draws its figure.
+
+    python docs/uncertainty_study/collect_collapse.py runs/glands_collapse-HASH
+
+`progress.csv` has, by change and epoch, the mean over the logged steps and seeds, and the smallest
+and largest mean of a seed: of the share of the geometry in the sum of the weights, of the geometry
+loss of training batches, and of the Dice of validation. `models.csv` has the minutes of the
+training steps of each model, from the speeds in its log.
+"""
+
+import argparse
+import pathlib
+import sys
+
+from mlseg import files
+from mlseg.files import to_csv
+
+HERE = pathlib.Path(__file__).resolve().parent
+TO = HERE / "collapse"
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import draw_collapse  # beside this file
+import logs  # in the folder above
+import pages
+
+FILES = ("study.json", "rows.csv")
+SETTING = ("num_seeds", "model.filters", "model.matmul_precision", "batch_size")
+LOSS = "geometry"
+SHARE, VALUE, DICE = "share of the geometry", "geometry loss", "validation Dice"
+
+
+def main() -> None:
+  """Writes the folder `collapse` beside this file, with its figure."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("study", type=pathlib.Path, help="folder of mlseg.sweep")
+  folder = parser.parse_args().study
+  TO.mkdir(exist_ok=True)
+  for name in FILES:
+    files.write_file(TO / name, (folder / name).read_bytes())
+  pages.write_setting(folder, SETTING, TO)
+  progress, models = [], []
+  for labels, run in pages.complete(folder):
+    records = pages.log(run)
+    validated = [record for record in records if record.get("validation")]
+    rows = logs.by_epoch(records, of_geometry) + logs.by_epoch(validated, of_validation)
+    progress += [(labels, row) for row in rows]
+    batch = pages.run_folder.read(run).config["batch_size"]
+    models += [
+      {**labels, "seed": seed, "minutes": logs.minutes(records, batch, seed)}
+      for seed in dict.fromkeys(record["seed"] for record in records)
+    ]
+  progress = [{**labels, "quantity": row.pop("loss"), **row} for labels, row in progress]
+  files.write_file(TO / "progress.csv", to_csv(progress))
+  files.write_file(TO / "models.csv", to_csv(models))
+  draw_collapse.main()
+
+
+def of_geometry(record: dict) -> dict[str, float]:
+  """Returns the share of the geometry in the sum of the weights, and its loss, where it has one."""
+  if LOSS not in record["losses"]:
+    return {}
+  return {SHARE: logs.shares(record)[LOSS], VALUE: record["losses"][LOSS]}
+
+
+def of_validation(record: dict) -> dict[str, float]:
+  """Returns the Dice of validation."""
+  return {DICE: record["validation"]["dice"]}
+
+
+if __name__ == "__main__":
+  main()
