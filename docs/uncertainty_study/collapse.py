@@ -81,8 +81,8 @@ def _why(study: Collapse) -> str:
   return f"""\
     **The objective has no minimum.** The variance that makes L/σ² + log σ² least is σ² = L, where
     the term is 1 + log L. So learning the variances minimises the sum of the logarithms of the
-    losses, and log L falls without bound for a loss that can reach 0. The geometry reaches it most easily:
-    it compares the predictions of neighbours, and is 0 for a network that predicts the same
+    losses, and log L falls without bound for a loss that can reach 0. The geometry reaches it most
+    easily: it compares the predictions of neighbours, and is 0 for a network that predicts the same
     everywhere, be it right or wrong. {ours}"""
 
 
