@@ -2,10 +2,12 @@
 
 import collections
 import math
+import pathlib
 import statistics
 from collections.abc import Callable, Mapping
 
 from mlseg.files import Row
+from mlseg.workdir import metrics_log, run_folder
 
 
 def shares(record: dict) -> dict[str, float]:
@@ -43,3 +45,15 @@ def minutes(records: list[dict], batch_size: int, seed: int) -> float:
       total += (record["step"] - last) * batch_size / record["images_per_second"] / 60
       last = record["step"]
   return round(total, 1)
+
+
+def models(labels: Mapping[str, str], run: pathlib.Path) -> list[Row]:
+  """Returns a row for each model of a run, with the minutes of its training steps.
+
+  Args:
+    labels: of its cell.
+    run: its folder.
+  """
+  records, batch = metrics_log.read(run), run_folder.read(run).config["batch_size"]
+  seeds = dict.fromkeys(record["seed"] for record in records)
+  return [{**labels, "seed": seed, "minutes": minutes(records, batch, seed)} for seed in seeds]

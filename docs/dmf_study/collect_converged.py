@@ -43,11 +43,7 @@ def main() -> None:
     records = pages.log(run)
     weights += [{**labels, **row} for row in logs.by_epoch(records, logs.shares)]
     losses += [{**labels, **row} for row in logs.by_epoch(records, lambda record: record["losses"])]
-    batch = pages.run_folder.read(run).config["batch_size"]
-    models += [
-      {**labels, "seed": seed, "minutes": logs.minutes(records, batch, seed)}
-      for seed in dict.fromkeys(record["seed"] for record in records)
-    ]
+    models += logs.models(labels, run)
   files.write_file(TO / "weights.csv", to_csv(weights))
   files.write_file(TO / "losses.csv", to_csv(losses))
   files.write_file(TO / "models.csv", to_csv(models))

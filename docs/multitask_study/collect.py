@@ -4,7 +4,8 @@ r"""Copies the tables of studies here, and computes the ratios of weights.
         --study=lgg:runs/multitask_lgg-HASH
 
 `weights.csv` has, by cell and seed, the weight of the loss of masks over that of the diagnosis: the
-mean ratio in the first and in the last epoch.
+mean ratio in the first and in the last epoch. `models.csv` has the minutes of the training steps
+of each model, from the speeds in its log.
 """
 
 import argparse
@@ -16,15 +17,17 @@ from mlseg import files
 from mlseg.files import to_csv
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import pages  # in the folder above
+import draw  # beside this file
+import logs  # in the folder above
+import pages
 
 FILES = ("study.json", "rows.csv", "dice.csv", "accuracy.csv")
 LOSSES = ("cross_entropy", "classification_weighted_cross_entropy")
 SETTING = (
   "num_seeds", "num_epochs", "patience", "batch_size", "data.image_size", "data.lgg.complete",
-  "model.convention", "model.width", "model.decoder_filters",
+  "model.convention", "model.width", "model.decoder_filters", "model.matmul_precision",
 )  # fmt: skip
 
 
@@ -39,6 +42,8 @@ def main() -> None:
       files.write_file(HERE / name / file, (pathlib.Path(folder) / file).read_bytes())
     pages.write_setting(pathlib.Path(folder), SETTING, HERE / name)
     files.write_file(HERE / name / "weights.csv", to_csv(weights(pathlib.Path(folder))))
+    files.write_file(HERE / name / "models.csv", to_csv(models(pathlib.Path(folder))))
+    draw.main(name, pathlib.Path(folder))
 
 
 def weights(folder: pathlib.Path) -> list[dict]:
@@ -48,6 +53,11 @@ def weights(folder: pathlib.Path) -> list[dict]:
     for labels, run in pages.complete(folder)
     for seed, values in _ratios(pages.log(run)).items()
   ]
+
+
+def models(folder: pathlib.Path) -> list[dict]:
+  """Returns a row per model, with the minutes of its training steps."""
+  return [row for labels, run in pages.complete(folder) for row in logs.models(labels, run)]
 
 
 def _ratios(records: list[dict]) -> dict[int, dict[str, float]]:

@@ -28,8 +28,11 @@ def make() -> dict[pathlib.Path, str]:
     description = json.loads((folder / "study.json").read_text())
     compared, tests = pages.comparisons(folder, description)
     rows, weights = (files.read_csv(folder / f"{n}.csv") for n in ("rows", "weights"))
+    # Rows of version 0.1.0 have no minutes.
+    models = files.read_csv(minutes) if (minutes := folder / "models.csv").exists() else []
+    scores = {name: files.read_csv(folder / f"{name}.csv") for name in ("dice", "accuracy")}
     setting = json.loads((folder / pages.SETTING).read_text())
-    studies[folder.name] = Study(description, rows, tests, setting, weights)
+    studies[folder.name] = Study(description, rows, tests, setting, weights, models, scores)
     made |= compared
   return made | {HERE.parent / "multitask_study.md": page.text(studies)}
 

@@ -1,13 +1,21 @@
 """The text of `docs/multitask_study.md`, every number of it from the rows."""
 
+import pathlib
+import statistics
 from collections.abc import Sequence
 
-from findings import Study
+from findings import ATTENTION, Study
 from pages import LATE_DWA, is_of_first_version, recipe, sweep_command, wrapped
 
 from mlseg.report.names import listed
+from mlseg.report.study import CONVERGED
 from mlseg.report.tables import Table, TableCell, to_markdown
 
+_HERE = pathlib.Path(__file__).resolve().parent
+FIGURES = {
+  "cases.png": "Test images with the outlines of truth (solid) and prediction (dashed)",
+  "saliency.png": "Where networks look for their diagnosis (Grad-CAM), in test images",
+}
 _DICE, _ACCURACY = "dice", "classification_accuracy"
 _COLUMNS = (("Dice", _DICE), ("accuracy", _ACCURACY), ("AUC", "roc_auc"))
 _PARTS = ("segmentation alone", "classification alone")
@@ -56,8 +64,8 @@ def text(studies: dict[str, Study]) -> str:
 
 def _section(name: str, study: Study) -> str:
   findings = [finding(name, study) for finding in (_parts, _pretraining, _networks)]
-  findings += [_ratios(study), _adaptive(name, study), _not_run(study), _faults(study)]
-  findings.append(PUBLISHED.get(name, ""))
+  findings += [_attention(study), _ratios(study), _adaptive(name, study), _convergence(study)]
+  findings += [_not_run(study), _faults(study), PUBLISHED.get(name, "")]
   bullets = "\n".join(wrapped(one, "- ", "  ") for one in findings if one)
   bullets = f"{_setting(name, study)}\n{bullets}"
   kind = "folds" if name == "lgg" else "seeds"
@@ -66,23 +74,53 @@ def _section(name: str, study: Study) -> str:
     folds=f"{study.num_seeds()} {kind}", reference=study.reference, unit=unit, kind=kind
   )
   table = to_markdown(_table(name, study))
-  return f"## {TITLES[name]}\n\n{bullets}\n\n{table}\n{wrapped(note)}\n"
+  return f"## {TITLES[name]}\n\n{bullets}\n\n{_figures(name)}{table}\n{wrapped(note)}\n"
+
+
+def _figures(name: str) -> str:
+  """Returns the figures of a data set that are there."""
+  return "".join(
+    f"![{words}](multitask_study/{name}/{file})\n\n"
+    for file, words in FIGURES.items()
+    if (_HERE / name / file).exists()
+  )
 
 
 def _setting(name: str, study: Study) -> str:
   setting = study.setting
-  size, filters = setting["data.image_size"], setting["model.decoder_filters"]
+  size, width = setting["data.image_size"], setting["model.width"]
+  filters = setting["model.decoder_filters"]
   whole = recipe(f"multitask_{name}")
-  side, levels = whole.data.image_size, whole.model.decoder_filters
+  whole_filters = whole.model.decoder_filters
+  if (size, width) == (whole.data.image_size, whole.model.width):
+    sizes = f"of the recipe's size: images of {size}×{size}, a MobileNetV2 of width {width}"
+  else:
+    side = whole.data.image_size
+    sizes = f"""\
+      smaller than the recipe: images of {size}×{size} instead of {side}×{side}; a MobileNetV2 of
+      width {width} instead of {whole.model.width}"""
   words = f"""\
     {study.num_models()} models. Without a GPU, on {setting["device"].replace("cpu", "CPU cores")},
-    they are smaller than the recipe: images of {size}×{size} instead of {side}×{side}; a
-    MobileNetV2 of width {setting["model.width"]}, with ImageNet's weights where nothing else is
-    said, and {filters[0]} to {filters[-1]} filters in the decoder instead of width
-    {whole.model.width} and {levels[0]} to {levels[-1]}; at most {setting["num_epochs"]} epochs in
-    batches of {setting["batch_size"]} instead of {whole.num_epochs} and {whole.batch_size}."""
+    they are {sizes}, with ImageNet's weights where nothing else is said;
+    {_span(filters)} filters in the decoder{_instead(_span(filters), _span(whole_filters))}; at most
+    {setting["num_epochs"]} epochs{_instead(setting["num_epochs"], whole.num_epochs)} in batches of
+    {setting["batch_size"]}{_instead(setting["batch_size"], whole.batch_size)}."""
+  if study.models:
+    minutes = [float(row["minutes"]) for row in study.models]
+    words += f"""\
+      A model took {statistics.median(minutes):.0f} minutes (the median), all of them
+      {sum(minutes) / 60:.1f} hours."""
   command = sweep_command(f"multitask_{name}", setting, "DIR" if name in NEED_ROOT else "")
   return f"{wrapped(words)}\n\n{command}"
+
+
+def _span(filters: Sequence[int]) -> str:
+  return f"{filters[0]} to {filters[-1]}"
+
+
+def _instead(own: object, whole: object) -> str:
+  """Returns in words what the recipe has, where a study has something else."""
+  return "" if own == whole else f" instead of {whole}"
 
 
 def _known(study: Study, methods: Sequence[str]) -> list[str]:
@@ -141,6 +179,32 @@ def _networks(name: str, study: Study) -> str:
   )
 
 
+def _attention(study: Study) -> str:
+  """Returns the paper's test: the paired t-test against Attention U-Net, over folds or seeds."""
+  found = study.against_attention()
+  if study.reference not in found:
+    return ""
+  row = found[study.reference]
+  change, low, high = (100 * float(row[f"{n}_seeds"]) for n in ("difference", "low", "high"))
+  return f"""\
+    **Against {ATTENTION}**, from scratch as the paper has it. The Dice of {study.reference} minus
+    its Dice is {change:+.1f} points [{low:+.1f}, {high:+.1f}], p {float(row["p_seeds"]):.2g} by the
+    paired t-test of the paper, over {row["num_seeds"]} trainings, before any correction."""
+
+
+def _convergence(study: Study) -> str:
+  known = [name for name in study.methods() if study.rise(name) is not None]
+  if not known:
+    return ""
+  late = study.unfinished()
+  if not late:
+    return f"**Convergence.** All {len(known)} rows have converged."
+  return f"""\
+    **Convergence.** {len(known) - len(late)} of {len(known)} rows have converged. The validation
+    score of the others, marked *, rose by more than {100 * CONVERGED:g} points in the last third of
+    the epochs."""
+
+
 def _ratios(study: Study) -> str:
   known = _known(study, [f"joint, {ratio}" for ratio in _RATIOS])
   if not known:
@@ -195,7 +259,7 @@ def _table(name: str, study: Study) -> Table:
     header += [word, f"Δ {word}"] if metric != "roc_auc" else [word]
   rows = []
   for method in study.methods():
-    cells = [TableCell(method)]
+    cells = [TableCell(f"{method}*" if method in study.unfinished() else method)]
     for _, metric in _COLUMNS:
       cells.append(TableCell(study.score(method, metric), method == study.best(metric)))
       if metric != "roc_auc":

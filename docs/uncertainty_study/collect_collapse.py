@@ -44,11 +44,7 @@ def main() -> None:
     validated = [record for record in records if record.get("validation")]
     rows = logs.by_epoch(records, of_geometry) + logs.by_epoch(validated, of_validation)
     progress += [(labels, row) for row in rows]
-    batch = pages.run_folder.read(run).config["batch_size"]
-    models += [
-      {**labels, "seed": seed, "minutes": logs.minutes(records, batch, seed)}
-      for seed in dict.fromkeys(record["seed"] for record in records)
-    ]
+    models += logs.models(labels, run)
   progress = [{**labels, "quantity": row.pop("loss"), **row} for labels, row in progress]
   files.write_file(TO / "progress.csv", to_csv(progress))
   files.write_file(TO / "models.csv", to_csv(models))

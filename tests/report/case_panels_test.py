@@ -1,4 +1,4 @@
-"""The figure of cases on the page of Dynamic Memory Fusion."""
+"""The figures of cases on the pages of studies."""
 
 import pathlib
 import runpy
@@ -7,7 +7,7 @@ import numpy as np
 
 from mlseg.workdir.examples_file import Examples
 
-SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "docs" / "dmf_study" / "draw_cases.py"
+SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "docs" / "case_panels.py"
 
 
 def test_the_first_row_names_the_methods_and_all_panels_their_dice():
@@ -23,3 +23,14 @@ def test_the_first_row_names_the_methods_and_all_panels_their_dice():
   assert all(title.startswith("Dice ") for title in titles[2:])
   dice = [float(title.partition("Dice ")[2]) for title in titles]
   assert [sum(pair) for pair in zip(dice[::2], dice[1::2], strict=True)] == [1.0] * 5
+
+
+def test_cases_with_empty_masks_are_chosen_apart():
+  masks = np.zeros((4, 8, 8), np.uint8)
+  masks[2:, 2:5, 2:5] = 1
+  images, ids = np.zeros((4, 8, 8, 1), np.uint8), np.array(["a", "b", "c", "d"])
+  one = Examples(images, masks, masks, ids, np.array([0.0, 1.0, 0.4, 0.6]))
+  by_quantile = runpy.run_path(str(SCRIPT))["by_quantile"]
+  assert by_quantile({"joint": one}, (1.0, 0.0), empty=True) == ["b", "a"]
+  assert by_quantile({"joint": one}, (1.0, 0.0), empty=False) == ["d", "c"]
+  assert by_quantile({"joint": one}, (1.0, 0.0)) == ["b", "a"]
