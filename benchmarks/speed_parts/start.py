@@ -20,6 +20,7 @@ EACH_STEP = "--config.log_every=1"  # so that the first step is logged at once
 def measure(settings: Settings) -> dict[str, Any]:
   """Returns two rows for each recipe: without compiled programs, and with those of a run before."""
   rows = []
+  warm(settings)
   for config in ("smoke",) if settings.small else CONFIGS:
     times: dict[str, list[float]] = {"cold": [], "compiled earlier": []}
     for _ in range(1 if settings.small else 3):
@@ -35,6 +36,16 @@ def measure(settings: Settings) -> dict[str, Any]:
       for name, values in times.items()
     ]
   return {"rows": rows, "remarks": [f"`python -m mlseg.main --config=configs/NAME.py {EACH_STEP}`"]}
+
+
+def warm(settings: Settings) -> None:
+  """Imports the package once, so that modules are compiled by Python, as once installed."""
+  subprocess.run(
+    [settings.pythons["mlseg"], "-c", "import mlseg.main, mlseg.training.train"],
+    cwd=workers.BENCHMARKS.parent,
+    env=workers.environment(settings),
+    check=True,
+  )
 
 
 def seconds_to_first_line(settings: Settings, config: str, cache: str) -> float:

@@ -78,6 +78,7 @@ def environment(settings: Settings, **extra: str) -> dict[str, str]:
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     "TF_CPP_MIN_LOG_LEVEL": "2",
+    "PYTHONDONTWRITEBYTECODE": "",  # modules are compiled once, as where a package is installed
     "JAX_TRACEBACK_FILTERING": "off",  # so that the last line of an error is its message
     # At toy size nothing but a short compilation matters.
     **({"XLA_FLAGS": os.environ.get("XLA_FLAGS", QUICK)} if settings.small else {}),

@@ -5,7 +5,9 @@ r"""Copies the study `configs/studies/dmf_busi_converged.py` here, with its weig
 `weights.csv` and `losses.csv` have, by method, loss and epoch, the mean over the logged steps and
 seeds, and the smallest and largest mean of a seed: of its weight as a share of the sum of the
 weights, and of its value. `models.csv` has the minutes of each model's training steps, from the
-speeds in its log.
+speeds in its log. `--external=DIR` is a folder with, for each cell, the folder of its name that
+`mlseg.evaluate` wrote on images of another hospital; `external.csv` has the Dice of each of them,
+as `dice.csv` has that of the test images.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import sys
 
 from mlseg import files
 from mlseg.files import to_csv
+from mlseg.workdir import case_table
 
 HERE = pathlib.Path(__file__).resolve().parent
 TO = HERE / "converged"
@@ -33,7 +36,9 @@ def main() -> None:
   """Writes the folder `converged` beside this file, with its figures."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("study", type=pathlib.Path, help="folder of mlseg.sweep")
-  folder = parser.parse_args().study
+  parser.add_argument("--external", type=pathlib.Path, help="folders of mlseg.evaluate by cell")
+  options = parser.parse_args()
+  folder = options.study
   TO.mkdir(exist_ok=True)
   for name in FILES:
     files.write_file(TO / name, (folder / name).read_bytes())
@@ -47,8 +52,29 @@ def main() -> None:
   files.write_file(TO / "weights.csv", to_csv(weights))
   files.write_file(TO / "losses.csv", to_csv(losses))
   files.write_file(TO / "models.csv", to_csv(models))
+  if options.external:
+    files.write_file(TO / "external.csv", to_csv(external(folder, options.external)))
   draw_lines.main()
   draw_cases.main(folder)
+
+
+def external(folder: pathlib.Path, evaluated: pathlib.Path) -> list[files.Row]:
+  """Returns a row for each seed and image, with the Dice of the lesion under each method.
+
+  Args:
+    folder: of the study.
+    evaluated: with a folder of `mlseg.evaluate` for each cell.
+  """
+  rows: dict[tuple[str, str], files.Row] = {}
+  for labels, run in pages.complete(folder):
+    if (evaluated / run.name).exists():
+      cases = case_table.read(evaluated / run.name)
+      lesion = case_table.class_names(cases)[1]
+      for case in (case for case in cases if case["class"] == lesion):
+        key = str(case["seed"]), case["id"]
+        start = {"seed": key[0], "id": key[1], "group": key[1], "leak": 0}
+        rows.setdefault(key, start)[labels["method"]] = round(float(case["dice"]), 5)
+  return list(rows.values())
 
 
 if __name__ == "__main__":

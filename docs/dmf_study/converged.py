@@ -22,6 +22,7 @@ FIGURES = {
   "losses.png": "The losses of training batches, with the range of the seeds",
   "cases.png": "Test images with the outlines of truth (solid) and prediction (dashed)",
 }
+EXTERNAL = "external"  # the Dice on images of another hospital
 POWER = 0.8  # with which a difference is found that is called the smallest to be seen
 
 
@@ -29,7 +30,8 @@ class Converged(Scores):
   """The rows of the study, with the numbers that its part of the page needs."""
 
   def __init__(self, study: dict, tables: Mapping[str, Sequence[dict[str, str]]], setting: dict):
-    super().__init__(study, tables["rows"], {"dice": tables["comparisons"]}, setting)
+    tests = {"dice": tables["comparisons"], EXTERNAL: tables.get("external comparisons", ())}
+    super().__init__(study, tables["rows"], tests, setting)
     self.study, self.tables = study, tables
 
   def compared(self) -> list[str]:
@@ -54,6 +56,16 @@ class Converged(Scores):
     error = (float(row["high_seeds"]) - float(row["low_seeds"])) / 2 / quantile
     return (quantile + other) * error
 
+  def external(self) -> dict[str, list[float]]:
+    """Returns the mean Dice of each model on images of another hospital, by method."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in self.tables.get("external", ()):
+      for method in self.methods():
+        if row.get(method):
+          by_seed = found.setdefault(method, {})
+          by_seed.setdefault(row["seed"], []).append(float(row[method]))
+    return {method: [statistics.fmean(v) for v in own.values()] for method, own in found.items()}
+
   def ends(self, methods: Sequence[str], losses: Sequence[str] = ()) -> tuple[float, float]:
     """Returns the smallest and largest share of a weight in an epoch, over methods and losses."""
     values = [
@@ -66,7 +78,7 @@ class Converged(Scores):
 
 def text(study: Converged) -> str:
   """Returns this part of the page."""
-  findings = [_answer, _statistics, _auxiliary, _future, _families, _convergence]
+  findings = [_answer, _statistics, _auxiliary, _future, _families, _external, _convergence]
   bullets = "\n".join(wrapped(one, "- ", "  ") for finding in findings if (one := finding(study)))
   figures = "\n".join(
     f"![{caption}](dmf_study/{FOLDER.name}/{name})\n"
@@ -169,6 +181,24 @@ def _future(study: Converged) -> str:
 def _families(study: Converged) -> str:
   found = _changes(study, FAMILIES)
   return f"**Other families.** {found}." if found else ""
+
+
+def _external(study: Converged) -> str:
+  known = study.external()
+  if not known:
+    return ""
+  parts = []
+  for name, values in known.items():
+    percent = [100 * value for value in values]
+    change = study.difference(name, EXTERNAL, "seeds")
+    parts.append(
+      f"{name} {statistics.fmean(percent):.1f} ± {statistics.stdev(percent):.1f}"
+      + (f" ({change})" if change else "")
+    )
+  count = len({row["id"] for row in study.tables["external"]})
+  return f"""\
+    **On images of another hospital**, the {count} of STU, on which no model was trained:
+    {"; ".join(parts)}. In brackets the difference to equal weights over the seeds."""
 
 
 def _convergence(study: Converged) -> str:

@@ -58,11 +58,17 @@ def _converged() -> converged.Converged | None:
   names = ("rows", "dice", "weights", "models")
   rows = {name: files.read_csv(folder / f"{name}.csv") for name in names}
   setting = json.loads((folder / pages.SETTING).read_text())
-  axes, reference = description["axes"], description["reference"]
-  compared = files.to_csv(study_files.comparison_rows(rows["dice"], axes, reference))
-  return converged.Converged(
-    description, rows | {"comparisons": files.parse_csv(compared)}, setting
-  )
+  rows["comparisons"] = _compared(rows["dice"], description)
+  if (external := folder / "external.csv").exists():
+    rows["external"] = files.read_csv(external)
+    rows["external comparisons"] = _compared(rows["external"], description)
+  return converged.Converged(description, rows, setting)
+
+
+def _compared(rows: list[dict[str, str]], study: dict) -> list[dict[str, str]]:
+  """Returns the comparisons of the methods of a study with its reference, from scores by case."""
+  found = study_files.comparison_rows(rows, study["axes"], study["reference"])
+  return files.parse_csv(files.to_csv(found))
 
 
 def _at_full_size() -> list[str]:
