@@ -20,7 +20,9 @@ def draw(examples: Mapping[str, Examples], cases: Sequence[str] = ()) -> Figure:
   """
   chosen = cases or by_quantile(examples, QUANTILES)
   with drawing.style(8):
-    figure = Figure(figsize=(8, 8 / len(examples) * len(chosen) * 1.1), layout="constrained")
+    height, width = next(iter(examples.values())).images.shape[1:3]
+    row = 8 / len(examples) * height / width + 0.3  # inches, with the title
+    figure = Figure(figsize=(8, row * len(chosen)), layout="constrained")
     panels = figure.subplots(len(chosen), len(examples), squeeze=False)
     for number, case in enumerate(chosen):
       for axes, (method, own) in zip(panels[number], examples.items(), strict=True):

@@ -21,10 +21,10 @@ of the size that the metric keeps. Collapsed: models that call at most {100 * CO
 the pixels outside of glands background. Share: of the geometry in the sum of the weights, in the
 last epoch. Rise: of the best validation score in the last third of the epochs, in points; a row
 with more than {100 * study_tables.CONVERGED:g} is marked *, for its training had not converged."""
-_FIGURE = (
-  "![Share of the geometry in the weights, and Dice of validation, over the"
-  f" epochs](uncertainty_study/{FOLDER.name}/progress.png)\n"
-)
+FIGURES = {
+  "progress.png": "Share of the geometry in the weights, and Dice of validation, over the epochs",
+  "cases.png": "Test images with the outlines of truth (solid) and prediction (dashed)",
+}
 
 
 class Collapse(Scores):
@@ -49,11 +49,15 @@ def text(study: Collapse) -> str:
   """Returns this part of the page."""
   findings = (_why, _undone, _kept, _convergence)
   bullets = "\n".join(wrapped(one, "- ", "  ") for finding in findings if (one := finding(study)))
-  figure = f"\n{_FIGURE}" if (FOLDER / "progress.png").exists() else ""
+  figures = "".join(
+    f"\n![{words}](uncertainty_study/{FOLDER.name}/{name})\n"
+    for name, words in FIGURES.items()
+    if (FOLDER / name).exists()
+  )
   table = to_markdown(_table(study))
   return (
     "## Why four losses with learned variances predict gland everywhere\n\n"
-    f"{_head(study)}\n{bullets}\n\n{table}\n{wrapped(_NOTE)}\n{figure}"
+    f"{_head(study)}\n{bullets}\n\n{table}\n{wrapped(_NOTE)}\n{figures}"
   )
 
 

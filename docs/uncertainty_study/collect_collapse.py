@@ -1,4 +1,4 @@
-r"""Copies the study `configs/studies/glands_collapse.py` here, and draws its figure.
+r"""Copies the study `configs/studies/glands_collapse.py` here, and draws its figures.
 
     python docs/uncertainty_study/collect_collapse.py runs/glands_collapse-HASH
 
@@ -14,23 +14,31 @@ import sys
 
 from mlseg import files
 from mlseg.files import to_csv
+from mlseg.report import drawing
+from mlseg.workdir import examples_file
 
 HERE = pathlib.Path(__file__).resolve().parent
 TO = HERE / "collapse"
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+import case_panels  # in the folder above
 import draw_collapse  # beside this file
-import logs  # in the folder above
+import logs
 import pages
 
 FILES = ("study.json", "rows.csv")
 SETTING = ("num_seeds", "model.filters", "model.matmul_precision", "batch_size")
 LOSS = "geometry"
+PREDICTING = (  # in the figure of predictions, figure 3 of the paper
+  "recipe, 200 epochs", "recipe, 200 epochs, at most half", "recipe, 200 epochs, no geometry",
+  "chosen weights, 200 epochs",
+)  # fmt: skip
+QUANTILES = (0.9, 0.5, 0.1)  # of the test images by their mean Dice
 SHARE, VALUE, DICE = "share of the geometry", "geometry loss", "validation Dice"
 
 
 def main() -> None:
-  """Writes the folder `collapse` beside this file, with its figure."""
+  """Writes the folder `collapse` beside this file, with its figures."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("study", type=pathlib.Path, help="folder of mlseg.sweep")
   folder = parser.parse_args().study
@@ -49,6 +57,11 @@ def main() -> None:
   files.write_file(TO / "progress.csv", to_csv(progress))
   files.write_file(TO / "models.csv", to_csv(models))
   draw_collapse.main()
+  runs = {labels["change"]: run for labels, run in pages.complete(folder)}
+  examples = {name: examples_file.read(runs[name]) for name in PREDICTING if name in runs}
+  if examples:
+    figure = case_panels.draw(examples, case_panels.by_quantile(examples, QUANTILES))
+    files.write_file(TO / "cases.png", drawing.to_png(figure))
 
 
 def of_geometry(record: dict) -> dict[str, float]:
