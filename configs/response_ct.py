@@ -4,8 +4,9 @@
 
 DIR holds `manifest.csv` (`--config.data.cohort.manifest` names another file) with the columns
 patient, image, mask and label. Further columns are numeric covariates, with which the report
-compares the network. An image is a NIfTI file or a folder of DICOM slices, in Hounsfield units; a
-mask is a file of the same kind on the same grid.
+compares the network, and which it reads too with `--config.model.covariates="('age','volume_ml')"`,
+for columns of these names. An image is a NIfTI file or a folder of DICOM slices, in Hounsfield
+units; a mask is a file of the same kind on the same grid.
 
 A pretrained encoder reads the axial slices of the lesion, and gated attention combines them. The
 losses are those of the outcome, of embeddings (supervised contrastive, and triplets of the hardest
@@ -91,6 +92,7 @@ def get_config(variant: str = "all") -> ConfigDict:
   contrasts = "contrastive" in terms or "hard_negatives" in terms
   config.model.embedding = 64 if contrasts else 0  # length of the embedding
   config.model.num_textures = 3 if "texture" in terms else 0
+  config.model.covariates = ()  # columns of the manifest that the class scores depend on too
 
   config.losses = tuple(LOSSES[term] for term in terms)
   table = config.loss_options

@@ -3,11 +3,12 @@
     python -m mlseg.data.response_cohort --backgrounds=CT --out=cohort
     python -m mlseg.sweep --study=configs/studies/response_synthetic.py --config.data.root=cohort
 
-The methods are the outcome's loss alone, all five losses under several weightings, and all losses
-but one. Each seed tests one fold of a five-fold cross-validation. Two of the methods are also
-trained on labels that are shuffled in five ways, which shows the scores of chance, and twice more
-on the same folds under other seeds, which shows how much the noise of training changes. The results
-are in `docs/response_study.md`.
+The methods are the outcome's loss alone, all five losses under several weightings, all losses but
+one, and all five beside the covariates of the manifest, which carry no information in this cohort.
+Each seed tests one fold of a five-fold cross-validation. Two of the methods are also trained on
+labels that are shuffled in five ways, which shows the scores of chance, and twice more on the same
+folds under other seeds, which shows how much the noise of training changes. The results are in
+`docs/response_study.md`.
 """
 
 WEIGHTINGS = {
@@ -16,6 +17,7 @@ WEIGHTINGS = {
   "all, uncertainty": {"weighting.name": "uncertainty", "weighting.per_epoch": False},
   "all, DMF": {"weighting.name": "dynamic_memory_fusion", "weighting.per_epoch": False},
 }
+COVARIATES = {"model.covariates": ("lesion_ml", "diameter_mm", "mean_hu")}
 WITHOUT = ("contrastive", "hard_negatives", "segmentation", "texture")
 LABELS = {"planted": "manifest.csv", "shuffled": "shuffled.csv"} | {
   f"shuffled {number}": f"shuffled_{number}.csv" for number in range(2, 6)
@@ -30,6 +32,7 @@ def get_study() -> dict:
   methods |= {label: {"variant": "all", **own} for label, own in WEIGHTINGS.items()}
   for term in WITHOUT:
     methods[f"without {term.replace('_', ' ')}"] = {"variant": f"without_{term}"}
+  methods["all, with covariates"] = {"variant": "all", **COVARIATES}
   return {
     "name": "response_synthetic",
     "config": "../response_synthetic.py",

@@ -33,6 +33,7 @@ class Collapse(Scores):
   def __init__(self, study: dict, tables: Mapping[str, Sequence[Row]], setting: dict):
     super().__init__(study, tables["rows"], {}, setting)
     self._progress, self.models = tables["progress"], tables["models"]
+    self.cells = study["cells"]
 
   def collapsed(self, method: str) -> tuple[int, int]:
     """Returns how many models of a row have collapsed, and how many there are."""
@@ -47,7 +48,7 @@ class Collapse(Scores):
 
 def text(study: Collapse) -> str:
   """Returns this part of the page."""
-  findings = (_why, _undone, _kept, _convergence)
+  findings = (_why, _undone, _kept, _diverged, _convergence)
   bullets = "\n".join(wrapped(one, "- ", "  ") for finding in findings if (one := finding(study)))
   figures = "".join(
     f"\n![{words}](uncertainty_study/{FOLDER.name}/{name})\n"
@@ -63,7 +64,8 @@ def text(study: Collapse) -> str:
 
 def _head(study: Collapse) -> str:
   minutes = [float(row["minutes"]) for row in study.models]
-  missing = study.not_run()
+  failed = [cell["labels"]["change"] for cell in study.cells if "failed" in cell]
+  missing = [name for name in study.not_run() if name not in failed]
   words = f"""\
     {study.num_models()} models of today's version: the recipe `uncertainty_c+s+t+g`, changed one
     thing at a time, {study.num_seeds()} seeds each, on the challenge's division; what each row
@@ -111,6 +113,14 @@ def _kept(study: Collapse) -> str:
   return f"""\
     **What does not.** Models collapse in these rows:
     {"; ".join(_score(study, name) for name in names)}."""
+
+
+def _diverged(study: Collapse) -> str:
+  failed = {cell["labels"]["change"]: cell["failed"] for cell in study.cells if "failed" in cell}
+  if not failed:
+    return ""
+  parts = "; ".join(f"{name} ({reason})" for name, reason in failed.items())
+  return f"**Divergence.** A model of these rows diverged, so that they have no scores: {parts}."
 
 
 def _rise(study: Collapse, method: str) -> float:

@@ -42,6 +42,7 @@ class Cases(NamedTuple):
   textures: np.ndarray | None = None  # [N] float32, of lesions, where a loss reads them
   covariates: np.ndarray | None = None  # [N, K] float32, of patients; NaN: not known
   covariate_names: tuple[str, ...] = ()  # K names
+  network_covariates: np.ndarray | None = None  # [N, k], those that the network reads, in its order
   notes: tuple[str, ...] = ()  # what a user should know of the data, a line each
   skipped: tuple[Fault, ...] = ()  # cases that were left out, as `skip_bad` allows
   patient_names: tuple[str, ...] = ()  # N, '' where it is not known; (): none is
@@ -57,6 +58,10 @@ class Cases(NamedTuple):
   def diagnosis_names(self) -> tuple[str, ...]:
     """The names of what a head of classes gives probabilities of: labels, or findings."""
     return self.label_names if self.findings is None else self.finding_names
+
+  def covariates_of(self, index: np.ndarray) -> np.ndarray | None:
+    """Returns those that the network reads of some cases, [n, k]; None: it reads none."""
+    return None if self.network_covariates is None else self.network_covariates[index]
 
   @property
   def has_unlabelled(self) -> bool:

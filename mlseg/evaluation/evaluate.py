@@ -220,7 +220,7 @@ def _testing(recipe: Experiment, cases: Cases, has_diagnoses: bool) -> Testing:
     return testing
 
   def of_pixels(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *arguments: function(*arguments)._replace(class_logits=None)
+    return lambda *arrays, **known: function(*arrays, **known)._replace(class_logits=None)
 
   return Testing(of_pixels(testing.test), of_pixels(testing.test_ensemble), None)
 

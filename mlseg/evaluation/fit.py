@@ -1,11 +1,11 @@
-"""Makes a data set fit a trained run: classes, diagnoses and channels; and says what differs."""
+"""Makes a data set fit a trained run: classes, labels, channels, covariates; says what differs."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from mlseg.data import multilabel, partial
+from mlseg.data import covariates, multilabel, partial
 from mlseg.data.cases import Cases
 from mlseg.data.splits import grouped
 from mlseg.errors import UserError, printable
@@ -17,7 +17,7 @@ class Fitted(NamedTuple):
   """A data set as a run sees it.
 
   Attributes:
-    cases: with the classes, the diagnoses and the channels of the run.
+    cases: with the classes, the diagnoses, the channels and the covariates of the run.
     has_diagnoses: whether the diagnoses of the run can be tested on it.
     warnings: what does not fit, a line each.
   """
@@ -38,7 +38,8 @@ def fit(cases: Cases, run: Trained) -> Fitted:
 
   Raises:
     UserError: a case lacks its mask or its diagnosis; it has another number of classes; the run
-      gives diagnoses alone, and the data set has others; or it gives findings, and one is missing.
+      gives diagnoses alone, and the data set has others; it gives findings, and one is missing; or
+      it reads covariates, and one is missing.
   """
   lacking = np.flatnonzero(~partial.is_complete(cases.masks, cases.diagnoses))
   if len(lacking):
@@ -61,6 +62,8 @@ def fit(cases: Cases, run: Trained) -> Fitted:
       " converted"
     )
   cases = cases._replace(images=images, class_names=run.class_names)
+  if run.network.covariates:
+    cases = _with_covariates(cases, run.network.covariates)
   if not run.label_names:
     return Fitted(cases, False, tuple(warnings))
   if run.model.has_findings:
@@ -82,6 +85,17 @@ def fit(cases: Cases, run: Trained) -> Fitted:
   order = np.array([index[name.lower()] for name in cases.label_names], cases.labels.dtype)
   fitted = cases._replace(labels=order[cases.labels], label_names=run.label_names)
   return Fitted(fitted, True, tuple(warnings))
+
+
+def _with_covariates(cases: Cases, names: Sequence[str]) -> Cases:
+  """Returns a data set with the covariates that a run reads."""
+  if missing := [name for name in names if name not in cases.covariate_names]:
+    raise UserError(
+      f"--data has no covariate {missing[0]!r}, which the network of the run reads; its manifest"
+      f" has {', '.join(cases.covariate_names) or 'none'}"
+    )
+  chosen = covariates.columns(cases.covariates, cases.covariate_names, names)
+  return cases._replace(network_covariates=chosen)
 
 
 def _with_findings(cases: Cases, names: Sequence[str]) -> Cases:

@@ -10,6 +10,7 @@ from mlseg.models.base import (
   from_linen,
   with_matmul_precision,
 )
+from mlseg.models.covariates import with_covariate_statistics
 from mlseg.models.encoders import make_encoder
 from mlseg.models.histology_fcn import HistologyFCN, class_labels, class_scores
 from mlseg.models.mask_rcnn import MaskRCNN, objects_of, predictions_of
@@ -34,5 +35,6 @@ __all__ = [
   "objects_of",
   "predictions_of",
   "tiled",
+  "with_covariate_statistics",
   "with_matmul_precision",
 ]

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 
 from mlseg.models.base import Outputs
 
-# `predict(variables, images [B, H, W, I]) -> Outputs`.
-Predict = Callable[[Any, jax.Array], Outputs]
+# `predict(variables, images [B, H, W, I], *covariates) -> Outputs`, where `covariates` is one array
+# [B, K] for a network that reads them, and nothing for others.
+Predict = Callable[..., Outputs]
 
 # The axes of [B, H, W, ...] along which an image is mirrored; the first view is the image itself.
 FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (1,), (1, 2))
@@ -27,7 +28,7 @@ def over_views(predict: Predict, views: str, has_findings: bool = False) -> Pred
   views run one after the other, so that they take the memory of one; they are compiled once.
 
   Args:
-    predict: `predict(variables, images [B, H, W, I]) -> Outputs`.
+    predict: a `Predict`.
     views: one of `VIEWS`. 'one': `predict` itself is returned.
     has_findings: of the `Model`; then `class_logits` are those whose sigmoid is p.
 
@@ -54,9 +55,10 @@ def over_views(predict: Predict, views: str, has_findings: bool = False) -> Pred
     array = jnp.where(view[0], jnp.flip(array, 1), array)
     return jnp.where(view[1], jnp.flip(array, 2), array)
 
-  def predict_views(variables: Any, images: jax.Array) -> Outputs:
+  def predict_views(variables: Any, images: jax.Array, *covariates: jax.Array) -> Outputs:
     def of_view(view: jax.Array) -> Outputs:
-      found = _probabilities(predict(variables, mirrored(images, view)), has_findings)
+      outputs = predict(variables, mirrored(images, view), *covariates)
+      found = _probabilities(outputs, has_findings)
       return found if found.logits is None else found._replace(logits=mirrored(found.logits, view))
 
     return _mean(of_view, turned, has_findings)
@@ -64,20 +66,18 @@ def over_views(predict: Predict, views: str, has_findings: bool = False) -> Pred
   return predict_views
 
 
-def over_models(
-  predict: Predict, has_findings: bool = False
-) -> Callable[[Sequence[Any], jax.Array], Outputs]:
+def over_models(predict: Predict, has_findings: bool = False) -> Callable[..., Outputs]:
   """Returns a function that averages the probabilities of several models.
 
   The models run one after the other, so that their outputs take the memory of one model's.
 
   Args:
-    predict: `predict(variables, images [B, H, W, I]) -> Outputs`, of one model.
+    predict: a `Predict`, of one model.
     has_findings: as in `over_views`.
 
   Returns:
-    `predict(variables of each model, images) -> Outputs`, with the outputs of `over_views`: the
-    logits are the logarithms of the mean probabilities.
+    `predict(variables of each model, images, *covariates) -> Outputs`, with the outputs of
+    `over_views`: the logits are the logarithms of the mean probabilities.
 
   Example:
     >>> predict = lambda shift, images: Outputs(class_logits=jnp.array([[0.0, shift]]))
@@ -86,11 +86,15 @@ def over_models(
     [[0.5 0.5]]
   """
 
-  def predict_models(variables: Sequence[Any], images: jax.Array) -> Outputs:
+  def predict_models(
+    variables: Sequence[Any], images: jax.Array, *covariates: jax.Array
+  ) -> Outputs:
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *variables)
-    return _mean(
-      lambda one: _probabilities(predict(one, images), has_findings), stacked, has_findings
-    )
+
+    def of_model(one: Any) -> Outputs:
+      return _probabilities(predict(one, images, *covariates), has_findings)
+
+    return _mean(of_model, stacked, has_findings)
 
   return predict_models
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 Variables = dict[str, Any]
 
@@ -44,10 +45,11 @@ class Model(NamedTuple):
   Attributes:
     init: `init(key, images) -> variables`, a dict with 'params' and the network's state, such as
       'batch_stats', if it has any.
-    apply: `apply(variables, images, train, *truth, key=None) -> (Outputs, state)`. `state` holds
-      the new values of everything in `variables` except 'params'; in evaluation nothing in it
-      changes. `truth` is for networks that read the true objects in training, as a detector does;
-      `key` for those that draw random numbers in training, as dropout does.
+    apply: `apply(variables, images, train, *truth, key=None, covariates=None) -> (Outputs, state)`.
+      `state` holds the new values of everything in `variables` except 'params'; in evaluation
+      nothing in it changes. `truth` is for networks that read the true objects in training, as a
+      detector does; `key` for those that draw random numbers in training, as dropout does;
+      `covariates` [B, K], of patients, for those that read them, in training and evaluation.
     classify: `classify(variables, features) -> [B, N]`, the classification head alone, applied to
       `Outputs.features`; None for a network without one.
     has_findings: whether `class_logits` are of findings, of which a case may have several, so that
@@ -59,6 +61,18 @@ class Model(NamedTuple):
   apply: Callable[..., tuple[Outputs, Variables]]
   classify: Callable[[Variables, jax.Array], jax.Array] | None = None
   has_findings: bool = False
+
+  def predict(
+    self, variables: Variables, images: jax.Array, covariates: jax.Array | None = None
+  ) -> Outputs:
+    """Returns the outputs in evaluation.
+
+    Args:
+      variables: of the network.
+      images: [B, H, W, I] float32.
+      covariates: [B, K], where the network reads them.
+    """
+    return self.apply(variables, images, False, **_given(covariates))[0]
 
 
 def class_probabilities(class_logits: jax.Array, has_findings: bool) -> jax.Array:
@@ -83,12 +97,14 @@ def from_linen(module: nn.Module, classify: Callable[..., jax.Array] | None = No
   """Returns the functions of a Linen module whose `__call__` takes (images, train).
 
   Args:
-    module: the network.
+    module: the network. One with an attribute `num_covariates` above 0 takes covariates too.
     classify: the method of the module that applies its classification head to features, or None.
   """
+  num_covariates = getattr(module, "num_covariates", 0)
 
   def init(key: jax.Array, images: jax.Array) -> Variables:
-    return dict(module.init(key, images, False))
+    zeros = jnp.zeros((len(images), num_covariates)) if num_covariates else None
+    return dict(module.init(key, images, False, **_given(zeros)))
 
   def apply(
     variables: Variables,
@@ -96,14 +112,21 @@ def from_linen(module: nn.Module, classify: Callable[..., jax.Array] | None = No
     train: bool,
     *truth: Any,
     key: jax.Array | None = None,
+    covariates: jax.Array | None = None,
   ) -> tuple[Outputs, Variables]:
     state = {name: value for name, value in variables.items() if name != "params"}
     if not train:
-      outputs: Any = module.apply(variables, images, False)
+      outputs: Any = module.apply(variables, images, False, **_given(covariates))
       return outputs, state
     draws = None if key is None else {"dropout": key}
     outputs, new_state = module.apply(
-      variables, images, True, *truth, mutable=list(state), rngs=draws
+      variables,
+      images,
+      True,
+      *truth,
+      mutable=list(state),
+      rngs=draws,
+      **_given(covariates),
     )
     return outputs, dict(new_state)
 
@@ -112,6 +135,11 @@ def from_linen(module: nn.Module, classify: Callable[..., jax.Array] | None = No
     return logits
 
   return Model(init, apply, None if classify is None else head)
+
+
+def _given(covariates: jax.Array | None) -> dict[str, Any]:
+  """Returns the named argument of a network that reads covariates; none for others."""
+  return {} if covariates is None else {"covariates": covariates}
 
 
 def with_matmul_precision(model: Model, precision: str) -> Model:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from mlseg.models.base import Outputs
+from mlseg.models.covariates import COLLECTION, standardised
 from mlseg.models.multitask import MultiTaskUNet
 
 
@@ -23,12 +24,18 @@ class SliceAttention(MultiTaskUNet):
   h_s))), and the volume's features are Σ_s a_s h_s. Up to three heads read the volume's features:
   one for its class, one for its texture, and a projection to an embedding.
 
+  Where the network reads covariates, W z is added to the class scores: z are the standardised
+  covariates (see `covariates.standardised`), and W begins at 0. For a head without hidden layers
+  this is the same as concatenating z to the volume's features. Since the term does not depend on
+  the features, `classify` leaves it out, and saliency maps of `classify` are those of the sum.
+
   Attributes:
     num_slices: S.
     attention_units: number of rows of V and U.
     embedding: length of the embedding, a vector of norm 1 that losses on embeddings compare; 0: no
       projection.
     num_textures: number of texture classes; 0: no texture head.
+    num_covariates: K, the covariates of a patient that the class scores depend on; 0: none.
 
   Example:
     >>> from mlseg.models import make_encoder
@@ -46,6 +53,7 @@ class SliceAttention(MultiTaskUNet):
   attention_units: int = 64
   embedding: int = 0
   num_textures: int = 0
+  num_covariates: int = 0
 
   def setup(self) -> None:
     """Makes the decoder, the attention and the heads."""
@@ -57,10 +65,32 @@ class SliceAttention(MultiTaskUNet):
       self.projection = [nn.Dense(self.embedding), nn.Dense(self.embedding)]
     if self.num_textures:
       self.texture = nn.Dense(self.num_textures)
+    if self.num_covariates:
+      shape = (self.num_covariates,)
+      self.covariate_mean = self.variable(COLLECTION, "mean", jnp.zeros, shape)
+      self.covariate_deviation = self.variable(COLLECTION, "deviation", jnp.ones, shape)
+      self.covariate_scores = nn.Dense(  # W
+        self.num_labels, use_bias=False, kernel_init=nn.initializers.zeros
+      )
 
-  def __call__(self, images: jax.Array, train: bool) -> Outputs:
-    """Returns the scores, and the encoder's last features with the slices one below the other."""
+  def __call__(
+    self, images: jax.Array, train: bool, covariates: jax.Array | None = None
+  ) -> Outputs:
+    """Returns the scores, and the encoder's last features with the slices one below the other.
+
+    Args:
+      images: [B, S H, W, 1 or 3].
+      train: whether the statistics of batch normalisation are those of the batch.
+      covariates: [B, K], NaN where one is not known; None where K is 0.
+
+    Raises:
+      ValueError: the covariates are missing, or have another shape.
+    """
     batch, height, *rest = images.shape
+    wanted = (batch, self.num_covariates) if self.num_covariates else None
+    shape = None if covariates is None else covariates.shape
+    if shape != wanted:
+      raise ValueError(f"covariates: must be of shape {wanted}, got {shape}")
     slices = images.reshape(batch * self.num_slices, height // self.num_slices, *rest)
     features = self.encoder(slices, train)
     logits = None
@@ -70,9 +100,13 @@ class SliceAttention(MultiTaskUNet):
     last = jnp.where(present, features[-1].astype(jnp.float32), 0)
     tall = last.reshape(batch, -1, *last.shape[2:])
     pooled, weights = self._gather(tall)
+    class_logits = self._classes(pooled) if self.num_labels else None
+    if class_logits is not None and covariates is not None:
+      z = standardised(covariates, self.covariate_mean.value, self.covariate_deviation.value)
+      class_logits += self.covariate_scores(z)
     return Outputs(
       logits,
-      self._classes(pooled) if self.num_labels else None,
+      class_logits,
       tall,
       attention=weights,
       embeddings=self._project(pooled) if self.embedding else None,
@@ -80,7 +114,7 @@ class SliceAttention(MultiTaskUNet):
     )
 
   def classify(self, features: jax.Array) -> jax.Array:
-    """Returns the class scores [B, num_labels] of `Outputs.features`."""
+    """Returns the class scores [B, num_labels] of `Outputs.features`, without covariates."""
     return self._classes(self._gather(features)[0])
 
   def _gather(self, features: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -89,7 +89,7 @@ def _over_tiles(
   def of_tile(corner: jax.Array) -> Outputs:
     start = (0, corner[0], corner[1], 0)
     tile = jax.lax.dynamic_slice(images, start, (len(images), size, size, images.shape[-1]))
-    outputs = model.apply(variables, tile, False)[0]
+    outputs = model.predict(variables, tile)
     return outputs._replace(features=None, detections=None)
 
   def add(sums: Outputs, corner: jax.Array) -> tuple[Outputs, None]:

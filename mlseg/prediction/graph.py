@@ -38,10 +38,15 @@ def make_graph(run: Trained) -> Graph:
     [B, L], as far as the network gives them, float32.
 
   Raises:
-    UserError: the run is a detector.
+    UserError: the run is a detector, or reads covariates.
   """
   if DETECTION in run.network.heads:
     raise UserError(f"{run.network.name} finds objects one by one, which no graph can hold")
+  if run.network.covariates:
+    raise UserError(
+      f"the network of {run.name} reads covariates ({', '.join(run.network.covariates)}), and a"
+      " graph reads images alone: python -m mlseg.predict predicts with it"
+    )
   models = [jax.tree.map(lambda leaf, n=n: jnp.asarray(leaf[n]), run.variables)
             for n in range(len(run.seeds))]  # fmt: skip
   temperatures = run.manner.temperatures
@@ -54,7 +59,7 @@ def make_graph(run: Trained) -> Graph:
     for variables in models:
       for axes in VIEWS[run.views]:
         view = jnp.flip(batch, axes) if axes else batch
-        outputs = run.model.apply(variables, view, False)[0]
+        outputs = run.model.predict(variables, view)
         if outputs.logits is not None:
           found = jax.nn.softmax(outputs.logits, axis=-1)
           pixels.append(jnp.flip(found, axes) if axes else found)

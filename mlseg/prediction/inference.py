@@ -100,12 +100,12 @@ def make_predict(
   slices: int = 1,
   views: str = ONE,
   disagreement: bool = False,
-) -> Callable[[PyTree, jax.Array], Prediction]:
-  """Returns `predict(variables, images) -> Prediction`, a function for `jax.jit`.
+) -> Callable[..., Prediction]:
+  """Returns `predict(variables, images, covariates=None) -> Prediction`, a function for `jax.jit`.
 
   The variables have a leading axis of seeds. The images are [B, S, S, channels] uint8, or of any
-  height and width that the network takes. The seeds run one after the other, so that only their
-  masks take memory for each seed.
+  height and width that the network takes; the covariates are [B, K], where it reads them. The
+  seeds run one after the other, so that only their masks take memory for each seed.
 
   Args:
     model: the network.
@@ -122,7 +122,9 @@ def make_predict(
   """
   counted, classify = len(VIEWS[views]), model.classify
 
-  def of_seed(variables: PyTree, images: jax.Array) -> tuple[PyTree, PyTree, PyTree, PyTree]:
+  def of_seed(
+    variables: PyTree, images: jax.Array, covariates: jax.Array | None
+  ) -> tuple[PyTree, PyTree, PyTree, PyTree]:
     """Returns those of pixels [F, B, S, S, C], of diagnoses [B, L], attention, and entropies."""
     pixels: list[jax.Array] = []
     diagnoses: list[jax.Array] = []
@@ -130,7 +132,7 @@ def make_predict(
     for n, axes in enumerate(FLIPS if flips else VIEWS[views]):
       if n >= counted and not pixels:  # without masks, further views are not needed
         break
-      outputs = model.apply(variables, jnp.flip(images, axes), False)[0]
+      outputs = model.predict(variables, jnp.flip(images, axes), covariates)
       if outputs.logits is not None:
         pixels.append(jnp.flip(jax.nn.softmax(outputs.logits, axis=-1), axes))
       if n < counted and outputs.class_logits is not None:
@@ -150,24 +152,26 @@ def make_predict(
 
   def saliency_map(
     classify: Callable[..., jax.Array], method: str, variables: PyTree, images: jax.Array,
-    labels: jax.Array,
+    covariates: jax.Array | None, labels: jax.Array,
   ) -> jax.Array:  # fmt: skip
-    features = model.apply(variables, images, False)[0].features
+    features = model.predict(variables, images, covariates).features
     head = functools.partial(classify, variables)
     small = gradcam.saliency(head, features, labels, method)
     return gradcam.normalised(small, images.shape[1:3], slices)
 
-  def predict(variables: PyTree, images: jax.Array) -> Prediction:
+  def predict(
+    variables: PyTree, images: jax.Array, covariates: jax.Array | None = None
+  ) -> Prediction:
     batch = pipeline.to_float(images)
     num_seeds = len(jax.tree.leaves(variables)[0])
 
     def add(total: PyTree, one: PyTree) -> tuple[PyTree, jax.Array | None]:
-      found = of_seed(one, batch)
+      found = of_seed(one, batch, covariates)
       masks = None if found[0] is None else averaged(found[0]).argmax(-1).astype(jnp.uint8)
       return jax.tree.map(jnp.add, total, found), masks
 
     first = jax.tree.map(lambda leaf: leaf[0], variables)
-    shapes = jax.eval_shape(of_seed, first, batch)
+    shapes = jax.eval_shape(of_seed, first, batch, covariates)
     zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape), shapes)
     totals, masks = jax.lax.scan(add, zeros, variables)
     pixels, diagnoses, attention, entropies = jax.tree.map(lambda x: x / num_seeds, totals)
@@ -175,7 +179,7 @@ def make_predict(
     if saliency and classify is not None:
       map_of = functools.partial(saliency_map, classify, saliency)
       labels = diagnoses.argmax(-1)
-      maps = jax.lax.map(lambda one: map_of(one, batch, labels), variables).mean(0)
+      maps = jax.lax.map(lambda one: map_of(one, batch, covariates, labels), variables).mean(0)
     if pixels is None or masks is None:
       return Prediction(None, None, None, diagnoses, maps, attention)
     num_classes, probabilities = pixels.shape[-1], averaged(pixels)

@@ -39,7 +39,7 @@ def predict(
 
   Args:
     images: the manifest, or a folder with the manifest that the run's recipe names; outcomes need
-      not be known.
+      not be known, and of covariates only the columns that the network reads.
     out: the folder of the results.
     run: a run that was trained on volumes.
     saliency: one of `gradcam.METHODS`, or 'none'.
@@ -54,7 +54,8 @@ def predict(
   """
   table = images / run.data.options.manifest if images.is_dir() else images
   faults = Findings()  # rows that cannot be used; the other patients are predicted
-  found = manifest.read(table, with_labels=False, found=faults)
+  columns = run.network.covariates
+  found = manifest.read(table, with_labels=False, covariates=columns, found=faults)
   try:
     claim()
     reporter.print(f"model     {run.name}, seeds {list(run.seeds)}")
@@ -96,7 +97,7 @@ def _predict_all(
         print(f"mlseg: {error}", file=sys.stderr)
         continue
       picture = np.repeat(image[None, ..., None], run.channels, axis=-1)
-      on_host = jax.device_get(network(variables, picture))
+      on_host = jax.device_get(network(variables, picture, _covariates(run, patient)))
       prediction = inference.calibrated(on_host, run.manner.temperatures)
       answers.append(prediction_outputs.answer(run, patient.name, prediction.diagnoses[0]))
       rows = attention_table.slice_rows(prediction.attention[0])
@@ -109,6 +110,12 @@ def _predict_all(
   write_file(out / prediction_outputs.DIAGNOSES, to_csv(answers, columns))
   write_file(out / ATTENTION, to_csv(attention, _COLUMNS))
   return len(found) - len(answers)
+
+
+def _covariates(run: trained.Trained, patient: manifest.Patient) -> np.ndarray | None:
+  """Returns what the network reads of a patient beside the volume, [1, K]; None: nothing."""
+  names = run.network.covariates
+  return np.array([[patient.covariates[n] for n in names]], np.float32) if names else None
 
 
 def _page(

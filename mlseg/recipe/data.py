@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from mlseg.console import Reporter
-from mlseg.data import cases, mask_values, sampling, targets
+from mlseg.data import cases, covariates, mask_values, sampling, targets
 from mlseg.data.datasets import cohort, folder
 from mlseg.data.datasets.sources import Reading
 from mlseg.data.splits import grouped
@@ -101,6 +101,7 @@ class Targets(NamedTuple):
   distances: bool = False  # signed distances to the boundary of each class
   max_objects: int = 0  # objects of an image that a detector is trained on
   texture: str | None = None  # the statistic of a lesion's texture; see `targets.statistics`
+  covariates: tuple[str, ...] = ()  # the columns of a cohort's manifest that the network reads
 
 
 def read(config: ConfigDict) -> DataRecipe:
@@ -174,7 +175,7 @@ def check(recipe: DataRecipe) -> None:
 def load_cases(
   recipe: DataRecipe, wanted: Iterable[Targets] = (), reporter: Reporter | None = None
 ) -> cases.Cases:
-  """Returns the preprocessed data set, with the targets that losses read.
+  """Returns the preprocessed data set, with what losses and network read beside images and masks.
 
   Args:
     recipe: the data.
@@ -211,6 +212,10 @@ def load_cases(
     with user_errors("config.loss_options.texture_cross_entropy"):
       values = targets.statistics(loaded.images, loaded.masks, statistic, recipe.num_slices)
     loaded = loaded._replace(textures=values)
+  if names := next((one.covariates for one in wanted if one.covariates), ()):
+    with user_errors("config.model.covariates"):
+      chosen = covariates.columns(loaded.covariates, loaded.covariate_names, names)
+    loaded = loaded._replace(network_covariates=chosen)
   if any(one.distances for one in wanted):
     maps = targets.signed_distances(loaded.masks, len(loaded.class_names))
     loaded = loaded._replace(distances=maps)

@@ -33,7 +33,7 @@ class LossRecipe(NamedTuple):
   heads: frozenset[str]  # of the network
   has_volumes: bool
   num_textures: int  # classes of the texture; 0: there are none
-  targets: recipe_data.Targets  # what the losses read beside images, masks and diagnoses
+  targets: recipe_data.Targets  # what losses and network read beside images, masks and diagnoses
   containment: regions.Pairs | None = None  # of the network's regions; None: it has no such key
   has_findings: bool = False  # whether a case may have several findings, instead of a diagnosis
 
@@ -48,6 +48,7 @@ def read(config: ConfigDict) -> LossRecipe:
     distances=_uses_distances(config, names),
     max_objects=network.max_objects,
     texture=options.get(TEXTURE, {}).get("statistic") if TEXTURE in names else None,
+    covariates=network.covariates,
   )
   return LossRecipe(
     names=names,

@@ -44,6 +44,7 @@ class NetworkRecipe(NamedTuple):
     load_pretrained: `load_pretrained()`: the variables of the encoder from its file, or {} where
       it starts anew; raises a UserError where there is no such file, or its weights do not fit.
     is_random: whether the network draws random numbers in training, and needs a key there.
+    covariates: the columns of a cohort's manifest that the network reads, in this order.
   """
 
   name: str
@@ -54,6 +55,7 @@ class NetworkRecipe(NamedTuple):
   check_pretrained: Callable[[], None]
   load_pretrained: Callable[[], Variables]
   is_random: bool = False
+  covariates: tuple[str, ...] = ()
 
   @property
   def segments(self) -> bool:
@@ -77,6 +79,7 @@ def read(config: ConfigDict) -> NetworkRecipe:
     check_pretrained=lambda: check_pretrained(config),
     load_pretrained=lambda: load_pretrained(config),
     is_random=config.model.get("dropout", 0.0) > 0,
+    covariates=tuple(config.model.get("covariates", ())),
   )
 
 

@@ -118,11 +118,15 @@ def _slice_attention(
   require(options.embedding >= 0, "config.model.embedding must not be negative", options.embedding)
   rule = "config.model.num_textures must be 0 (no such head) or at least 2"
   require(options.num_textures == 0 or options.num_textures >= 2, rule, options.num_textures)
+  covariates = tuple(options.get("covariates", ()))
+  rule = "config.model.covariates must be () without the head of classification, which reads them"
+  require(not covariates or has_head(options, "classification"), rule, covariates)
   module = models.SliceAttention(
     num_slices=data.num_slices,
     attention_units=options.attention_units,
     embedding=options.embedding,
     num_textures=options.num_textures,
+    num_covariates=len(covariates),
     **_multitask_options(options, data, num_classes, num_labels),
   )
   return models.from_linen(module, models.SliceAttention.classify if module.num_labels else None)

@@ -25,6 +25,7 @@ class Batch(NamedTuple):
   distances: Any = None  # [B, H, W, C] float32, to the boundaries, where a loss reads them
   instances: Any = None  # [B, H, W] integers, the number of an object, where a loss reads them
   textures: Any = None  # [B] float32, statistic of a lesion's texture, where a loss reads it
+  covariates: Any = None  # [B, K] float32, NaN: not known; where the network reads them
   valid: Any = None  # [B, H, W] bool, which pixels count; None: all
   keys: Any = None  # [B] typed keys, of which a network that draws numbers in training takes one
 
@@ -52,7 +53,7 @@ class Chunk(NamedTuple):
 def cases_of(cases: Cases) -> Batch:
   """Returns the arrays of a data set."""
   found = {name: getattr(cases, name) for name in Batch._fields if hasattr(cases, name)}
-  return Batch(**(found | {"labels": cases.diagnoses}))
+  return Batch(**(found | {"labels": cases.diagnoses, "covariates": cases.network_covariates}))
 
 
 def hidden_from(batch: Batch, hidden: partial.Hidden) -> Batch:

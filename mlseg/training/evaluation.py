@@ -25,7 +25,7 @@ class Evaluation(NamedTuple):
 
 
 def make_evaluate(
-  predict: Callable[[PyTree, jax.Array], Any],
+  predict: Callable[..., Any],
   num_classes: int,
   batch_size: int,
   losses: Callable[..., dict[str, jax.Array]] | None = None,
@@ -34,13 +34,14 @@ def make_evaluate(
   thresholds: Sequence[float] = (),
   stride: Callable[[int, int], int] | None = None,
 ) -> Callable[..., Evaluation]:
-  """Returns `evaluate(variables, images, masks, *truth) -> Evaluation`.
+  """Returns `evaluate(variables, images, masks, *truth, covariates=None) -> Evaluation`.
 
   The last batch is filled up with the first cases, whose second results are dropped, so that all
   batches have one shape and none is left out.
 
   Args:
-    predict: `predict(variables, images [B, H, W, I] uint8)`; what it returns has `logits`
+    predict: `predict(variables, images [B, H, W, I] uint8)`, with covariates [B, K] as a third
+      argument where `evaluate` is given those of all cases, [N, K]; what it returns has `logits`
       [B, H, W, C] and `class_logits` [B, L], of which one may be None.
     num_classes: C.
     batch_size: B.
@@ -53,8 +54,8 @@ def make_evaluate(
       None: none has.
   """
 
-  def one_batch(variables: PyTree, images: jax.Array, *truth: PyTree) -> Evaluation:
-    outputs, masks = predict(variables, images), truth[0]
+  def one_batch(variables: PyTree, inputs: tuple[jax.Array, ...], truth: PyTree) -> Evaluation:
+    outputs, masks = predict(variables, *inputs), truth[0]
     values = losses(outputs, *truth) if losses else {}
     objects = found(outputs) if found else None
     attention = getattr(outputs, "attention", None)
@@ -68,13 +69,16 @@ def make_evaluate(
       counts, values, predictions, outputs.class_logits, objects, attention, levels, logs
     )
 
-  def evaluate(variables: PyTree, *arrays: PyTree) -> Evaluation:
-    num_cases = arrays[0].shape[0]
+  def evaluate(
+    variables: PyTree, images: jax.Array, *truth: PyTree, covariates: jax.Array | None = None
+  ) -> Evaluation:
+    inputs = (images,) if covariates is None else (images, covariates)
+    num_cases = images.shape[0]
     num_batches = -(-num_cases // batch_size)
     index = jnp.arange(num_batches * batch_size).reshape(num_batches, batch_size) % num_cases
 
     def at(i: jax.Array) -> Evaluation:
-      return one_batch(variables, *jax.tree.map(lambda array: array[i], arrays))
+      return one_batch(variables, *jax.tree.map(lambda array: array[i], (inputs, truth)))
 
     results = jax.lax.map(at, index)
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_cases], results)

@@ -43,7 +43,7 @@ def train_group(
   """
   experiment, per_epoch = group.runs[0].experiment, programs.steps_per_epoch
   checkpoints = Checkpoints(folder, programs.state, len(group.models))
-  state, status = _start(group, programs, checkpoints, reporter)
+  state, status = _start(group, inputs, programs, checkpoints, reporter)
   parts = [model.split for model in group.models]
   feed = make_feed(experiment, cases, parts, programs.keys(state), programs.mesh)
   stopped = np.asarray(status.stopped)[: len(group.models)]
@@ -107,12 +107,17 @@ def train_group(
 
 
 def _start(
-  group: Group, programs: Programs, checkpoints: Checkpoints, reporter: Reporter
+  group: Group,
+  inputs: ModelInputs,
+  programs: Programs,
+  checkpoints: Checkpoints,
+  reporter: Reporter,
 ) -> tuple[TrainState, Status]:
   """Returns the state that a group begins with, new or restored; lines beyond it are dropped."""
   state: TrainState | None = checkpoints.restore(reporter.print)
   if state is None:
-    state = programs.init([model.seed for model in group.models])
+    numbers = [model.seed for model in group.models]
+    state = programs.init(numbers, inputs.covariate_statistics)
   else:
     state = _fill(state, programs, len(group.models))
   status = jax.device_get(programs.status(state))

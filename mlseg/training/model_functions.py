@@ -11,7 +11,13 @@ from mlseg.data import pipeline
 from mlseg.data.cases import Cases
 from mlseg.data.splits.grouped import Split
 from mlseg.errors import user_errors
-from mlseg.models import Outputs, averaging, gradcam, predictions_of
+from mlseg.models import (
+  Outputs,
+  averaging,
+  gradcam,
+  predictions_of,
+  with_covariate_statistics,
+)
 from mlseg.models.mask_rcnn import Predictions
 from mlseg.postprocessing.choice import THRESHOLDS
 from mlseg.recipe import experiment as recipe_experiment
@@ -33,30 +39,32 @@ class Functions(NamedTuple):
   Attributes:
     inputs: `inputs(cases, split, run) -> ModelInputs` on the host, from the data set, the model's
       split and the index of its recipe.
-    init: `init((seed, stopped), (image, pretrained)) -> TrainState`.
+    init: `init((seed, stopped, covariate_statistics), (image, pretrained)) -> TrainState`; the
+      statistics are those of `ModelInputs`.
     run: `run(mapped, (data, count), skip_stopped) -> (state, StepLog)`, so many steps; for the last
       argument see `step.make_run`.
     cosines: `cosines(mapped, (data, number)) -> [K, K]`, between the gradients of the losses in the
       next step; see `conflict.make_cosines`. The number is not read.
     validate: `validate(mapped, (data, epoch)) -> (state, Validation)`, which also keeps the best
       variables, and stops a model whose patience is at its end.
-    test: `test(variables, images, masks) -> Evaluation`, without losses, by the recipe's views.
-    test_ensemble: `test_ensemble(variables of each model, images, masks) -> Evaluation` of the mean
-      probabilities of models, without the objects of a detector.
-    explain: `explain(variables, images) -> [methods, N, H, W]` uint8, the saliency map of the
-      answer of the head of classes by each of `gradcam.METHODS`; None without that head.
+    test: `test(variables, images, masks, covariates=None) -> Evaluation`, without losses, by the
+      recipe's views.
+    test_ensemble: `test_ensemble(variables of each model, images, masks, covariates=None) ->
+      Evaluation` of the mean probabilities of models, without the objects of a detector.
+    explain: `explain(variables, images, covariates=None) -> [methods, N, H, W]` uint8, the saliency
+      map of the answer of the head of classes by each of `gradcam.METHODS`; None without that head.
     steps_per_epoch: full batches in the training set.
     num_steps: steps of the whole run.
   """
 
   inputs: Callable[[Cases, Split, int], ModelInputs]
-  init: Callable[[tuple[jax.Array, jax.Array], tuple[jax.Array, PyTree]], TrainState]
+  init: Callable[[tuple[jax.Array, jax.Array, PyTree], tuple[jax.Array, PyTree]], TrainState]
   run: Callable[..., tuple[TrainState, StepLog]]
   cosines: Callable[[Mapped, Shared], jax.Array]
   validate: Callable[[Mapped, Shared], tuple[TrainState, Validation]]
-  test: Callable[[PyTree, jax.Array, jax.Array], Evaluation]
-  test_ensemble: Callable[[Sequence[PyTree], jax.Array, jax.Array], Evaluation]
-  explain: Callable[[PyTree, jax.Array], jax.Array] | None
+  test: Callable[..., Evaluation]
+  test_ensemble: Callable[..., Evaluation]
+  explain: Callable[..., jax.Array] | None
   steps_per_epoch: int
   num_steps: int
 
@@ -103,12 +111,14 @@ def make_functions(experiments: Sequence[Experiment], num_train: int, cases: Cas
 
 
 def _init(
-  parts: Parts, own: tuple[jax.Array, jax.Array], shared: tuple[jax.Array, PyTree]
+  parts: Parts, own: tuple[jax.Array, jax.Array, PyTree], shared: tuple[jax.Array, PyTree]
 ) -> TrainState:
-  (seed, stopped), (image, loaded), joint = own, shared, parts.joint
+  (seed, stopped, statistics), (image, loaded), joint = own, shared, parts.joint
   init_key, key = jax.random.split(jax.random.key(seed))
   fresh = parts.model.init(init_key, pipeline.to_float(image))
   variables = recipe_model.insert_pretrained(fresh, loaded)
+  if statistics is not None:
+    variables = with_covariate_statistics(variables, *statistics)
   names = tuple(joint.loss_names)
   averages = parts.experiment.optimizer.ema > 0
   state = train_step.init_state(key, variables, joint.optimizer, joint.weighting, names, averages)
@@ -177,10 +187,12 @@ def _explain(
   predict: averaging.Predict,
   variables: PyTree,
   images: jax.Array,
+  covariates: jax.Array | None = None,
 ) -> jax.Array:
-  outputs = parts.predict(variables, images)
+  inputs = (images,) if covariates is None else (images, covariates)
+  outputs = parts.predict(variables, *inputs)
   one_view = parts.experiment.prediction.views == averaging.ONE
-  answer = outputs if one_view else predict(variables, images)
+  answer = outputs if one_view else predict(variables, *inputs)
   head, labels = functools.partial(classify, variables), answer.class_logits.argmax(-1)
   size, slices = images.shape[1:3], parts.experiment.data.num_slices
   maps = [

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mlseg.data import padding, pipeline, sampling
+from mlseg.data import covariates, padding, pipeline, sampling
 from mlseg.data.cases import Cases
 from mlseg.data.splits.grouped import Split
 from mlseg.devices import sharding
@@ -31,6 +31,7 @@ class ModelInputs(NamedTuple):
   texture_edges: Any  # [T - 1] float32 from its training set, where a loss asks
   groups: Any = None  # [n] int32, of its training cases, where all groups are equally frequent
   hidden: Any = None  # `partial.Hidden`, the masks and diagnoses that it is not shown; None: none
+  covariate_statistics: Any = None  # `covariates.Statistics` of its training cases; None: no need
 
 
 # A model's state, its inputs, and its data (`Data` or `Chunk`) where each model has its own.
@@ -78,10 +79,10 @@ class Parts(NamedTuple):
       inputs.texture_edges,
     )
 
-  def predict(self, variables: PyTree, images: jax.Array) -> Outputs:
-    """Returns the network's outputs for images [B, H, W, C] uint8."""
-    batch = sharding.split_batch(pipeline.to_float(images))
-    return self.model.apply(variables, batch, False)[0]
+  def predict(self, variables: PyTree, images: jax.Array, *covariates: jax.Array) -> Outputs:
+    """Returns the network's outputs for images [B, H, W, C] uint8, and covariates if it has any."""
+    inputs = sharding.split_batch((pipeline.to_float(images), *covariates))
+    return self.model.predict(variables, *inputs)
 
   def inputs(self, cases: Cases, split: Split, run: int) -> ModelInputs:
     """Returns the inputs of a model, on the host.
@@ -101,6 +102,7 @@ class Parts(NamedTuple):
       "classification": lambda: np.bincount(labels[labels >= 0], minlength=self.num_labels),
     }
     textures = None if cases.textures is None else cases.textures[train]
+    known = cases.covariates_of(train)
     return ModelInputs(
       train=train,
       validation=validation,
@@ -109,6 +111,7 @@ class Parts(NamedTuple):
       texture_edges=recipe_losses.texture_edges(recipe, textures),
       groups=sampling.groups(self.experiment.data.sampling, cases, train),
       hidden=hidden,
+      covariate_statistics=None if known is None else covariates.statistics(known),
     )
 
 

@@ -111,8 +111,10 @@ def make_loss_fn(
     params = sharding.gather(params)  # from wherever their parts lie
     variables, objects = {**model_state, "params": params}, _objects(batch, max_objects)
     # The gradients of all losses see one draw: the same key gives the same numbers.
-    draws = {} if batch.keys is None else {"key": batch.keys[0]}
-    outputs, model_state = model.apply(variables, batch.images, True, *objects, **draws)
+    options = {} if batch.keys is None else {"key": batch.keys[0]}
+    if batch.covariates is not None:
+      options["covariates"] = batch.covariates
+    outputs, model_state = model.apply(variables, batch.images, True, *objects, **options)
     logits = outputs.logits if labels is None else None
     # Gradients are compared at these outputs: those that no loss reads are left out.
     return outputs._replace(features=None, attention=None, logits=logits), model_state

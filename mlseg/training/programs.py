@@ -100,11 +100,13 @@ class Programs:
 
     # ---- The state: one after another whatever the strategy, so that no start depends on it
     self._init_all = model_axis.over_models(self._functions.init, "map", mesh)
+    self._inputs = jax.tree.map(self._shape, self._functions.inputs(cases, split, 0))
     seed_shapes = jax.ShapeDtypeStruct((num_models,), jnp.int32)
     flag_shapes = jax.ShapeDtypeStruct((num_models,), bool)
+    own = seed_shapes, flag_shapes, self._inputs.covariate_statistics
     self._shared = self._cases.images[:1], experiments[0].network.load_pretrained()
     with jax.set_mesh(mesh):
-      shapes = jax.eval_shape(self._init_all, (seed_shapes, flag_shapes), self._shared)
+      shapes = jax.eval_shape(self._init_all, own, self._shared)
     self.state = jax.tree.map(_placed, shapes, sharding.state_shardings(shapes, mesh))
     sizes = [leaf.size for leaf in jax.tree.leaves(shapes.variables["params"])]
     self.num_params = sum(sizes) // num_models
@@ -117,23 +119,34 @@ class Programs:
     self.testing = make_testing(self._functions, mesh)
 
     # ---- The other arguments of training, and its first trace
-    self._inputs = jax.tree.map(self._shape, self._functions.inputs(cases, split, 0))
     self._batches, self._part = feed.shapes(experiments[0], cases, split, mesh, num_models)
     self._at_once = experiments[0].seeds.vectorize or num_models
     self._run = functools.partial(self._functions.run, skip_stopped=strategy != "vmap")
     self._traced_run = self._trace(self._run, self._batches, self._at_once)
 
-  def init(self, numbers: Sequence[int]) -> TrainState:
-    """Returns the start of models with these seeds; further ones are stopped from the start."""
+  def init(self, numbers: Sequence[int], covariate_statistics: PyTree = None) -> TrainState:
+    """Returns the start of models with these seeds; further ones are stopped from the start.
+
+    Args:
+      numbers: the seeds.
+      covariate_statistics: of the `inputs` of the models, where the network reads covariates.
+
+    Raises:
+      ValueError: the network reads covariates, and there are no statistics of them.
+    """
+    if (covariate_statistics is None) != (self._inputs.covariate_statistics is None):
+      raise ValueError("covariate_statistics: must be those of the inputs of the models")
     index = np.arange(self._num_models)
     own = np.array(numbers, np.int32)[np.minimum(index, len(numbers) - 1)]
-    models = sharding.place((own, index >= len(numbers)), self._by_model)
+    seeds = sharding.place((own, index >= len(numbers)), self._by_model)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state)
     with jax.set_mesh(self.mesh):
       compiled = jax.jit(
         self._init_all, out_shardings=shardings, compiler_options=compiler.init_options()
       )
-      return compiled(models, sharding.place(self._shared, self._everywhere))
+      return compiled(
+        (*seeds, covariate_statistics), sharding.place(self._shared, self._everywhere)
+      )
 
   @functools.cached_property
   def training(self) -> Training:

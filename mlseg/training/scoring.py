@@ -110,8 +110,8 @@ def score_ensemble(
 
 
 def _test(
-  run: Callable[[np.ndarray, np.ndarray], Evaluation],
-  explain: Callable[[np.ndarray], jax.Array] | None,
+  run: Callable[..., Evaluation],
+  explain: Callable[..., jax.Array] | None,
   experiment: Experiment,
   cases: Cases,
   split: Split,
@@ -125,7 +125,8 @@ def _test(
   needed = "classification" in experiment.network.heads or asks.chooses or asks.calibrates
   chosen = split.validation if needed else test[:0]
   both = np.concatenate([test, chosen])
-  whole = result = run(cases.images[both], cases.masks[both])
+  of_patients = cases.covariates_of(both)
+  whole = result = run(cases.images[both], cases.masks[both], covariates=of_patients)
   scores = SeedScores(None, None, None, cases.diagnoses[test], None)
   if result.class_logits is not None:
     has_findings = cases.findings is not None
@@ -142,7 +143,8 @@ def _test(
     scores = scores._replace(attention=np.asarray(result.attention))
   if explain is not None:
     shown = test if scores.attention is not None else test[evenly_spaced(len(test), MAX_MAPS)]
-    scores = scores._replace(maps=np.asarray(explain(cases.images[shown])))
+    maps = explain(cases.images[shown], covariates=cases.covariates_of(shown))
+    scores = scores._replace(maps=np.asarray(maps))
   if result.found is not None:
     scores = scores._replace(boxes=_boxes(result.found, cases, test))
   if result.counts is None:

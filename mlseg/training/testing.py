@@ -18,9 +18,11 @@ class Testing(NamedTuple):
   """What runs on the devices while models are tested, on arrays of the host.
 
   Attributes:
-    test: `test(variables, images, masks) -> Evaluation`.
-    test_ensemble: `test_ensemble(variables of each model, images, masks) -> Evaluation`.
-    explain: `explain(variables, images) -> [methods, N, H, W]`, or None without a head of classes.
+    test: `test(variables, images, masks, covariates=None) -> Evaluation`.
+    test_ensemble: `test_ensemble(variables of each model, images, masks, covariates=None) ->
+      Evaluation`.
+    explain: `explain(variables, images, covariates=None) -> [methods, N, H, W]`, or None without a
+      head of classes.
   """
 
   test: Callable[..., Evaluation]
@@ -40,9 +42,12 @@ def make_testing(functions: Functions, mesh: Mesh) -> Testing:
   def on_host_arrays(function: Callable) -> Callable:
     compiled = jax.jit(function, out_shardings=everywhere, compiler_options=options)
 
-    def call(variables: PyTree, *arrays: np.ndarray) -> PyTree:
+    def call(
+      variables: PyTree, *arrays: np.ndarray, covariates: np.ndarray | None = None
+    ) -> PyTree:
+      placed, own = sharding.place((arrays, covariates), everywhere)
       with jax.set_mesh(mesh):
-        return compiled(variables, *sharding.place(arrays, everywhere))
+        return compiled(variables, *placed, covariates=own)
 
     return call
 

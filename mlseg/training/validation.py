@@ -62,9 +62,8 @@ def validate(parts: Parts, mapped: Mapped, shared: Shared) -> tuple[TrainState, 
     parts.predict, parts.num_classes, experiment.batch_size, losses, valid=parts.valid
   )
   cases: batches.Batch = jax.tree.map(lambda array: array[index], _read(source.cases))
-  result = evaluate(
-    state.evaluated, cases.images, cases.masks, cases.labels, cases.instances, cases.textures
-  )
+  truth = cases.masks, cases.labels, cases.instances, cases.textures
+  result = evaluate(state.evaluated, cases.images, *truth, covariates=cases.covariates)
   scores, selection = {}, experiment.selection
   if result.counts is not None:
     for name in dict.fromkeys(("dice", selection)):

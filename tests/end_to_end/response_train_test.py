@@ -5,10 +5,13 @@ import json
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
-from mlseg import main, predict
+from mlseg import evaluate, main, predict
+from mlseg.console import Reporter
+from mlseg.prediction import trained, volumes
 from mlseg.report import write
 from mlseg.workdir import patients_file
 from tests.end_to_end import cohort
@@ -27,8 +30,9 @@ def folder(tmp_path_factory, short_encoder):
 
 @pytest.fixture(scope="module")
 def run(folder):
-  """Two folds of the whole recipe."""
-  assert main.main(["main", *cohort.arguments(folder / "cohort"), f"--workdir={folder}/run"]) == 0
+  """Two folds of the whole recipe, whose network also reads the age."""
+  words = cohort.arguments(folder / "cohort", **{"model.covariates": "('age',)"})
+  assert main.main(["main", *words, f"--workdir={folder}/run"]) == 0
   return folder / "run"
 
 
@@ -87,11 +91,14 @@ def test_patients_have_pictures_and_a_page(run, tmp_path):
 
 def test_a_run_predicts_patients_without_outcomes(run, folder, tmp_path, capsys):
   rows = _rows(folder / "cohort" / "manifest.csv")[:3]
-  lines = [f"{r['patient']},{folder}/cohort/{r['image']},{folder}/cohort/{r['mask']}" for r in rows]
+  lines = [
+    f"{r['patient']},{folder}/cohort/{r['image']},{folder}/cohort/{r['mask']},{r['age']}"
+    for r in rows
+  ]
   broken = tmp_path / "broken.nii.gz"
   broken.write_bytes(b"nothing")
-  lines.append(f"bad,{broken},{broken}")
-  (tmp_path / "new.csv").write_text("\n".join(["patient,image,mask", *lines]) + "\n")
+  lines.append(f"bad,{broken},{broken},")
+  (tmp_path / "new.csv").write_text("\n".join(["patient,image,mask,age", *lines]) + "\n")
   arguments = [f"--workdir={run}", f"--images={tmp_path}/new.csv", f"--out={tmp_path}/out"]
   assert predict.main(["predict", *arguments]) == 1
   assert "mlseg: patient bad: " in capsys.readouterr().err
@@ -109,6 +116,50 @@ def test_a_run_predicts_patients_without_outcomes(run, folder, tmp_path, capsys)
     assert 0 <= 2 * mean - own <= 1
 
 
+def test_a_run_predicts_and_evaluates_with_covariates_as_it_was_tested(run, folder, tmp_path):
+  tested = {(row["seed"], row["id"]): row for row in _rows(run / "diagnoses.csv")}
+  whole, quiet = trained.load(run), Reporter(quiet=True)
+  for n, seed in enumerate(whole.seeds):
+    variables = jax.tree.map(lambda leaf, n=n: leaf[n : n + 1], whole.variables)
+    ages = [50 + int(name[1:]) for own, name in _parts(run)[str(seed)] if own == "train"]
+    assert variables["covariates"]["mean"] == pytest.approx(np.mean(ages))
+    assert variables["covariates"]["deviation"] == pytest.approx(np.std(ages))
+    assert variables["params"]["covariate_scores"]["kernel"].any()
+    single = whole._replace(variables=variables, seeds=(seed,), manner=whole.manners[seed])
+    out = tmp_path / str(seed)
+    out.mkdir()
+    volumes.predict(folder / "cohort", out, single, "none", lambda: None, quiet)
+    found = {row["file"]: row["probability_yes"] for row in _rows(out / "diagnoses.csv")}
+    for own, name in tested:
+      if own == str(seed):
+        expected = float(tested[own, name]["probability_yes"])
+        assert float(found[name]) == pytest.approx(expected, abs=1e-4)
+  arguments = [f"--workdir={run}", f"--out={tmp_path}/again"]
+  assert evaluate.main(["evaluate", *arguments]) == 0
+  again = {(row["seed"], row["id"]): row for row in _rows(tmp_path / "again" / "diagnoses.csv")}
+  assert again.keys() == tested.keys()
+  for key, row in tested.items():
+    expected = float(row["probability_yes"])
+    assert float(again[key]["probability_yes"]) == pytest.approx(expected, abs=1e-4)
+
+
+def _parts(run):
+  """Returns for each seed the pairs of a part of its split and a patient in it."""
+  seeds = json.loads((run / "split.json").read_text())["seeds"]
+  return {
+    seed: [(part, name) for part, names in parts.items() for name in names]
+    for seed, parts in seeds.items()
+  }
+
+
+def test_an_unknown_covariate_ends_in_one_line_before_anything_is_written(folder, tmp_path, capsys):
+  words = cohort.arguments(folder / "cohort", **{"model.covariates": "('agee',)"})
+  assert main.main(["main", *words, f"--workdir={tmp_path}/run"]) == 2
+  message = "config.model.covariates: the manifest has no covariate 'agee': choose from age"
+  assert message in capsys.readouterr().err.splitlines()[-1]
+  assert not (tmp_path / "run").exists()
+
+
 def test_a_large_volume_is_predicted_within_4_gib(run, tmp_path):
   shape, lesion = (300, 512, 512), np.zeros((300, 512, 512), np.uint8)
   lesion[100:220, 150:360, 200:400] = 1  # resampled whole, with its margin
@@ -116,7 +167,7 @@ def test_a_large_volume_is_predicted_within_4_gib(run, tmp_path):
   affine = made.nifti_affine(spacing=(1.0, 0.7, 0.7))
   made.write_nifti(tmp_path / "image.nii", image, affine)
   made.write_nifti(tmp_path / "mask.nii.gz", lesion, affine)
-  (tmp_path / "manifest.csv").write_text("patient,image,mask\nA,image.nii,mask.nii.gz\n")
+  (tmp_path / "manifest.csv").write_text("patient,image,mask,age\nA,image.nii,mask.nii.gz,\n")
   code = (  # not ru_maxrss, which begins at that of the process that started this one
     "from tests.models import short_encoder; short_encoder.make_short();"
     "import sys; from mlseg import predict; code = predict.main(sys.argv);"

@@ -12,9 +12,14 @@ from tests.training import made
 
 
 def _run(
-  classes=("background", "lesion"), labels=(), channels=1, segments=True, has_findings=False
+  classes=("background", "lesion"),
+  labels=(),
+  channels=1,
+  segments=True,
+  has_findings=False,
+  covariates=(),
 ):
-  network = types.SimpleNamespace(segments=segments)
+  network = types.SimpleNamespace(segments=segments, covariates=covariates)
   return types.SimpleNamespace(
     network=network,
     class_names=classes,
@@ -30,6 +35,18 @@ def test_data_that_fit_stay_as_they_are():
   assert (fitted.has_diagnoses, fitted.warnings) == (False, ())
   np.testing.assert_array_equal(fitted.cases.images, cases.images)
   assert fitted.cases.label_names == cases.label_names
+
+
+def test_covariates_are_those_that_the_run_reads():
+  values = np.arange(48, dtype=np.float32).reshape(24, 2)
+  cases = made.make_cases()._replace(covariates=values, covariate_names=("age", "volume"))
+  fitted = fit(cases, _run(covariates=("volume",)))
+  np.testing.assert_array_equal(fitted.cases.network_covariates, values[:, 1:])
+  assert fit(cases, _run()).cases.network_covariates is None
+  message = "--data has no covariate 'stage', which the network of the run reads; its manifest has"
+  for own, known in ((cases, "age, volume"), (made.make_cases(), "none")):
+    with pytest.raises(UserError, match=f"^{message} {known}$"):
+      fit(own, _run(covariates=("stage",)))
 
 
 def test_cases_that_lack_something_cannot_be_tested():

@@ -81,6 +81,17 @@ def test_views_are_compiled_as_one():
   assert lowered.count("stablehlo.while") == 1
 
 
+def test_covariates_belong_to_every_view_and_every_model():
+  def predict(weight, images, covariates):
+    return Outputs(class_logits=jnp.stack([covariates @ weight, images.mean((1, 2, 3))], 1))
+
+  covariates, weights = jnp.array([[1.0, 2.0], [3.0, -1.0]]), [jnp.array([1.0, 0.5]), jnp.ones(2)]
+  images = jnp.asarray(IMAGES[:2])
+  found = averaging.over_models(averaging.over_views(predict, "flips"))(weights, images, covariates)
+  each = [jax.nn.softmax(predict(own, images, covariates).class_logits) for own in weights]
+  np.testing.assert_allclose(jax.nn.softmax(found.class_logits), np.mean(each, 0), rtol=1e-5)
+
+
 @pytest.mark.parametrize("missing", ["logits", "class_logits"])
 def test_a_head_that_is_not_there_stays_away(missing):
   predict = averaging.over_views(

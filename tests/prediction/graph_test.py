@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import mlseg
+from mlseg import export as command
 from mlseg.errors import UserError
 from mlseg.models.layers.depthwise import depthwise, depthwise_formulation
 from mlseg.prediction import graph, trained
@@ -30,6 +31,22 @@ def test_a_temperature_is_in_the_graph(tmp_path):
   manner = run.manner._replace(temperatures=run.manner.temperatures._replace(pixels=2.0))
   found = graph.make_graph(run._replace(manner=manner))(images)["probabilities"]
   np.testing.assert_allclose(found, jax.nn.softmax(jnp.log(plain) / 2, -1), atol=1e-6)
+
+
+def test_a_network_that_reads_covariates_is_refused_before_anything_is_written(
+  tmp_path, monkeypatch, capsys
+):
+  run = trained.load(write_run(tmp_path))
+  run = run._replace(network=run.network._replace(covariates=("age", "volume")))
+  monkeypatch.setattr(trained, "load", lambda *_: run)
+  words = [f"--workdir={tmp_path}", f"--out={tmp_path / 'out'}", "--format=stablehlo"]
+  assert command.main(["mlseg", *words]) == 2
+  message = (
+    f"mlseg: the network of {run.name} reads covariates (age, volume), and a graph reads images"
+    " alone: python -m mlseg.predict predicts with it\n"
+  )
+  assert capsys.readouterr().err == message
+  assert not (tmp_path / "out").exists()
 
 
 def test_a_plain_function_has_no_calls_and_the_same_values():

@@ -73,7 +73,8 @@ def test_config_is_complete_and_builds(path, variant):
     expected = {name for name in expected if not name.startswith("model.")}
     expected |= {name for name in network if name.startswith(("model.", "optimizer."))}
   if config.model.name == "slice_attention":
-    expected |= {f"model.{name}" for name in ("attention_units", "embedding", "num_textures")}
+    own = ("attention_units", "embedding", "num_textures", "covariates")
+    expected |= {f"model.{name}" for name in own}
   if config.model.name == "histology_fcn":
     own = ("name", "heads", "containment", "depth", "filters", "units", "norm_momentum", "dtype")
     expected = {name for name in expected if not name.startswith("model.")}

@@ -149,3 +149,30 @@ def test_volumes_are_sampled_by_diagnosis_but_not_by_the_size_of_a_lesion():
     recipe_data.check(volumes._replace(sampling="lesion_size"))
   with pytest.raises(UserError, match=r"unknown config\.data\.sampling 'often'"):
     recipe_data.check(_recipe()._replace(sampling="often"))
+
+
+@pytest.mark.parametrize(
+  ("known", "message"),
+  [
+    (("age", "volume_ml"), "no covariate 'agee': choose from age, volume_ml"),
+    ((), "no covariate 'agee', nor any other"),
+  ],
+)
+def test_a_covariate_that_the_manifest_lacks_is_named_before_training(monkeypatch, known, message):
+  cases = made.make_cases()
+  if known:
+    cases = cases._replace(covariates=np.zeros((24, 2), np.float32), covariate_names=known)
+  monkeypatch.setattr(data_cases, "load", lambda name, **options: cases)
+  with pytest.raises(UserError, match=f"^config.model.covariates: the manifest has {message}$"):
+    recipe_data.load_cases(_recipe(), [Targets(covariates=("agee",))])
+
+
+def test_the_columns_of_covariates_are_in_the_order_of_the_recipe(monkeypatch):
+  values = np.random.default_rng(0).normal(size=(24, 3)).astype(np.float32)
+  cases = made.make_cases()._replace(covariates=values, covariate_names=("a", "b", "c"))
+  monkeypatch.setattr(data_cases, "load", lambda name, **options: cases)
+  found = recipe_data.load_cases(_recipe(), [Targets(), Targets(covariates=("c", "a"))])
+  np.testing.assert_array_equal(found.network_covariates, values[:, [2, 0]])
+  assert found.covariates is values  # all of them are in reports
+  np.testing.assert_array_equal(found.covariates_of(np.array([5, 1])), values[[5, 1]][:, [2, 0]])
+  assert recipe_data.load_cases(_recipe(), [Targets()]).network_covariates is None

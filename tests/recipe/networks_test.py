@@ -1,5 +1,6 @@
 """The section `config.model`: which heads a network has, and for which data it is."""
 
+import ast
 import pathlib
 import re
 
@@ -112,3 +113,55 @@ def test_weights_that_are_missing_are_named_before_the_data(monkeypatch, source,
   else:
     with pytest.raises(UserError, match=message):
       network.check_pretrained()
+
+
+def _with_covariates(names, variant="all"):
+  flags = [f"--config.model.covariates={names}"]
+  return experiment.read(parse.content(["", f"--config={CONFIG}:{variant}", *flags]))
+
+
+def test_covariates_are_columns_that_network_and_data_know():
+  recipe = _with_covariates("('age','volume_ml')")
+  assert recipe.network.covariates == recipe.losses.targets.covariates == ("age", "volume_ml")
+  assert _with_covariates("()").network.covariates == ()
+
+
+def test_a_run_from_before_there_were_covariates_reads_none():
+  content = parse.content(["", f"--config={CONFIG}"])
+  del content["model"]["covariates"]
+  _, network, _ = experiment.read_network(content)
+  assert network.covariates == ()
+
+
+@pytest.mark.parametrize(
+  ("names", "message"),
+  [
+    ("'age'", "config.model.covariates must be a tuple of 0 or more entries, each a text"),
+    ("(1,)", "config.model.covariates[0] must be a text, not 1"),
+    ("('age','')", "config.model.covariates[1] must not be empty"),
+    ("('age','age')", "config.model.covariates: the names must differ, not ('age', 'age')"),
+  ],
+)
+def test_names_of_covariates_are_texts_that_differ(names, message):
+  content = parse.content(["", f"--config={CONFIG}"])
+  content["model"]["covariates"] = ast.literal_eval(names)
+  with pytest.raises(UserError, match=re.escape(message)):
+    experiment.read(content)
+
+
+def test_covariates_need_the_head_of_classification():
+  content = parse.content(["", f"--config={CONFIG}"])
+  content["model"] |= {"covariates": ("age",), "heads": ("segmentation",)}
+  content |= {"losses": ("soft_dice",), "selection": "dice"}
+  content["weighting"] |= {"name": "fixed", "fixed": (1.0,), "per_epoch": False}
+  message = "config.model.covariates must be () without the head of classification, which reads"
+  with pytest.raises(UserError, match=re.escape(message)):
+    experiment.read(content)
+
+
+def test_other_networks_read_no_covariates():
+  content = parse.content(["", f"--config={MULTITASK}"])
+  content["model"]["covariates"] = ("age",)
+  message = "config.model.covariates is of slice_attention, and must be () with 'multitask_unet'"
+  with pytest.raises(UserError, match=re.escape(message)):
+    experiment.read(content)

@@ -43,8 +43,8 @@ def _score(cases, logits, **prediction):
   """Returns the scores of a model that only tells findings."""
   order = np.concatenate([SPLIT.test, SPLIT.validation])
 
-  def test(variables, images, masks):
-    del variables, images, masks
+  def test(variables, images, masks, covariates):
+    del variables, images, masks, covariates
     return Evaluation(None, {}, None, jnp.asarray(logits[order]), None)
 
   experiment = made.make_experiment(classifies=True, **prediction)

@@ -362,9 +362,9 @@ def test_views_and_validation_cases_are_in_the_program_of_the_test_cases(models,
   experiment, programs, variables = models
   calls = []
 
-  def test(own, images, masks):
+  def test(own, images, masks, covariates):
     calls.append(len(images))
-    return programs.testing.test(own, images, masks)
+    return programs.testing.test(own, images, masks, covariates=covariates)
 
   counted = types.SimpleNamespace(test=test, explain=None)
   scoring.score_seed(counted, experiment, cases, SPLIT, variables[0], Reporter(quiet=True))

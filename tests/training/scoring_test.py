@@ -22,7 +22,7 @@ def _test(experiment, cases, predictions, logits=None):
   """Returns the scores of these predictions, and the indices of the cases that were predicted."""
   seen = []
 
-  def test(variables, images, masks):
+  def test(variables, images, masks, covariates):
     assert variables == "variables"
     seen.extend(next(n for n, own in enumerate(cases.images) if own is image or
                      np.array_equal(own, image)) for image in images)  # fmt: skip

@@ -62,6 +62,7 @@ def read(
   id_column: str,
   columns: Sequence[str],
   *,
+  also: Sequence[str] = (),
   binary: Sequence[str] = (),
   may_be_empty: bool = False,
   with_others: bool = False,
@@ -76,6 +77,7 @@ def read(
     path: the file, in UTF-8.
     id_column: header of the column with the ids.
     columns: headers of the other columns that are needed.
+    also: headers of further columns that are needed, of which a row may have no value.
     binary: those of `columns` whose values must be 0 or 1.
     may_be_empty: whether a row may have no value in one of `columns`.
     with_others: whether all other columns are returned too. They may be empty.
@@ -89,7 +91,7 @@ def read(
       missing or not 0 or 1, without `found`.
   """
   header, rows = _rows(path)
-  for column in (id_column, *columns):
+  for column in (id_column, *columns, *also):
     if column not in header:
       names = [name for name in header if name]
       raise UserError(f"table {path}: has no column {column!r}, only {', '.join(names) or 'none'}")
@@ -97,7 +99,7 @@ def read(
     raise UserError(f"table {path}: has no rows")
   if with_others and len({name for name in header if name}) < len(header):
     raise UserError(f"table {path}: has a column twice, or one without a name")
-  wanted = dict.fromkeys([id_column, *columns, *(header if with_others else ())])
+  wanted = dict.fromkeys([id_column, *columns, *also, *(header if with_others else ())])
   needed = [id_column] if may_be_empty else [id_column, *columns]
   table: dict[str, dict[str, str]] = {}
   for number, row in rows:

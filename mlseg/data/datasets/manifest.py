@@ -3,6 +3,7 @@
 import math
 import pathlib
 import unicodedata
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from mlseg.data import findings
@@ -24,7 +25,11 @@ class Patient(NamedTuple):
 
 
 def read(
-  path: pathlib.Path, *, with_labels: bool = True, found: Findings | None = None
+  path: pathlib.Path,
+  *,
+  with_labels: bool = True,
+  covariates: Sequence[str] = (),
+  found: Findings | None = None,
 ) -> list[Patient]:
   """Returns the patients of a manifest in its order.
 
@@ -34,8 +39,9 @@ def read(
 
   Args:
     path: of the table.
-    with_labels: whether outcomes and covariates are needed. Otherwise outcomes may be missing, or
-      all the same, and covariates are not read.
+    with_labels: whether outcomes are needed, and all covariates are read. Otherwise outcomes may be
+      missing, or all the same.
+    covariates: the columns that are needed, and of the covariates alone read, without outcomes.
     found: gets the rows that cannot be used, which are left out; None: they are refused.
 
   Raises:
@@ -45,10 +51,10 @@ def read(
   """
   own = Findings() if found is None else found
   columns = [*_FILES, "label"] if with_labels else list(_FILES)
-  table = csv_table.read(path, "patient", columns, with_others=True, found=own)
+  table = csv_table.read(path, "patient", columns, also=covariates, with_others=True, found=own)
   patients = []
   for name, row in table.items():
-    patient = _patient(path, name, row, with_labels, own)
+    patient = _patient(path, name, row, None if with_labels else covariates, own)
     patients += [patient] if patient else []
   if found is None:
     findings.refuse(own.faults)
@@ -61,9 +67,21 @@ def read(
 
 
 def _patient(
-  path: pathlib.Path, name: str, row: dict[str, str], with_labels: bool, found: Findings
+  path: pathlib.Path,
+  name: str,
+  row: dict[str, str],
+  columns: Sequence[str] | None,
+  found: Findings,
 ) -> Patient | None:
-  """Returns the patient of a row; None: the row cannot be used."""
+  """Returns the patient of a row; None: the row cannot be used.
+
+  Args:
+    path: of the table, for messages.
+    name: of the patient.
+    row: the cells by column.
+    columns: of the covariates that are read; None: all.
+    found: gets what is wrong with the row.
+  """
   reasons = []
   image, mask = (_existing(path.parent / row.pop(column)) for column in _FILES)
   for column, file in (("image", image), ("mask", mask)):
@@ -72,7 +90,8 @@ def _patient(
   del row["patient"]
   label = row.pop("label", "")
   covariates = {}
-  for column, text in row.items() if with_labels else ():
+  for column in row if columns is None else columns:
+    text = row[column]
     value = _number(text)
     if value is None:
       reasons.append(f"covariate {column!r} must be a finite number, not {printable(text)!r}")

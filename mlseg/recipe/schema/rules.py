@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mlseg.recipe.networks import DILATED, has_head
+from mlseg.recipe.networks import DILATED, SLICE_ATTENTION, has_head
 from mlseg.recipe.optimizer import OFF
 from mlseg.recipe.rate_schedule import CONSTANT
 from mlseg.recipe.schema.kinds import shown
@@ -90,11 +90,12 @@ def _of_data(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_model(model: Mapping[str, Any]) -> Iterator[str]:
-  if model.get("bottleneck_dilations") and model["name"] not in DILATED:
-    yield (
-      f"config.model.bottleneck_dilations is of {', '.join(DILATED)}, and must be () with"
-      f" {model['name']!r}, not {shown(model['bottleneck_dilations'])}"
-    )
+  for key, networks in (("bottleneck_dilations", DILATED), ("covariates", (SLICE_ATTENTION,))):
+    if model.get(key) and model["name"] not in networks:
+      yield (
+        f"config.model.{key} is of {', '.join(networks)}, and must be () with"
+        f" {model['name']!r}, not {shown(model[key])}"
+      )
   if model["name"] in ("unet", "attention_unet", "histology_fcn"):
     channels = model["filters"] * 2 ** model["depth"]
     if channels > _MOST_CHANNELS:

@@ -104,3 +104,24 @@ def test_files_are_found_in_either_form_of_unicode(folder):
   first, second = manifest.read(path)
   assert first.image.exists()
   assert second.mask.exists()
+
+
+def test_some_covariates_are_read_without_outcomes(folder):
+  path = folder / "new.csv"
+  rows = "A,a.nii,am.nii,x,61,old\nB,series,bm.nii,y,,2\nC,a.nii,am.nii,z,old,3\n"
+  path.write_text(f"patient,image,mask,note,age,stage\n{rows}")
+  found = Findings()
+  first, second = manifest.read(path, with_labels=False, covariates=("age",), found=found)
+  assert first.covariates == {"age": 61}
+  assert math.isnan(second.covariates["age"])
+  (fault,) = found.faults
+  assert fault.file == f"table {path}: patient C"
+  assert fault.reason == "covariate 'age' must be a finite number, not 'old'"
+
+
+def test_a_covariate_that_is_needed_must_be_a_column(folder):
+  path = folder / "new.csv"
+  path.write_text("patient,image,mask,age\nA,a.nii,am.nii,1\n")
+  message = r"^table .*new\.csv: has no column 'volume', only patient, image, mask, age$"
+  with pytest.raises(UserError, match=message):
+    manifest.read(path, with_labels=False, covariates=("age", "volume"), found=Findings())
