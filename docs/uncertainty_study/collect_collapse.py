@@ -30,7 +30,7 @@ FILES = ("study.json", "rows.csv")
 SETTING = ("num_seeds", "model.filters", "model.matmul_precision", "batch_size")
 LOSS = "geometry"
 PREDICTING = (  # in the figure of predictions, figure 3 of the paper
-  "recipe, 200 epochs", "recipe, 200 epochs, at most half", "recipe, 200 epochs, no geometry",
+  "recipe, 200 epochs", "recipe, 200 epochs, Adam", "recipe, 200 epochs, no geometry",
   "chosen weights, 200 epochs",
 )  # fmt: skip
 QUANTILES = (0.9, 0.5, 0.1)  # of the test images by their mean Dice
