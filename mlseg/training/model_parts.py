@@ -31,7 +31,7 @@ class ModelInputs(NamedTuple):
   texture_edges: Any  # [T - 1] float32 from its training set, where a loss asks
   groups: Any = None  # [n] int32, of its training cases, where all groups are equally frequent
   hidden: Any = None  # `partial.Hidden`, the masks and diagnoses that it is not shown; None: none
-  covariate_statistics: Any = None  # `covariates.Statistics` of its training cases; None: no need
+  covariate_statistics: Any = None  # `covariates.Statistics` of its training cases, or None
 
 
 # A model's state, its inputs, and its data (`Data` or `Chunk`) where each model has its own.

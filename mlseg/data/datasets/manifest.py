@@ -41,7 +41,7 @@ def read(
     path: of the table.
     with_labels: whether outcomes are needed, and all covariates are read. Otherwise outcomes may be
       missing, or all the same.
-    covariates: the columns that are needed, and of the covariates alone read, without outcomes.
+    covariates: the columns of covariates that must be there; without outcomes no others are read.
     found: gets the rows that cannot be used, which are left out; None: they are refused.
 
   Raises:
