@@ -140,6 +140,7 @@ COLUMNS: dict[str, list[Column]] = {
   "start": [
     ("", of("variant")),
     ("to the first step, s", of("seconds", number)),
+    *((f"{part}, s", of(part, number)) for part in ("tracing", "lowering", "compiling", "reading")),
     ("all, s", of("all_seconds", lambda values: ", ".join(number(v) for v in values))),
   ],
   "sweep": [
@@ -207,8 +208,10 @@ NOTES = {
   " batches of 16 images of 128×128; median and quartiles of the ratios within a round. Training is"
   " many steps in one program.",
   "versions_256": "As the table before, with images of 256×256.",
-  "start": "Time from the start of the process to the line of its first step, median; NAME is the"
-  " recipe of the row.",
+  "start": "Wall time from the start of the process to the line of its first step, median; NAME is"
+  " the recipe of the row. Of the run of the median: the time that JAX spent on tracing functions,"
+  " lowering them to StableHLO, compiling them, and reading programs that were compiled earlier;"
+  " what is left are imports, images, pretrained weights and the step itself.",
   "sweep": "Wall time from the start of a process to its end, compilation, evaluation and figures"
   " included. Each way begins without compiled programs; with one command for each seed, the"
   " commands after the first find the programs of the first.",
