@@ -155,11 +155,15 @@ def _statistics(study: Converged) -> str:
   known = [name for name in STATISTICS if name in study.compared()]
   if not known:
     return ""
-  low, high = study.ends(known)
+  ends = {name: study.ends([name]) for name in known}
+  spans = "; ".join(
+    f"{name} {100 * low:.0f} to {100 * high:.0f} %" for name, (low, high) in ends.items()
+  )
   return f"""\
-    **The paper's statistics, without an auxiliary loss.** The mean weight of a loss in an epoch is
-    between {100 * low:.0f} and {100 * high:.0f} % of the sum, instead of 33 %. Differences to equal
-    weights: {_changes(study, known)}."""
+    **The paper's statistics, without an auxiliary loss.** From the smallest to the largest mean
+    weight of a loss in an epoch, as a share of their sum, where equal weights have 33 %: {spans}.
+    A row of 0 to 100 % is in the end a training with one loss. Differences to equal weights:
+    {_changes(study, known)}."""
 
 
 def _auxiliary(study: Converged) -> str:
