@@ -233,12 +233,14 @@ def _write_tables(
   from mlseg.files import write_file
   from mlseg.report import leader, study, tables
   from mlseg.studies import tables as study_files
-  from mlseg.studies.cells import is_complete
+  from mlseg.studies.cells import divergences, is_complete
 
   complete = [cell for cell in whole.cells if is_complete(cell, workdir)]
   if not complete:
     reporter.print(f"no run is complete in {workdir}")
     return
+  # Cells that this command did not train may have diverged before.
+  failures = divergences(whole.cells, workdir) | failures
   study_files.write(whole, complete, workdir, failures)
   text = "\n".join(
     f"## {table.title}\n\n{tables.to_markdown(table)}\n{table.note}\n"

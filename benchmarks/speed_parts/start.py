@@ -49,7 +49,7 @@ def warm(settings: Settings) -> None:
 def until_first_line(settings: Settings, config: str, cache: str) -> dict[str, float]:
   """Starts the main command, waits for the first line of its metrics, and kills it.
 
-  Returns the seconds of wall time, of which those that JAX spent on each of `PARTS`.
+  Returns the seconds of wall time, and those that JAX spent on each of `PARTS`.
 
   Raises:
     RuntimeError: the command ended before its first line, or took too long.
@@ -83,13 +83,24 @@ def until_first_line(settings: Settings, config: str, cache: str) -> dict[str, f
 
 
 def spent(events: pathlib.Path) -> dict[str, float]:
-  """Returns the seconds on each of `PARTS`, from the file of events.
+  """Returns the wall time that was spent on each of `PARTS`, in seconds, from the file of events.
 
-  JAX counts the reading of a program as a part of compiling it.
+  Events that overlap count once: a function that is traced within another, and programs that are
+  compiled in several threads. JAX counts the reading of a program as a part of compiling it.
   """
-  seconds = dict.fromkeys(PARTS, 0.0)
+  spans: dict[str, list[tuple[float, float]]] = {part: [] for part in PARTS}
   for line in events.read_text().splitlines():
-    for part, value in json.loads(line).items():
-      seconds[part] += value
+    part, start, end = json.loads(line)
+    spans[part].append((start, end))
+  seconds = {part: covered(found) for part, found in spans.items()}
   seconds["compiling"] = max(seconds["compiling"] - seconds["reading"], 0.0)
   return seconds
+
+
+def covered(spans: list[tuple[float, float]]) -> float:
+  """Returns the length of the union of intervals."""
+  length, reached = 0.0, float("-inf")
+  for start, end in sorted(spans):
+    length += max(end - max(start, reached), 0.0)
+    reached = max(reached, end)
+  return length

@@ -102,7 +102,7 @@ def _head(study: Converged) -> str:
     keeps near-duplicates together. A model took {statistics.median(minutes):.0f} minutes of one
     CPU core (the median), {sum(minutes) / 60:.1f} hours in all."""
   if missing:
-    words += f" Not trained yet: {', '.join(missing)}."
+    words += f" Not trained yet: {'; '.join(missing)}."
   return f"{wrapped(words)}\n\n{sweep_command(STUDY, setting)}"
 
 

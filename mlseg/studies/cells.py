@@ -55,7 +55,7 @@ def train_cells(
     Stopped: SIGTERM or SIGINT came; the state is saved.
   """
   experiments, wrong = _read(mine)
-  failures = {cell.name: why for cell in mine if (why := _divergence(cell, workdir))} | wrong
+  failures = divergences(mine, workdir) | wrong
   todo = [c for c in mine if c.name not in failures and not is_complete(c, workdir)]
   groups = _interrupted(cells, todo, workdir)
   experiments |= _read([cell for group in groups for cell in group])[0]  # those of other tasks
@@ -98,10 +98,14 @@ def _is_of(cell: Cell, path: pathlib.Path) -> bool:
   return there == json.loads(to_json(cell.recipe))
 
 
-def _divergence(cell: Cell, workdir: pathlib.Path) -> str | None:
-  """Returns why a cell diverged when it was trained; None where it did not."""
-  path = workdir / cell.name / _FAILED
-  return str(read_json(path).get("reason", "it diverged")) if _is_of(cell, path) else None
+def divergences(cells: Sequence[Cell], workdir: pathlib.Path) -> dict[str, str]:
+  """Returns, by the name of a cell that diverged when it was trained, why."""
+  paths = {cell.name: workdir / cell.name / _FAILED for cell in cells}
+  return {
+    cell.name: str(read_json(paths[cell.name]).get("reason", "it diverged"))
+    for cell in cells
+    if _is_of(cell, paths[cell.name])
+  }
 
 
 def _interrupted(

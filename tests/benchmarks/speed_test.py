@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from speed_parts import check, in_flax, in_floor, in_mlseg, tables, workers
+from speed_parts import check, in_flax, in_floor, in_mlseg, start, tables, workers
 from speed_parts import problem as problems
 
 
@@ -159,3 +159,14 @@ def test_a_measurement_is_compared_with_the_file(benchmarks, tmp_path):
   assert "floor: float32: fraction" in done.stdout
   assert "seeds is not in the file" in done.stdout
   assert json.loads(path.read_text()) == file
+
+
+def test_programs_compiled_at_once_and_traces_within_traces_count_once(tmp_path):
+  events = [
+    ["tracing", 1.0, 2.0], ["tracing", 0.0, 3.0],  # one function within another
+    ["reading", 5.0, 6.0],
+    ["compiling", 5.0, 7.0], ["compiling", 6.0, 8.0], ["compiling", 10.0, 11.0],
+  ]  # fmt: skip
+  (tmp_path / "events").write_text("".join(f"{json.dumps(event)}\n" for event in events))
+  expected = {"tracing": 3.0, "lowering": 0.0, "compiling": 3.0, "reading": 1.0}
+  assert start.spent(tmp_path / "events") == expected

@@ -11,6 +11,7 @@ import pytest
 
 from mlseg import sweep
 from mlseg.report import __main__ as report
+from mlseg.studies import cells, grid
 from mlseg.training import train
 from tests.end_to_end.command import ROOT, SMOKE
 
@@ -116,6 +117,10 @@ def test_cells_that_fail_are_reported_and_lose_no_other(tmp_path, capsys):
   assert "cells   2 of 5 done, 0 to train, 3 failed" in said.out
   assert "compiled" not in said.out
   assert (tmp_path / "out" / "table.md").read_text() == table
+  # A command that does not train it still says that it diverged.
+  assert sweep.run([*command, "--table"]) == 0
+  written = json.loads((tmp_path / "out" / "study.json").read_text())["cells"]
+  assert [cell["name"] for cell in written if "failed" in cell] == ["diverges"]
 
 
 @pytest.mark.slow
@@ -181,3 +186,13 @@ def test_wrong_use_is_one_line(flags, said, capsys):
   error = capsys.readouterr().err
   assert said in error
   assert error.count("\n") == 1
+
+
+def test_a_cell_has_diverged_only_under_its_present_config(tmp_path):
+  names = ("same", "changed", "never")
+  mine = [grid.Cell(name, {"method": name}, {"num_epochs": 2}) for name in names]
+  for cell, epochs in zip(mine, (2, 3), strict=False):
+    (tmp_path / cell.name).mkdir()
+    content = {"reason": "loss a was not finite", "config": {"num_epochs": epochs}}
+    (tmp_path / cell.name / "failed.json").write_text(json.dumps(content))
+  assert cells.divergences(mine, tmp_path) == {"same": "loss a was not finite"}
