@@ -9,8 +9,8 @@ lesions respond less, and some labels are flipped; size and mean intensity carry
 permuted, so that nothing can be learnt: `--config.data.cohort.manifest=shuffled.csv`.
 
 The variants are those of `response_ct.py`; the sizes fit these smaller images, and the encoder is
-smaller. In `docs/response_study.md` (240 patients, five folds) the default had an AUC of 0.649
-[0.579, 0.719], and `classification` 0.740 [0.678, 0.802].
+smaller. In `docs/response_study.md` (240 patients, five folds) the default had an AUC of 0.710
+[0.643, 0.776], and `classification` 0.700 [0.633, 0.766].
 """
 
 import pathlib

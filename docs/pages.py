@@ -92,6 +92,16 @@ LATE_DWA = (
 )
 
 
+def cores(setting: Mapping) -> str:
+  """Returns in words on how many CPU cores a study was trained.
+
+  Args:
+    setting: of `setting.json`.
+  """
+  count = setting["device"].removesuffix(" cpu")
+  return "1 CPU core" if count == "1" else f"{count} CPU cores"
+
+
 def value_of(config: Mapping, key: str) -> object:
   """Returns the value of a dotted key of a config; None where it has no such key."""
   value: object = config

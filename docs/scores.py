@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from mlseg.report import leader
+from mlseg.report.study import CONVERGED, LATE_RISE
 
 Row = Mapping[str, str]
 
@@ -64,6 +65,34 @@ class Scores:
   def mean(self, method: str, metric: str, **labels: str) -> float:
     """Returns the mean over seeds."""
     return statistics.fmean(self.values(method, metric, **labels))
+
+  def rises(self, **labels: str) -> dict[str, float]:
+    """Returns by how much the best validation score rose in the last third of the epochs.
+
+    Returns:
+      By method, the mean over seeds; without the methods whose rows do not tell.
+    """
+    found = {name: self.values(name, LATE_RISE, **labels) for name in self.methods(**labels)}
+    return {name: statistics.fmean(values) for name, values in found.items() if values}
+
+  def unfinished(self, **labels: str) -> dict[str, float]:
+    """Returns the rises of the methods whose training had not converged."""
+    return {name: rise for name, rise in self.rises(**labels).items() if rise > CONVERGED}
+
+  def convergence(self, **labels: str) -> str:
+    """Returns in Markdown how many methods have converged; '' where the rows do not tell."""
+    rises, late = self.rises(**labels), self.unfinished(**labels)
+    if not rises:
+      return ""
+    count = f"{len(rises) - len(late)} of {len(rises)}" if late else f"all {len(rises)}"
+    text = f"""\
+      **Convergence.** In {count} rows the best validation score rose by no more than
+      {100 * CONVERGED:g} points in the last third of the epochs, in the mean over the trainings of
+      a row."""
+    if not late:
+      return text
+    parts = "; ".join(f"{name} ({100 * rise:.1f})" for name, rise in late.items())
+    return f"{text} In the others, which are marked and count less, it rose by, in points: {parts}."
 
   def score(self, method: str, metric: str, factor: float = 100.0, **labels: str) -> str:
     """Returns mean ± standard deviation, in percent where the factor is 100, or a dash."""

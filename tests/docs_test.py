@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -47,6 +48,17 @@ def test_a_page_that_differs_is_named(tmp_path):
   assert result.returncode == 1
   for name in ("docs/dmf_study.md", "docs/dmf_study/tables.md"):
     assert f"{name} differs from what its rows give" in result.stderr
+
+
+@pytest.mark.parametrize(
+  "recipe", sorted((ROOT / "configs").glob("*.py")), ids=lambda recipe: recipe.stem
+)
+def test_scores_in_a_recipe_are_on_a_page(recipe):
+  pages = " ".join(" ".join(page.read_text().split()) for page in (ROOT / "docs").rglob("*.md"))
+  text = " ".join(recipe.read_text().split())
+  # As 63.0 ± 2.0 or 0.710 [0.643, 0.776]; what a paper "reports" is not ours.
+  scores = re.findall(r"(?<!reports )\b\d+\.\d+ (?:± \d+\.\d+|\[\d\.\d+, \d\.\d+\])", text)
+  assert [score for score in scores if score not in pages] == []
 
 
 def test_the_multi_task_page_tests_over_seeds_or_patients_and_lists_what_was_not_run():

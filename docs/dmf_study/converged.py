@@ -38,10 +38,6 @@ class Converged(Scores):
     """Returns the methods that are compared with the reference."""
     return [name for name in self.methods() if self.comparison(name, "dice")]
 
-  def rise(self, method: str) -> float:
-    """Returns by how much the validation score rose in the last third, the mean over seeds."""
-    return self.mean(method, study_tables.LATE_RISE)
-
   def smallest(self, method: str) -> float | None:
     """Returns the smallest true difference that the seeds would show at 5 % with `POWER`.
 
@@ -78,7 +74,15 @@ class Converged(Scores):
 
 def text(study: Converged) -> str:
   """Returns this part of the page."""
-  findings = [_answer, _statistics, _auxiliary, _future, _families, _external, _convergence]
+  findings = [
+    _answer,
+    _statistics,
+    _auxiliary,
+    _future,
+    _families,
+    _external,
+    Converged.convergence,
+  ]
   bullets = "\n".join(wrapped(one, "- ", "  ") for finding in findings if (one := finding(study)))
   figures = "\n".join(
     f"![{caption}](dmf_study/{FOLDER.name}/{name})\n"
@@ -203,15 +207,3 @@ def _external(study: Converged) -> str:
   return f"""\
     **On images of another hospital**, the {count} of STU, on which no model was trained:
     {"; ".join(parts)}. In brackets the difference to equal weights over the seeds."""
-
-
-def _convergence(study: Converged) -> str:
-  late = [name for name in study.methods() if study.rise(name) > study_tables.CONVERGED]
-  count = len(study.methods())
-  if not late:
-    return f"**Convergence.** All {count} rows have converged."
-  rises = ", ".join(f"{name} {100 * study.rise(name):.1f}" for name in late)
-  return f"""\
-    **Convergence.** In {count - len(late)} of {count} rows the best validation Dice rose by no more
-    than {100 * study_tables.CONVERGED:g} points in the last third of the epochs. In the others it
-    rose by, in points: {rises}; these rows count less."""

@@ -5,7 +5,7 @@ import pathlib
 
 import converged
 from findings import DEMO, Study, percent
-from pages import LATE_DWA, is_of_first_version, recipe, sweep_command, wrapped
+from pages import LATE_DWA, cores, is_of_first_version, recipe, sweep_command, wrapped
 
 from mlseg.report.tables import Table, TableCell, to_markdown
 
@@ -55,7 +55,7 @@ def _head(study: Study) -> str:
     {count} models on BUSI: the thirteen configurations of the paper (Golnari & Diba 2026), other
     weightings, and the paper's losses as the authors' demo computes them. Each is trained under
     {seeds} seeds, on a split that keeps near-duplicates together (grouped) and on the paper's
-    (random). There was no GPU, only {setting["device"].replace("cpu", "CPU cores")}, so the models
+    (random). There was no GPU, only {cores(setting)}, so the models
     are smaller than those of the recipe: images of {size}×{size} and {filters} filters instead of
     {side}×{side} and {whole.model.filters}, trained for {setting["num_epochs"]} epochs. The
     recipe's own row, {_PAPERS_BEST}, shows what the size costs: at full size it has

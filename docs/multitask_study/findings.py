@@ -6,7 +6,6 @@ from typing import Any
 from scores import Row, Scores
 
 from mlseg import files
-from mlseg.report.study import CONVERGED, LATE_RISE
 from mlseg.studies import tables as study_files
 
 ATTENTION = "attention U-Net"
@@ -42,14 +41,6 @@ class Study(Scores):
   def ratios(self, method: str) -> list[float]:
     """Returns by seed the weight of masks over that of the diagnosis, in the last epoch."""
     return [float(row["last_epoch"]) for row in self._weights if row["method"] == method]
-
-  def rise(self, method: str) -> float | None:
-    """Returns by how much validation rose in the last third; None: the rows do not have it."""
-    return self.mean(method, LATE_RISE) if self.values(method, LATE_RISE) else None
-
-  def unfinished(self) -> list[str]:
-    """Returns the methods whose training had not converged."""
-    return [name for name in self.methods() if (self.rise(name) or 0.0) > CONVERGED]
 
   def against_attention(self) -> dict[str, Any]:
     """Returns by method the comparison of its Dice with that of Attention U-Net."""

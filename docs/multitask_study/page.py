@@ -5,10 +5,9 @@ import statistics
 from collections.abc import Sequence
 
 from findings import ATTENTION, Study
-from pages import LATE_DWA, is_of_first_version, recipe, sweep_command, wrapped
+from pages import LATE_DWA, cores, is_of_first_version, recipe, sweep_command, wrapped
 
 from mlseg.report.names import listed
-from mlseg.report.study import CONVERGED
 from mlseg.report.tables import Table, TableCell, to_markdown
 
 _HERE = pathlib.Path(__file__).resolve().parent
@@ -64,7 +63,7 @@ def text(studies: dict[str, Study]) -> str:
 
 def _section(name: str, study: Study) -> str:
   findings = [finding(name, study) for finding in (_parts, _pretraining, _networks)]
-  findings += [_attention(study), _ratios(study), _adaptive(name, study), _convergence(study)]
+  findings += [_attention(study), _ratios(study), _adaptive(name, study), study.convergence()]
   findings += [_not_run(study), _faults(study), PUBLISHED.get(name, "")]
   bullets = "\n".join(wrapped(one, "- ", "  ") for one in findings if one)
   bullets = f"{_setting(name, study)}\n{bullets}"
@@ -100,7 +99,7 @@ def _setting(name: str, study: Study) -> str:
       smaller than the recipe: images of {size}×{size} instead of {side}×{side}; a MobileNetV2 of
       width {width} instead of {whole.model.width}"""
   words = f"""\
-    {study.num_models()} models. Without a GPU, on {setting["device"].replace("cpu", "CPU cores")},
+    {study.num_models()} models. Without a GPU, on {cores(setting)},
     they are {sizes}, with ImageNet's weights where nothing else is said;
     {_span(filters)} filters in the decoder{_instead(_span(filters), _span(whole_filters))}; at most
     {setting["num_epochs"]} epochs{_instead(setting["num_epochs"], whole.num_epochs)} in batches of
@@ -190,19 +189,6 @@ def _attention(study: Study) -> str:
     **Against {ATTENTION}**, from scratch as the paper has it. The Dice of {study.reference} minus
     its Dice is {change:+.1f} points [{low:+.1f}, {high:+.1f}], p {float(row["p_seeds"]):.2g} by the
     paired t-test of the paper, over {row["num_seeds"]} trainings, before any correction."""
-
-
-def _convergence(study: Study) -> str:
-  known = [name for name in study.methods() if study.rise(name) is not None]
-  if not known:
-    return ""
-  late = study.unfinished()
-  if not late:
-    return f"**Convergence.** All {len(known)} rows have converged."
-  return f"""\
-    **Convergence.** {len(known) - len(late)} of {len(known)} rows have converged. The validation
-    score of the others, marked *, rose by more than {100 * CONVERGED:g} points in the last third of
-    the epochs."""
 
 
 def _ratios(study: Study) -> str:

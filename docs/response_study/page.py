@@ -35,8 +35,8 @@ def text(study: Study, memory: Numbers) -> str:
   """Returns the page."""
   found = (
     _signal(study), _several(study), _noise(study), _without(study), _early(study),
-    _covariates(study),
-    _memory(memory), _faults(study),
+    study.convergence(labels=PLANTED), _lesions(study), _covariates(study), _memory(memory),
+    _faults(study),
   )  # fmt: skip
   bullets = "\n".join(wrapped(one, "- ", "  ") for one in (*found, _PUBLISHED) if one)
   note = wrapped(_NOTE.format(positive=POSITIVE))
@@ -180,9 +180,24 @@ def _early(study: Study) -> str:
   which = names.listed([f"{count} of `{name}`" for name, count in methods.items()])
   return (
     f"{kept} Of the {len(found[True]) + len(found[False])} models"
-    f" under several losses, {len(found[True])} are from the first {_EARLY} epochs: {which}. Their"
-    f" mean AUC of test is {early:.3f}, that of the others {late:.3f}. So few models do not tell"
+    f" under several losses, these are from the first {_EARLY} epochs: {which}. The mean AUC of"
+    f" test of such models is {early:.3f}, that of the others {late:.3f}. So few models do not tell"
     " whether an early epoch is the cause."
+  )
+
+
+def _lesions(study: Study) -> str:
+  """Returns how well the lesions are segmented, which the figures of patients show too."""
+  dice = study.values(SHOWN[-1], "dice", labels=PLANTED)
+  if not dice:
+    return ""
+  folds = ", ".join(f"{100 * value:.0f}" for value in dice)
+  kept = ", ".join(
+    f"{value:.0f}" for value in study.values(SHOWN[-1], "kept_epoch", labels=PLANTED)
+  )
+  return (
+    f"**Masks.** The Dice of the lesion under `{SHOWN[-1]}` is, in percent, {folds} in the"
+    f" {len(dice)} folds. The epochs that were kept in them, by the AUC alone, are {kept}."
   )
 
 
@@ -227,11 +242,13 @@ def _table(study: Study) -> Table:
     "p, chance",
   )  # fmt: skip
   rows = []
+  late = study.unfinished(labels=PLANTED)
   for labels in (PLANTED, *study.shuffles()):
     found = study.outcomes(labels)
     changes = {one["run"]: one for one in found["comparisons"]}
     for name, one in found["runs"].items():
-      title = name if labels == PLANTED else f"{name}, {labels}"
+      planted = f"{name}{'*' * (name in late)}"
+      title = planted if labels == PLANTED else f"{name}, {labels}"
       folds = f"{one['auc_mean']:.3f} ± {one['auc_deviation']:.3f}"
       compared = labels == PLANTED and name in changes
       cells = (

@@ -1,7 +1,6 @@
 """The part of `docs/uncertainty_study.md` on why models come to predict gland everywhere."""
 
 import pathlib
-import statistics
 from collections.abc import Mapping, Sequence
 
 from pages import sweep_command, wrapped
@@ -48,7 +47,7 @@ class Collapse(Scores):
 
 def text(study: Collapse) -> str:
   """Returns this part of the page."""
-  findings = (_why, _undone, _kept, _diverged, _convergence)
+  findings = (_why, _undone, _kept, _diverged, Collapse.convergence)
   bullets = "\n".join(wrapped(one, "- ", "  ") for finding in findings if (one := finding(study)))
   figures = "".join(
     f"\n![{words}](uncertainty_study/{FOLDER.name}/{name})\n"
@@ -123,19 +122,6 @@ def _diverged(study: Collapse) -> str:
   return f"**Divergence.** A model of these rows diverged, so that they have no scores: {parts}."
 
 
-def _rise(study: Collapse, method: str) -> float:
-  return statistics.fmean(study.values(method, study_tables.LATE_RISE))
-
-
-def _convergence(study: Collapse) -> str:
-  late = [name for name in study.methods() if _rise(study, name) > study_tables.CONVERGED]
-  if not late:
-    return "**Convergence.** The trainings of all rows have converged."
-  return f"""\
-    **Convergence.** {len(study.methods()) - len(late)} of {len(study.methods())} rows have
-    converged; not so: {"; ".join(late)}."""
-
-
 def _table(study: Collapse) -> Table:
   header = (
     "change", "collapsed", "object Dice", "recall", "specificity", "class accuracy", "share",
@@ -145,7 +131,7 @@ def _table(study: Collapse) -> Table:
   for name in study.methods():
     found, total = study.collapsed(name)
     share = study.last_share(name)
-    rise = _rise(study, name)
+    rise = study.rises()[name]
     cells = [
       name,
       f"{found} of {total}",

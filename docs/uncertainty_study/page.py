@@ -5,7 +5,7 @@ import statistics
 
 import collapse
 from findings import ALL, BY_ADAM, LEARNED, SCORES, SPLITS, WORDS, Study
-from pages import LATE_DWA, is_of_first_version, recipe, sweep_command, wrapped
+from pages import LATE_DWA, cores, is_of_first_version, recipe, sweep_command, wrapped
 
 from mlseg.report.tables import Table, TableCell, to_markdown
 
@@ -60,7 +60,7 @@ def _head(study: Study) -> str:
     named by its losses: c is the classification of the image, s the segmentation, t the topology
     and g the geometry. {study.num_sweep_models} more models are the sweeps of the paper's figure
     2, at {shares} values of λ, by `configs/studies/glands_sweep.py` under the same options. There
-    was no GPU, only {setting["device"].replace("cpu", "CPU cores")}, so the models are smaller
+    was no GPU, only {cores(setting)}, so the models are smaller
     than those of the recipe: images at 1/{reduction} of the magnification, patches of
     {patch}×{patch} instead of {side}×{side}, {setting["model.filters"]} filters instead of
     {filters}, and {setting["num_epochs"]} epochs in batches of {setting["batch_size"]} instead of

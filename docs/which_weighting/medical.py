@@ -12,6 +12,7 @@ from scipy import stats
 from mlseg import files
 from mlseg.metrics import format_mean_and_deviation
 from mlseg.report.leader import t_interval
+from mlseg.report.names import listed
 from mlseg.report.tables import Table, TableCell, to_markdown
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent
@@ -87,7 +88,7 @@ SCORES = (
       title=f"mask and diagnosis, {name}, {title}",
       page="multitask_study",
       rows=f"multitask_study/{name.lower()}/rows.csv",
-      where={"encoder": "mobilenet_v2"},
+      where={},
       metric=metric,
       methods=_called("joint, 5:1", "joint, "),
     )
@@ -152,7 +153,8 @@ def _words(differences: list[dict[str, tuple[float, float, float]]]) -> str:
 
 def _note(count: int) -> str:
   """Returns how the table is read."""
-  late = f"In these rows, {LATE_DWA}." if any(map(_is_late, SCORES)) else ""
+  titles = [f'"{score.title}"' for score in SCORES if _is_late(score)]
+  late = f"In the columns {listed(titles)}, {LATE_DWA}." if titles else ""
   return wrapped(f"""\
     First row: mean ± standard deviation over the seeds or folds, in percent. Below: the difference
     to it in points, with its 95 % interval by Student's t over the seeds or folds, which are
@@ -162,7 +164,7 @@ def _note(count: int) -> str:
     `dynamic_memory_fusion` is that with the variance, and without an auxiliary loss. {late}
     Mean rank: by the mean score among four rows, 1 to 4, over the {count} columns that have
     all of them; with a 95 % interval by Student's t over the columns, as if they were independent,
-    though the two of BUSI and the two of LGG are scores of the same models.""")
+    though the two of a data set are scores of the same models.""")
 
 
 def _is_late(score: Score) -> bool:
