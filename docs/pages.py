@@ -4,7 +4,7 @@ import json
 import pathlib
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
@@ -17,16 +17,18 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SETTING = "setting.json"
 
 
-def write_setting(study_dir: pathlib.Path, keys: tuple[str, ...], to: pathlib.Path) -> None:
-  """Writes `setting.json`: the values that all runs of a study have in common.
+def setting(study_dir: pathlib.Path, keys: Sequence[str]) -> dict:
+  """Returns the values that all runs of a study have in common, with their device and versions.
 
   Args:
     study_dir: the folder that `mlseg.sweep` wrote.
     keys: dotted keys of the config.
-    to: folder of the file.
+
+  Raises:
+    SystemExit: runs differ in a key.
   """
   study = json.loads((study_dir / "study.json").read_text())
-  setting: dict = {}
+  common: dict = {}
   for cell in study["cells"]:
     if cell["complete"]:
       description = run_folder.read(study_dir / cell["name"])
@@ -34,9 +36,14 @@ def write_setting(study_dir: pathlib.Path, keys: tuple[str, ...], to: pathlib.Pa
       own |= {"device": description.device, "versions": description.versions}
       own = {key: value for key, value in own.items() if value is not None}
       for key, value in own.items():
-        if setting.setdefault(key, value) != value:
-          raise SystemExit(f"{study_dir / cell['name']}: {key} is {value}, not {setting[key]}")
-  files.write_file(to / SETTING, files.to_json(setting, indent=1) + "\n")
+        if common.setdefault(key, value) != value:
+          raise SystemExit(f"{study_dir / cell['name']}: {key} is {value}, not {common[key]}")
+  return common
+
+
+def write_setting(study_dir: pathlib.Path, keys: Sequence[str], to: pathlib.Path) -> None:
+  """Writes `setting.json`, the values that all runs of a study have in common, into a folder."""
+  files.write_file(to / SETTING, files.to_json(setting(study_dir, keys), indent=1) + "\n")
 
 
 def complete(folder: pathlib.Path) -> Iterator[tuple[dict[str, str], pathlib.Path]]:

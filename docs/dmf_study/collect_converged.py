@@ -7,7 +7,8 @@ seeds, and the smallest and largest mean of a seed: of its weight as a share of 
 weights, and of its value. `models.csv` has the minutes of each model's training steps, from the
 speeds in its log. `--external=DIR` is a folder with, for each cell, the folder of its name that
 `mlseg.evaluate` wrote on images of another hospital; `external.csv` has the Dice of each of them,
-as `dice.csv` has that of the test images.
+as `dice.csv` has that of the test images. With `--add`, cells that the study's folder does not have
+complete keep the rows that were collected earlier.
 """
 
 import argparse
@@ -15,7 +16,6 @@ import pathlib
 import sys
 
 from mlseg import files
-from mlseg.files import to_csv
 from mlseg.workdir import case_table
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -26,8 +26,8 @@ import draw_cases  # beside this file
 import draw_lines
 import logs  # in the folder above
 import pages
+import parts
 
-FILES = ("study.json", "rows.csv", "dice.csv")
 SETTING = ("num_seeds", "num_epochs", "batch_size", "model.filters", "model.matmul_precision",
            "data.image_size")  # fmt: skip
 
@@ -37,25 +37,26 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("study", type=pathlib.Path, help="folder of mlseg.sweep")
   parser.add_argument("--external", type=pathlib.Path, help="folders of mlseg.evaluate by cell")
+  parser.add_argument("--add", action="store_true", help="keep the other cells' rows")
   options = parser.parse_args()
   folder = options.study
-  TO.mkdir(exist_ok=True)
-  for name in FILES:
-    files.write_file(TO / name, (folder / name).read_bytes())
-  pages.write_setting(folder, SETTING, TO)
+  study = parts.Collection(folder, TO, SETTING, options.add)
+  study.copy_rows("rows.csv")
+  study.copy_scores("dice.csv")
   weights, losses, models = [], [], []
   for labels, run in pages.complete(folder):
     records = pages.log(run)
     weights += [{**labels, **row} for row in logs.by_epoch(records, logs.shares)]
     losses += [{**labels, **row} for row in logs.by_epoch(records, lambda record: record["losses"])]
     models += logs.models(labels, run)
-  files.write_file(TO / "weights.csv", to_csv(weights))
-  files.write_file(TO / "losses.csv", to_csv(losses))
-  files.write_file(TO / "models.csv", to_csv(models))
+  study.write_rows("weights.csv", weights)
+  study.write_rows("losses.csv", losses)
+  study.write_rows("models.csv", models)
   if options.external:
-    files.write_file(TO / "external.csv", to_csv(external(folder, options.external)))
+    study.write_scores("external.csv", external(folder, options.external))
   draw_lines.main()
-  draw_cases.main(folder)
+  if not set(draw_cases.METHODS) & study.kept:
+    draw_cases.main(folder)
 
 
 def external(folder: pathlib.Path, evaluated: pathlib.Path) -> list[files.Row]:

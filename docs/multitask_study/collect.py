@@ -5,7 +5,8 @@ r"""Copies the tables of studies here, and computes the ratios of weights.
 
 `weights.csv` has, by cell and seed, the weight of the loss of masks over that of the diagnosis: the
 mean ratio in the first and in the last epoch. `models.csv` has the minutes of the training steps
-of each model, from the speeds in its log.
+of each model, from the speeds in its log. With `--add`, cells that FOLDER does not have complete
+keep the rows that were collected earlier.
 """
 
 import argparse
@@ -13,17 +14,14 @@ import pathlib
 import statistics
 import sys
 
-from mlseg import files
-from mlseg.files import to_csv
-
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import draw  # beside this file
 import logs  # in the folder above
 import pages
+import parts
 
-FILES = ("study.json", "rows.csv", "dice.csv", "accuracy.csv")
 LOSSES = ("cross_entropy", "classification_weighted_cross_entropy")
 SETTING = (
   "num_seeds", "num_epochs", "patience", "batch_size", "data.image_size", "data.lgg.complete",
@@ -35,15 +33,18 @@ def main() -> None:
   """Writes a folder for each study beside this file."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--study", action="append", required=True, help="NAME:FOLDER")
-  for text in parser.parse_args().study:
-    name, _, folder = text.partition(":")
-    (HERE / name).mkdir(exist_ok=True)
-    for file in FILES:
-      files.write_file(HERE / name / file, (pathlib.Path(folder) / file).read_bytes())
-    pages.write_setting(pathlib.Path(folder), SETTING, HERE / name)
-    files.write_file(HERE / name / "weights.csv", to_csv(weights(pathlib.Path(folder))))
-    files.write_file(HERE / name / "models.csv", to_csv(models(pathlib.Path(folder))))
-    draw.main(name, pathlib.Path(folder))
+  parser.add_argument("--add", action="store_true", help="keep the other cells' rows")
+  options = parser.parse_args()
+  for text in options.study:
+    name, _, path = text.partition(":")
+    folder = pathlib.Path(path)
+    study = parts.Collection(folder, HERE / name, SETTING, options.add)
+    study.copy_rows("rows.csv")
+    for table in ("dice.csv", "accuracy.csv"):
+      study.copy_scores(table)
+    study.write_rows("weights.csv", weights(folder))
+    study.write_rows("models.csv", models(folder))
+    draw.main(name, folder, study.kept)
 
 
 def weights(folder: pathlib.Path) -> list[dict]:

@@ -5,7 +5,7 @@ python docs/multitask_study/draw.py NAME STUDY     # writes NAME/saliency.png an
 
 import pathlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from matplotlib.figure import Figure
 
@@ -28,18 +28,24 @@ METHOD = "gradcam"
 MAPS = 4  # cases of the figure of saliency maps
 
 
-def main(name: str, folder: pathlib.Path) -> None:
-  """Draws both figures of a study's folder, where it has the rows, beside this file."""
+def main(name: str, folder: pathlib.Path, elsewhere: Collection[str] = ()) -> None:
+  """Draws both figures of a study's folder, where it has the rows, beside this file.
+
+  Args:
+    name: of the folder of the figures.
+    folder: of the study.
+    elsewhere: methods that were collected from another folder; a figure with one of them stays.
+  """
   runs = {labels["method"]: run for labels, run in pages.complete(folder)}
   examples = {one: examples_file.read(runs[one]) for one in PREDICTING if one in runs}
-  if examples:
+  if examples and not set(PREDICTING) & set(elsewhere):
     chosen = case_panels.by_quantile(examples, QUANTILES, empty=False)
     chosen += case_panels.by_quantile(examples, OF_EMPTY, empty=True)
     figure = case_panels.draw(examples, chosen)
     files.write_file(HERE / name / "cases.png", drawing.to_png(figure))
   known = {one: run for one, run in runs.items() if (run / saliency_file.NAME).exists()}
   maps = {one: saliency_file.read(known[one]) for one in EXPLAINING if one in known}
-  if maps:
+  if maps and not set(EXPLAINING) & set(elsewhere):
     files.write_file(HERE / name / "saliency.png", drawing.to_png(saliency(maps)))
 
 

@@ -5,7 +5,8 @@ r"""Copies the study `configs/studies/glands_collapse.py` here, and draws its fi
 `progress.csv` has, by change and epoch, the mean over the logged steps and seeds, and the smallest
 and largest mean of a seed: of the share of the geometry in the sum of the weights, of the geometry
 loss of training batches, and of the Dice of validation. `models.csv` has the minutes of the
-training steps of each model, from the speeds in its log.
+training steps of each model, from the speeds in its log. With `--add`, cells that the folder of
+the study does not have complete keep the rows that were collected earlier.
 """
 
 import argparse
@@ -13,7 +14,6 @@ import pathlib
 import sys
 
 from mlseg import files
-from mlseg.files import to_csv
 from mlseg.report import drawing
 from mlseg.workdir import examples_file
 
@@ -25,8 +25,8 @@ import case_panels  # in the folder above
 import draw_collapse  # beside this file
 import logs
 import pages
+import parts
 
-FILES = ("study.json", "rows.csv")
 SETTING = ("num_seeds", "model.filters", "model.matmul_precision", "batch_size")
 LOSS = "geometry"
 PREDICTING = (  # in the figure of predictions, figure 3 of the paper
@@ -41,11 +41,11 @@ def main() -> None:
   """Writes the folder `collapse` beside this file, with its figures."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("study", type=pathlib.Path, help="folder of mlseg.sweep")
-  folder = parser.parse_args().study
-  TO.mkdir(exist_ok=True)
-  for name in FILES:
-    files.write_file(TO / name, (folder / name).read_bytes())
-  pages.write_setting(folder, SETTING, TO)
+  parser.add_argument("--add", action="store_true", help="keep the other cells' rows")
+  options = parser.parse_args()
+  folder = options.study
+  study = parts.Collection(folder, TO, SETTING, options.add)
+  study.copy_rows("rows.csv")
   progress, models = [], []
   for labels, run in pages.complete(folder):
     records = pages.log(run)
@@ -54,12 +54,12 @@ def main() -> None:
     progress += [(labels, row) for row in rows]
     models += logs.models(labels, run)
   progress = [{**labels, "quantity": row.pop("loss"), **row} for labels, row in progress]
-  files.write_file(TO / "progress.csv", to_csv(progress))
-  files.write_file(TO / "models.csv", to_csv(models))
+  study.write_rows("progress.csv", progress)
+  study.write_rows("models.csv", models)
   draw_collapse.main()
   runs = {labels["change"]: run for labels, run in pages.complete(folder)}
   examples = {name: examples_file.read(runs[name]) for name in PREDICTING if name in runs}
-  if examples:
+  if examples and not set(PREDICTING) & study.kept:
     figure = case_panels.draw(examples, case_panels.by_quantile(examples, QUANTILES))
     files.write_file(TO / "cases.png", drawing.to_png(figure))
 
