@@ -1,7 +1,7 @@
 """Collects the tables of a study that was trained in parts, in several folders or on machines.
 
 With `add`, cells that are not complete in the folder at hand keep the rows that were collected
-earlier; of a cell that is complete in both, the folder's are taken.
+earlier, or the reason why they have none; of a cell that is complete in both, the folder's are taken.
 """
 
 import json
@@ -14,6 +14,7 @@ from mlseg import files
 from mlseg.files import Row, to_csv
 
 _CASE = ("seed", "id", "group", "leak")  # columns of a table of scores that name a test image
+_STATE = ("complete", "failed")  # of a cell: whether it is complete, and why it has no scores
 
 
 class Collection:
@@ -34,16 +35,18 @@ class Collection:
     self.study = json.loads((study / "study.json").read_text())
     (self._axis,) = self.study["axes"]
     new = {cell["labels"][self._axis] for cell in self.study["cells"] if cell["complete"]}
+    earlier: dict[str, dict] = {}
     self.kept: set[str] = set()  # labels of the cells whose rows stay
     setting = pages.setting(study, keys)
     if add:
-      earlier = json.loads((to / "study.json").read_text())
-      cells = (cell for cell in earlier["cells"] if cell["complete"])
-      self.kept = {cell["labels"][self._axis] for cell in cells} - new
+      cells = json.loads((to / "study.json").read_text())["cells"]
+      earlier = {cell["labels"][self._axis]: cell for cell in cells}
+      self.kept = {label for label, cell in earlier.items() if cell["complete"]} - new
       _require_equal(setting, json.loads((to / pages.SETTING).read_text()), to)
     self._order = [cell["labels"][self._axis] for cell in self.study["cells"]]
-    for cell in self.study["cells"]:
-      cell["complete"] = cell["labels"][self._axis] in self.kept | new
+    for cell, label in zip(self.study["cells"], self._order, strict=True):
+      if not cell["complete"] and "failed" not in cell and label in earlier:
+        cell |= {key: earlier[label][key] for key in _STATE if key in earlier[label]}
     to.mkdir(exist_ok=True)
     files.write_file(to / "study.json", files.to_json(self.study, indent=1) + "\n")
     files.write_file(to / pages.SETTING, files.to_json(setting, indent=1) + "\n")
