@@ -1,7 +1,8 @@
 """Collects the tables of a study that was trained in parts, in several folders or on machines.
 
 With `add`, cells that are not complete in the folder at hand keep the rows that were collected
-earlier, or the reason why they have none; of a cell that is complete in both, the folder's are taken.
+earlier, or the reason why they have none; of a cell that is complete in both, the folder's are
+taken.
 """
 
 import json
