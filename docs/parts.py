@@ -21,9 +21,11 @@ _STATE = ("complete", "failed")  # of a cell: whether it is complete, and why it
 class Collection:
   """The tables of a study in a folder of the documents, which a folder of `mlseg.sweep` extends.
 
+  Nothing is written before `save`, so that a table that is refused leaves the folder as it was.
+
   Args:
     study: the folder that `mlseg.sweep` wrote, of a study with one axis.
-    to: the folder of the documents, which is made where it is missing.
+    to: the folder of the documents.
     keys: dotted keys of the config that all cells must have in common.
     add: whether cells that were collected earlier stay.
 
@@ -48,16 +50,21 @@ class Collection:
     for cell, label in zip(self.study["cells"], self._order, strict=True):
       if not cell["complete"] and "failed" not in cell and label in earlier:
         cell |= {key: earlier[label][key] for key in _STATE if key in earlier[label]}
-    to.mkdir(exist_ok=True)
-    files.write_file(to / "study.json", files.to_json(self.study, indent=1) + "\n")
-    files.write_file(to / pages.SETTING, files.to_json(setting, indent=1) + "\n")
+    records = {"study.json": self.study, pages.SETTING: setting}
+    self._made = {name: files.to_json(one, indent=1) + "\n" for name, one in records.items()}
+
+  def save(self) -> None:
+    """Writes the study, its setting and all tables into the folder of the documents."""
+    self.to.mkdir(exist_ok=True)
+    for name, text in self._made.items():
+      files.write_file(self.to / name, text)
 
   def copy_rows(self, name: str) -> None:
-    """Writes a table of the study's folder that has rows for each cell."""
-    self.write_rows(name, files.read_csv(self.folder / name))
+    """Adds a table of the study's folder that has rows for each cell."""
+    self.add_rows(name, files.read_csv(self.folder / name))
 
-  def write_rows(self, name: str, rows: Sequence[Row]) -> None:
-    """Writes a table that has rows for each cell, in the order of the cells.
+  def add_rows(self, name: str, rows: Sequence[Row]) -> None:
+    """Adds a table that has rows for each cell, in the order of the cells.
 
     Args:
       name: of the file.
@@ -65,14 +72,14 @@ class Collection:
     """
     found = [*self._earlier(name), *rows]
     found.sort(key=lambda row: self._order.index(row[self._axis]))
-    files.write_file(self.to / name, to_csv(found))
+    self._made[name] = to_csv(found)
 
   def copy_scores(self, name: str) -> None:
-    """Writes a table of the study's folder that has a column for each cell."""
-    self.write_scores(name, files.read_csv(self.folder / name))
+    """Adds a table of the study's folder that has a column for each cell."""
+    self.add_scores(name, files.read_csv(self.folder / name))
 
-  def write_scores(self, name: str, rows: Sequence[Row]) -> None:
-    """Writes a table that has a row for each seed and test image, and a column for each cell.
+  def add_scores(self, name: str, rows: Sequence[Row]) -> None:
+    """Adds a table that has a row for each seed and test image, and a column for each cell.
 
     Args:
       name: of the file.
@@ -91,7 +98,7 @@ class Collection:
       raise SystemExit(f"{self.to / name}: its test images are not those of {self.folder}")
     known = {column for row in found.values() for column in row}
     columns = [*_CASE, *(label for label in self._order if label in known)]
-    files.write_file(self.to / name, to_csv(list(found.values()), columns))
+    self._made[name] = to_csv(list(found.values()), columns)
 
   def _earlier(self, name: str) -> list[Row]:
     """Returns the rows of an earlier table, without what the study's folder replaces."""

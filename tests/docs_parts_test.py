@@ -38,6 +38,7 @@ def _collect(parts, study, to, add):
   collection = parts.Collection(study, to, ["classes"], add)
   collection.copy_rows("rows.csv")
   collection.copy_scores("dice.csv")
+  collection.save()
   return collection
 
 
@@ -81,8 +82,10 @@ def test_cells_on_other_test_images_or_of_another_setting_are_refused(parts, tmp
   to = tmp_path / "docs"
   _collect(parts, _study(tmp_path / "first", {"x": "1"}), to, add=False)
   other = _study(tmp_path / "other", {"y": "2"}, ids=("a", "c"))
+  before = {path.name: path.read_text() for path in to.iterdir()}
   with pytest.raises(SystemExit, match="test images are not those of"):
     _collect(parts, other, to, add=True)
+  assert {path.name: path.read_text() for path in to.iterdir()} == before
   changed = {**SETTING, "classes": 3}
   monkeypatch.setattr(parts.pages, "setting", lambda study, keys: changed)
   second = _study(tmp_path / "second", {"y": "2"})

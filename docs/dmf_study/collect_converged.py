@@ -49,11 +49,12 @@ def main() -> None:
     weights += [{**labels, **row} for row in logs.by_epoch(records, logs.shares)]
     losses += [{**labels, **row} for row in logs.by_epoch(records, lambda record: record["losses"])]
     models += logs.models(labels, run)
-  study.write_rows("weights.csv", weights)
-  study.write_rows("losses.csv", losses)
-  study.write_rows("models.csv", models)
+  study.add_rows("weights.csv", weights)
+  study.add_rows("losses.csv", losses)
+  study.add_rows("models.csv", models)
   if options.external:
-    study.write_scores("external.csv", external(folder, options.external))
+    study.add_scores("external.csv", external(folder, options.external))
+  study.save()
   draw_lines.main()
   if not set(draw_cases.METHODS) & study.kept:
     draw_cases.main(folder)

@@ -42,8 +42,9 @@ def main() -> None:
     study.copy_rows("rows.csv")
     for table in ("dice.csv", "accuracy.csv"):
       study.copy_scores(table)
-    study.write_rows("weights.csv", weights(folder))
-    study.write_rows("models.csv", models(folder))
+    study.add_rows("weights.csv", weights(folder))
+    study.add_rows("models.csv", models(folder))
+    study.save()
     draw.main(name, folder, study.kept)
 
 

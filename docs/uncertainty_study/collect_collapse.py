@@ -54,8 +54,9 @@ def main() -> None:
     progress += [(labels, row) for row in rows]
     models += logs.models(labels, run)
   progress = [{**labels, "quantity": row.pop("loss"), **row} for labels, row in progress]
-  study.write_rows("progress.csv", progress)
-  study.write_rows("models.csv", models)
+  study.add_rows("progress.csv", progress)
+  study.add_rows("models.csv", models)
+  study.save()
   draw_collapse.main()
   runs = {labels["change"]: run for labels, run in pages.complete(folder)}
   examples = {name: examples_file.read(runs[name]) for name in PREDICTING if name in runs}
