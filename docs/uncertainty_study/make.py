@@ -3,7 +3,8 @@
     python docs/uncertainty_study/make.py           # writes them
     python docs/uncertainty_study/make.py --check   # exit code 1 where one of them differs
 
-`collect.py` and `collect_collapse.py` bring the rows here from the folders of the studies.
+`collect.py`, `collect_collapse.py` and `collect_converged.py` bring the rows here from the folders
+of the studies.
 """
 
 import json
@@ -14,6 +15,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import collapse  # beside this file
+import converged
 import page
 import pages  # in the folder above
 from findings import Study
@@ -30,7 +32,9 @@ def make() -> dict[pathlib.Path, str]:
   )
   setting = json.loads((HERE / pages.SETTING).read_text())
   study = Study(description, sweep, diverged, rows, tests, setting, weights)
-  return made | {HERE.parent / "uncertainty_study.md": page.text(study, _collapse())}
+  tables, of_table = _converged()
+  text = page.text(study, _collapse(), of_table)
+  return made | tables | {HERE.parent / "uncertainty_study.md": text}
 
 
 def _collapse() -> collapse.Collapse | None:
@@ -43,6 +47,19 @@ def _collapse() -> collapse.Collapse | None:
     json.loads((folder / name).read_text()) for name in ("study.json", pages.SETTING)
   )
   return collapse.Collapse(description, rows, setting)
+
+
+def _converged() -> tuple[dict[pathlib.Path, str], converged.Converged | None]:
+  """Returns the comparisons by path and the rows of table 1 until convergence, where it is here."""
+  folder = converged.FOLDER
+  if not folder.exists():
+    return {}, None
+  description, setting = (
+    json.loads((folder / name).read_text()) for name in ("study.json", pages.SETTING)
+  )
+  made, tests = pages.comparisons(folder, description)
+  rows = {name: files.read_csv(folder / f"{name}.csv") for name in ("rows", "weights", "models")}
+  return made, converged.Converged(description, rows, tests, setting)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import itertools
 import statistics
 
 import collapse
+import converged
 from findings import ALL, BY_ADAM, LEARNED, SCORES, SPLITS, WORDS, Study
 from pages import LATE_DWA, cores, is_of_first_version, recipe, sweep_command, wrapped
 
@@ -31,15 +32,27 @@ t over the seeds, does not contain 0.
 """
 
 
-def text(study: Study, of_collapse: collapse.Collapse | None) -> str:
-  """Returns the page; `of_collapse` has the rows on why models predict gland everywhere, if any."""
+def text(
+  study: Study, of_collapse: collapse.Collapse | None, of_table: converged.Converged | None
+) -> str:
+  """Returns the page.
+
+  Args:
+    study: the rows of table 1 and of figure 2 at the smaller size.
+    of_collapse: the rows on why models predict gland everywhere, if any.
+    of_table: the rows of table 1 until training has converged, if any.
+  """
   found = (
     _faults, _leak, _terms, _smoothness, _uncertainty, _diverged, _others, _learned, _sweeps,
   )  # fmt: skip
   texts = filter(None, (finding(study) for finding in found))
   bullets = "\n".join(wrapped(one, "- ", "  ") for one in texts)
   title = "# Uncertainty-driven multi-loss learning for glands\n\n"
-  first = f"{collapse.text(of_collapse)}\n## Table 1\n\n" if of_collapse else ""
+  first = f"{converged.text(of_table)}\n" if of_table else ""
+  if of_collapse:
+    first += f"{collapse.text(of_collapse)}\n"
+  if first:
+    first += "## Table 1 and figure 2 at a smaller size\n\n"
   return (
     f"{title}{first}{_head(study)}\n{bullets}\n\n{_FIGURES}\n{to_markdown(_table(study))}\n"
     f"{wrapped(_NOTE)}\n"
