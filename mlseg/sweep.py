@@ -144,12 +144,22 @@ def parse(argv: list[str]) -> "tuple[grid.Grid, SweepOptions]":
     from mlseg.studies import grid
 
     whole = grid.with_reference(whole, values.reference)
-  chosen = [c for c in whole.cells if values.cells is None or fnmatch.fnmatch(c.name, values.cells)]
-  if not chosen:
-    raise UserError(f"--cells={values.cells} is none of {', '.join(c.name for c in whole.cells)}")
-  mine = tuple(chosen[values.task :: values.num_tasks])
+  mine = tuple(_chosen(whole, values.cells)[values.task :: values.num_tasks])
   workdir = pathlib.Path(values.workdir or f"runs/{name}")
   return whole, SweepOptions(workdir, mine, values.together, values.table)
+
+
+def _chosen(whole: "grid.Grid", patterns: list[str]) -> "list[grid.Cell]":
+  """Returns the cells that match a pattern, in the grid's order; all of them without a pattern."""
+  for pattern in patterns:
+    if not any(fnmatch.fnmatch(cell.name, pattern) for cell in whole.cells):
+      names = ", ".join(cell.name for cell in whole.cells)
+      raise UserError(f"--cells={pattern} is none of {names}")
+  return [
+    cell
+    for cell in whole.cells
+    if not patterns or any(fnmatch.fnmatch(cell.name, pattern) for pattern in patterns)
+  ]
 
 
 def _flags() -> "flags.FlagValues":
@@ -163,7 +173,8 @@ def _flags() -> "flags.FlagValues":
   flags.DEFINE_multi_string("grid", [], "KEY=V1,V2,...: values of a key; repeatable.", **define)
   flags.DEFINE_integer("optimize", 0, "Trials of a search over the ranges, in all.", **define)
   flags.DEFINE_multi_string("range", [], "KEY=LOW:HIGH[:log] or KEY=A,B,...; repeatable.", **define)
-  flags.DEFINE_string("cells", None, "Train only cells with such names, as 'grouped/*'.", **define)
+  some = "Train only cells with such names, as 'grouped/*'; repeatable."
+  flags.DEFINE_multi_string("cells", [], some, **define)
   words = "Label of the last axis that the others are compared with. Default: the study's."
   flags.DEFINE_string("reference", None, words, **define)
   where = "The folder of all. Default: runs/STUDY, or runs/sweep-HASH."

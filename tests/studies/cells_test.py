@@ -167,8 +167,24 @@ def test_only_chosen_cells_are_trained(tmp_path, capsys):
   page = (tmp_path / "report" / "index.html").read_text()
   assert "tiny, grouped: all classes, pooled" in page
   assert "Not complete: random/fixed, random/fusion." in page
-  capsys.readouterr()
-  assert sweep.run(["mlseg.sweep", study, "--cells=none/*"]) == 2
+
+
+@pytest.mark.parametrize(
+  ("patterns", "names"),
+  [
+    ((), ["grouped/fixed", "grouped/fusion", "random/fixed", "random/fusion"]),
+    (("random/fixed", "grouped/*"), ["grouped/fixed", "grouped/fusion", "random/fixed"]),
+  ],
+)
+def test_cells_of_any_pattern_are_chosen(tmp_path, patterns, names):
+  words = [f"--cells={pattern}" for pattern in patterns]
+  _, options = sweep.parse(["mlseg.sweep", _write(tmp_path), *words])
+  assert [cell.name for cell in options.mine] == names
+
+
+def test_each_pattern_of_cells_has_a_cell(tmp_path, capsys):
+  command = ["mlseg.sweep", _write(tmp_path), "--cells=grouped/*", "--cells=none/*"]
+  assert sweep.run(command) == 2
   assert "--cells=none/* is none of grouped/fixed" in capsys.readouterr().err
 
 
