@@ -131,9 +131,16 @@ def _answer(study: Converged) -> str:
   better = [name for name in names if study.differs(name, "dice", "seeds")]
   count = study.num_seeds()
   seen = [found for name in names if (found := study.smallest(name)) is not None]
-  words = f"over {count} seeds {_named(better)} from equal weights at 5 % after Holm"
+  sizes = [f"{name} ({study.difference(name, 'dice', 'seeds')})" for name in better]
+  words = f"over {count} seeds {_named(sizes)} from equal weights at 5 % after Holm"
   on_cases = [name for name in names if study.differs(name, "dice")]
   limit = (
+    f" What differs over the seeds alone is weak evidence: its interval rests on the deviation of"
+    f" {count} numbers."
+    if better and not on_cases
+    else ""
+  )
+  limit += (
     f" A true difference of {100 * statistics.median(seen):.1f} points (the median of the rows)"
     f" would have been found with a probability of {100 * POWER:.0f} %, before Holm's correction."
     if seen
@@ -183,7 +190,14 @@ def _auxiliary(study: Converged) -> str:
 
 def _future(study: Converged) -> str:
   found = _changes(study, FUTURE)
-  return f"**What the paper names as future work, and forgetting.** {found}." if found else ""
+  same = [
+    f" {name} is {other} itself, model by model: no weight reached a bound."
+    for name, other in (("variance+none, bounds", "variance+none"),)
+    if study.values(name, "dice") and study.values(name, "dice") == study.values(other, "dice")
+  ]
+  if not found:
+    return ""
+  return f"**What the paper names as future work, and forgetting.** {found}.{''.join(same)}"
 
 
 def _families(study: Converged) -> str:

@@ -44,7 +44,8 @@ def box_average_precision(
     other classes do not count.
 
   Raises:
-    ValueError: where shapes do not fit, a score is not finite, or a threshold is not in (0, 1].
+    ValueError: where shapes do not fit, a score is not finite, a box does not begin with its lower
+      corner, or a threshold is not in (0, 1].
 
   Example:
     >>> boxes = np.array([[0.0, 0.0, 4.0, 4.0], [8.0, 8.0, 9.0, 9.0]])  # the second is wrong
@@ -73,7 +74,8 @@ def summarize_boxes(images: Sequence[ImageBoxes]) -> dict[str, float]:
     `box_ap50` and `box_ap75`, at one threshold. They are nan where no image has a true box.
 
   Raises:
-    ValueError: where shapes do not fit, or a score is not finite.
+    ValueError: where shapes do not fit, a score is not finite, or a box does not begin with its
+      lower corner.
 
   Example:
     >>> boxes, one = np.array([[0.0, 0.0, 4.0, 4.0]]), np.array([1])
@@ -100,6 +102,12 @@ def _checked(index: int, image: ImageBoxes) -> ImageBoxes:
     raise ValueError(f"images[{index}]: shapes must be [n, 4], [n], [n], [m, 4], [m], got {shapes}")
   if not np.isfinite(scores).all():
     raise ValueError(f"images[{index}]: scores must be finite, got {scores.tolist()}")
+  for name, own in (("boxes", boxes), ("true_boxes", true_boxes)):
+    wrong = own[~(own[:, :2] <= own[:, 2:]).all(axis=1)]
+    if len(wrong):
+      raise ValueError(
+        f"images[{index}]: {name} must have their lower corner first, got {wrong[0].tolist()}"
+      )
   return ImageBoxes(boxes, classes, scores, true_boxes, true_classes)
 
 

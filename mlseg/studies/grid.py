@@ -178,6 +178,8 @@ def _chosen(path: str, labels: list[tuple[str, ...]], patterns: Any) -> list[tup
   """Returns those labels of cells whose name a pattern fits; without patterns, all."""
   if patterns is None:
     return labels
+  if not patterns:
+    raise UserError(f"{path}: cells: without a pattern there is no cell; leave it out for all")
   names = {_name(own): own for own in labels}
   for pattern in patterns:
     if not any(fnmatch.fnmatchcase(name, pattern) for name in names):

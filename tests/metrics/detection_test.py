@@ -90,6 +90,8 @@ def test_mistakes_are_named():
     box_average_precision([HALF, HALF._replace(scores=np.zeros(3))])
   with pytest.raises(ValueError, match=r"images\[0\]: scores must be finite, got \[nan\]"):
     box_average_precision([HALF._replace(scores=np.array([np.nan]))])
+  with pytest.raises(ValueError, match=r"images\[0\]: true_boxes must have their lower"):
+    box_average_precision([HALF._replace(true_boxes=HALF.true_boxes[:, [2, 3, 0, 1]])])
 
 
 def _drawn(rng):

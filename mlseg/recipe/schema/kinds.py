@@ -96,6 +96,8 @@ def number(
     'config.model.norm_momentum must be in [0, 1), not -1'
     >>> number(0, open_low=True).fault("config.optimizer.learning_rate", 0)
     'config.optimizer.learning_rate must be positive, not 0'
+    >>> number(0).text, number(-1e9).text
+    ('a number of at least 0', 'a number')
   """
 
   def fault(key: str, value: Any) -> str | None:
@@ -174,6 +176,8 @@ def _range_text(
   if high not in _UNLIMITED:
     reason = f" ({why})" if why else ""
     return f"{only}{what} {_interval(low, high, is_open)}{reason}"
+  if -low in _UNLIMITED:
+    return f"{only}{what}"
   if is_open[0]:
     return f"{only}{what} above {low:g}"
   return f"{only}{what} of at least {low:g}"
